@@ -1,0 +1,18 @@
+"""Counterfactual explanations and recourse for scikit-learn classifiers."""
+
+from scfe_sklearn.explainer import CounterfactualExplainer
+from scfe_sklearn.explanation import Explanation
+from scfe_sklearn.features import Relative, Rules
+from scfe_sklearn.models import TorchClassifier
+from scfe_sklearn.status import Status
+
+__all__ = [
+    "CounterfactualExplainer",
+    "Explanation",
+    "Relative",
+    "Rules",
+    "Status",
+    "TorchClassifier",
+]
+
+__version__ = "0.1.0"

@@ -1,0 +1,201 @@
+"""One call of ``explain``: from raw rows to an Explanation."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from scfe_sklearn.engine import FLOORS, Candidates, Engine
+from scfe_sklearn.explanation import Explanation
+from scfe_sklearn.features import Actionability
+from scfe_sklearn.judge import Judge
+from scfe_sklearn.presentation.containers import take_rows
+from scfe_sklearn.status import Status
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """Rows that were asked about, encoded, and what is known of them before any search.
+
+    Parameters
+    ----------
+    X : DataFrame or ndarray of shape (n, d)
+        The rows.
+    Z : ndarray of shape (n, D)
+        Their coordinates.
+    bounds : Actionability
+        Where each may go.
+    predicted : ndarray of shape (n,), int
+        Position of the predicted class, -1 where there is none.
+    wanted : ndarray of shape (n, C), bool
+        The classes that would do.
+    status, reason : ndarray of shape (n,), object
+        None and "" for rows that can be searched.
+    """
+
+    X: Any
+    Z: np.ndarray
+    bounds: Actionability
+    predicted: np.ndarray
+    wanted: np.ndarray
+    status: np.ndarray
+    reason: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """One point per row that the judge accepted, and the class it was meant for (-1: none)."""
+
+    Z: np.ndarray
+    code: np.ndarray
+
+
+def ask(
+    engine: Engine, judge: Judge, X: Any, predicted: np.ndarray, wanted: np.ndarray
+) -> Query:
+    """Encode the rows, bind the rules and sort out the rows which need no search or allow none."""
+    Z = engine.space.encode(X)
+    bounds = judge.rules.bind(engine.space, X, Z)
+    status = np.full(len(Z), None, dtype=object)
+    reason = np.full(len(Z), "", dtype=object)
+
+    def mark(rows: np.ndarray, word: str, why: Any = "") -> None:
+        rows = rows & np.equal(status, None)
+        status[rows] = word
+        reason[rows] = why[rows] if isinstance(why, np.ndarray) else why
+
+    problems = engine.space.input_problems(X)
+    mark(~np.equal(problems, None), Status.INVALID_INPUT, problems)
+    with torch.no_grad():
+        finite = torch.isfinite(engine.scores(torch.from_numpy(np.nan_to_num(Z)))).all(1).numpy()
+    mark(~finite | (predicted < 0), Status.MODEL_FAILED, "the model has no finite output here")
+    has = np.take_along_axis(wanted, predicted.clip(0)[:, None], axis=1)[:, 0]
+    mark(has, Status.ALREADY_TARGET)
+    mark(~np.equal(bounds.conflict, None), Status.CONFLICTING_RULES, bounds.conflict)
+    mark(~bounds.mutable.any(axis=1), Status.UNREACHABLE, "no feature may change")
+    return Query(X, Z, bounds, predicted, wanted, status, reason)
+
+
+def answer(engine: Engine, judge: Judge, query: Query) -> Answers:
+    """Search for all rows, and again with a larger margin where the judge refuses."""
+    found = query.Z.copy()
+    code = np.full(len(found), -1)
+    rows = np.flatnonzero(np.equal(query.status, None))
+    for floor in FLOORS:
+        if len(rows) == 0:
+            break
+        candidates = engine.search(
+            query.Z[rows], query.bounds.take(rows), query.wanted[rows], floor
+        )
+        _accept(judge, query, rows, candidates, found, code)
+        # A row without a candidate will not have one at a larger margin either.
+        again = (code[rows] < 0) & (candidates.cost[:, 0] < np.inf)
+        rows = rows[again]
+    return Answers(found, code)
+
+
+def _accept(
+    judge: Judge,
+    query: Query,
+    rows: np.ndarray,
+    candidates: Candidates,
+    found: np.ndarray,
+    code: np.ndarray,
+) -> None:
+    """Write down the first candidate of each row that the judge accepts."""
+    left = np.arange(len(rows))
+    for entry in range(candidates.cost.shape[1]):
+        left = left[candidates.cost[left, entry] < np.inf]
+        if len(left) == 0:
+            return
+        here, wish = rows[left], candidates.code[left, entry]
+        z = candidates.z[left, entry]
+        verdict = judge(z, query.Z[here], take_rows(query.X, here), wish)
+        good = verdict.good
+        found[here[good]], code[here[good]] = z[good], wish[good]
+        left = left[~good]
+
+
+def report(engine: Engine, judge: Judge, query: Query, answers: Answers) -> Explanation:
+    """Put the result together; everything in it is computed from the decoded rows."""
+    space, estimator = engine.space, judge.estimator
+    classes = np.asarray(estimator.classes_)
+    success = answers.code >= 0
+    points = np.where(success[:, None], answers.Z, np.nan)
+    frame = space.decode(points, query.X, reference=query.Z)
+    status, reason = query.status.copy(), query.reason.copy()
+    status[success] = Status.FOUND
+    missing = np.equal(status, None)
+    status[missing] = Status.NOT_FOUND
+    reason[missing] = "no valid change was found within the rules and the budget"
+    after = space.encode(take_rows(frame, np.flatnonzero(success)))
+    changed = np.zeros((len(success), space.n_features_in_), dtype=bool)
+    changed[success] = space.changed(after, query.Z[success])
+    numbers = {name: np.full(len(success), np.nan) for name in _NUMBERS}
+    numbers["n_changes"][success] = changed[success].sum(axis=1)
+    numbers["distance"][success] = np.linalg.norm(after - query.Z[success], axis=1)
+    codes = np.where(success, answers.code, query.wanted.argmax(axis=1))
+    index = torch.from_numpy(answers.code[success])
+    log_density = engine.density.log_prob(torch.from_numpy(after), index)
+    numbers["log_density"][success] = log_density.numpy()
+    numbers["density_quantile"][success] = engine.density.quantile(log_density, index)
+    readable = status != Status.INVALID_INPUT
+    for name, rows, container in (
+        ("probability_before", readable, query.X),
+        ("probability_after", success, frame),
+    ):
+        where = np.flatnonzero(rows)
+        numbers[name][where] = _probability(estimator, take_rows(container, where), codes[where])
+    labels = np.array([None, *classes.tolist()], dtype=object)
+    single = success | (query.wanted.sum(axis=1) == 1)
+    explanation = Explanation(
+        factual=query.X,
+        counterfactuals=frame,
+        target=_tidy(labels[np.where(single, codes + 1, 0)], classes),
+        prediction=_tidy(labels[query.predicted + 1], classes),
+        success=success,
+        status=status,
+        reason=reason,
+        changed=changed,
+        feature_names=list(space.names_),
+        kinds=list(space.kinds_),
+        levels=list(space.levels_),
+        solver="apg",
+        rules_text=judge.rules.describe(space),
+        **numbers,
+    )
+    lost = int((~success & (status != Status.ALREADY_TARGET)).sum())
+    if lost:
+        warnings.warn(
+            f"{lost} of {len(success)} rows have no counterfactual; see the 'status' and "
+            "'reason' of the explanation.",
+            UserWarning,
+            stacklevel=4,
+        )
+    return explanation
+
+
+_NUMBERS = (
+    "probability_before",
+    "probability_after",
+    "n_changes",
+    "distance",
+    "log_density",
+    "density_quantile",
+)
+
+
+def _probability(estimator: Any, X: Any, codes: np.ndarray) -> np.ndarray:
+    """Probability of the given class of each row; NaN if the model has none."""
+    if len(codes) == 0 or not hasattr(estimator, "predict_proba"):
+        return np.full(len(codes), np.nan)
+    return np.asarray(estimator.predict_proba(X))[np.arange(len(codes)), codes]
+
+
+def _tidy(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Give labels the dtype of the classes where none is missing."""
+    return labels if np.equal(labels, None).any() else labels.astype(classes.dtype)

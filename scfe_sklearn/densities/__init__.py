@@ -1,0 +1,17 @@
+"""Densities: how plausible a point of solver space is, with analytic gradients in torch."""
+
+from scfe_sklearn.densities.base import Density
+from scfe_sklearn.densities.class_conditional import ClassConditionalDensity
+from scfe_sklearn.densities.kernel import GaussianKDE
+from scfe_sklearn.densities.mixture import GaussianMixture
+from scfe_sklearn.densities.neighbours import NearestNeighbours
+from scfe_sklearn.densities.resolve import resolve_density
+
+__all__ = [
+    "ClassConditionalDensity",
+    "Density",
+    "GaussianKDE",
+    "GaussianMixture",
+    "NearestNeighbours",
+    "resolve_density",
+]

@@ -1,0 +1,173 @@
+"""Densities made of training points: evaluated from distances, to all points or to the nearest."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Protocol
+
+import torch
+
+from scfe_sklearn.densities.base import Density, chunks
+
+
+class Nearby(Protocol):
+    """A density around n instances, each of which moves along some coordinates only.
+
+    An instance is a point and its *support*: w coordinates, padded with D. Where it goes is
+    given by offsets from the point along its support.
+    """
+
+    def log_prob(self, offset: torch.Tensor, instances: torch.Tensor) -> torch.Tensor:
+        """Log-densities (k, K) at offsets (k, K, w), row i being about ``instances[i]``."""
+
+    def log_prob_and_grad(
+        self, offset: torch.Tensor, instances: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-densities (k,) at offsets (k, w) and their gradients (k, w)."""
+
+
+class PointDensity(Density, ABC):
+    """A density whose value depends on the distances to its fitted points ``samples_`` only."""
+
+    @abstractmethod
+    def from_distances(
+        self, squared: torch.Tensor, index: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-density from squared distances to some of the points, which include all near ones.
+
+        Parameters
+        ----------
+        squared : Tensor of shape (..., S)
+            Squared distances.
+        index : LongTensor broadcastable to (..., S)
+            Positions of the points in ``samples_``.
+
+        Returns
+        -------
+        value : Tensor of shape (...)
+            Log-density.
+        pull : Tensor of shape (..., S)
+            Weights a of the gradient ``sum_i a_i (y_i - z)``.
+        """
+
+
+def near(
+    density: Density, z: torch.Tensor, support: torch.Tensor, size: int = 128
+) -> Nearby:
+    """Restrict a density to moves along a few coordinates around each row of ``z``.
+
+    Where the value comes from kernels or neighbours, points far away do not count: only the
+    nearest ``size`` of them are looked at, and of these only the coordinates which move. All
+    other densities are evaluated whole.
+
+    Parameters
+    ----------
+    density : Density
+        A fitted density.
+    z : Tensor of shape (n, D)
+        Where the n instances are.
+    support : LongTensor of shape (n, w)
+        Coordinates along which they move; D where there are fewer than w.
+    size : int, default=128
+        Points that are kept for each.
+
+    Returns
+    -------
+    Nearby
+        The density around the instances.
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> from scfe_sklearn.densities import GaussianKDE
+    >>> density = GaussianKDE(0.3).fit(np.random.default_rng(0).normal(size=(500, 2)))
+    >>> z, along, rows = torch.tensor([[0.0, 1.0]]), torch.tensor([[1]]), torch.tensor([0])
+    >>> local = near(density, z, along).log_prob(torch.tensor([[[-0.5]]]), rows)
+    >>> bool(torch.isclose(local[0, 0], density.log_prob(torch.tensor([[0, 0.5]])), atol=1e-2))
+    True
+    """
+    if isinstance(density, PointDensity) and density.samples_.shape[0] > 0:
+        return _NearestPoints(density, z, support, min(size, len(density.samples_)))
+    return _Everywhere(density, z, support)
+
+
+class _Everywhere:
+    """The whole density, whatever the instance."""
+
+    def __init__(self, density: Density, z: torch.Tensor, support: torch.Tensor) -> None:
+        self.density, self.z, self.support = density, z, support
+
+    def log_prob(self, offset: torch.Tensor, instances: torch.Tensor) -> torch.Tensor:
+        z, support = self.z[instances][:, None], self.support[instances][:, None]
+        points = embed(z.expand(-1, offset.shape[1], -1), support.expand_as(offset), offset)
+        return self.density.log_prob(points.reshape(-1, z.shape[-1])).reshape(offset.shape[:2])
+
+    def log_prob_and_grad(
+        self, offset: torch.Tensor, instances: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        support = self.support[instances]
+        points = embed(self.z[instances], support, offset)
+        value, gradient = self.density.log_prob_and_grad(points)
+        padded = torch.cat([gradient, torch.zeros_like(gradient[:, :1])], 1)
+        return value, padded.gather(1, support)
+
+
+class _NearestPoints:
+    """The points nearest to each instance, along its support."""
+
+    def __init__(
+        self, density: PointDensity, z: torch.Tensor, support: torch.Tensor, size: int
+    ) -> None:
+        self.density = density
+        samples = density._tensor("samples_", z)
+        self.index, self.squares = nearest(z, samples, size)
+        padded = torch.cat([samples, torch.zeros_like(samples[:, :1])], 1)
+        at = torch.cat([z, torch.zeros_like(z[:, :1])], 1).gather(1, support)
+        self.points = padded[self.index[..., None], support[:, None]] - at[:, None]
+
+    def log_prob(self, offset: torch.Tensor, instances: torch.Tensor) -> torch.Tensor:
+        return self._evaluate(offset, self.points[instances], instances)[0]
+
+    def log_prob_and_grad(
+        self, offset: torch.Tensor, instances: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        offset, points = offset[:, None], self.points[instances]
+        value, pull = self._evaluate(offset, points, instances)
+        toward = torch.bmm(pull, points) - pull.sum(-1, keepdim=True) * offset
+        return value[:, 0], toward[:, 0]
+
+    def _evaluate(
+        self, offset: torch.Tensor, points: torch.Tensor, instances: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        squares = self.squares[instances][:, None]
+        squared = torch.baddbmm(squares, offset, points.transpose(1, 2), alpha=-2)
+        squared += offset.square().sum(-1, keepdim=True)
+        return self.density.from_distances(squared.clamp_min_(0), self.index[instances][:, None])
+
+
+def embed(z: torch.Tensor, support: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
+    """Add offsets (..., w) along supports (..., w) to points (..., D); D is no coordinate."""
+    padded = torch.cat([z, torch.zeros_like(z[..., :1])], -1)
+    return padded.scatter_add(-1, support, offset)[..., :-1]
+
+
+def squared_distances(z: torch.Tensor, samples: torch.Tensor) -> torch.Tensor:
+    """Squared distances (n, m) by one matrix product, about the mean of the samples."""
+    offset = samples.mean(0)
+    z, samples = z - offset, samples - offset
+    squared = torch.addmm(samples.square().sum(1), z, samples.T, alpha=-2)
+    squared += z.square().sum(1, keepdim=True)
+    return squared.clamp_min_(0)
+
+
+def nearest(
+    z: torch.Tensor, samples: torch.Tensor, size: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Positions (n, size) of the samples nearest to each row, in no order, and their squares."""
+    pieces = [
+        squared_distances(z[rows], samples).topk(size, dim=1, largest=False, sorted=False)
+        for rows in chunks(len(z), len(samples), z.device)
+    ]
+    if not pieces:
+        return torch.empty(0, size, dtype=torch.long), z.new_empty(0, size)
+    return torch.cat([p.indices for p in pieces]), torch.cat([p.values for p in pieces])

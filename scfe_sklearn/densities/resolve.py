@@ -1,0 +1,47 @@
+"""Short names of the densities."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scfe_sklearn.densities.base import Density
+from scfe_sklearn.densities.kernel import GaussianKDE
+from scfe_sklearn.densities.mixture import GaussianMixture
+from scfe_sklearn.densities.neighbours import NearestNeighbours
+from scfe_sklearn.densities.outlier import LocalOutlierDensity
+
+_NAMES: dict[str, type[Density]] = {
+    "kde": GaussianKDE,
+    "gmm": GaussianMixture,
+    "knn": NearestNeighbours,
+    "lof": LocalOutlierDensity,
+}
+
+
+def resolve_density(density: Any) -> Density:
+    """Turn a short name into a density with default parameters.
+
+    Parameters
+    ----------
+    density : "kde", "gmm", "knn" or Density
+        A density (any estimator with `fit`, `log_prob`, `log_prob_and_grad` and
+        `training_log_prob`) is returned as it is.
+
+    Returns
+    -------
+    Density
+
+    Examples
+    --------
+    >>> resolve_density("kde")
+    GaussianKDE()
+    """
+    if isinstance(density, str) and density in _NAMES:
+        return _NAMES[density]()
+    methods = ("fit", "log_prob", "log_prob_and_grad", "training_log_prob")
+    if not isinstance(density, type) and all(hasattr(density, name) for name in methods):
+        return density
+    names = ", ".join(repr(name) for name in _NAMES)
+    raise ValueError(
+        f"The 'density' parameter must be one of {names} or a Density. Got {density!r} instead."
+    )

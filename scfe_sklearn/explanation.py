@@ -1,0 +1,410 @@
+"""The row-aligned result of a call of ``explain``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scfe_sklearn.presentation import Change, Outcome, direction, notebook_table, sentence
+from scfe_sklearn.presentation.containers import (
+    column_values,
+    is_polars,
+    objects,
+    positions,
+    row_labels,
+    take_rows,
+)
+from scfe_sklearn.presentation.wording import quoted
+from scfe_sklearn.status import Status
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Explanation"]
+
+_KINDS = ("numeric", "integer", "ordinal", "categorical")
+_NUMBERS = (
+    "probability_before",
+    "probability_after",
+    "n_changes",
+    "distance",
+    "log_density",
+    "density_quantile",
+)
+_COLUMNS = ("success", "status", "reason", "target", "prediction", *_NUMBERS)  # of to_frame
+_HTML_ROWS = 10
+_REPR_ROWS = 5
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Explanation:
+    """Counterfactuals of some rows, and what is known about each of them.
+
+    Everything is aligned with the rows of the query, in its units and labels. A row without an
+    answer holds missing values in every column, a `Status` and mostly a reason. An explainer
+    builds this object; nothing in it calls a model, and the arrays are read-only.
+
+    Parameters
+    ----------
+    factual : DataFrame or ndarray of shape (n, d)
+        The rows asked about (pandas, polars or array).
+    counterfactuals : DataFrame or ndarray of shape (n, d)
+        The answers, in the same kind of container.
+    target : array-like of shape (n,)
+        The wanted label of each row.
+    prediction : array-like of shape (n,)
+        The label that the model predicts for the factual.
+    success : array-like of shape (n,) and bool
+        Whether the counterfactual is valid for the model and keeps every rule.
+    status : array-like of shape (n,)
+        One of `Status` per row.
+    reason : array-like of shape (n,)
+        Details of a status, "" where there are none.
+    probability_before, probability_after : array-like of shape (n,)
+        Probability of the target for the factual and for the counterfactual; NaN if unknown.
+    n_changes : array-like of shape (n,)
+        Number of changed features; NaN where there is no answer.
+    distance : array-like of shape (n,)
+        ``sqrt(sum_j (change_j / std_j)^2 + number of changed categories)``; NaN where there is
+        no answer.
+    log_density, density_quantile : array-like of shape (n,)
+        Log-density of the counterfactual under the target class, and the share of the training
+        rows of that class that are less likely; NaN where there is no answer.
+    changed : array-like of shape (n, d) and bool
+        Which features change; none in a row without success.
+    feature_names : sequence of length d
+        Labels of the features, positions for arrays.
+    kinds : sequence of {"numeric", "integer", "ordinal", "categorical"} of length d
+        Kinds of the features.
+    levels : sequence of length d, default=None
+        Per feature the levels in their order, or None; sentences about ordinal features need
+        it to say whether a change goes up or down.
+    solver : str, default=""
+        Name of the solver.
+    rules_text : sequence of str, default=()
+        The rules in plain sentences.
+    index : pandas.Index, default=None
+        Labels of the rows. None means those of ``factual``, or positions where it has none.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not aligned with the rows or features of ``factual``, a status or
+        kind is unknown, or a row without success has changes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> explanation = Explanation(
+    ...     factual=np.array([[31000.0, 2.0], [52000.0, 0.0]]),
+    ...     counterfactuals=np.array([[36500.0, 2.0], [np.nan, np.nan]]),
+    ...     target=["yes", "yes"], prediction=["no", "no"],
+    ...     success=[True, False], status=["found", "not reachable under these rules"],
+    ...     reason=["", ""], probability_before=[0.2, 0.1], probability_after=[0.7, np.nan],
+    ...     n_changes=[1, np.nan], distance=[0.4, np.nan], log_density=[-3.1, np.nan],
+    ...     density_quantile=[0.6, np.nan], changed=[[True, False], [False, False]],
+    ...     feature_names=["income", "late_payments"], kinds=["integer", "integer"],
+    ... )
+    >>> explanation
+    Explanation: 1 of 2 rows found, target 'yes'
+      0: Increase income from 31,000 to 36,500.
+      1: No change found: not reachable under these rules.
+    >>> explanation.changes
+             row feature     from       to
+    position
+    0          0  income  31000.0  36500.0
+    >>> explanation[explanation.success].sentences()
+    ['Increase income from 31,000 to 36,500.']
+    """
+
+    factual: Any
+    counterfactuals: Any
+    target: np.ndarray
+    prediction: np.ndarray
+    success: np.ndarray
+    status: np.ndarray
+    reason: np.ndarray
+    probability_before: np.ndarray
+    probability_after: np.ndarray
+    n_changes: np.ndarray
+    distance: np.ndarray
+    log_density: np.ndarray
+    density_quantile: np.ndarray
+    changed: np.ndarray
+    feature_names: np.ndarray
+    kinds: np.ndarray
+    levels: Sequence[Any] | None = None
+    solver: str = ""
+    rules_text: Sequence[str] = ()
+    index: Any = None
+
+    def __post_init__(self) -> None:
+        """Turn the arguments into read-only arrays and check that they are aligned."""
+        n, d = self.factual.shape
+        _check_shape("counterfactuals", self.counterfactuals.shape, (n, d))
+        for name in ("target", "prediction"):
+            self._set(name, _labels(getattr(self, name)), (n,))
+        for name in ("status", "reason"):
+            self._set(name, objects(getattr(self, name)), (n,))
+        for name in _NUMBERS:
+            self._set(name, np.array(getattr(self, name), dtype=np.float64), (n,))
+        self._set("success", np.array(self.success, dtype=bool), (n,))
+        # An empty list has no second axis.
+        self._set("changed", np.array(self.changed, dtype=bool).reshape(-1, d), (n, d))
+        self._set("feature_names", objects(self.feature_names), (d,))
+        self._set("kinds", objects(self.kinds), (d,))
+        object.__setattr__(self, "rules_text", tuple(self.rules_text))
+        if self.levels is not None:
+            object.__setattr__(self, "levels", tuple(self.levels))
+            _check_shape("levels", (len(self.levels),), (d,))
+        if self.index is None:
+            object.__setattr__(self, "index", row_labels(self.factual))
+        _check_shape("index", (len(self.index),), (n,))
+        self._check_words()
+
+    def _set(self, name: str, value: np.ndarray, shape: tuple[int, ...]) -> None:
+        _check_shape(name, value.shape, shape)
+        value.flags.writeable = False
+        object.__setattr__(self, name, value)
+
+    def _check_words(self) -> None:
+        for name, known in (("status", Status.ALL), ("kinds", _KINDS)):
+            unknown = [word for word in set(getattr(self, name)) if word not in known]
+            if unknown:
+                raise ValueError(
+                    f"The {name!r} parameter of Explanation must hold values among "
+                    f"{list(known)}. Got {unknown[0]!r} instead."
+                )
+        if self.changed[~self.success].any():
+            row = int(np.flatnonzero(self.changed.any(axis=1) & ~self.success)[0])
+            raise ValueError(
+                "The 'changed' parameter of Explanation must be False in every row without "
+                f"success. Got a change at position {row} instead."
+            )
+
+    def __len__(self) -> int:
+        return len(self.success)
+
+    def __getitem__(self, rows: Any) -> Explanation:
+        """Some rows by position: a number, a slice, an array of positions or a mask."""
+        where = positions(rows, len(self))
+        aligned = {name: getattr(self, name)[where] for name in (*_COLUMNS, "changed", "index")}
+        for name in ("factual", "counterfactuals"):
+            aligned[name] = take_rows(getattr(self, name), where)
+        return dataclasses.replace(self, **aligned)
+
+    @property
+    def changes(self) -> pd.DataFrame:
+        """Only what changes: one line per changed feature.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``row`` (label), ``feature``, ``from`` and ``to`` (raw values), in the
+            order of the rows and then of the features. The index is the position of the row,
+            which stays unique where labels are not.
+        """
+        import pandas as pd
+
+        where, features = np.nonzero(self.changed)
+        before = np.empty(len(where), dtype=object)
+        after = np.empty(len(where), dtype=object)
+        for j in np.unique(features):
+            here = features == j
+            rows = where[here]
+            before[here] = objects(column_values(self.factual, int(j), rows))
+            after[here] = objects(column_values(self.counterfactuals, int(j), rows))
+        index = pd.Index(where, name="position")
+        return pd.DataFrame(
+            {
+                "row": pd.Series(objects(self.index[where]), index=index).infer_objects(),
+                "feature": pd.Series(self.feature_names[features], index=index).infer_objects(),
+                "from": pd.Series(before, index=index, dtype=object),
+                "to": pd.Series(after, index=index, dtype=object),
+            }
+        )
+
+    def to_frame(self) -> Any:
+        """Counterfactuals and everything known about them, side by side.
+
+        Returns
+        -------
+        DataFrame
+            The counterfactual columns, then success, status, reason, target, prediction,
+            probability_before, probability_after, n_changes, distance, log_density and
+            density_quantile; polars for a polars query, else pandas. A name that a feature has
+            already is prefixed with "explanation_".
+        """
+        taken = set(self.feature_names)
+        names = {}
+        for name in _COLUMNS:
+            free = name
+            while free in taken:
+                free = f"explanation_{free}"
+            names[name] = free
+        if is_polars(self.counterfactuals):
+            import polars as pl
+
+            columns = {names[name]: getattr(self, name) for name in _COLUMNS}
+            return self.counterfactuals.with_columns(
+                pl.Series(name, values.tolist() if values.dtype == object else values)
+                for name, values in columns.items()
+            )
+        import pandas as pd
+
+        answers = self.counterfactuals
+        if not isinstance(answers, pd.DataFrame):
+            answers = pd.DataFrame(answers, columns=self.feature_names, index=self.index)
+        extra = pd.DataFrame(
+            {names[name]: pd.Series(getattr(self, name)).infer_objects() for name in _COLUMNS}
+        )
+        return pd.concat([answers, extra.set_axis(answers.index)], axis=1)
+
+    def summary(self) -> pd.DataFrame:
+        """Counts and means in one line.
+
+        Returns
+        -------
+        DataFrame of one row
+            ``rows``; ``found``; ``coverage``, the share of found rows among those that did not
+            have the target already; ``validity``, the share of successes among the rows that
+            hold an answer; means of the number of changes, the distance and the probability of
+            the target and the median quantile of the density over the found rows; then the
+            count of each other status. A share or mean of no rows is NaN.
+        """
+        import pandas as pd
+
+        found = self.status == Status.FOUND
+        needed = self.status != Status.ALREADY_TARGET
+        values: dict[str, Any] = {
+            "rows": len(self),
+            "found": int(found.sum()),
+            "coverage": _over(np.mean, found[needed]),
+            "validity": _over(np.mean, self.success[self._answered() & needed]),
+            "mean_changes": _over(np.mean, self.n_changes[found]),
+            "mean_distance": _over(np.mean, self.distance[found]),
+            "mean_probability_after": _over(np.mean, self.probability_after[found]),
+            "median_density_quantile": _over(np.median, self.density_quantile[found]),
+        }
+        for status in Status.ALL[1:]:
+            values[status] = int((self.status == status).sum())
+        return pd.DataFrame([values])
+
+    def sentences(self, max_features: int | None = None) -> list[str]:
+        """What to change, in plain English, one sentence per row.
+
+        Parameters
+        ----------
+        max_features : int, default=None
+            At most this many changes are spelled out per row; the others are counted.
+
+        Returns
+        -------
+        list of str
+            Such as "Increase income from 31,000 to 36,500 and change housing from 'rent' to
+            'own'.", or "No change found: ..." with the status and its reason.
+
+        Notes
+        -----
+        Numbers of at most four decimals are written in full. Others are rounded to the third
+        digit of their change; the exact values are in `changes`.
+        """
+        if max_features is not None and (
+            isinstance(max_features, bool)
+            or not isinstance(max_features, int | np.integer)
+            or max_features < 1
+        ):
+            raise ValueError(
+                "The 'max_features' parameter of Explanation.sentences must be an int in "
+                f"[1, inf) or None. Got {max_features!r} instead."
+            )
+        return [sentence(outcome, max_features) for outcome in self._outcomes()]
+
+    def _answered(self) -> np.ndarray:
+        """Rows whose counterfactual is not missing throughout."""
+        import pandas as pd
+
+        every = np.arange(len(self))
+        columns = [
+            pd.isna(objects(column_values(self.counterfactuals, j, every)))
+            for j in range(self.changed.shape[1])
+        ]
+        return ~np.all(columns, axis=0)
+
+    def _outcomes(self) -> list[Outcome]:
+        lines = self.changes
+        by_row: list[list[Change]] = [[] for _ in range(len(self))]
+        features = np.nonzero(self.changed)[1]
+        for i, j, before, after in zip(
+            lines.index, features, lines["from"], lines["to"], strict=True
+        ):
+            upward = self._upward(int(j), before, after)
+            by_row[i].append(Change(int(j), self.feature_names[j], before, after, upward))
+        return [
+            Outcome(
+                label=self.index[i],
+                status=self.status[i],
+                reason=self.reason[i],
+                target=self.target[i],
+                prediction=self.prediction[i],
+                probability=(self.probability_before[i], self.probability_after[i]),
+                changes=tuple(changes),
+            )
+            for i, changes in enumerate(by_row)
+        ]
+
+    def _upward(self, j: int, before: Any, after: Any) -> bool | None:
+        if self.kinds[j] == "categorical":
+            return None
+        ordinal = self.kinds[j] == "ordinal" and self.levels is not None
+        return direction(before, after, self.levels[j] if ordinal else None)  # type: ignore[index]
+
+    def _title(self) -> str:
+        found = int((self.status == Status.FOUND).sum())
+        rows = f"{found:,} of {len(self):,} row{'' if len(self) == 1 else 's'} found"
+        targets = list(dict.fromkeys(map(quoted, self.target)))
+        if len(targets) > 1:
+            return f"{rows}, {len(targets)} targets"
+        return f"{rows}, target {targets[0]}" if targets else rows
+
+    def __repr__(self) -> str:
+        shown = self[:_REPR_ROWS]
+        lines = [f"Explanation: {self._title()}"]
+        labels = [str(label) for label in shown.index]
+        lines += [f"  {a}: {b}" for a, b in zip(labels, shown.sentences(), strict=True)]
+        if len(self) > _REPR_ROWS:
+            lines.append(f"  ... and {len(self) - _REPR_ROWS:,} more")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        shown = self[:_HTML_ROWS]
+        notes = [f"solver: {self.solver}"] if self.solver else []
+        notes += [f"rules: {'; '.join(self.rules_text)}"] if self.rules_text else []
+        return notebook_table(
+            shown._outcomes(), title=self._title(), notes=notes, hidden=len(self) - len(shown)
+        )
+
+
+def _check_shape(name: str, got: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+    if tuple(got) != wanted:
+        raise ValueError(
+            f"The {name!r} parameter of Explanation must have shape {wanted}, aligned with "
+            f"'factual'. Got {tuple(got)} instead."
+        )
+
+
+def _labels(values: Any) -> np.ndarray:
+    """Labels in their own dtype; objects where each is a collection."""
+    labels = np.array(values)
+    return labels if labels.ndim == 1 else objects(values)
+
+
+def _over(statistic: Callable[[np.ndarray], Any], values: np.ndarray) -> float:
+    """A statistic of the known values, NaN where there are none."""
+    known = np.asarray(values, dtype=np.float64)
+    known = known[~np.isnan(known)]
+    return float(statistic(known)) if known.size else float("nan")

@@ -1,0 +1,7 @@
+"""Raw data frames and solver coordinates, and the rules that a change must keep."""
+
+from scfe_sklearn.features.actionability import Actionability
+from scfe_sklearn.features.rules import Relative, Rules
+from scfe_sklearn.features.space import FeatureSpace
+
+__all__ = ["Actionability", "FeatureSpace", "Relative", "Rules"]

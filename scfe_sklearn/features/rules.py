@@ -1,0 +1,200 @@
+"""What a counterfactual may change: the rules of actionability."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from scfe_sklearn.features.actionability import Actionability, bind_rules
+from scfe_sklearn.features.frames import open_table
+from scfe_sklearn.features.rule_parsing import parse_rules
+from scfe_sklearn.features.violations import find_violations
+from scfe_sklearn.features.wording import describe_rules
+
+if TYPE_CHECKING:
+    from scfe_sklearn.features.space import FeatureSpace
+
+
+@dataclass(frozen=True, eq=False)
+class Relative:
+    """A range that moves with the factual value.
+
+    Parameters
+    ----------
+    low, high : float, ndarray of shape (n,) or None
+        ``factual + low <= new <= factual + high``; None: no limit. With ``factor=True`` the
+        limits are on the ratio: ``factual * low <= new <= factual * high`` (the two ends
+        change places for a negative value). For an ordinal column they count levels.
+    factor : bool, default=False
+        Whether the limits are factors.
+
+    Examples
+    --------
+    >>> from scfe_sklearn.features import Relative, Rules
+    >>> rules = Rules(ranges={"income": Relative(0.9, 1.2, factor=True)})
+    """
+
+    low: Any = None
+    high: Any = None
+    factor: bool = False
+
+
+class Rules(BaseEstimator):
+    """Rules that every change must keep. A value that stays as it is breaks no rule.
+
+    Parameters
+    ----------
+    immutable : list of columns or dict, default=None
+        Columns that must not change. A dict ``{column: bool or (n,) bool array}`` says it for
+        each of the n rows.
+    increasing, decreasing : list of columns or dict, default=None
+        Numeric or ordinal columns that may change in one direction only; dict as above.
+    ranges : dict, default=None
+        ``{column: (low, high)}`` limits new values, with None for no limit and arrays (n,) for
+        limits row by row (NaN: none). ``{column: Relative(low, high)}`` limits the change.
+        Limits of an ordinal column are levels.
+    transitions : dict, default=None
+        ``{column: {level: [levels that it may become]}}``; a level that is not named may
+        become any. Row by row: ``{column: [item, ...]}`` with n items, each such a dict of
+        levels, a list of the levels that the row may take, or None. A missing value
+        becomes a new value only where a transition names it.
+    also : sequence of Rules, default=None
+        Further rules that must hold too; `merged` fills it.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from scfe_sklearn.features import FeatureSpace, Rules
+    >>> X = pd.DataFrame({"age": [30, 40, 50], "job": ["a", "b", "a"]})
+    >>> space = FeatureSpace().fit(X)
+    >>> rules = Rules(increasing=["age"], transitions={"job": {"a": []}})
+    >>> rules.describe(space)
+    ['age may only increase', "job may not change from 'a'"]
+    >>> space.decode(rules.bind(space, X, space.encode(X)).upper, like=X)["age"].tolist()
+    [50, 50, 50]
+    >>> rules.violations(space, X, X.assign(age=[29, 41, 50], job="b"))
+    array([[ True,  True],
+           [False, False],
+           [False,  True]])
+    """
+
+    def __init__(
+        self,
+        *,
+        immutable: Sequence[Hashable] | Mapping[Hashable, Any] | None = None,
+        increasing: Sequence[Hashable] | Mapping[Hashable, Any] | None = None,
+        decreasing: Sequence[Hashable] | Mapping[Hashable, Any] | None = None,
+        ranges: Mapping[Hashable, Any] | None = None,
+        transitions: Mapping[Hashable, Any] | None = None,
+        also: Sequence[Rules] | None = None,
+    ) -> None:
+        self.immutable = immutable
+        self.increasing = increasing
+        self.decreasing = decreasing
+        self.ranges = ranges
+        self.transitions = transitions
+        self.also = also
+
+    def parts(self) -> Iterator[Rules]:
+        """These rules and all that were merged into them, one by one."""
+        yield self
+        strangers = [other for other in self.also or () if not isinstance(other, Rules)]
+        if strangers:
+            raise ValueError(
+                "The 'also' parameter of Rules must be a sequence of Rules. "
+                f"Got {strangers[0]!r} in it."
+            )
+        for other in self.also or ():
+            yield from other.parts()
+
+    def merged(self, other: Rules) -> Rules:
+        """Rules that hold where both hold.
+
+        Parameters
+        ----------
+        other : Rules
+            The other rules.
+
+        Returns
+        -------
+        Rules
+            New rules; neither of the two is changed.
+        """
+        parameters = self.get_params(deep=False)
+        parameters["also"] = (*(self.also or ()), other)
+        return Rules(**parameters)
+
+    def bind(self, space: FeatureSpace, X: Any, Z: np.ndarray) -> Actionability:
+        """Work out where each row may go.
+
+        Besides the rules, no number leaves the training range (or goes further outside of it
+        than the row is already), no feature that is constant in training moves, and no value
+        becomes missing.
+
+        Parameters
+        ----------
+        space : FeatureSpace
+            The fitted space.
+        X : DataFrame or ndarray of shape (n, d)
+            Factual rows.
+        Z : ndarray of shape (n, D)
+            ``space.encode(X)``.
+
+        Returns
+        -------
+        Actionability
+            Bounds and allowed levels, rounded inward to values that the data can have.
+
+        Raises
+        ------
+        ValueError
+            If a rule names an unknown column or level, does not fit the kind of its column,
+            has the wrong length, or contradicts another rule in all rows. Contradictions in
+            single rows are reported in ``conflict``.
+        """
+        Z = np.asarray(Z, dtype=np.float64)
+        n = open_table(X).n_rows
+        if len(Z) != n:
+            raise ValueError(f"X and Z must have the same number of rows. Got {n} and {len(Z)}.")
+        return bind_rules(parse_rules(self, space, n), space, X, Z)
+
+    def violations(self, space: FeatureSpace, before: Any, after: Any) -> np.ndarray:
+        """Judge changed rows by their raw values.
+
+        Parameters
+        ----------
+        space : FeatureSpace
+            The fitted space, for names, kinds and the order of levels.
+        before, after : DataFrame or ndarray of shape (n, d)
+            Factual and changed rows.
+
+        Returns
+        -------
+        ndarray of shape (n, d), bool
+            True where the change of a feature breaks a rule. Rows of ``after`` that are all
+            missing break none; a single value that turns missing breaks any rule about it.
+            Differences below 1e-9 training standard deviations do not count.
+        """
+        n, m = open_table(before).n_rows, open_table(after).n_rows
+        if n != m:
+            raise ValueError(f"before and after must have the same rows. Got {n} and {m} rows.")
+        return find_violations(parse_rules(self, space, n), space, before, after)
+
+    def describe(self, space: FeatureSpace) -> list[str]:
+        """The rules as plain sentences.
+
+        Parameters
+        ----------
+        space : FeatureSpace
+            The fitted space, for the order of the columns.
+
+        Returns
+        -------
+        list of str
+            Sentences such as "age may only increase", in the order of the columns.
+        """
+        return describe_rules(list(self.parts()), space)

@@ -1,0 +1,136 @@
+"""Which rules a change breaks, judged from the raw values alone."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scfe_sklearn.features.kinds import Feature
+from scfe_sklearn.features.lattice import as_stored
+from scfe_sklearn.features.levels import match_levels, plain_level
+from scfe_sklearn.features.rule_parsing import ParsedRules
+
+if TYPE_CHECKING:
+    from scfe_sklearn.features.frames import Table
+    from scfe_sklearn.features.space import FeatureSpace
+
+_TOLERANCE = 1e-9  # in training standard deviations
+
+
+def find_violations(
+    parsed: ParsedRules, space: FeatureSpace, before: Any, after: Any
+) -> np.ndarray:
+    """(n, d) whether a change of the feature breaks a rule; rows all missing break none."""
+    (old, old_order), (new, new_order) = space.align(before), space.align(after)
+    n, d = old.n_rows, space.n_features_in_
+    broken = np.zeros((n, d), dtype=bool)
+    lost = np.zeros((n, d), dtype=bool)
+    for j in range(d):
+        at, to = old_order[j], new_order[j]
+        if space.levels_[j] is None:
+            broken[:, j], lost[:, j] = _number(parsed, space, j, old, at, new, to)
+        else:
+            broken[:, j], lost[:, j] = _level(parsed, space, j, old, at, new, to)
+    return broken & ~lost.all(axis=1, keepdims=True)
+
+
+def _number(
+    parsed: ParsedRules, space: FeatureSpace, j: int, old: Table, at: int, new: Table, to: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Broken rules and missing new values of a numeric feature."""
+    before, after = old.numbers(at), new.numbers(to)
+    slack = _TOLERANCE * space.scale_[j]
+    lost = np.isnan(after)
+    with np.errstate(invalid="ignore"):
+        same = (before == after) | (np.abs(after - before) <= slack)
+    changed = ~(same | (lost & np.isnan(before)))
+    bits = min(old.storage(at).bits, new.storage(to).bits)
+    return changed & _out_of_order(parsed, j, before, after, slack, bits), lost
+
+
+def _out_of_order(
+    parsed: ParsedRules,
+    j: int,
+    before: np.ndarray,
+    after: np.ndarray,
+    slack: float,
+    bits: int = 64,
+) -> np.ndarray:
+    """Whether a changed number (or rank) breaks a rule; a missing new value breaks any."""
+    n = len(before)
+    no = np.zeros(n, dtype=bool)
+    broken = parsed.immutable.get(j, no).copy()
+    known = ~np.isnan(before)
+    broken |= parsed.increasing.get(j, no) & known & ~(after >= before - slack)
+    broken |= parsed.decreasing.get(j, no) & known & ~(after <= before + slack)
+    for limits in (rule for rule in parsed.limits if rule.feature == j):
+        low, high = limits.interval(before)
+        low, high = as_stored(low, bits), as_stored(high, bits)
+        unlimited = np.isneginf(limits.low) & np.isposinf(limits.high)
+        unlimited |= ~known & limits.relative
+        broken |= ~unlimited & ~((after >= low - slack) & (after <= high + slack))
+    return broken
+
+
+def _level(
+    parsed: ParsedRules, space: FeatureSpace, j: int, old: Table, at: int, new: Table, to: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Broken rules and missing new values of a categorical or ordinal feature."""
+    before, old_levels = _coded(old, at)
+    after, new_levels = _coded(new, to)
+    same = np.array([[a == b for b in new_levels] for a in old_levels], dtype=bool)
+    same = same.reshape(len(old_levels), len(new_levels))
+    changed = ~same[before, after]
+    no = np.zeros(len(before), dtype=bool)
+    broken = parsed.immutable.get(j, no).copy()
+    feature = space.features_[j]
+    if feature.kind == "ordinal":
+        broken |= _out_of_rank(parsed, feature, j, (before, old_levels), (after, new_levels))
+    for rule in (rule for rule in parsed.moves if rule.feature == j):
+        forbidden = np.zeros_like(same)
+        for i, level in enumerate(old_levels):
+            targets = rule.targets(level)
+            if targets is not None:
+                forbidden[i] = [other not in targets for other in new_levels]
+        broken[rule.rows] |= forbidden[before[rule.rows], after[rule.rows]]
+    return changed & broken, after == len(new_levels) - 1
+
+
+def _coded(table: Table, at: int) -> tuple[np.ndarray, list[Hashable]]:
+    """Codes and the levels that occur, missing last (whether or not it occurs)."""
+    codes, distinct = table.factorize(at)
+    used = np.unique(codes[codes >= 0])
+    place = np.full(len(distinct) + 1, len(used))
+    place[used] = np.arange(len(used))
+    return place[codes], [*(plain_level(v) for v in distinct[used]), None]
+
+
+def _out_of_rank(
+    parsed: ParsedRules,
+    feature: Feature,
+    j: int,
+    before: tuple[np.ndarray, list[Hashable]],
+    after: tuple[np.ndarray, list[Hashable]],
+) -> np.ndarray:
+    """Broken directions and limits of an ordinal feature, in the declared order of levels."""
+    declared, seen = np.asarray(feature.declared), np.asarray(feature.levels)
+    absolute = ParsedRules(
+        {}, parsed.increasing, parsed.decreasing, [r for r in parsed.limits if not r.relative], []
+    )
+    relative = ParsedRules({}, {}, {}, [r for r in parsed.limits if r.relative], [])
+    broken = np.zeros(len(before[0]), dtype=bool)
+    for rules, order in ((absolute, declared), (relative, seen)):
+        ranks = [_ranks(order, levels)[codes] for codes, levels in (before, after)]
+        broken |= _out_of_order(rules, j, ranks[0], ranks[1], _TOLERANCE)
+    return broken
+
+
+def _ranks(order: np.ndarray, levels: list[Hashable]) -> np.ndarray:
+    """The place of each level in an order, NaN where it has none."""
+    objects = np.empty(len(levels), dtype=object)
+    objects[:] = levels
+    place = match_levels(order, objects).astype(np.float64)
+    place[place < 0] = np.nan
+    return place

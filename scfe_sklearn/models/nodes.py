@@ -1,0 +1,186 @@
+"""The compiled side: a small graph of torch nodes, each evaluated once per call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor, nn
+
+Memo = dict["Node", Tensor]
+
+
+class Node(nn.Module):
+    """A batch of rows at one place of the compiled model; `width` columns wide.
+
+    A node is a module only so that its constants follow ``.to(device)``: they are buffers,
+    never parameters.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def value(self, memo: Memo) -> Tensor:
+        """Rows of this node, computed at most once per `memo`."""
+        rows = memo.get(self)
+        if rows is None:
+            rows = memo[self] = self.compute(memo)
+        return rows
+
+    def compute(self, memo: Memo) -> Tensor:
+        """Rows of this node from those of its parents."""
+        raise NotImplementedError
+
+    def constant(self, name: str, value: object, dtype: torch.dtype) -> None:
+        """Keep an array as a buffer of this node."""
+        self.register_buffer(name, as_constant(value, dtype))
+
+
+class Input(Node):
+    """The rows of column space that the caller hands in."""
+
+    def compute(self, memo: Memo) -> Tensor:
+        """Refuse: the input is put into the memo by the caller."""
+        raise KeyError("The input rows are missing from the evaluation.")
+
+
+class Apply(Node):
+    """A torch function of one parent."""
+
+    def __init__(self, function: nn.Module, parent: Node, width: int) -> None:
+        super().__init__(width)
+        self.function = function
+        self.parent = parent
+
+    def compute(self, memo: Memo) -> Tensor:
+        """Apply the function to the parent's rows."""
+        return cast(Tensor, self.function(self.parent.value(memo)))
+
+
+class _Piece(Node):
+    """(rows - center) @ weight, as a scaled selection of columns where that is all it is."""
+
+    rows: Tensor
+    center: Tensor
+    weight: Tensor
+
+    def __init__(
+        self, node: Node, center: np.ndarray, weight: sparse.csc_array, dtype: torch.dtype
+    ) -> None:
+        super().__init__(weight.shape[1])
+        self.node = node
+        self.selects = bool(np.all(np.diff(weight.indptr) == 1))
+        if self.selects:
+            rows = weight.indices
+            self._choose(rows)
+            center, dense = center[rows], weight.data
+        else:
+            dense = weight.toarray()
+        self.shifts = bool(np.any(center != 0))
+        self.scales = not (self.selects and np.all(dense == 1))
+        self.constant("center", center, dtype)
+        self.constant("weight", dense, dtype)
+
+    def _choose(self, rows: np.ndarray) -> None:
+        """Remember the cheapest way to pick these columns."""
+        first, width = int(rows[0]), len(rows)
+        contiguous = np.array_equal(rows, np.arange(first, first + width))
+        self.span = (first, width) if contiguous else None
+        self.register_buffer("rows", torch.as_tensor(rows.astype(np.int64)))
+
+    def compute(self, memo: Memo) -> Tensor:
+        """Rows of the piece."""
+        x = self.node.value(memo)
+        if not self.selects:
+            return (x - self.center if self.shifts else x) @ self.weight
+        if self.span is None:
+            x = x.index_select(1, self.rows)
+        elif self.span != (0, x.shape[1]):
+            x = x.narrow(1, *self.span)
+        if self.shifts:
+            x = x - self.center
+        return x * self.weight if self.scales else x
+
+
+_Term = tuple[Node, np.ndarray, sparse.csc_array]
+
+
+class Affine(Node):
+    """bias + sum over parents of (rows - center) @ weight, in as few operations as it takes.
+
+    Parents which feed different columns are concatenated; others are added up.
+    """
+
+    bias: Tensor
+    order: Tensor
+
+    def __init__(
+        self,
+        terms: Sequence[_Term],
+        bias: np.ndarray,
+        dtype: torch.dtype,
+    ) -> None:
+        super().__init__(len(bias))
+        rounded = [(node, round_to(center, dtype), weight) for node, center, weight in terms]
+        for (_, exact, weight), (_, center, _) in zip(terms, rounded, strict=True):
+            bias = bias + (center - exact) @ weight  # what rounding the center moves
+        terms, bias = _drop_centers(rounded, bias, dtype)
+        used = [np.flatnonzero(np.diff(weight.indptr)) for _, _, weight in terms]
+        order = np.concatenate([np.empty(0, dtype=int), *used])
+        self.joins = len(terms) > 1 and len(np.unique(order)) == len(order) == self.width
+        pieces = [
+            _Piece(node, center, weight[:, columns] if self.joins else weight, dtype)
+            for (node, center, weight), columns in zip(terms, used, strict=True)
+            if len(columns)
+        ]
+        self.pieces = nn.ModuleList(pieces)
+        back = np.argsort(order) if self.joins else np.arange(self.width)
+        self.sorts = not np.array_equal(back, np.arange(self.width))
+        self.register_buffer("order", torch.as_tensor(back.astype(np.int64)))
+        self.adds = bool(np.any(bias != 0))
+        self.constant("bias", bias, dtype)
+        self.anchor = terms[0][0]
+
+    def compute(self, memo: Memo) -> Tensor:
+        """Rows of the combination."""
+        bias = self.bias
+        parts = [cast(Node, piece).value(memo) for piece in self.pieces]
+        if not parts:
+            return bias.expand(self.anchor.value(memo).shape[0], self.width)
+        if self.joins:
+            rows = torch.cat(parts, dim=1)
+            if self.sorts:
+                rows = rows.index_select(1, self.order)
+        else:
+            rows = parts[0]
+            for part in parts[1:]:
+                rows = rows + part
+        return rows + bias if self.adds else rows
+
+
+def _drop_centers(
+    terms: Sequence[_Term], bias: np.ndarray, dtype: torch.dtype
+) -> tuple[list[_Term], np.ndarray]:
+    """Put centers into the bias where no digits are lost: it saves a copy of all rows."""
+    allowed = (1e-12 if dtype == torch.float64 else 2e-7) / torch.finfo(dtype).eps
+    kept = []
+    for node, center, weight in terms:
+        if np.max(np.abs(center) @ abs(weight), initial=0.0) <= allowed:
+            bias = bias - center @ weight
+            center = np.zeros_like(center)
+        kept.append((node, center, weight))
+    return kept, bias
+
+
+def round_to(values: np.ndarray, dtype: torch.dtype) -> np.ndarray:
+    """Round values to what `dtype` holds; in float64."""
+    return as_constant(values, dtype).double().numpy()
+
+
+def as_constant(value: object, dtype: torch.dtype) -> Tensor:
+    """Tensor copy of an array, without gradient."""
+    return torch.as_tensor(np.array(value, dtype=np.float64)).to(dtype)

@@ -1,0 +1,69 @@
+"""Rows and columns of the containers that users bring: pandas, polars and arrays."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+__all__ = ["column_values", "is_polars", "objects", "positions", "row_labels", "take_rows"]
+
+
+def is_polars(frame: Any) -> bool:
+    """Whether a container is a polars DataFrame; polars is not imported for the question."""
+    polars = sys.modules.get("polars")
+    return polars is not None and isinstance(frame, polars.DataFrame)
+
+
+def row_labels(frame: Any) -> Any:
+    """Labels of the rows as a pandas Index; positions where the container has none."""
+    import pandas as pd
+
+    return frame.index if isinstance(frame, pd.DataFrame) else pd.RangeIndex(len(frame))
+
+
+def take_rows(frame: Any, rows: np.ndarray) -> Any:
+    """The rows at some positions, in the same kind of container."""
+    if is_polars(frame):
+        return frame[rows.tolist()]
+    return frame.iloc[rows] if hasattr(frame, "iloc") else frame[rows]
+
+
+def column_values(frame: Any, j: int, rows: np.ndarray) -> list[Any]:
+    """The raw values of column ``j`` at some rows, as Python objects.
+
+    Single-precision numbers stay NumPy scalars, which know how many of their digits count.
+    """
+    if is_polars(frame):
+        return list(frame.to_series(j).gather(rows.tolist()).to_list())
+    column = frame.iloc[rows, j] if hasattr(frame, "iloc") else frame[rows, j]
+    if getattr(column, "dtype", None) == np.float32:
+        return list(np.asarray(column))
+    return list(np.asarray(column, dtype=object))
+
+
+def objects(values: Any) -> np.ndarray:
+    """An object array of the entries as they are, NumPy scalars and tuples included."""
+    return np.fromiter(values, dtype=object, count=len(values))
+
+
+def positions(rows: Any, n: int) -> np.ndarray:
+    """Positions among ``n`` rows from a number, a slice, an array of positions or a mask.
+
+    Examples
+    --------
+    >>> positions(-1, 3), positions(slice(1, None), 3), positions([True, False, True], 3)
+    (array([2]), array([1, 2]), array([0, 2]))
+    """
+    if isinstance(rows, slice):
+        return np.arange(n)[rows]
+    where = np.atleast_1d(np.asarray(rows))
+    if where.size == 0:
+        where = where.astype(np.intp)
+    if where.ndim != 1 or where.dtype.kind not in "iub":
+        raise TypeError(
+            "Rows must be a position, a slice, an array of positions or a mask. "
+            f"Got {rows!r} instead."
+        )
+    return np.arange(n)[where]

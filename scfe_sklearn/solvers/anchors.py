@@ -1,0 +1,138 @@
+"""Answers that exist: training rows of the target class that the rules let a row become."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from scfe_sklearn.solvers.domain import TOLERANCE
+from scfe_sklearn.solvers.pool import Pool
+from scfe_sklearn.solvers.problem import Problem
+
+CHUNK = 4_000_000
+"""Coordinates compared at once."""
+
+
+@dataclass(frozen=True)
+class Recall:
+    """How many training rows are tried.
+
+    Parameters
+    ----------
+    anchors : int
+        Training rows tried per row.
+    """
+
+    anchors: int = 24
+
+
+def recall(problem: Problem, anchors: torch.Tensor, settings: Recall, size: int) -> Pool:
+    """Start from the nearest training rows of the target class, then undo what is not needed.
+
+    A row takes over from a training row all values that its rules permit. Where they permit all
+    of them it becomes a row which the model has already called the target: so a row is answered
+    whenever the rules let it become any of the anchors and the budget is not binding.
+
+    Parameters
+    ----------
+    problem : Problem
+        n rows, all with the same target.
+    anchors : Tensor of shape (T, D)
+        Training rows that the model calls the target.
+    settings : Recall
+        How many are tried.
+    size : int
+        Size of the pool that is returned.
+
+    Returns
+    -------
+    Pool
+        Valid points within the budget.
+    """
+    n = len(problem)
+    if n == 0 or len(anchors) == 0:
+        return Pool.empty(problem, size)
+    chunk = max(1, CHUNK // anchors.numel())
+    starts = [
+        _nearest_hybrids(problem.take(index), anchors, settings.anchors)
+        for index in torch.arange(n, device=anchors.device).split(chunk)
+    ]
+    z = torch.cat([part[0] for part in starts])
+    there = torch.cat([part[1] for part in starts])
+    valid = problem.margin(z, there) >= problem.floor
+    instance = valid.nonzero()
+    if len(instance) == 0:
+        return Pool.empty(problem, size)
+    rows, entry = instance[:, 0], instance[:, 1]
+    part = problem.take(rows)
+    lean = undo_changes(part, z[rows, entry])
+    z[rows, entry] = lean
+    fits = part.domain.changed(lean[:, None])[:, 0].sum(-1) <= part.max_changes
+    valid[rows, entry] = fits
+    cost = problem.sparse_distance(z) - problem.plausibility(z, valid)
+    cost = torch.where(valid, cost, torch.full_like(cost, torch.inf))
+    return Pool.empty(problem, size).merged(problem, z, cost)
+
+
+def _nearest_hybrids(
+    problem: Problem, anchors: torch.Tensor, count: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return hybrids (n, K, D) with the nearest anchors and whether each stands (n, K)."""
+    domain = problem.domain
+    factual = domain.factual[:, None]
+    inside = (anchors >= domain.lower[:, None] - TOLERANCE) & (
+        anchors <= domain.upper[:, None] + TOLERANCE
+    )
+    # A level is taken over with its whole feature: only the vertex coordinate has to be allowed.
+    level = (anchors <= TOLERANCE) | domain.allowed[:, None]
+    takes = torch.where(domain.scalar, inside & domain.allowed[:, None], level)
+    same = (anchors - factual).abs() <= TOLERANCE
+    refused = torch.zeros(
+        *takes.shape[:2], domain.n_features, dtype=anchors.dtype, device=anchors.device
+    ).index_add_(2, domain.groups, (~(takes | same)).to(anchors.dtype))
+    blocked = refused > 0
+    hybrid = torch.where(blocked[..., domain.groups], factual, anchors.expand_as(takes))
+    distance = ((hybrid - factual) ** 2).sum(-1)
+    whole = ~blocked.any(-1)
+    half = max(count // 2, 1)
+    # Half of the tries go to anchors that may be reached in full: these are sure to be valid.
+    sure = torch.where(whole, distance, torch.full_like(distance, torch.inf))
+    first = sure.topk(min(half, sure.shape[1]), dim=1, largest=False)
+    rest = distance.scatter(1, first.indices, torch.inf)
+    second = rest.topk(min(count - half, rest.shape[1]), dim=1, largest=False)
+    order = torch.cat([first.indices, second.indices], 1)
+    there = torch.cat([first.values, second.values], 1)
+    z = hybrid.gather(1, order[..., None].expand(-1, -1, hybrid.shape[2]))
+    return z, (there > TOLERANCE) & (there < torch.inf)
+
+
+def undo_changes(problem: Problem, z: torch.Tensor) -> torch.Tensor:
+    """Undo changes of ``z`` (n, D) one by one, dearest margin last, while the rest stays valid.
+
+    In each round every change is undone on its own and, of the points that stay valid, the one
+    with the largest margin per price saved is kept.
+    """
+    domain = problem.domain
+    z = z.clone()
+    active = torch.arange(len(z), device=z.device)
+    for _ in range(domain.n_features):
+        part = problem.take(active)
+        changed = part.domain.changed(z[active])
+        count = int(changed.sum(1).max()) if len(active) else 0
+        if count <= 1:
+            break
+        features = changed.to(z.dtype).topk(count, dim=1).indices
+        there = changed.gather(1, features)
+        owns = domain.groups == features[..., None]
+        undone = torch.where(owns, part.domain.factual[:, None], z[active][:, None])
+        margin = part.margin(undone, there)
+        saved = part.sparse_distance(z[active][:, None]) - part.sparse_distance(undone)
+        score = (margin - problem.floor) * (saved + 1e-6)
+        score = torch.where(margin >= problem.floor, score, torch.full_like(score, -torch.inf))
+        value, position = score.max(1)
+        keep = value > -torch.inf
+        best = undone.gather(1, position[:, None, None].expand(-1, 1, z.shape[1]))[:, 0]
+        active = active[keep]
+        z[active] = best[keep]
+    return z

@@ -1,0 +1,90 @@
+"""Where each row of a batch may go: boxes, levels, lattices and the grouping into raw features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+TOLERANCE = 1e-9
+"""Coordinates closer than this are the same value."""
+
+
+@dataclass(frozen=True, eq=False)
+class Domain:
+    """The admissible points of a batch of n rows in D solver coordinates.
+
+    A row's point differs from its factual in whole raw features: a *scalar* feature (one
+    coordinate) moves inside ``[lower, upper]``, on its lattice if it has one; a *categorical*
+    feature (one coordinate per level) moves from one vertex to another one that is allowed.
+    Staying at the factual is always admissible, even where the interval excludes it.
+
+    Parameters
+    ----------
+    factual : Tensor of shape (n, D)
+        The rows asked about.
+    lower, upper : Tensor of shape (n, D)
+        Interval of every scalar coordinate, ends included.
+    allowed : Tensor of shape (n, D), bool
+        Levels that a categorical feature may take; for a scalar coordinate, whether it may move.
+    groups : Tensor of shape (D,), long
+        Raw feature of each coordinate.
+    scalar : Tensor of shape (D,), bool
+        Coordinates that are a feature of their own.
+    step, offset : Tensor of shape (D,)
+        Lattice of a scalar coordinate: ``offset + k * step``; a step of 0 is a continuous one.
+    """
+
+    factual: torch.Tensor
+    lower: torch.Tensor
+    upper: torch.Tensor
+    allowed: torch.Tensor
+    groups: torch.Tensor
+    scalar: torch.Tensor
+    step: torch.Tensor
+    offset: torch.Tensor
+
+    @property
+    def n_features(self) -> int:
+        """Number of raw features."""
+        return int(self.groups[-1]) + 1
+
+    def take(self, rows: torch.Tensor) -> Domain:
+        """Return the domain of some of the rows (with repetition, if wanted)."""
+        return Domain(
+            self.factual[rows],
+            self.lower[rows],
+            self.upper[rows],
+            self.allowed[rows],
+            self.groups,
+            self.scalar,
+            self.step,
+            self.offset,
+        )
+
+    def changed(self, z: torch.Tensor) -> torch.Tensor:
+        """Return which raw features of ``z`` (n, ..., D) differ from the factual: (n, ..., d)."""
+        factual = self.factual.reshape(
+            self.factual.shape[0], *([1] * (z.dim() - 2)), self.factual.shape[1]
+        )
+        moved = (z - factual).abs() > TOLERANCE
+        out = torch.zeros(*z.shape[:-1], self.n_features, dtype=z.dtype, device=z.device)
+        return out.index_add_(-1, self.groups, moved.to(z.dtype)) > 0
+
+    def snap(self, z: torch.Tensor) -> torch.Tensor:
+        """Round moved scalar coordinates of ``z`` (n, D) onto their lattice, inside the interval.
+
+        The bounds are lattice points themselves, so rounding and clipping commute.
+        """
+        stepped = self.step > 0
+        safe = torch.where(stepped, self.step, torch.ones_like(self.step))
+        rounded = self.offset + torch.round((z - self.offset) / safe) * safe
+        inside = torch.minimum(
+            torch.maximum(torch.where(stepped, rounded, z), self.lower), self.upper
+        )
+        stays = ((z - self.factual).abs() <= TOLERANCE) | ~self.scalar
+        # A lattice point beside an off-lattice factual may round back onto it: that is staying.
+        same = (inside - self.factual).abs() <= TOLERANCE
+        return torch.where(
+            stays, torch.where(self.scalar, self.factual, z), torch.where(same, self.factual, inside)
+        )

@@ -1,0 +1,121 @@
+"""Single-feature moves: the alphabet from which the screen spells its supports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from scfe_sklearn.solvers.domain import TOLERANCE, Domain
+
+
+@dataclass(frozen=True, eq=False)
+class Moves:
+    """A list of M moves; move i sets one coordinate to a value and clears the rest of its feature.
+
+    Parameters
+    ----------
+    coordinate : Tensor of shape (M,), long
+        The coordinate that is set.
+    value : Tensor of shape (M,)
+        What it is set to.
+    group : Tensor of shape (M,), long
+        The raw feature that the move changes.
+    target : Tensor of shape (M, D)
+        The coordinates that the move writes.
+    keeps : Tensor of shape (M, D)
+        1 where the move leaves a coordinate as it is, else 0.
+    """
+
+    coordinate: torch.Tensor
+    value: torch.Tensor
+    group: torch.Tensor
+    target: torch.Tensor
+    keeps: torch.Tensor
+
+    @classmethod
+    def from_values(
+        cls, coordinate: torch.Tensor, value: torch.Tensor, groups: torch.Tensor
+    ) -> Moves:
+        """Build the table from coordinates and values; ``groups`` (D,) names their features."""
+        group = groups[coordinate]
+        target = torch.zeros(len(coordinate), len(groups), dtype=value.dtype, device=value.device)
+        target[torch.arange(len(coordinate), device=value.device), coordinate] = value
+        keeps = (groups[None, :] != group[:, None]).to(value.dtype)
+        return cls(coordinate, value, group, target, keeps)
+
+    @classmethod
+    def from_samples(
+        cls, samples: torch.Tensor, groups: torch.Tensor, scalar: torch.Tensor, values: int
+    ) -> Moves:
+        """Build the table from the values that training rows ``samples`` (T, D) really have.
+
+        Every level that occurs; of a number all values, or about ``values`` of them: half
+        spread by how many rows have them, half by rank among the distinct ones, since heavy
+        tails hold few rows.
+        """
+        coordinates, targets = [], []
+        for j in range(samples.shape[1]):
+            column = samples[:, j].unique()
+            column = typical_values(samples[:, j], values) if scalar[j] else column[column > 0]
+            coordinates.append(torch.full((len(column),), j, device=samples.device))
+            targets.append(column)
+        return cls.from_values(torch.cat(coordinates), torch.cat(targets), groups)
+
+    def __len__(self) -> int:
+        return len(self.coordinate)
+
+    def thinned(self, count: int) -> torch.Tensor:
+        """Return the positions of at most about ``count`` moves, evenly spread per feature."""
+        features = self.group.unique()
+        each = max(count // max(len(features), 1), 2)
+        picked = []
+        for feature in features:
+            own = (self.group == feature).nonzero()[:, 0]
+            spread = torch.linspace(0, len(own) - 1, min(each, len(own)), device=own.device)
+            picked.append(own[spread.round().long()])
+        return torch.cat(picked)
+
+    def permitted(self, domain: Domain) -> torch.Tensor:
+        """Return (n, M): does the move change the row, and stay where the row may go."""
+        now = domain.factual[:, self.coordinate]
+        inside = (self.value >= domain.lower[:, self.coordinate] - TOLERANCE) & (
+            self.value <= domain.upper[:, self.coordinate] + TOLERANCE
+        )
+        fits = torch.where(domain.scalar[self.coordinate], inside, torch.ones_like(inside))
+        return fits & domain.allowed[:, self.coordinate] & ((now - self.value).abs() > TOLERANCE)
+
+    def distance(self, domain: Domain) -> torch.Tensor:
+        """Return (n, M): the squared distance that the move adds, exactly, whatever else moves."""
+        # ||target - z0||^2 over the move's own feature, by expanding the square.
+        factual = domain.factual
+        cleared = (factual**2) @ (1 - self.keeps).T
+        return (
+            cleared - 2 * factual[:, self.coordinate] * self.value + self.value**2
+        ).clamp_min(0)
+
+    def apply(self, z: torch.Tensor, moves: torch.Tensor) -> torch.Tensor:
+        """Apply move ``moves`` (...) to the points ``z`` (..., D)."""
+        return z * self.keeps[moves] + self.target[moves]
+
+
+def typical_values(column: torch.Tensor, count: int) -> torch.Tensor:
+    """Return at most ``count`` of the values of a column, both ends among them.
+
+    Examples
+    --------
+    >>> import torch
+    >>> typical_values(torch.tensor([1.0, 1.0, 1.0, 2.0, 9.0]), 3).tolist()
+    [1.0, 2.0, 9.0]
+    """
+    distinct = column.unique()
+    if len(distinct) <= count:
+        return distinct
+    ordered = column.sort().values
+    by_rows = ordered[_spread(len(ordered), max(count // 2, 2), column.device)].unique()
+    by_rank = distinct[_spread(len(distinct), max(count - len(by_rows), 2), column.device)]
+    return torch.cat([by_rows, by_rank]).unique()
+
+
+def _spread(length: int, count: int, device: torch.device) -> torch.Tensor:
+    return torch.linspace(0, length - 1, count, dtype=torch.float64, device=device).round().long()

@@ -1,0 +1,72 @@
+"""The recourse problem of a batch: objective, domain, budget and penalty in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from scfe_sklearn.solvers.domain import Domain
+from scfe_sklearn.solvers.moves import Moves
+from scfe_sklearn.solvers.protocols import Objective
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    r"""Find, for each of n rows, the cheapest admissible point which the model calls the target.
+
+    .. math::
+        \min_{z \in A} \; \|z - z_0\|^2 + \beta \,\#\{\text{changed features}\}
+        - \tau \log q(z \mid t)
+        \quad \text{s.t.} \quad m(z) \ge c, \;\; \#\{\text{changed features}\} \le k
+
+    with the margin m of the target. The constraint on the margin is the exact-penalty form of
+    the hinge loss: at the solution its multiplier is the weight gamma of the row.
+
+    Parameters
+    ----------
+    objective : Objective
+        Margin and plausibility.
+    domain : Domain
+        The admissible points A of each row.
+    moves : Moves
+        Single-feature moves for the screen.
+    beta : Tensor of shape (n,)
+        Price of a changed feature.
+    max_changes : Tensor of shape (n,), long
+        Budget k of changed features.
+    floor : float
+        Least margin c of a valid point.
+    """
+
+    objective: Objective
+    domain: Domain
+    moves: Moves
+    beta: torch.Tensor
+    max_changes: torch.Tensor
+    floor: float
+
+    def __len__(self) -> int:
+        return len(self.beta)
+
+    def take(self, index: torch.Tensor) -> Problem:
+        """Return the problem of some of the instances (with repetition, if wanted)."""
+        return replace(
+            self,
+            domain=self.domain.take(index),
+            beta=self.beta[index],
+            max_changes=self.max_changes[index],
+        )
+
+    def sparse_distance(self, z: torch.Tensor) -> torch.Tensor:
+        """Return squared distance plus the price of the changes of ``z`` (n, K, D): (n, K)."""
+        distance = ((z - self.domain.factual[:, None]) ** 2).sum(-1)
+        return distance + self.beta[:, None] * self.domain.changed(z).sum(-1)
+
+    def margin(self, z: torch.Tensor, where: torch.Tensor | None = None) -> torch.Tensor:
+        """Return margins (n, K) of ``z`` (n, K, D); minus infinity outside ``where`` (n, K)."""
+        return self.objective.margin(z, where)
+
+    def plausibility(self, z: torch.Tensor, where: torch.Tensor | None = None) -> torch.Tensor:
+        """Return plausibilities (n, K) of ``z`` (n, K, D); minus infinity outside ``where``."""
+        return self.objective.plausibility(z, where)

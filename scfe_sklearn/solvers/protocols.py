@@ -1,0 +1,57 @@
+"""What a solver asks of the rest of the package: protocols only, no model, density or feature."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+
+
+class Local(Protocol):
+    """Plausibility of n instances, each of which moves along some coordinates only."""
+
+    def value(self, offset: torch.Tensor, instances: torch.Tensor) -> torch.Tensor:
+        """Plausibilities (k, K) at offsets (k, K, w) from ``instances`` (k,)."""
+
+    def value_and_grad(
+        self, offset: torch.Tensor, instances: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Plausibilities (k,) at offsets (k, w) from ``instances`` (k,), and gradients (k, w)."""
+
+
+class Objective(Protocol):
+    """The model and the density of one target class."""
+
+    @property
+    def has_gradient(self) -> bool:
+        """Whether the margin can be differentiated."""
+
+    def margin(self, z: torch.Tensor, where: torch.Tensor | None = None) -> torch.Tensor:
+        """Margins (n, K) of the points ``z`` (n, K, D), positive where the target is predicted.
+
+        Points outside ``where`` (n, K) are not evaluated; their margin is minus infinity.
+        """
+
+    def margin_and_grad(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Margins (n,) of ``z`` (n, D) and their gradients (n, D)."""
+
+    def plausibility(self, z: torch.Tensor, where: torch.Tensor | None = None) -> torch.Tensor:
+        """Weighted log-densities (n, K) of ``z`` (n, K, D), in squared solver units."""
+
+    def combined_plausibility(
+        self, z: torch.Tensor, factual: torch.Tensor, target: torch.Tensor, keeps: torch.Tensor
+    ) -> torch.Tensor | None:
+        """Plausibilities (n, B, M) of points ``z`` (n, B, D) after one of M further moves each.
+
+        A move writes ``target`` (M, D) over the coordinates that ``keeps`` (M, D) does not keep.
+        None where they are not cheaper than one by one.
+        """
+
+    def best_plausibility(self) -> float:
+        """Plausibility that few training rows of the target class exceed: for pruning."""
+
+    def around(self, z: torch.Tensor, support: torch.Tensor) -> Local:
+        """Plausibility of points that differ from the rows of ``z`` along ``support`` only.
+
+        ``support`` (n, w) holds coordinates, padded with D.
+        """

@@ -1,0 +1,78 @@
+"""The order of the steps: screen, recall, refine, polish."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+from scfe_sklearn.solvers.anchors import Recall, recall
+from scfe_sklearn.solvers.polish import Pattern, polish
+from scfe_sklearn.solvers.pool import Pool
+from scfe_sklearn.solvers.problem import Problem
+from scfe_sklearn.solvers.refine import refine
+from scfe_sklearn.solvers.screen import Screen, screen
+from scfe_sklearn.solvers.trade_off import Descent
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How hard to look; the defaults answer a thousand rows in seconds.
+
+    Parameters
+    ----------
+    screen : Screen
+        Search over supports.
+    sprint : Descent
+        Short descents that decide which supports are worth more.
+    descent : Descent
+        Proximal gradient inside a support.
+    pattern : Pattern
+        Steps on the lattice.
+    recall : Recall
+        Starts from training rows.
+    starts : int
+        Supports per row that are refined.
+    finalists : int
+        Points per row that are polished.
+    values : int
+        Values of each number that the screen tries.
+    """
+
+    screen: Screen = field(default_factory=Screen)
+    sprint: Descent = field(default_factory=lambda: Descent(max_iter=5))
+    descent: Descent = field(default_factory=Descent)
+    pattern: Pattern = field(default_factory=Pattern)
+    recall: Recall = field(default_factory=Recall)
+    starts: int = 3
+    finalists: int = 2
+    values: int = 24
+
+
+def solve(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
+    """Answer every row of the problem.
+
+    Parameters
+    ----------
+    problem : Problem
+        n rows with the same target.
+    anchors : Tensor of shape (T, D)
+        Training rows that the model calls the target.
+    effort : Effort
+        Widths and lengths of the steps.
+
+    Returns
+    -------
+    Pool
+        Valid points, cheapest first; no point for a row which could not be answered.
+    """
+    pool = screen(problem, effort.screen)
+    missing = (pool.best == torch.inf).nonzero()[:, 0]
+    if len(missing):
+        found = recall(problem.take(missing), anchors, effort.recall, effort.screen.pool)
+        pool = pool.scattered(missing, found)
+    if problem.objective.has_gradient:
+        if effort.screen.pool > effort.starts:
+            pool = refine(problem, pool, effort.sprint, effort.screen.pool)
+        pool = refine(problem, pool, effort.descent, effort.starts)
+    return polish(problem, pool, effort.pattern, effort.finalists)

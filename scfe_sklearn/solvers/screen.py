@@ -1,0 +1,299 @@
+"""Where to start: a beam over supports, from single moves to as many as the budget allows.
+
+The budget on changed features makes the problem combinatorial, and a descent stays in the support
+it starts in. So supports are searched first, coarsely: all single moves are tried on the model;
+the effect of several moves together is predicted as the sum of the single effects, and only the
+most promising combinations are tried.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from scfe_sklearn.solvers.pool import BUCKETS, Pool, feature_key, support_key
+from scfe_sklearn.solvers.problem import Problem
+
+
+CONTRAST = 0.1
+"""How much of the difference between the bests of two supports counts for being tried."""
+
+
+@dataclass(frozen=True)
+class Screen:
+    """How wide the screen looks.
+
+    Parameters
+    ----------
+    width : int
+        Unfinished combinations that are extended by another move.
+    parents : int
+        Single moves that are extended to pairs.
+    evaluations : int
+        Combinations of each size that are tried on the model.
+    shortlist : int
+        Valid points of each size whose density is evaluated.
+    pool : int
+        Points that are kept, each with a support of its own.
+    pairs : int
+        Up to so many pairs of moves are all tried, without predicting their effect; the moves
+        are thinned to get there. 0 tries none but the predicted ones.
+    """
+
+    width: int = 16
+    parents: int = 96
+    evaluations: int = 64
+    shortlist: int = 24
+    pool: int = 6
+    pairs: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Singles:
+    """What every single move does to every row: (n, M) each."""
+
+    permitted: torch.Tensor
+    price: torch.Tensor
+    gain: torch.Tensor
+    lift: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _Beam:
+    """Combinations to be extended: points (n, B, D) and what is known of them, (n, B)."""
+
+    z: torch.Tensor
+    margin: torch.Tensor
+    price: torch.Tensor
+    plausibility: torch.Tensor
+    live: torch.Tensor
+
+    def take(self, rows: torch.Tensor) -> _Beam:
+        return _Beam(
+            self.z[rows],
+            self.margin[rows],
+            self.price[rows],
+            self.plausibility[rows],
+            self.live[rows],
+        )
+
+
+def screen(problem: Problem, settings: Screen) -> Pool:
+    """Search supports of growing size and return the best valid points of each row.
+
+    Parameters
+    ----------
+    problem : Problem
+        The rows to be answered.
+    settings : Screen
+        Widths of the search.
+
+    Returns
+    -------
+    Pool
+        Valid points, none where no combination that was tried is valid.
+    """
+    n = len(problem)
+    if n == 0 or len(problem.moves) == 0:
+        return Pool.empty(problem, settings.pool)
+    pool, singles, beam = _try_singles(problem, settings)
+    active = torch.arange(n, device=beam.z.device)
+    best = problem.objective.best_plausibility()
+    for size in range(2, int(problem.max_changes.max()) + 1):
+        # Another change pays only where nothing was found, or the rest could improve by its price.
+        bound = size * problem.beta - best
+        useful = (problem.max_changes >= size) & (pool.best > bound)
+        if size > 3:
+            useful &= pool.best == torch.inf
+        keep = useful[active] & beam.live.any(1)
+        active, beam = active[keep], beam.take(keep.nonzero()[:, 0])
+        if len(active) == 0:
+            break
+        part = problem.take(active)
+        singles_part = _Singles(
+            singles.permitted[active],
+            singles.price[active],
+            singles.gain[active],
+            singles.lift[active],
+        )
+        found, beam = _extend(part, settings, singles_part, beam)
+        if size == 2 and settings.pairs:
+            pairs = _try_pairs(part, settings, singles_part)
+            found = found.merged(part, pairs.z, pairs.cost)
+        pool = pool.scattered(
+            active, Pool(pool.z[active], pool.cost[active]).merged(part, found.z, found.cost)
+        )
+    return pool
+
+
+def _try_singles(problem: Problem, settings: Screen) -> tuple[Pool, _Singles, _Beam]:
+    """Try every permitted single move on the model."""
+    domain, moves = problem.domain, problem.moves
+    root = domain.factual[:, None]
+    margin0 = problem.margin(root)
+    plausibility0 = problem.plausibility(root)
+    permitted = moves.permitted(domain) & (problem.max_changes >= 1)[:, None]
+    everything = torch.arange(len(moves), device=root.device)
+    z = moves.apply(root, everything)
+    margin = problem.margin(z, permitted)
+    price = moves.distance(domain) + problem.beta[:, None]
+    gain = torch.where(permitted, margin - margin0, torch.zeros_like(margin))
+    pool, plausibility = _collect(
+        problem, settings, z, margin, price, plausibility0.expand_as(margin), permitted
+    )
+    singles = _Singles(permitted, price, gain, plausibility - plausibility0)
+    merit = _merit(problem, margin, price, plausibility, permitted, _rate(singles))
+    # Every single move may be half of a pair: sums are cheap, the model is not asked.
+    order = merit.argsort(dim=1, stable=True)[:, : max(settings.width, settings.parents)]
+    return pool, singles, _gather(z, margin, price, plausibility, permitted, order)
+
+
+def _extend(
+    problem: Problem, settings: Screen, singles: _Singles, beam: _Beam
+) -> tuple[Pool, _Beam]:
+    """Add one more move to the combinations of the beam."""
+    moves = problem.moves
+    n, width = beam.margin.shape
+    changed = problem.domain.changed(beam.z)
+    free = ~changed[:, :, moves.group]
+    live = free & singles.permitted[:, None] & beam.live[:, :, None]
+    margin = (beam.margin[:, :, None] + singles.gain[:, None]).reshape(n, -1)
+    price = (beam.price[:, :, None] + singles.price[:, None]).reshape(n, -1)
+    combined = problem.objective.combined_plausibility(
+        beam.z, problem.domain.factual, moves.target, moves.keeps
+    )
+    if combined is None:
+        combined = beam.plausibility[:, :, None] + singles.lift[:, None]
+    plausibility = combined.reshape(n, -1)
+    live = live.reshape(n, -1)
+    rate = _rate(singles)
+    half = settings.evaluations // 2
+    # One half by what looks valid already, the other by what could become so at a low price:
+    # effects do not really add up, so every support gets its chance there.
+    sure = torch.where(
+        live & (margin >= problem.floor), price - plausibility, torch.full_like(price, torch.inf)
+    )
+    merit = _merit(problem, margin, price, plausibility, live, rate)
+    first = _smallest(sure, half)
+    key = support_key(changed)[:, :, None] + feature_key(moves.group + 1)
+    merit = _diversified(merit, (key % BUCKETS).reshape(n, -1))
+    merit = merit.scatter(1, first, torch.inf)
+    order = torch.cat([first, _smallest(merit, settings.evaluations - half)], 1)
+    parent, move = order // len(moves), order % len(moves)
+    z = moves.apply(
+        beam.z.gather(1, parent[..., None].expand(-1, -1, beam.z.shape[2])), move
+    )
+    live, price = live.gather(1, order), price.gather(1, order)
+    plausibility = plausibility.gather(1, order)
+    margin = problem.margin(z, live)
+    pool, plausibility = _collect(problem, settings, z, margin, price, plausibility, live)
+    merit = _merit(problem, margin, price, plausibility, live, rate)
+    order = merit.argsort(dim=1, stable=True)[:, : settings.width]
+    return pool, _gather(z, margin, price, plausibility, live, order)
+
+
+def _try_pairs(problem: Problem, settings: Screen, singles: _Singles) -> Pool:
+    """Try all pairs of a thinned set of moves on the model."""
+    moves = problem.moves
+    coarse = moves.thinned(int((2 * settings.pairs) ** 0.5))
+    first, second = torch.triu_indices(len(coarse), len(coarse), 1, device=coarse.device)
+    first, second = coarse[first], coarse[second]
+    apart = moves.group[first] != moves.group[second]
+    first, second = first[apart], second[apart]
+    factual = problem.domain.factual
+    live = singles.permitted[:, first] & singles.permitted[:, second]
+    price = singles.price[:, first] + singles.price[:, second]
+    z = moves.apply(moves.apply(factual[:, None].expand(-1, len(first), -1), first), second)
+    margin = problem.margin(z, live)
+    single = moves.apply(factual[:, None], coarse)
+    combined = problem.objective.combined_plausibility(
+        single, factual, moves.target[coarse], moves.keeps[coarse]
+    )
+    if combined is None:
+        valid = live & (margin >= problem.floor)
+        plausibility = problem.plausibility(z, valid)
+    else:
+        rank = torch.empty(len(moves), dtype=torch.long, device=z.device)
+        rank[coarse] = torch.arange(len(coarse), device=z.device)
+        plausibility = combined[:, rank[first], rank[second]]
+    valid = live & (margin >= problem.floor)
+    cost = torch.where(valid, price - plausibility, torch.full_like(price, torch.inf))
+    return Pool.empty(problem, settings.pool).merged(problem, z, cost)
+
+
+def _collect(
+    problem: Problem,
+    settings: Screen,
+    z: torch.Tensor,
+    margin: torch.Tensor,
+    price: torch.Tensor,
+    plausibility: torch.Tensor,
+    live: torch.Tensor,
+) -> tuple[Pool, torch.Tensor]:
+    """Evaluate the density of the most promising points; the valid ones make a pool."""
+    infinite = torch.full_like(price, torch.inf)
+    valid = live & (margin >= problem.floor)
+    guess = torch.where(live, price - plausibility, infinite)
+    # Valid points first; the rest of the shortlist improves the predictions of the next size.
+    order = _smallest(torch.where(valid, guess, guess + 1e6), settings.shortlist)
+    chosen = z.gather(1, order[..., None].expand(-1, -1, z.shape[2]))
+    value = problem.plausibility(chosen, live.gather(1, order))
+    value = torch.where(live.gather(1, order), value, plausibility.gather(1, order))
+    plausibility = plausibility.scatter(1, order, value)
+    cost = torch.where(valid.gather(1, order), price.gather(1, order) - value, torch.inf)
+    return Pool.empty(problem, settings.pool).merged(problem, chosen, cost), plausibility
+
+
+def _rate(singles: _Singles) -> torch.Tensor:
+    """Return the least price of a unit of margin among the single moves, (n, 1)."""
+    infinite = torch.full_like(singles.price, torch.inf)
+    rates = torch.where(
+        singles.permitted & (singles.gain > 0), singles.price / singles.gain, infinite
+    )
+    least = rates.amin(1, keepdim=True)
+    return torch.where(least < torch.inf, least, torch.ones_like(least))
+
+
+def _merit(
+    problem: Problem,
+    margin: torch.Tensor,
+    price: torch.Tensor,
+    plausibility: torch.Tensor,
+    live: torch.Tensor,
+    rate: torch.Tensor,
+) -> torch.Tensor:
+    """Return cost so far plus the price of the margin that is missing; infinite where not live."""
+    missing = (problem.floor - margin).clamp_min(0)
+    merit = price - plausibility + rate * missing
+    return torch.where(live, merit, torch.full_like(merit, torch.inf))
+
+
+def _gather(
+    z: torch.Tensor,
+    margin: torch.Tensor,
+    price: torch.Tensor,
+    plausibility: torch.Tensor,
+    live: torch.Tensor,
+    order: torch.Tensor,
+) -> _Beam:
+    return _Beam(
+        z.gather(1, order[..., None].expand(-1, -1, z.shape[2])),
+        margin.gather(1, order),
+        price.gather(1, order),
+        plausibility.gather(1, order),
+        live.gather(1, order),
+    )
+
+
+def _diversified(merit: torch.Tensor, support: torch.Tensor) -> torch.Tensor:
+    """Shrink the differences of merit between supports, but not those within a support."""
+    best = torch.full((len(merit), BUCKETS), torch.inf, dtype=merit.dtype, device=merit.device)
+    own = best.scatter_reduce(1, support, merit, "amin").gather(1, support)
+    least = merit.amin(1, keepdim=True)
+    return torch.where(merit < torch.inf, merit - (1 - CONTRAST) * (own - least), merit)
+
+
+def _smallest(values: torch.Tensor, k: int) -> torch.Tensor:
+    """Return the positions of the k smallest values of each row."""
+    return values.topk(min(k, values.shape[1]), dim=1, largest=False).indices

@@ -1,0 +1,103 @@
+"""Points seen along the few coordinates that they change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from scfe_sklearn.solvers.problem import Problem
+from scfe_sklearn.solvers.protocols import Local
+
+
+@dataclass(frozen=True, eq=False)
+class Subspace:
+    """n instances of a problem, each free to move along w coordinates of its own.
+
+    Local search changes a handful of numbers of each row. Everything that does not change is
+    accounted for once: the distance of the other coordinates, and the distances to the
+    training points near by.
+
+    Parameters
+    ----------
+    problem : Problem
+        The problem of the n instances.
+    centre : Tensor of shape (n, D)
+        Their points.
+    support : LongTensor of shape (n, w)
+        Their free coordinates, padded with D.
+    local : Local
+        Plausibility around the centres.
+    factual, lower, upper, step, start : Tensor of shape (n, w)
+        Factual value, interval, lattice step and present value of the free coordinates.
+    rest : Tensor of shape (n,)
+        Squared distance of all other coordinates.
+    """
+
+    problem: Problem
+    centre: torch.Tensor
+    support: torch.Tensor
+    local: Local
+    factual: torch.Tensor
+    lower: torch.Tensor
+    upper: torch.Tensor
+    step: torch.Tensor
+    start: torch.Tensor
+    rest: torch.Tensor
+
+    @classmethod
+    def around(cls, problem: Problem, centre: torch.Tensor, free: torch.Tensor) -> Subspace:
+        """Build the subspace of the coordinates that ``free`` (n, D) flags."""
+        domain = problem.domain
+        width = max(int(free.sum(1).max()), 1)
+        flags, support = free.to(torch.uint8).topk(width, dim=1)
+        there = flags > 0
+
+        def along(values: torch.Tensor) -> torch.Tensor:
+            picked = values.expand_as(centre).gather(1, support)
+            return torch.where(there, picked, torch.zeros_like(picked))
+
+        factual, start = along(domain.factual), along(centre)
+        rest = ((centre - domain.factual) ** 2).sum(1) - ((start - factual) ** 2).sum(1)
+        columns = torch.where(there, support, torch.full_like(support, centre.shape[1]))
+        return cls(
+            problem,
+            centre,
+            columns,
+            problem.objective.around(centre, columns),
+            factual,
+            along(domain.lower),
+            along(domain.upper),
+            along(domain.step[None]),
+            start,
+            rest,
+        )
+
+    def embed(self, x: torch.Tensor, rows: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the points (k, ..., D) with the values ``x`` (k, ..., w) along the support."""
+        centre, support = self.centre, self.support
+        if rows is not None:
+            centre, support = centre[rows], support[rows]
+        padded = torch.cat([centre, torch.zeros_like(centre[:, :1])], 1)
+        if x.dim() == 3:
+            padded = padded[:, None].expand(-1, x.shape[1], -1)
+            support = support[:, None].expand_as(x)
+        return padded.scatter(-1, support, x)[..., :-1]
+
+    def margin(self, x: torch.Tensor, where: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the margins (n, K) at the values ``x`` (n, K, w)."""
+        return self.problem.objective.margin(self.embed(x), where)
+
+    def margin_and_grad(
+        self, x: torch.Tensor, rows: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the margins (k,) at ``x`` (k, w) and their gradients (k, w)."""
+        margin, gradient = self.problem.objective.margin_and_grad(self.embed(x, rows))
+        padded = torch.cat([gradient, torch.zeros_like(gradient[:, :1])], 1)
+        return margin, padded.gather(1, self.support[rows])
+
+    def plausibility_and_grad(
+        self, x: torch.Tensor, rows: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the plausibilities (k,) at ``x`` (k, w) and their gradients (k, w)."""
+        return self.local.value_and_grad(x - self.start[rows], rows)

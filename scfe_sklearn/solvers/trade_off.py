@@ -1,0 +1,113 @@
+"""The trade-off between validity and the rest, found per row while it descends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from scfe_sklearn.solvers.apg import Evaluation, ProximalMap, accelerated_proximal_gradient
+from scfe_sklearn.solvers.subspace import Subspace
+
+
+@dataclass(frozen=True)
+class Descent:
+    """How long the descent runs.
+
+    Parameters
+    ----------
+    max_iter : int
+        Iterations of proximal gradient.
+    tol : float
+        A row rests when its relative step is below this.
+    """
+
+    max_iter: int = 25
+    tol: float = 1e-5
+
+
+def descend(
+    space: Subspace, prox: ProximalMap, settings: Descent
+) -> tuple[torch.Tensor, torch.Tensor]:
+    r"""Minimise distance minus plausibility plus the weighted hinge, from ``space.start``.
+
+    .. math::
+        \|z - z_0\|^2 - \tau \log q(z) + g(z) + \gamma \max(0, c - m(z))
+
+    The hinge is an exact penalty: once gamma exceeds the multiplier of the constraint
+    ``m(z) >= c``, the minimiser is valid. Each row starts with a gamma that its own gradients
+    suggest and raises it while its margin is missing.
+
+    Parameters
+    ----------
+    space : Subspace
+        n instances and the coordinates along which they move.
+    prox : callable
+        Proximal map of the admissible set, with penalty or budget.
+    settings : Descent
+        Length of the run.
+
+    Returns
+    -------
+    x : Tensor of shape (n, w)
+        Nearly critical values; valid up to a small violation (see :func:`restore`).
+    gamma : Tensor of shape (n,)
+        The validity weight of each row.
+    """
+    floor, factual = space.problem.floor, space.factual
+
+    def smooth(x: torch.Tensor, rows: torch.Tensor) -> Evaluation:
+        margin, slope = space.margin_and_grad(x, rows)
+        plausibility, lift = space.plausibility_and_grad(x, rows)
+        offset = x - factual[rows]
+        value = (offset**2).sum(1) - plausibility
+        return Evaluation(value, 2 * offset - lift, margin - floor, slope)
+
+    everything = torch.arange(len(factual), device=factual.device)
+    x, _ = prox(space.start, torch.ones_like(space.rest), everything)
+    here = smooth(x, everything)
+    steepness = (here.slope**2).sum(1).clamp_min(1e-12)  # type: ignore[operator]
+    # Twice what balances the gradients at the start; at least what the distance is worth there.
+    balance = (here.gradient * here.slope).sum(1) / steepness
+    reach = (2 * (x - factual).norm(dim=1) + 1) / steepness.sqrt()
+    gamma = 2 * torch.maximum(balance.clamp_min(0), reach)
+    run = accelerated_proximal_gradient(
+        smooth,
+        prox,
+        x,
+        step=torch.full_like(gamma, 0.25),
+        gamma=gamma,
+        max_iter=settings.max_iter,
+        tol=settings.tol,
+    )
+    return run.z, run.multiplier
+
+
+def restore(space: Subspace, x: torch.Tensor, bisections: int = 14) -> torch.Tensor:
+    """Return the valid values nearest to ``x`` on the way back to the valid ``space.start``.
+
+    Parameters
+    ----------
+    space : Subspace
+        n instances that start at a valid point.
+    x : Tensor of shape (n, w)
+        Values that may violate the margin.
+    bisections : int
+        Halvings of the segment.
+
+    Returns
+    -------
+    Tensor of shape (n, w)
+        Valid values; ``x`` itself where it is valid.
+    """
+    floor = space.problem.floor
+    low = torch.zeros_like(space.rest)[:, None]
+    good = space.margin(x[:, None]) >= floor
+    high = torch.where(good, low, torch.ones_like(low))
+    if bool(good.all()):
+        return x
+    for _ in range(bisections):
+        middle = (low + high) / 2
+        good = space.margin((x + middle * (space.start - x))[:, None]) >= floor
+        low, high = torch.where(good, low, middle), torch.where(good, middle, high)
+    return torch.where(high < 1, x + high * (space.start - x), space.start)

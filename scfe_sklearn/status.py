@@ -1,0 +1,51 @@
+"""The words in the ``status`` column of an `Explanation`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["Status"]
+
+
+class Status:
+    """What became of a row; plain strings, so that they compare, group and print as such.
+
+    Examples
+    --------
+    >>> Status.FOUND
+    'found'
+    >>> Status.UNREACHABLE in Status.ALL
+    True
+    """
+
+    FOUND: Final = "found"
+    """The model gives the counterfactual its target, and every rule holds."""
+
+    ALREADY_TARGET: Final = "already has the target"
+    """The prediction of the factual is the target, so there is nothing to change."""
+
+    UNREACHABLE: Final = "not reachable under these rules"
+    """The search covered what the rules leave open, and the target is not there."""
+
+    NOT_FOUND: Final = "budget exhausted"
+    """The search stopped at its limits without an answer; there may be one."""
+
+    INVALID_INPUT: Final = "invalid input"
+    """The factual holds a missing or infinite number, or a category never seen."""
+
+    CONFLICTING_RULES: Final = "conflicting rules"
+    """The rules of the row contradict one another."""
+
+    MODEL_FAILED: Final = "model output is not finite"
+    """The model answers with NaN or infinity."""
+
+    ALL: Final = (
+        FOUND,
+        ALREADY_TARGET,
+        UNREACHABLE,
+        NOT_FOUND,
+        INVALID_INPUT,
+        CONFLICTING_RULES,
+        MODEL_FAILED,
+    )
+    """Every status, in the order of summaries."""

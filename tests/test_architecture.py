@@ -1,0 +1,280 @@
+"""Who may import whom. The table below is the plan of the house; the code must follow it."""
+
+import ast
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+PACKAGE = "scfe_sklearn"
+ROOT = Path(__file__).resolve().parent.parent / PACKAGE
+
+# Room -> rooms that it may import, at any depth of its code and for types as well. Its own files
+# are always allowed; nothing may import `inspection`, tests, benchmarks or examples.
+_TOGETHER = {
+    "columns",
+    "datasets",
+    "densities",
+    "explanation",
+    "features",
+    "metrics",
+    "models",
+    "objective",
+    "presentation",
+    "proximal",
+    "solvers",
+    "status",
+}
+ALLOWED = {
+    "columns": set(),
+    "status": set(),
+    "datasets": set(),
+    "metrics": set(),
+    "features": {"columns"},
+    "models": {"columns"},
+    "densities": set(),
+    "proximal": set(),
+    "solvers": {"proximal"},
+    "objective": {"densities"},
+    "presentation": {"metrics", "status"},
+    "explanation": {"metrics", "presentation", "status"},
+    "explainer": _TOGETHER,
+    "image": {"models", "proximal", "solvers"},
+    "inspection": {"explanation", "metrics", "presentation", "status"},
+    "__init__": _TOGETHER | {"explainer"},
+    "__main__": _TOGETHER | {"explainer", "__init__"},
+}
+OUTSIDE = {"tests", "benchmarks", "examples"}
+OPTIONAL = {"jinja2", "matplotlib", "polars", "pyarrow", "skorch"}
+
+
+class Import(NamedTuple):
+    """One imported module."""
+
+    module: str
+    line: int
+    at_import: bool  # runs when the file is imported: in no function, not for types only
+
+
+class _Imports(ast.NodeVisitor):
+    """Every import of a file, in functions and for types too."""
+
+    def __init__(self):
+        self.found = []
+        self.problems = []
+        self._deferred = 0
+
+    def _add(self, module, node):
+        self.found.append(Import(module, node.lineno, not self._deferred))
+
+    def _visit_deferred(self, nodes):
+        self._deferred += 1
+        for node in nodes:
+            self.visit(node)
+        self._deferred -= 1
+
+    def visit_FunctionDef(self, node):
+        self._visit_deferred(node.body)
+
+    visit_AsyncFunctionDef = visit_FunctionDef
+
+    def visit_If(self, node):
+        if "TYPE_CHECKING" in ast.unparse(node.test):
+            self._visit_deferred(node.body)
+            for other in node.orelse:
+                self.visit(other)
+        else:
+            self.generic_visit(node)
+
+    def visit_Import(self, node):
+        for alias in node.names:
+            self._add(alias.name, node)
+
+    def visit_ImportFrom(self, node):
+        if node.level:
+            self.problems.append(f"line {node.lineno}: relative import")
+        if any(alias.name == "*" for alias in node.names):
+            self.problems.append(f"line {node.lineno}: star import")
+        for alias in node.names:
+            # The name may be a module: `from scfe_sklearn import metrics`.
+            self._add(f"{node.module or ''}.{alias.name}", node)
+
+    def visit_Call(self, node):
+        name = ast.unparse(node.func).rpartition(".")[2]
+        if name in ("import_module", "__import__") and node.args:
+            module = node.args[0]
+            if isinstance(module, ast.Constant):
+                self._add(module.value, node)
+        self.generic_visit(node)
+
+
+def room_of(module):
+    """The room of a module of the package; ``__init__`` for a name that the package exports."""
+    inner = module.split(".")[1:]
+    return inner[0] if inner and inner[0] in ALLOWED else "__init__"
+
+
+def imports_of(source):
+    """Every import of a file, and what is wrong with its form."""
+    walker = _Imports()
+    walker.visit(ast.parse(source))
+    return walker.found, walker.problems
+
+
+def violations(source, room):
+    """What a file of a room does that it may not."""
+    found, problems = imports_of(source)
+    crossing = set()
+    for module, line, _ in found:
+        parts = module.split(".")
+        ours = parts[0] == PACKAGE and room_of(module) not in ALLOWED[room] | {room}
+        if ours or parts[0] in OUTSIDE:
+            crossing.add(f"line {line}: {room} imports {'.'.join(parts[:2])}")
+    return problems + sorted(crossing)
+
+
+def loaded_by(modules, start):
+    """Optional packages that importing the module ``start`` loads, with all that it imports.
+
+    ``modules`` maps the names of the package's modules to their sources.
+    """
+    seen, waiting, optional = set(), [start], set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for module, _, at_import in imports_of(modules[name])[0]:
+            if not at_import:
+                continue
+            parts = module.split(".")
+            optional |= {parts[0]} & OPTIONAL
+            waiting += [".".join(parts[: k + 1]) for k in range(len(parts))]
+        waiting = [name for name in waiting if name in modules]
+    return optional
+
+
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def room_of_file(path):
+    """The first part of a file's path within the package."""
+    return path.relative_to(ROOT).with_suffix("").parts[0]
+
+
+def module_of_file(path):
+    """The name under which Python knows a file."""
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_file_imports_what_its_room_may(path):
+    room = room_of_file(path)
+    assert room in ALLOWED, f"{room} has no line in the table ALLOWED of this test"
+    assert violations(path.read_text(encoding="utf-8"), room) == []
+
+
+@pytest.mark.parametrize("room", sorted({room_of_file(path) for path in FILES}))
+def test_a_room_loads_no_optional_package(room):
+    modules = {module_of_file(path): path.read_text(encoding="utf-8") for path in FILES}
+    start = PACKAGE if room == "__init__" else f"{PACKAGE}.{room}"
+    assert loaded_by(modules, start) == set()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_file_says_what_it_is_for(path):
+    if not path.stem.startswith("_") or path.stem in ("__init__", "__main__"):
+        assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def test_there_are_files():
+    rooms = {room_of_file(path) for path in FILES}
+    assert {"features", "models", "densities", "proximal", "solvers", "explanation"} <= rooms
+
+
+def test_no_room_reaches_itself_through_others():
+    def reach(room, seen):
+        for other in ALLOWED[room] - seen:
+            seen.add(other)
+            reach(other, seen)
+        return seen
+
+    assert [room for room in ALLOWED if room in reach(room, set())] == []
+
+
+@pytest.mark.parametrize(
+    ("room", "source"),
+    [
+        ("solvers", "from scfe_sklearn.models import as_torch"),
+        ("solvers", "import scfe_sklearn.densities.kernel"),
+        ("solvers", "def f():\n    from scfe_sklearn import features"),
+        ("features", "if TYPE_CHECKING:\n    from scfe_sklearn.models import ScoreModel"),
+        ("models", "class A:\n    async def f(self):\n        import scfe_sklearn.features"),
+        ("densities", "import importlib\nimportlib.import_module('scfe_sklearn.solvers')"),
+        ("metrics", "from scfe_sklearn import CounterfactualExplainer"),
+        ("explainer", "from scfe_sklearn.inspection import display"),
+        ("explainer", "from scfe_sklearn.image import gse"),
+        ("__main__", "from benchmarks import tables"),
+        ("__main__", "import tests.test_explanation"),
+        ("features", "from .space import FeatureSpace"),
+        ("features", "from scfe_sklearn.columns import *"),
+    ],
+)
+def test_a_planted_violation_is_caught(room, source):
+    assert len(violations(source, room)) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import polars as pl",
+        "try:\n    import matplotlib.pyplot as plt\nexcept ImportError:\n    pass",
+        "if not TYPE:\n    from skorch import NeuralNet",
+        "if TYPE_CHECKING:\n    import torch\nelse:\n    import skorch",
+        "class A:\n    import jinja2",
+        "from scfe_sklearn.room import other",
+        "import scfe_sklearn.room.other",
+        "from scfe_sklearn.room.other import name",
+    ],
+)
+def test_a_planted_optional_package_is_caught(source):
+    modules = {
+        PACKAGE: "",
+        f"{PACKAGE}.room": "",
+        f"{PACKAGE}.room.other": "import polars",
+        f"{PACKAGE}.start": source,
+    }
+    assert len(loaded_by(modules, f"{PACKAGE}.start")) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f():\n    import polars as pl",
+        "if TYPE_CHECKING:\n    import polars as pl",
+        "def f():\n    from scfe_sklearn.room import other",
+        "import scfe_sklearn.room",
+    ],
+)
+def test_an_optional_package_may_be_loaded_later(source):
+    modules = {
+        PACKAGE: "",
+        f"{PACKAGE}.room": "import numpy",
+        f"{PACKAGE}.room.other": "import polars",
+        f"{PACKAGE}.start": source,
+    }
+    assert loaded_by(modules, f"{PACKAGE}.start") == set()
+
+
+@pytest.mark.parametrize(
+    ("room", "source"),
+    [
+        ("solvers", "from scfe_sklearn.proximal import Box\nfrom scfe_sklearn.solvers import apg"),
+        ("features", "import pandas\nfrom scfe_sklearn.columns import Column"),
+        ("explainer", "from scfe_sklearn import metrics"),
+        ("__main__", "from scfe_sklearn import CounterfactualExplainer"),
+    ],
+)
+def test_what_is_allowed_passes(room, source):
+    assert violations(source, room) == []
