@@ -15,6 +15,7 @@ from scfe_sklearn.features import Actionability
 from scfe_sklearn.judge import Judge
 from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.status import Status
+from scfe_sklearn.targets import wanted_classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,11 +55,17 @@ class Answers:
     code: np.ndarray
 
 
-def ask(
-    engine: Engine, judge: Judge, X: Any, predicted: np.ndarray, wanted: np.ndarray
-) -> Query:
+def ask(engine: Engine, judge: Judge, X: Any, target: Any) -> Query:
     """Encode the rows, bind the rules and sort out the rows which need no search or allow none."""
     Z = engine.space.encode(X)
+    problems = engine.space.input_problems(X)
+    with torch.no_grad():
+        finite = torch.isfinite(engine.scores(torch.from_numpy(np.nan_to_num(Z)))).all(1).numpy()
+    # Models may refuse a whole batch for a single row that they cannot read.
+    predicted = np.full(len(Z), -1)
+    sound = np.flatnonzero(np.equal(problems, None) & finite)
+    predicted[sound] = judge.predict(take_rows(X, sound))
+    wanted = wanted_classes(target, predicted, np.asarray(judge.estimator.classes_))
     bounds = judge.rules.bind(engine.space, X, Z)
     status = np.full(len(Z), None, dtype=object)
     reason = np.full(len(Z), "", dtype=object)
@@ -68,10 +75,7 @@ def ask(
         status[rows] = word
         reason[rows] = why[rows] if isinstance(why, np.ndarray) else why
 
-    problems = engine.space.input_problems(X)
     mark(~np.equal(problems, None), Status.INVALID_INPUT, problems)
-    with torch.no_grad():
-        finite = torch.isfinite(engine.scores(torch.from_numpy(np.nan_to_num(Z)))).all(1).numpy()
     mark(~finite | (predicted < 0), Status.MODEL_FAILED, "the model has no finite output here")
     has = np.take_along_axis(wanted, predicted.clip(0)[:, None], axis=1)[:, 0]
     mark(has, Status.ALREADY_TARGET)
@@ -114,7 +118,7 @@ def _accept(
             return
         here, wish = rows[left], candidates.code[left, entry]
         z = candidates.z[left, entry]
-        verdict = judge(z, query.Z[here], take_rows(query.X, here), wish)
+        verdict = judge(z, query.Z[here], take_rows(query.X, here), here, wish)
         good = verdict.good
         found[here[good]], code[here[good]] = z[good], wish[good]
         left = left[~good]
@@ -122,8 +126,7 @@ def _accept(
 
 def report(engine: Engine, judge: Judge, query: Query, answers: Answers) -> Explanation:
     """Put the result together; everything in it is computed from the decoded rows."""
-    space, estimator = engine.space, judge.estimator
-    classes = np.asarray(estimator.classes_)
+    space, classes = engine.space, np.asarray(judge.estimator.classes_)
     success = answers.code >= 0
     points = np.where(success[:, None], answers.Z, np.nan)
     frame = space.decode(points, query.X, reference=query.Z)
@@ -143,15 +146,14 @@ def report(engine: Engine, judge: Judge, query: Query, answers: Answers) -> Expl
     log_density = engine.density.log_prob(torch.from_numpy(after), index)
     numbers["log_density"][success] = log_density.numpy()
     numbers["density_quantile"][success] = engine.density.quantile(log_density, index)
-    readable = status != Status.INVALID_INPUT
+    single = success | (query.wanted.sum(axis=1) == 1)
     for name, rows, container in (
-        ("probability_before", readable, query.X),
+        ("probability_before", single & (query.predicted >= 0), query.X),
         ("probability_after", success, frame),
     ):
         where = np.flatnonzero(rows)
-        numbers[name][where] = _probability(estimator, take_rows(container, where), codes[where])
+        numbers[name][where] = judge.probability(take_rows(container, where), codes[where])
     labels = np.array([None, *classes.tolist()], dtype=object)
-    single = success | (query.wanted.sum(axis=1) == 1)
     explanation = Explanation(
         factual=query.X,
         counterfactuals=frame,
@@ -174,7 +176,7 @@ def report(engine: Engine, judge: Judge, query: Query, answers: Answers) -> Expl
             f"{lost} of {len(success)} rows have no counterfactual; see the 'status' and "
             "'reason' of the explanation.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
     return explanation
 
@@ -187,13 +189,6 @@ _NUMBERS = (
     "log_density",
     "density_quantile",
 )
-
-
-def _probability(estimator: Any, X: Any, codes: np.ndarray) -> np.ndarray:
-    """Probability of the given class of each row; NaN if the model has none."""
-    if len(codes) == 0 or not hasattr(estimator, "predict_proba"):
-        return np.full(len(codes), np.nan)
-    return np.asarray(estimator.predict_proba(X))[np.arange(len(codes)), codes]
 
 
 def _tidy(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:

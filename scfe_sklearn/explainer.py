@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
@@ -18,12 +19,11 @@ from scfe_sklearn.densities import ClassConditionalDensity, Density
 from scfe_sklearn.engine import Engine, thorough
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.features import FeatureSpace, Rules
-from scfe_sklearn.features.frames import open_table
+from scfe_sklearn.features.frames import Table, open_table
 from scfe_sklearn.judge import Judge
 from scfe_sklearn.models import TorchClassifier, as_torch, categorical_columns, verify
 from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.solvers.recourse import Effort
-from scfe_sklearn.targets import wanted_classes
 from scfe_sklearn.validation import HasMethods, Integral, Interval, Real, StrOptions, fit_context
 
 VERIFIED_ROWS = 256
@@ -74,6 +74,9 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         ``{column: [levels in order]}``.
     steps : dict, default=None
         ``{column: step}``.
+    scale : {"std", None}, default="std"
+        What a numeric unit of distance is: the training standard deviation of the column, or
+        (None) one unit of the data, for columns that are comparable as they are, such as pixels.
     chunk_size : int, default=256
         Rows solved together: bounds the memory, not the answers.
 
@@ -131,6 +134,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         "integer": ["array-like", None],
         "continuous": ["array-like", None],
         "steps": [dict, None],
+        "scale": [StrOptions({"std"}), None],
         "chunk_size": [Interval(Integral, 1, None, closed="left")],
     }
 
@@ -152,6 +156,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         integer: Sequence[Hashable] | None = None,
         continuous: Sequence[Hashable] | None = None,
         steps: Mapping[Hashable, float] | None = None,
+        scale: str | None = "std",
         chunk_size: int = 256,
     ) -> None:
         self.estimator = estimator
@@ -169,6 +174,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         self.integer = integer
         self.continuous = continuous
         self.steps = steps
+        self.scale = scale
         self.chunk_size = chunk_size
 
     @fit_context(prefer_skip_nested_validation=False)
@@ -196,27 +202,32 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
             If no exact gradient of the model is known.
         """
         X = as_table(X)
-        check_classification_targets(y)
-        labels = np.asarray(y)
+        labels = _labels(y, open_table(X))
         self.estimator_ = self._fitted_estimator(X, labels)
-        self.classes_ = np.asarray(self.estimator_.classes_)
+        self.classes_ = _classes(self.estimator_, labels)
         self.space_ = FeatureSpace(
             categorical=self.categorical,
             ordinal=self.ordinal,
             integer=self.integer,
             continuous=self.continuous,
             steps=self.steps,
+            scale=self.scale,
         )
         names = list(open_table(X).names)
         self.space_.fit(X, categorical_hint=categorical_columns(self.estimator_, names))
         self.n_features_in_ = self.space_.n_features_in_
         if hasattr(self.space_, "feature_names_in_"):
             self.feature_names_in_ = self.space_.feature_names_in_
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
         self._fit_surroundings(X, labels)
         return self
 
     def _fitted_estimator(self, X: Any, y: np.ndarray) -> Any:
         """Return a trained model: the user's if it is frozen, else a clone trained here."""
+        present = np.unique(y)
+        if len(present) < 2 and not isinstance(self.estimator, FrozenEstimator):
+            raise ValueError(f"y must hold at least two classes. Got only {present.tolist()}.")
         if isinstance(self.estimator, torch.nn.Module):
             return TorchClassifier(self.estimator).fit(X, y)
         return clone(self.estimator).fit(X, y)
@@ -235,16 +246,18 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         columns = self.space_.to_columns(torch.from_numpy(Z[checked]))
         verify(model, self.estimator_, take_rows(X, checked), columns)
         self._rules().bind(self.space_, take_rows(X, checked[:1]), Z[checked[:1]])
-        predicted = np.asarray(self.estimator_.predict(X))
+        predicted = np.full(len(y), -1)
+        predicted[rows] = self._judge(len(y)).predict(take_rows(X, rows))
         groups = []
-        for label in self.classes_:
-            given = whole & (predicted == label)
+        for code, label in enumerate(self.classes_):
+            given = predicted == code
             both = given & (y == label)
             groups.append(both if both.any() else given if given.any() else whole & (y == label))
-        absent = [label for label, group in zip(self.classes_, groups, strict=True) if not any(group)]
-        if absent:
+        absent = ~np.array([group.any() for group in groups])
+        if absent.any():
             raise ValueError(
-                f"Every class must have a training row without missing values. Got none for {absent}."
+                "Every class must have a training row without missing or infinite values. "
+                f"Got none for {self.classes_[absent].tolist()}."
             )
         self.anchors_ = [Z[group] for group in groups]
         codes = np.repeat(np.arange(len(groups)), [len(part) for part in self.anchors_])
@@ -283,15 +296,15 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
             If rows remain without an answer.
         """
         check_is_fitted(self, "density_")
+        if not (rules is None or isinstance(rules, Rules)):
+            raise ValueError(
+                f"The 'rules' parameter of explain must be a Rules or None. Got {rules!r} instead."
+            )
         X = as_table(X)
+        judge = self._judge(open_table(X).n_rows, rules)
         with one_thread():
             engine = self._engine()
-            judge = Judge(
-                self.estimator_, self.space_, self._rules().merged(rules or Rules()), self.max_changes
-            )
-            predicted = self._predicted(X)
-            wanted = wanted_classes(target, predicted, self.classes_)
-            query = ask(engine, judge, X, predicted, wanted)
+            query = ask(engine, judge, X, target)
             return report(engine, judge, query, answer(engine, judge, query))
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -328,16 +341,6 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         )
         return float(parts.sum() / 3 / len(result))
 
-    def _predicted(self, X: Any) -> np.ndarray:
-        """Position of the predicted class of each row; -1 where the row cannot be read."""
-        readable = np.flatnonzero(np.equal(self.space_.input_problems(X), None))
-        predicted = np.full(len(X), -1)
-        if len(readable):
-            labels = np.asarray(self.estimator_.predict(take_rows(X, readable)))
-            match = labels[:, None] == self.classes_
-            predicted[readable] = np.where(match.any(axis=1), match.argmax(axis=1), -1)
-        return predicted
-
     def _rules(self) -> Rules:
         return Rules(
             immutable=self.immutable,
@@ -346,6 +349,11 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
             ranges=self.ranges,
             transitions=self.transitions,
         )
+
+    def _judge(self, n_rows: int, rules: Rules | None = None) -> Judge:
+        """Return the judge of some rows, for which there may be further rules."""
+        every = self._rules() if rules is None else self._rules().merged(rules)
+        return Judge(self.estimator_, self.space_, every, self.max_changes, n_rows)
 
     def _engine(self) -> Engine:
         """Build what the solvers need; nothing of it is kept, so that the explainer pickles."""
@@ -373,6 +381,52 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
 def as_table(X: Any) -> Any:
     """Return a data frame as it is, and anything else array-like as an array."""
     return X if hasattr(X, "columns") or hasattr(X, "tocsr") else np.asarray(X)
+
+
+def _labels(y: Any, table: Table) -> np.ndarray:
+    """Training labels as an array, one for each row of a table that can be read."""
+    import pandas as pd
+
+    for j in range(len(table.names)):
+        table.storage(j)  # names a column that is neither numbers nor levels
+    if y is None:
+        raise ValueError("y must be an array of class labels. Got None instead.")
+    labels = np.asarray(y)
+    if labels.dtype.kind == "O" and {type(v) for v in labels.flat} <= {int, bool}:
+        labels = np.array(labels.tolist())  # a nullable dtype of pandas
+    if labels.ndim != 1 or len(labels) != table.n_rows:
+        raise ValueError(
+            "y must be a 1-D array with one label for each row of X. "
+            f"Got shape {labels.shape} for {table.n_rows} rows instead."
+        )
+    if not (table.n_rows and table.names):
+        raise ValueError(
+            "X must have at least one row and one column. "
+            f"Got shape ({table.n_rows}, {len(table.names)}) instead."
+        )
+    if pd.isna(labels).any():
+        raise ValueError("y must not hold missing labels. Got some.")
+    check_classification_targets(labels)
+    return labels
+
+
+def _classes(estimator: Any, labels: np.ndarray) -> np.ndarray:
+    """Labels that a fitted estimator gives, which must cover those of the training rows."""
+    if not hasattr(estimator, "classes_"):
+        raise ValueError(
+            "The 'estimator' parameter of CounterfactualExplainer must be a classifier. "
+            f"Got {estimator!r} instead."
+        )
+    classes = np.asarray(estimator.classes_)
+    if len(classes) < 2:
+        raise ValueError(f"The model must know at least two classes. Got {classes.tolist()}.")
+    known = set(classes.tolist())
+    strange = [label for label in labels.tolist() if label not in known]
+    if strange:
+        raise ValueError(
+            f"y must hold classes of the model, {classes.tolist()}. Got {strange[0]!r} instead."
+        )
+    return classes
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from scfe_sklearn.presentation.containers import (
     row_labels,
     take_rows,
 )
-from scfe_sklearn.presentation.wording import quoted
+from scfe_sklearn.presentation.wording import is_missing, quoted
 from scfe_sklearn.status import Status
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Explanation:
     counterfactuals : DataFrame or ndarray of shape (n, d)
         The answers, in the same kind of container.
     target : array-like of shape (n,)
-        The wanted label of each row.
+        The wanted label of each row; None where any of several would have done.
     prediction : array-like of shape (n,)
         The label that the model predicts for the factual.
     success : array-like of shape (n,) and bool
@@ -135,8 +135,8 @@ class Explanation:
     log_density: np.ndarray
     density_quantile: np.ndarray
     changed: np.ndarray
-    feature_names: np.ndarray
-    kinds: np.ndarray
+    feature_names: Any
+    kinds: Any
     levels: Sequence[Any] | None = None
     solver: str = ""
     rules_text: Sequence[str] = ()
@@ -366,7 +366,7 @@ class Explanation:
     def _title(self) -> str:
         found = int((self.status == Status.FOUND).sum())
         rows = f"{found:,} of {len(self):,} row{'' if len(self) == 1 else 's'} found"
-        targets = list(dict.fromkeys(map(quoted, self.target)))
+        targets = list(dict.fromkeys(quoted(t) for t in self.target if not is_missing(t)))
         if len(targets) > 1:
             return f"{rows}, {len(targets)} targets"
         return f"{rows}, target {targets[0]}" if targets else rows

@@ -46,9 +46,7 @@ class TargetObjective:
     ceiling: float
 
     @torch.no_grad()
-    def margin(
-        self, z: torch.Tensor, where: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def margin(self, z: torch.Tensor, where: torch.Tensor | None = None) -> torch.Tensor:
         """Score of the target minus the best other score: (n, K) of ``z`` (n, K, D)."""
 
         def function(points: torch.Tensor) -> torch.Tensor:
@@ -66,15 +64,12 @@ class TargetObjective:
         return margin.detach(), gradient
 
     @torch.no_grad()
-    def plausibility(
-        self, z: torch.Tensor, where: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def plausibility(self, z: torch.Tensor, where: torch.Tensor | None = None) -> torch.Tensor:
         """Weighted log-density of the target class: (n, K) of ``z`` (n, K, D)."""
         if self.weight == 0:
             return _masked(lambda points: torch.zeros_like(points[:, 0]), z, where)
         return _masked(lambda points: self.weight * self.density.log_prob(points), z, where)
 
-    @torch.no_grad()
     @torch.no_grad()
     def combined_plausibility(
         self, z: torch.Tensor, factual: torch.Tensor, target: torch.Tensor, keeps: torch.Tensor

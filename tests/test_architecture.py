@@ -12,11 +12,14 @@ ROOT = Path(__file__).resolve().parent.parent / PACKAGE
 # Room -> rooms that it may import, at any depth of its code and for types as well. Its own files
 # are always allowed; nothing may import `inspection`, tests, benchmarks or examples.
 _TOGETHER = {
+    "answering",
     "columns",
     "datasets",
     "densities",
+    "engine",
     "explanation",
     "features",
+    "judge",
     "metrics",
     "models",
     "objective",
@@ -24,6 +27,8 @@ _TOGETHER = {
     "proximal",
     "solvers",
     "status",
+    "targets",
+    "validation",
 }
 ALLOWED = {
     "columns": set(),
@@ -38,6 +43,20 @@ ALLOWED = {
     "objective": {"densities"},
     "presentation": {"metrics", "status"},
     "explanation": {"metrics", "presentation", "status"},
+    # The explainer's own parts: what is asked, who searches, who judges, who reports.
+    "targets": set(),
+    "validation": set(),
+    "engine": {"densities", "features", "objective", "proximal", "solvers"},
+    "judge": {"features", "presentation"},
+    "answering": {
+        "engine",
+        "explanation",
+        "features",
+        "judge",
+        "presentation",
+        "status",
+        "targets",
+    },
     "explainer": _TOGETHER,
     "image": {"models", "proximal", "solvers"},
     "inspection": {"explanation", "metrics", "presentation", "status"},

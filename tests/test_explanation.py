@@ -506,6 +506,15 @@ def test_several_targets_are_counted_and_shown():
     assert ">target</th>" not in build()._repr_html_()
 
 
+def test_a_row_may_have_no_single_target():
+    explanation = build(target=np.array(["a", "a", None], dtype=object))
+    assert repr(explanation).startswith("Explanation: 2 of 3 rows found, target 'a'\n")
+    assert ">target</th>" not in explanation._repr_html_()
+    several = build(target=np.array(["a", "b", None], dtype=object))
+    assert text_of(several._repr_html_())[-6:-4] == ["204", ""]
+    assert several.to_frame()["target"].tolist()[:2] == ["a", "b"]
+
+
 def text_of(table):
     """What a reader sees, cell by cell."""
     body = re.sub(r"<style>.*?</style>", "", table, flags=re.S)

@@ -5,6 +5,7 @@ from scfe_sklearn.densities.class_conditional import ClassConditionalDensity
 from scfe_sklearn.densities.kernel import GaussianKDE
 from scfe_sklearn.densities.mixture import GaussianMixture
 from scfe_sklearn.densities.neighbours import NearestNeighbours
+from scfe_sklearn.densities.outlier import LocalOutlierDensity
 from scfe_sklearn.densities.resolve import resolve_density
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Density",
     "GaussianKDE",
     "GaussianMixture",
+    "LocalOutlierDensity",
     "NearestNeighbours",
     "resolve_density",
 ]

@@ -9,6 +9,9 @@ import torch
 
 from scfe_sklearn.densities.base import Density, chunks
 
+WIDEST = 32
+"""Supports with more coordinates see the whole density: copies of points would cost more."""
+
 
 class Nearby(Protocol):
     """A density around n instances, each of which moves along some coordinates only.
@@ -51,9 +54,7 @@ class PointDensity(Density, ABC):
         """
 
 
-def near(
-    density: Density, z: torch.Tensor, support: torch.Tensor, size: int = 128
-) -> Nearby:
+def near(density: Density, z: torch.Tensor, support: torch.Tensor, size: int = 128) -> Nearby:
     """Restrict a density to moves along a few coordinates around each row of ``z``.
 
     Where the value comes from kernels or neighbours, points far away do not count: only the
@@ -86,7 +87,7 @@ def near(
     >>> bool(torch.isclose(local[0, 0], density.log_prob(torch.tensor([[0, 0.5]])), atol=1e-2))
     True
     """
-    if isinstance(density, PointDensity) and density.samples_.shape[0] > 0:
+    if isinstance(density, PointDensity) and support.shape[1] <= WIDEST:
         return _NearestPoints(density, z, support, min(size, len(density.samples_)))
     return _Everywhere(density, z, support)
 
@@ -160,9 +161,7 @@ def squared_distances(z: torch.Tensor, samples: torch.Tensor) -> torch.Tensor:
     return squared.clamp_min_(0)
 
 
-def nearest(
-    z: torch.Tensor, samples: torch.Tensor, size: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+def nearest(z: torch.Tensor, samples: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Positions (n, size) of the samples nearest to each row, in no order, and their squares."""
     pieces = [
         squared_distances(z[rows], samples).topk(size, dim=1, largest=False, sorted=False)

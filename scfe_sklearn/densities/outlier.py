@@ -10,8 +10,8 @@ from sklearn.neighbors import NearestNeighbors as NeighbourSearch
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from scfe_sklearn.densities.base import (
-    chunks,
     check_max_samples,
+    chunks,
     is_int,
     kept_rows,
     parameter_error,
@@ -179,25 +179,26 @@ class LocalOutlierDensity(PointDensity):
         self, squared: torch.Tensor, index: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-density and weights of the gradient from squared distances (..., S)."""
-        value, distance, position, weight = self._ratio(squared, index)
+        value, position, weight = self._ratio(squared, index)
         pull = torch.zeros_like(squared).scatter_(-1, position, weight)
         return value, pull
 
     def _ratio(
         self, squared: torch.Tensor, index: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Value, distances, positions and gradient weights of the k nearest points."""
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Value, positions and gradient weights of the k nearest points."""
         k = min(self.n_neighbors, max(len(self.samples_) - 1, 1), squared.shape[-1])
         near, position = squared.topk(k, dim=-1, largest=False, sorted=False)
         rows = position if index is None else index.expand_as(squared).gather(-1, position)
-        distance = near.sqrt()
+        # The square root has no derivative at 0, where automatic differentiation yields NaN.
+        distance = near.clamp_min(torch.finfo(near.dtype).tiny).sqrt()
         reach = self._tensor("reach_", squared)[rows]
         density = self._tensor("local_density_", squared)[rows]
         total = torch.maximum(distance, reach).sum(-1)
         value = -(total / k).log() - density.mean(-1).log()
         beyond = distance > reach
         weight = beyond / (distance.clamp_min(self.floor_) * total[..., None])
-        return value, distance, position, weight.to(squared.dtype)
+        return value, position, weight.to(squared.dtype)
 
     def _evaluate(self, z: torch.Tensor, gradient: bool) -> tuple[torch.Tensor, torch.Tensor]:
         samples = self._tensor("samples_", z)
@@ -205,7 +206,7 @@ class LocalOutlierDensity(PointDensity):
         slope = torch.empty_like(z) if gradient else z
         for rows in chunks(len(z), len(samples), z.device):
             squared = squared_distances(z[rows], samples)
-            value[rows], _, position, weight = self._ratio(squared, None)
+            value[rows], position, weight = self._ratio(squared, None)
             if gradient:
                 toward = samples[position] - z[rows][:, None]
                 slope[rows] = (weight[..., None] * toward).sum(1)

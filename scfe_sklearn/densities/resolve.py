@@ -23,7 +23,7 @@ def resolve_density(density: Any) -> Density:
 
     Parameters
     ----------
-    density : "kde", "gmm", "knn" or Density
+    density : "kde", "gmm", "knn", "lof" or Density
         A density (any estimator with `fit`, `log_prob`, `log_prob_and_grad` and
         `training_log_prob`) is returned as it is.
 

@@ -56,6 +56,7 @@ class Wishes:
     continuous: frozenset[int]
     steps: Mapping[int, float]
     hint: frozenset[int]
+    scaled: bool = True
 
 
 def is_listing(value: Any) -> bool:
@@ -110,6 +111,11 @@ def resolve(space: Any, names: Sequence[Hashable], hint: Any) -> Wishes:
                 f"{name!r} instead."
             )
         steps[position(names, name, "steps", "FeatureSpace")] = float(step)
+    if space.scale not in ("std", None):
+        raise ValueError(
+            f"The 'scale' parameter of FeatureSpace must be 'std' or None. Got {space.scale!r} "
+            "instead."
+        )
     wishes = Wishes(
         categorical=positions(names, space.categorical, "categorical"),
         ordinal=ordinal,
@@ -117,6 +123,7 @@ def resolve(space: Any, names: Sequence[Hashable], hint: Any) -> Wishes:
         continuous=positions(names, space.continuous, "continuous"),
         steps=steps,
         hint=positions(names, hint, "categorical_hint", "FeatureSpace.fit"),
+        scaled=space.scale == "std",
     )
     _refuse_contradictions(wishes, names)
     return wishes
@@ -194,6 +201,7 @@ def _learn_number(table: Table, j: int, storage: Storage, wishes: Wishes) -> Fea
         raise _nothing(name)
     low, high = float(values.min()), float(values.max())
     center, scale = (low, 1.0) if low == high else center_and_scale(values)
+    scale = scale if wishes.scaled else 1.0
     step, offset = 0.0, 0.0
     if j in wishes.steps:
         step = wishes.steps[j]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,6 +81,18 @@ class ParsedRules:
     decreasing: dict[int, np.ndarray]
     limits: list[Limits]
     moves: list[Moves]
+
+    def take(self, rows: np.ndarray) -> ParsedRules:
+        """The rules of some rows, given by distinct positions, in their order."""
+        flags = [
+            {j: flag[rows] for j, flag in parameter.items()}
+            for parameter in (self.immutable, self.increasing, self.decreasing)
+        ]
+        limits = [replace(rule, low=rule.low[rows], high=rule.high[rows]) for rule in self.limits]
+        moves = [
+            replace(rule, rows=np.flatnonzero(np.isin(rows, rule.rows))) for rule in self.moves
+        ]
+        return ParsedRules(*flags, limits, moves)
 
 
 def parse_rules(rules: Rules, space: FeatureSpace, n: int) -> ParsedRules:

@@ -45,6 +45,9 @@ class FeatureSpace(BaseEstimator):
     steps : dict, default=None
         ``{column: step}``: values of the column are whole multiples of the step, shifted to
         the training data where all of these lie on one such lattice.
+    scale : {"std", None}, default="std"
+        What a numeric unit of distance is: the training standard deviation of the column, or
+        (None) one unit of the data, for columns that are comparable as they are, such as pixels.
 
     Attributes
     ----------
@@ -111,12 +114,14 @@ class FeatureSpace(BaseEstimator):
         integer: Sequence[Hashable] | None = None,
         continuous: Sequence[Hashable] | None = None,
         steps: Mapping[Hashable, float] | None = None,
+        scale: str | None = "std",
     ) -> None:
         self.categorical = categorical
         self.ordinal = ordinal
         self.integer = integer
         self.continuous = continuous
         self.steps = steps
+        self.scale = scale
 
     def fit(self, X: Any, *, categorical_hint: Iterable[Hashable] = ()) -> FeatureSpace:
         """Learn kinds, levels, scales and steps.

@@ -77,9 +77,11 @@ def _probe(estimator: Any, levels: list[Levels]) -> Any:
     if hasattr(estimator, "feature_names_in_"):
         import pandas as pd
 
-        named = dict(enumerate(columns))
+        # With their dtype said: pandas would read text as strings, in which None becomes NaN.
+        named = {k: pd.Series(column, dtype=column.dtype) for k, column in enumerate(columns)}
         return pd.DataFrame(named).set_axis(list(estimator.feature_names_in_), axis=1)
-    if all(column.dtype.kind in "iufb" for column in columns):
+    plain = all(categories.dtype.kind != "O" for categories in estimator.categories_)
+    if plain and all(column.dtype.kind in "iufb" for column in columns):
         return np.stack(columns, axis=1)
     return np.stack([column.astype(object) for column in columns], axis=1)
 

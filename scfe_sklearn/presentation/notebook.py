@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 
 from scfe_sklearn.presentation.sentences import Change, Outcome, failure, feature_text
-from scfe_sklearn.presentation.wording import is_number, plain, probability_pair, value_pair
+from scfe_sklearn.presentation.wording import (
+    is_missing,
+    is_number,
+    plain,
+    probability_pair,
+    value_pair,
+)
 from scfe_sklearn.status import Status
 
 __all__ = ["notebook_table"]
@@ -124,7 +130,7 @@ def _lay_out(outcomes: Sequence[Outcome]) -> _Layout:
     return _Layout(
         features={j: names[j] for j in sorted(j for j, _ in frequent)},
         with_others=len(names) > _MAX_COLUMNS,
-        with_target=len({plain(outcome.target) for outcome in outcomes}) > 1,
+        with_target=len({_target(outcome) for outcome in outcomes} - {""}) > 1,
         with_probability=any(np.isfinite(outcome.probability[0]) for outcome in outcomes),
     )
 
@@ -132,7 +138,7 @@ def _lay_out(outcomes: Sequence[Outcome]) -> _Layout:
 def _row(outcome: Outcome, layout: _Layout) -> str:
     cells = [f'<th scope="row">{_cut(plain(outcome.label))}</th>']
     if layout.with_target:
-        cells.append(f"<td>{_cut(plain(outcome.target))}</td>")
+        cells.append(f"<td>{_cut(_target(outcome))}</td>")
     if outcome.changes:
         cells += _changed_cells(outcome.changes, layout)
     else:
@@ -140,6 +146,11 @@ def _row(outcome: Outcome, layout: _Layout) -> str:
     if layout.with_probability:
         cells.append(f'<td class="scfe-number">{_probability(outcome)}</td>')
     return f"<tr>{''.join(cells)}</tr>"
+
+
+def _target(outcome: Outcome) -> str:
+    """The target; nothing where several would have done."""
+    return "" if is_missing(outcome.target) else plain(outcome.target)
 
 
 def _changed_cells(changes: Sequence[Change], layout: _Layout) -> list[str]:

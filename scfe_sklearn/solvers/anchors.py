@@ -30,9 +30,10 @@ class Recall:
 def recall(problem: Problem, anchors: torch.Tensor, settings: Recall, size: int) -> Pool:
     """Start from the nearest training rows of the target class, then undo what is not needed.
 
-    A row takes over from a training row all values that its rules permit. Where they permit all
-    of them it becomes a row which the model has already called the target: so a row is answered
-    whenever the rules let it become any of the anchors and the budget is not binding.
+    A row takes over from a training row all levels that its rules permit, and of the numbers the
+    nearest that they permit. Where they permit all of them it becomes a row which the model has
+    already called the target: so a row is answered whenever the rules let it become any of the
+    anchors and the budget is not binding.
 
     Parameters
     ----------
@@ -81,25 +82,26 @@ def _nearest_hybrids(
     """Return hybrids (n, K, D) with the nearest anchors and whether each stands (n, K)."""
     domain = problem.domain
     factual = domain.factual[:, None]
-    inside = (anchors >= domain.lower[:, None] - TOLERANCE) & (
-        anchors <= domain.upper[:, None] + TOLERANCE
-    )
+    # A number comes as near to that of the anchor as its interval lets it.
+    nearest = torch.minimum(torch.maximum(anchors, domain.lower[:, None]), domain.upper[:, None])
     # A level is taken over with its whole feature: only the vertex coordinate has to be allowed.
-    level = (anchors <= TOLERANCE) | domain.allowed[:, None]
-    takes = torch.where(domain.scalar, inside & domain.allowed[:, None], level)
-    same = (anchors - factual).abs() <= TOLERANCE
+    refuses = ~domain.scalar & ~domain.allowed[:, None] & (anchors > TOLERANCE)
     refused = torch.zeros(
-        *takes.shape[:2], domain.n_features, dtype=anchors.dtype, device=anchors.device
-    ).index_add_(2, domain.groups, (~(takes | same)).to(anchors.dtype))
-    blocked = refused > 0
-    hybrid = torch.where(blocked[..., domain.groups], factual, anchors.expand_as(takes))
+        *refuses.shape[:2], domain.n_features, dtype=anchors.dtype, device=anchors.device
+    ).index_add_(2, domain.groups, refuses.to(anchors.dtype))
+    blocked = (refused > 0)[..., domain.groups]
+    # Staying is always permitted, even outside the interval.
+    stays = ((anchors - factual).abs() <= TOLERANCE) | ~domain.allowed[:, None]
+    number = torch.where(stays, factual, nearest)
+    hybrid = torch.where(domain.scalar, number, torch.where(blocked, factual, anchors))
     distance = ((hybrid - factual) ** 2).sum(-1)
-    whole = ~blocked.any(-1)
+    whole = ((hybrid - anchors).abs() <= TOLERANCE).all(-1)
     half = max(count // 2, 1)
     # Half of the tries go to anchors that may be reached in full: these are sure to be valid.
     sure = torch.where(whole, distance, torch.full_like(distance, torch.inf))
     first = sure.topk(min(half, sure.shape[1]), dim=1, largest=False)
-    rest = distance.scatter(1, first.indices, torch.inf)
+    taken = torch.where(first.values < torch.inf, torch.inf, distance.gather(1, first.indices))
+    rest = distance.scatter(1, first.indices, taken)
     second = rest.topk(min(count - half, rest.shape[1]), dim=1, largest=False)
     order = torch.cat([first.indices, second.indices], 1)
     there = torch.cat([first.values, second.values], 1)

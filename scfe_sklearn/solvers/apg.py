@@ -173,7 +173,8 @@ def accelerated_proximal_gradient(
             whole[state.rows] = part
         residual[state.rows] = moved / state.step
         state = state.take(moved > tol * (1 + state.z.norm(dim=1)))
-    return DescentResult(*out, residual, n_iter)
+    z, value, step, gamma, multiplier = out
+    return DescentResult(z, value, step, gamma, multiplier, residual, n_iter)
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +219,7 @@ class _Trial:
 
 
 def _iterate(smooth: Smooth, prox: ProximalMap, state: _State) -> tuple[_State, torch.Tensor]:
-    """One accelerated step with its safeguard; returns the state and the distance moved."""
+    """One accelerated step with its safeguard; returns the state and the length of the step."""
     momentum = (1 + (1 + 4 * state.momentum**2).sqrt()) / 2
     weight = (state.momentum - 1) / momentum
     if bool((weight > 0).any()):
@@ -228,6 +229,8 @@ def _iterate(smooth: Smooth, prox: ProximalMap, state: _State) -> tuple[_State, 
         y, there = state.z, state.here
     trial = _backtrack(smooth, prox, state.rows, y, there, state.step, state.gamma)
     value = state.here.merit(state.gamma) + state.g
+    # Not the distance from the last point: a step may lead back there without its being critical.
+    moved = torch.maximum((trial.u - state.z).norm(dim=1), (trial.u - y).norm(dim=1))
     worse = ~(trial.here.merit(state.gamma) + trial.g <= value)
     if bool(worse.any()):
         # The monitor: a plain proximal step from the last point, whose descent is guaranteed.
@@ -242,12 +245,13 @@ def _iterate(smooth: Smooth, prox: ProximalMap, state: _State) -> tuple[_State, 
             state.gamma[bad],
         )
         better = plain.here.merit(state.gamma[bad]) + plain.g <= value[bad]
+        moved[bad] = (plain.u - state.z[bad]).norm(dim=1)
+        # Shorter next time: rounding hides from the upper bound that the step was too long.
         stay = _Trial(
-            state.z[bad], state.g[bad], _take(state.here, bad), plain.step, plain.multiplier
+            state.z[bad], state.g[bad], _take(state.here, bad), plain.step / 4, plain.multiplier
         )
         _put(trial, bad, _choose(better, plain, stay))
         momentum[bad] = 1.0
-    moved = (trial.u - state.z).norm(dim=1)
     gamma = state.gamma
     if trial.here.margin is not None:
         # The weight is too small where the hinge pulled with all of it, in vain.
@@ -350,9 +354,25 @@ def _model_step(
         following = torch.where(inside, following, torch.where(above < torch.inf, middle, high))
         keep = ~done
         index = index[keep]
-        low, below, high, above, trial = (
-            t[keep] for t in (low, below, high, above, following)
-        )
+        low, below, high, above, trial = (t[keep] for t in (low, below, high, above, following))
+    else:
+        # Where g is not convex, reached(multiplier) jumps: the minimiser is beside the jump.
+        least = torch.full_like(low, torch.inf)
+        for pull in (low, high):
+            point, value = prox(
+                v[index] + (step[index] * pull)[:, None] * there.slope[index],
+                step[index],
+                rows[index],
+            )
+            change = point - y[index]
+            got = there.margin[index] + (there.slope[index] * change).sum(1)
+            model = (there.gradient[index] * change).sum(1) + value
+            model += (change**2).sum(1) / (2 * step[index]) + gamma[index] * (-got).clamp_min(0)
+            better = model < least
+            chosen, least = index[better], torch.where(better, model, least)
+            u[chosen], g[chosen] = point[better], value[better]
+            # Where the margin is missing the hinge pulls with all its weight.
+            multiplier[chosen] = torch.where(got < 0, gamma[index], pull)[better]
     return u, g, multiplier
 
 

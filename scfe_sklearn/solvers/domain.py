@@ -86,5 +86,7 @@ class Domain:
         # A lattice point beside an off-lattice factual may round back onto it: that is staying.
         same = (inside - self.factual).abs() <= TOLERANCE
         return torch.where(
-            stays, torch.where(self.scalar, self.factual, z), torch.where(same, self.factual, inside)
+            stays,
+            torch.where(self.scalar, self.factual, z),
+            torch.where(same, self.factual, inside),
         )

@@ -90,9 +90,7 @@ class Moves:
         # ||target - z0||^2 over the move's own feature, by expanding the square.
         factual = domain.factual
         cleared = (factual**2) @ (1 - self.keeps).T
-        return (
-            cleared - 2 * factual[:, self.coordinate] * self.value + self.value**2
-        ).clamp_min(0)
+        return (cleared - 2 * factual[:, self.coordinate] * self.value + self.value**2).clamp_min(0)
 
     def apply(self, z: torch.Tensor, moves: torch.Tensor) -> torch.Tensor:
         """Apply move ``moves`` (...) to the points ``z`` (..., D)."""

@@ -75,5 +75,11 @@ def support_key(changed: torch.Tensor) -> torch.Tensor:
 
 
 def feature_key(feature: torch.Tensor) -> torch.Tensor:
-    """Return what a feature (counted from 1) adds to the bucket of a set."""
-    return feature * feature * 2654435761 % BUCKETS
+    """Return what a feature (counted from 1) adds to the bucket of a set.
+
+    Its eleventh power modulo the prime: 11 does not divide ``BUCKETS - 1``, so no two single
+    features share a key, and sums of a few keys are as good as random.
+    """
+    square = feature * feature % BUCKETS
+    eighth = (square * square % BUCKETS) ** 2 % BUCKETS
+    return eighth * square % BUCKETS * feature % BUCKETS

@@ -13,6 +13,7 @@ from scfe_sklearn.solvers.problem import Problem
 from scfe_sklearn.solvers.refine import refine
 from scfe_sklearn.solvers.screen import Screen, screen
 from scfe_sklearn.solvers.trade_off import Descent
+from scfe_sklearn.solvers.wide import Continuation, descend_wide, too_wide
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Effort:
         Short descents that decide which supports are worth more.
     descent : Descent
         Proximal gradient inside a support.
+    continuation : Continuation
+        Descent over all features, where there are too many for the screen.
     pattern : Pattern
         Steps on the lattice.
     recall : Recall
@@ -42,6 +45,7 @@ class Effort:
     screen: Screen = field(default_factory=Screen)
     sprint: Descent = field(default_factory=lambda: Descent(max_iter=5))
     descent: Descent = field(default_factory=Descent)
+    continuation: Continuation = field(default_factory=Continuation)
     pattern: Pattern = field(default_factory=Pattern)
     recall: Recall = field(default_factory=Recall)
     starts: int = 3
@@ -66,11 +70,14 @@ def solve(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
     Pool
         Valid points, cheapest first; no point for a row which could not be answered.
     """
-    pool = screen(problem, effort.screen)
-    missing = (pool.best == torch.inf).nonzero()[:, 0]
-    if len(missing):
-        found = recall(problem.take(missing), anchors, effort.recall, effort.screen.pool)
-        pool = pool.scattered(missing, found)
+    if problem.objective.has_gradient and too_wide(problem):
+        pool = descend_wide(problem, anchors, effort.continuation, effort.screen.pool)
+    else:
+        pool = screen(problem, effort.screen)
+        missing = (pool.best == torch.inf).nonzero()[:, 0]
+        if len(missing):
+            found = recall(problem.take(missing), anchors, effort.recall, effort.screen.pool)
+            pool = pool.scattered(missing, found)
     if problem.objective.has_gradient:
         if effort.screen.pool > effort.starts:
             pool = refine(problem, pool, effort.sprint, effort.screen.pool)

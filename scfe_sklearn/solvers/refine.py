@@ -52,7 +52,15 @@ def refine(problem: Problem, pool: Pool, settings: Descent, starts: int) -> Pool
         return box, torch.zeros_like(step)
 
     x, _ = descend(space, prox, settings)
-    z = part.domain.snap(space.embed(restore(space, x)))
+    x = restore(space, x)
+    z = part.domain.snap(space.embed(x))
+    pool = merge_instances(problem, pool, rows, entry, z)
+    if not bool((space.step > 0).any()):
+        return pool
+    # An answer lies where the margin is just met: rounding there to the nearest lattice point
+    # often misses it, rounding along the slope of the margin seldom does.
+    _, slope = space.margin_and_grad(x, torch.arange(len(x), device=x.device))
+    z = part.domain.snap(space.embed(x + (0.5 - 1e-6) * space.step * torch.sign(slope)))
     return merge_instances(problem, pool, rows, entry, z)
 
 

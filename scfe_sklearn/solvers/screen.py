@@ -181,9 +181,7 @@ def _extend(
     merit = merit.scatter(1, first, torch.inf)
     order = torch.cat([first, _smallest(merit, settings.evaluations - half)], 1)
     parent, move = order // len(moves), order % len(moves)
-    z = moves.apply(
-        beam.z.gather(1, parent[..., None].expand(-1, -1, beam.z.shape[2])), move
-    )
+    z = moves.apply(beam.z.gather(1, parent[..., None].expand(-1, -1, beam.z.shape[2])), move)
     live, price = live.gather(1, order), price.gather(1, order)
     plausibility = plausibility.gather(1, order)
     margin = problem.margin(z, live)

@@ -9,6 +9,9 @@ import torch
 from scfe_sklearn.solvers.apg import Evaluation, ProximalMap, accelerated_proximal_gradient
 from scfe_sklearn.solvers.subspace import Subspace
 
+CLEARANCE = 1e-8
+"""Margin above the floor that is aimed at: answers are judged again, with other rounding errors."""
+
 
 @dataclass(frozen=True)
 class Descent:
@@ -27,7 +30,7 @@ class Descent:
 
 
 def descend(
-    space: Subspace, prox: ProximalMap, settings: Descent
+    space: Subspace, prox: ProximalMap, settings: Descent, clearance: float = CLEARANCE
 ) -> tuple[torch.Tensor, torch.Tensor]:
     r"""Minimise distance minus plausibility plus the weighted hinge, from ``space.start``.
 
@@ -46,15 +49,17 @@ def descend(
         Proximal map of the admissible set, with penalty or budget.
     settings : Descent
         Length of the run.
+    clearance : float
+        What is added to the margin that is asked for.
 
     Returns
     -------
     x : Tensor of shape (n, w)
         Nearly critical values; valid up to a small violation (see :func:`restore`).
-    gamma : Tensor of shape (n,)
-        The validity weight of each row.
+    multiplier : Tensor of shape (n,)
+        What the hinge pulled with in the last step: the least sufficient weight of validity.
     """
-    floor, factual = space.problem.floor, space.factual
+    floor, factual = space.problem.floor + clearance, space.factual
 
     def smooth(x: torch.Tensor, rows: torch.Tensor) -> Evaluation:
         margin, slope = space.margin_and_grad(x, rows)
@@ -66,9 +71,10 @@ def descend(
     everything = torch.arange(len(factual), device=factual.device)
     x, _ = prox(space.start, torch.ones_like(space.rest), everything)
     here = smooth(x, everything)
-    steepness = (here.slope**2).sum(1).clamp_min(1e-12)  # type: ignore[operator]
+    slope = torch.zeros_like(x) if here.slope is None else here.slope
+    steepness = (slope**2).sum(1).clamp_min(1e-12)
     # Twice what balances the gradients at the start; at least what the distance is worth there.
-    balance = (here.gradient * here.slope).sum(1) / steepness
+    balance = (here.gradient * slope).sum(1) / steepness
     reach = (2 * (x - factual).norm(dim=1) + 1) / steepness.sqrt()
     gamma = 2 * torch.maximum(balance.clamp_min(0), reach)
     run = accelerated_proximal_gradient(
@@ -83,7 +89,7 @@ def descend(
     return run.z, run.multiplier
 
 
-def restore(space: Subspace, x: torch.Tensor, bisections: int = 14) -> torch.Tensor:
+def restore(space: Subspace, x: torch.Tensor, bisections: int = 40) -> torch.Tensor:
     """Return the valid values nearest to ``x`` on the way back to the valid ``space.start``.
 
     Parameters
@@ -93,14 +99,15 @@ def restore(space: Subspace, x: torch.Tensor, bisections: int = 14) -> torch.Ten
     x : Tensor of shape (n, w)
         Values that may violate the margin.
     bisections : int
-        Halvings of the segment.
+        Halvings of the segment: so many that rounding, which decides whether ``x`` is valid, does
+        not show in the result.
 
     Returns
     -------
     Tensor of shape (n, w)
         Valid values; ``x`` itself where it is valid.
     """
-    floor = space.problem.floor
+    floor = space.problem.floor + CLEARANCE / 2
     low = torch.zeros_like(space.rest)[:, None]
     good = space.margin(x[:, None]) >= floor
     high = torch.where(good, low, torch.ones_like(low))

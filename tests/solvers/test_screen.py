@@ -1,0 +1,109 @@
+"""The screen against all single moves and all pairs of moves."""
+
+import numpy as np
+import pytest
+import torch
+
+from scfe_sklearn.densities import GaussianKDE
+from scfe_sklearn.solvers.moves import Moves
+from scfe_sklearn.solvers.screen import Screen, screen
+
+WIDE = Screen(width=2000, parents=2000, evaluations=5000, shortlist=5000, pool=30)
+
+
+def best_of_moves(tools, problem, mixed):
+    """Cheapest answer that changes at most two features, listed without the table of moves."""
+    cost = tools.exhaustive(problem, mixed.points)
+    count = tools.admissible(problem, mixed.points)[1]
+    return np.where(count <= 2, cost, np.inf).min(1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("budget", [1, 2])
+def test_wide_screen_of_a_linear_model_is_exhaustive(tools, seed, budget):
+    rng = np.random.default_rng(seed)
+    scores = tools.mixed.linear(tools, rng)
+    problem = tools.mixed.problem(rng, 25, scores, budget=budget)
+    pool = screen(problem, WIDE)
+    tools.check_answers(problem, pool)
+    best = best_of_moves(tools, problem, tools.mixed)
+    assert np.isfinite(best).any()
+    np.testing.assert_allclose(pool.best, best, rtol=1e-9)
+
+
+@pytest.mark.parametrize("pairs", [0, 10**6])
+def test_wide_screen_with_density_is_exhaustive(tools, pairs):
+    """With enough evaluations every pair is tried, whatever the model and the density."""
+    rng = np.random.default_rng(7)
+    mixed = tools.mixed
+    density = GaussianKDE(0.7).fit(mixed.points[::5])
+    options = {"density": density, "weight": 0.5, "beta": 0.1, "budget": 2}
+    ceiling = float(density.score_samples(mixed.points).max())
+    problem = mixed.problem(rng, 12, tools.curved_scores(rng, 6), ceiling=ceiling, **options)
+    wide = Screen(width=2000, parents=2000, evaluations=5000, shortlist=5000, pairs=pairs)
+    pool = screen(problem, wide)
+    tools.check_answers(problem, pool)
+    np.testing.assert_allclose(pool.best, best_of_moves(tools, problem, mixed), rtol=1e-6)
+
+
+def test_all_pairs_find_what_sums_miss(tools):
+    """Exclusive or: no single change helps, and the sum of the single effects misleads."""
+
+    def scores(z):
+        margin = z[:, 0] * z[:, 1] - 0.5
+        return torch.stack([-margin, margin], 1)
+
+    rng = np.random.default_rng(0)
+    factual = np.column_stack([-np.ones(3), np.ones(3), rng.normal(size=(3, 4))])
+    samples = np.column_stack([rng.choice([-1.0, 1.0], (50, 2)), rng.normal(size=(50, 4))])
+    problem = tools.make_problem(factual * [1, -1, 1, 1, 1, 1], scores, samples=samples)
+    # Both features have to be 1 or both -1; the factual is (-1, -1): already there.
+    assert bool((problem.margin(problem.domain.factual[:, None]) > 0).all())
+    problem = tools.make_problem(factual, scores, samples=samples, budget=2)
+    narrow = Screen(width=1, parents=1, evaluations=2, shortlist=2, pairs=400)
+    pool = screen(problem, narrow)
+    np.testing.assert_allclose(pool.best, 4 + 0.3)
+
+
+@pytest.mark.parametrize("settings", [Screen(), Screen(width=3, evaluations=8), Screen(pairs=300)])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_points_are_answers_made_of_permitted_moves(tools, settings, seed):
+    rng = np.random.default_rng(seed)
+    budget = rng.integers(0, 5, 30)
+    problem = tools.mixed.problem(rng, 30, tools.curved_scores(rng, 6), budget=budget, beta=0.05)
+    pool = screen(problem, settings)
+    tools.check_answers(problem, pool)
+    moves, domain = problem.moves, problem.domain
+    permitted = moves.permitted(domain)
+    found = pool.cost < torch.inf
+    assert bool(found.any())
+    for i, p in found.nonzero().tolist():
+        z = pool.z[i, p]
+        changed = domain.changed(pool.z)[i, p]
+        assert 1 <= int(changed.sum()) <= budget[i]
+        for feature in changed.nonzero()[:, 0].tolist():
+            own = moves.group == feature
+            hits = own & permitted[i] & ((z[moves.coordinate] - moves.value).abs() < 1e-12)
+            assert bool(hits.any())
+    assert bool((pool.best[torch.from_numpy(budget) == 0] == torch.inf).all())
+
+
+def test_supports_of_a_pool_differ(tools):
+    rng = np.random.default_rng(2)
+    problem = tools.mixed.problem(rng, 20, tools.curved_scores(rng, 6), beta=0.01)
+    pool = screen(problem, Screen())
+    changed = problem.domain.changed(pool.z)
+    for i in range(20):
+        there = changed[i][pool.cost[i] < torch.inf]
+        assert len(there.unique(dim=0)) == len(there)
+
+
+def test_nothing_to_try(tools):
+    scores = tools.linear_scores(np.ones(2), -1.0)
+    problem = tools.make_problem(np.zeros((3, 2)), scores, allowed=False, samples=np.ones((4, 2)))
+    assert bool((screen(problem, Screen()).cost == torch.inf).all())
+    assert screen(problem.take(torch.arange(0)), Screen()).z.shape == (0, 6, 2)
+    none = Moves.from_values(
+        torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.float64), torch.arange(2)
+    )
+    assert len(none) == 0

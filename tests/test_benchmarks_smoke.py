@@ -1,0 +1,170 @@
+"""The benchmarks run, on bundled data; their own mathematics has oracles here."""
+
+import importlib
+import itertools
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from scfe_sklearn.datasets import make_loan_applications
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = ("published_tables", "near_optimum", "speed", "mixed_quality")
+
+
+@pytest.fixture(autouse=True)
+def _from_the_root(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
+
+
+def module(name):
+    return importlib.import_module(f"benchmarks.{name}")
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help(script, capsys):
+    with pytest.raises(SystemExit) as stop:
+        module(script).main(["--help"])
+    assert stop.value.code == 0
+    assert "--check" in capsys.readouterr().out
+
+
+def test_published_table(capsys):
+    assert module("published_tables").main(["--sets", "wine", "--densities", "knn"]) == 0
+    out = capsys.readouterr().out
+    assert "met     wine knn: every row valid with at most 2 changes" in out
+
+
+def test_near_optimum(capsys):
+    arguments = ["--sets", "wine", "--rows", "2", "--taus", "5"]
+    assert module("near_optimum").main(arguments) == 0
+    assert "within 1 %" in capsys.readouterr().out
+
+
+def test_speed(capsys):
+    arguments = ["--sets", "wine", "--weight-steps", "2", "--iterations", "30", "--repeats", "1"]
+    assert module("speed").main(arguments) == 0
+    assert "textbook" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("met", [True, False])
+@pytest.mark.parametrize("check", [True, False])
+def test_only_check_makes_a_missed_bar_an_error(met, check, capsys):
+    bars = module("reporting").Bars()
+    bars.add("first", True)
+    bars.add("second", met)
+    assert bars.finish(check) == int(check and not met)
+    assert ("MISSED" in capsys.readouterr().out) != met
+
+
+def test_missing_data_are_named():
+    with pytest.raises(FileNotFoundError, match="--data DIR or SCFE_DATA"):
+        module("datasets").data_file(None, "adult.csv")
+
+
+def loan_case(n):
+    X, y = make_loan_applications(n, random_state=0)
+    made = module("datasets").Loans(
+        "made", X, (y == "approved").to_numpy(dtype=int), 1, ("sex",), ("age",)
+    )
+    return module("models").loan_case(made, "logistic")
+
+
+def test_mixed_quality_without_its_rival(monkeypatch):
+    quality, bars = module("mixed_quality"), module("reporting").Bars()
+    monkeypatch.setattr(quality, "nice_available", lambda: False)
+    (line,) = quality.compare(loan_case(600), 8, [1.0], bars)
+    assert len(line) == 13
+    assert bars.finish(True) == 0
+
+
+def test_scores_by_hand():
+    case = loan_case(300)
+    queries = case.X[:3]
+    answers = queries.astype(object)
+    number, word = case.numeric[0], case.categorical[0]
+    spread = case.X[number].std(ddof=0)
+    answers.loc[queries.index[0], number] = queries[number].iloc[0] + 12
+    other = next(v for v in case.X[word].unique() if v != queries[word].iloc[1])
+    answers.loc[queries.index[1], word] = other
+    answers.loc[queries.index[2]] = np.nan
+    scores = module("scoring").LoanScores(case)(queries, answers)
+    assert scores.found.tolist() == [True, True, False]
+    assert scores.changes[:2].tolist() == [1, 1]
+    np.testing.assert_allclose(scores.distance[:2], [12 / spread, 1])
+    assert scores.loc[2, ["changes", "distance", "lof"]].isna().all()
+    assert not scores.usable[2]
+
+
+def test_broken_rules_are_seen():
+    case = loan_case(300)
+    queries = case.X[:3]
+    answers = queries.copy()
+    answers.loc[queries.index[0], "age"] -= 1
+    answers.loc[queries.index[1], "age"] += 1
+    sex = queries["sex"].iloc[2]
+    answers.loc[queries.index[2], "sex"] = {"male": "female", "female": "male"}[sex]
+    scores = module("scoring").LoanScores(case)(queries, answers)
+    assert scores.broken.tolist() == [True, False, True]
+
+
+def test_who_is_due():
+    case = loan_case(300)
+    score = module("scoring").LoanScores(case)
+    given = case.X[case.model.predict(case.X) == 1]
+    oldest = given.loc[given.sex == "male", "age"].max()
+    queries = case.X[:2].copy()
+    queries["sex"] = "male"
+    queries["age"] = [oldest, oldest + 1]
+    assert score.reachable(queries).tolist() == [True, False]
+
+
+def test_budget_projection_is_the_nearest_feasible_point():
+    textbook = module("textbook")
+    draw = torch.Generator().manual_seed(0)
+    factual, v = torch.randn(2, 40, 5, generator=draw, dtype=torch.float64)
+    low, high = torch.rand(2, 40, 5, generator=draw, dtype=torch.float64)
+    rows = textbook.Rows(factual, torch.ones(40), factual - low, factual + high, 2)
+    ours = ((textbook.project(rows, v) - v) ** 2).sum(1)
+    clipped = torch.minimum(torch.maximum(v, rows.lower), rows.upper)
+    every = []
+    for kept in itertools.combinations(range(5), 2):
+        point = factual.clone()
+        point[:, kept] = clipped[:, kept]
+        every.append(((point - v) ** 2).sum(1))
+    torch.testing.assert_close(ours, torch.stack(every).amin(0))
+
+
+def test_exhaustive_search_meets_a_known_optimum():
+    # Nearest point with 3 a + 4 b + c >= 10, two of three coordinates: along (3, 4).
+    normal = torch.tensor([3.0, 4.0, 1.0], dtype=torch.float64)
+    zero = torch.zeros(3, dtype=torch.float64)
+
+    def cost(z):
+        return torch.where(z @ normal >= 10, (z**2).sum(1), torch.inf)
+
+    point, value = module("exhaustive").best_pair(cost, zero, zero - 3, zero + 3)
+    assert value == pytest.approx(4.0, rel=1e-4)
+    np.testing.assert_allclose(point, [1.2, 1.6, 0.0], atol=2e-2)
+
+
+def test_exhaustive_search_says_when_nothing_is_valid():
+    zero = torch.zeros(2, dtype=torch.float64)
+    _, value = module("exhaustive").best_pair(
+        lambda z: torch.full((len(z),), torch.inf), zero, zero - 1, zero + 1, grid=5
+    )
+    assert value == float("inf")
+
+
+def test_german_credit(monkeypatch, capsys):
+    folder = os.environ.get("SCFE_DATA")
+    if folder is None or not (Path(folder) / "german_credit.csv").is_file():
+        pytest.skip("needs german_credit.csv in the folder that SCFE_DATA names")
+    quality = module("mixed_quality")
+    monkeypatch.setattr(quality, "nice_available", lambda: False)
+    arguments = ["--sets", "german", "--models", "logistic", "--rows", "5", "--taus", "1"]
+    assert quality.main([*arguments, "--data", folder]) == 0
+    assert "german logistic" in capsys.readouterr().out
