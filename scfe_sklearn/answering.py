@@ -63,7 +63,7 @@ def ask(engine: Engine, judge: Judge, X: Any, target: Any) -> Query:
         finite = torch.isfinite(engine.scores(torch.from_numpy(np.nan_to_num(Z)))).all(1).numpy()
     # Models may refuse a whole batch for a single row that they cannot read.
     predicted = np.full(len(Z), -1)
-    sound = np.flatnonzero(np.equal(problems, None) & finite)
+    sound = np.flatnonzero(unset(problems) & finite)
     predicted[sound] = judge.predict(take_rows(X, sound))
     wanted = wanted_classes(target, predicted, np.asarray(judge.estimator.classes_))
     bounds = judge.rules.bind(engine.space, X, Z)
@@ -71,15 +71,15 @@ def ask(engine: Engine, judge: Judge, X: Any, target: Any) -> Query:
     reason = np.full(len(Z), "", dtype=object)
 
     def mark(rows: np.ndarray, word: str, why: Any = "") -> None:
-        rows = rows & np.equal(status, None)
+        rows = rows & unset(status)
         status[rows] = word
         reason[rows] = why[rows] if isinstance(why, np.ndarray) else why
 
-    mark(~np.equal(problems, None), Status.INVALID_INPUT, problems)
+    mark(~unset(problems), Status.INVALID_INPUT, problems)
     mark(~finite | (predicted < 0), Status.MODEL_FAILED, "the model has no finite output here")
     has = np.take_along_axis(wanted, predicted.clip(0)[:, None], axis=1)[:, 0]
     mark(has, Status.ALREADY_TARGET)
-    mark(~np.equal(bounds.conflict, None), Status.CONFLICTING_RULES, bounds.conflict)
+    mark(~unset(bounds.conflict), Status.CONFLICTING_RULES, bounds.conflict)
     mark(~bounds.mutable.any(axis=1), Status.UNREACHABLE, "no feature may change")
     return Query(X, Z, bounds, predicted, wanted, status, reason)
 
@@ -88,7 +88,7 @@ def answer(engine: Engine, judge: Judge, query: Query) -> Answers:
     """Search for all rows, and again with a larger margin where the judge refuses."""
     found = query.Z.copy()
     code = np.full(len(found), -1)
-    rows = np.flatnonzero(np.equal(query.status, None))
+    rows = np.flatnonzero(unset(query.status))
     for floor in FLOORS:
         if len(rows) == 0:
             break
@@ -132,7 +132,7 @@ def report(engine: Engine, judge: Judge, query: Query, answers: Answers) -> Expl
     frame = space.decode(points, query.X, reference=query.Z)
     status, reason = query.status.copy(), query.reason.copy()
     status[success] = Status.FOUND
-    missing = np.equal(status, None)
+    missing = unset(status)
     status[missing] = Status.NOT_FOUND
     reason[missing] = "no valid change was found within the rules and the budget"
     after = space.encode(take_rows(frame, np.flatnonzero(success)))
@@ -193,4 +193,9 @@ _NUMBERS = (
 
 def _tidy(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Give labels the dtype of the classes where none is missing."""
-    return labels if np.equal(labels, None).any() else labels.astype(classes.dtype)
+    return labels if unset(labels).any() else labels.astype(classes.dtype)
+
+
+def unset(values: np.ndarray) -> np.ndarray:
+    """Which objects are None, element by element."""
+    return np.asarray(values == np.array(None))

@@ -15,6 +15,7 @@ from scfe_sklearn.solvers.domain import Domain
 from scfe_sklearn.solvers.moves import Moves
 from scfe_sklearn.solvers.problem import Problem
 from scfe_sklearn.solvers.recourse import Effort, solve
+from scfe_sklearn.solvers.trade_off import Descent
 
 FLOORS = (1e-6, 1e-3, 3e-2, 0.3)
 """Margins that are asked for, one after the other, until the user's model agrees."""
@@ -158,5 +159,4 @@ class Engine:
 def thorough(effort: Effort) -> Effort:
     """Return an effort for a tight budget, where every pair of features deserves a try."""
     screen = replace(effort.screen, pairs=4096, pool=16)
-    sprint = replace(effort.sprint, max_iter=8)
-    return replace(effort, screen=screen, sprint=sprint, starts=5, values=12)
+    return replace(effort, screen=screen, sprint=Descent(max_iter=5), starts=4, values=12)

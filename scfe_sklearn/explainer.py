@@ -264,9 +264,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         self.density_ = ClassConditionalDensity(self.density)
         self.density_.fit(np.concatenate(self.anchors_), codes)
 
-    def explain(
-        self, X: Any, target: Any = None, *, rules: Rules | None = None
-    ) -> Explanation:
+    def explain(self, X: Any, target: Any = None, *, rules: Rules | None = None) -> Explanation:
         """Find a counterfactual for every row.
 
         Parameters
@@ -358,14 +356,14 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
     def _engine(self) -> Engine:
         """Build what the solvers need; nothing of it is kept, so that the explainer pickles."""
         model = as_torch(self.estimator_, self.space_.columns_)
-        space = self.space_
+        columns = self.space_.column_map_.compiled(torch.float64)
 
         def scores(z: torch.Tensor) -> torch.Tensor:
-            return model.scores(space.to_columns(z))
+            return model.scores(columns(z))
 
         effort = Effort() if self.max_changes is None else thorough(Effort())
         return Engine(
-            space,
+            self.space_,
             self.density_,
             scores,
             True,

@@ -44,7 +44,8 @@ def wanted_classes(target: Any, predicted: np.ndarray, classes: np.ndarray) -> n
             raise ValueError(_message(classes, "an empty set"))
         codes = _codes(list(target), classes)
         return np.repeat(np.isin(np.arange(c), codes)[None], n, axis=0)
-    labels = np.asarray(target)
+    # As objects: an array of 1 and "0" would turn the number into text.
+    labels = np.asarray(target, dtype=object if isinstance(target, (list, tuple)) else None)
     if labels.ndim == 0:
         return np.repeat((np.arange(c) == _codes([labels.item()], classes))[None], n, axis=0)
     if labels.shape != (n,):

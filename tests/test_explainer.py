@@ -213,7 +213,9 @@ def test_a_frozen_estimator_is_kept_and_another_is_trained(fitted, iris):
     else:
         explainer = CounterfactualExplainer(model).fit(X, y)
         assert not hasattr(model[-1], "coef_")
-        np.testing.assert_array_equal(explainer.estimator_.predict(X), clone(model).fit(X, y).predict(X))
+        np.testing.assert_array_equal(
+            explainer.estimator_.predict(X), clone(model).fit(X, y).predict(X)
+        )
 
 
 # --------------------------------------------------------------------- targets and labels
@@ -261,7 +263,9 @@ def test_no_target_means_the_cheapest_of_the_other_classes(density, iris):
     explainer = CounterfactualExplainer(FrozenEstimator(model), density=density).fit(X, y)
     query = X[::10]
     nearest = explainer.explain(query)
-    spread = [np.subtract(*np.quantile(r, [0.5, 0.25])) for r in explainer.density_.reference_log_prob_]
+    spread = [
+        np.subtract(*np.quantile(r, [0.5, 0.25])) for r in explainer.density_.reference_log_prob_
+    ]
     cost = np.full((len(query), 3), np.inf)
     single = []
     for label in range(3):
@@ -335,7 +339,7 @@ def test_a_model_that_insists_on_the_order_of_columns_gets_it(iris):
 
 
 def test_row_labels_may_repeat_and_have_several_levels(loans):
-    _, _, model, explainer, refused = loans
+    _, _, _, explainer, refused = loans
     refused = refused[:6]
     expected = explainer.explain(refused, "approved").counterfactuals
     for index in (
@@ -440,9 +444,7 @@ def test_polars_frames_come_back_as_polars():
 def test_columns_that_the_model_encodes_are_categories(iris):
     X, y = iris
     X = X.assign(code=np.arange(len(X)) % 4)
-    encode = make_column_transformer(
-        (OrdinalEncoder(), ["code"]), remainder="passthrough"
-    )
+    encode = make_column_transformer((OrdinalEncoder(), ["code"]), remainder="passthrough")
     explainer = CounterfactualExplainer(make_pipeline(encode, LogisticRegression(max_iter=2000)))
     explainer.fit(X, y)
     assert explainer.space_.kinds_[-1] == "categorical"
@@ -472,7 +474,9 @@ def test_rules_of_the_explainer_and_of_the_call_both_hold(loans):
     assert (answers["purpose"] == before["purpose"]).all()
     assert (answers["credit_score"] <= before["credit_score"] + 20).all()
     free = explainer.explain(refused, "approved")
-    assert_same_answers(quiet(explainer, refused, "approved", rules=Rules()), free, explainer.space_)
+    assert_same_answers(
+        quiet(explainer, refused, "approved", rules=Rules()), free, explainer.space_
+    )
 
 
 def test_rules_by_row_stay_with_their_rows_when_others_drop_out(loans):
@@ -506,7 +510,9 @@ def test_prices_do_what_they_say(loans):
     refused = refused[:10]
 
     def explained(**parameters):
-        return CounterfactualExplainer(FrozenEstimator(model), **parameters).fit(X, y).explain(refused)
+        return (
+            CounterfactualExplainer(FrozenEstimator(model), **parameters).fit(X, y).explain(refused)
+        )
 
     cheap, dear = explained(beta=0.0, tau=0.0), explained(beta=20.0, tau=0.0)
     assert dear.n_changes.mean() < cheap.n_changes.mean()

@@ -508,7 +508,7 @@ class Broken(torch.nn.Module):
 def test_a_model_whose_output_is_nan_at_fit():
     rows, labels = X[["wage", "years"]], (X["wage"] > 0).astype(int)
     for limit in (-10.0, 0.5):
-        with pytest.raises(AdapterMismatchError, match="returns NaN for .* of 90 rows"):
+        with pytest.raises(AdapterMismatchError, match=r"returns NaN for .* of 90 rows"):
             CounterfactualExplainer(Broken(limit)).fit(rows, labels)
 
 

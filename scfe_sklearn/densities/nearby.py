@@ -81,7 +81,7 @@ def near(density: Density, z: torch.Tensor, support: torch.Tensor, size: int = 1
     --------
     >>> import numpy as np, torch
     >>> from scfe_sklearn.densities import GaussianKDE
-    >>> density = GaussianKDE(0.3).fit(np.random.default_rng(0).normal(size=(500, 2)))
+    >>> density = GaussianKDE(0.1).fit(np.random.default_rng(0).normal(size=(500, 2)))
     >>> z, along, rows = torch.tensor([[0.0, 1.0]]), torch.tensor([[1]]), torch.tensor([0])
     >>> local = near(density, z, along).log_prob(torch.tensor([[[-0.5]]]), rows)
     >>> bool(torch.isclose(local[0, 0], density.log_prob(torch.tensor([[0, 0.5]])), atol=1e-2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -43,21 +44,29 @@ class ColumnMap:
 
     def __call__(self, z: torch.Tensor) -> torch.Tensor:
         """Map points (n, D) to column space (n, U)."""
+        return self.compiled(z.dtype, z.device)(z)
+
+    def compiled(
+        self, dtype: torch.dtype, device: torch.device | None = None
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Return the map as a function whose constants are tensors already."""
         import torch
 
-        def like(values: np.ndarray) -> torch.Tensor:
-            return torch.as_tensor(values, dtype=z.dtype, device=z.device)
+        def tensor(values: np.ndarray, kind: torch.dtype) -> torch.Tensor:
+            return torch.as_tensor(values, dtype=kind, device=device)
 
-        u = z if self._in_order() else z[:, torch.as_tensor(self.source, device=z.device)]
-        u = u / like(self.slope) + like(self.shift)
-        if not len(self.hats):
-            return u
-        at = torch.as_tensor(self.hats, device=z.device)
-        weights = hat_weights(u[:, at], like(self.rank), like(self.top))
-        return u.index_copy(1, at, weights)
+        slope, shift = tensor(self.slope, dtype), tensor(self.shift, dtype)
+        rank, top = tensor(self.rank, dtype), tensor(self.top, dtype)
+        source, hats = tensor(self.source, torch.long), tensor(self.hats, torch.long)
+        in_order = bool((self.source == np.arange(len(self.source))).all())
 
-    def _in_order(self) -> bool:
-        return not len(self.hats) and bool((self.source == np.arange(len(self.source))).all())
+        def apply(z: torch.Tensor) -> torch.Tensor:
+            u = (z if in_order else z[:, source]) / slope + shift
+            if not len(hats):
+                return u
+            return u.index_copy(1, hats, hat_weights(u[:, hats], rank, top))
+
+        return apply
 
 
 def hat_weights(r: torch.Tensor, rank: torch.Tensor, top: torch.Tensor) -> torch.Tensor:

@@ -84,15 +84,15 @@ class ParsedRules:
 
     def take(self, rows: np.ndarray) -> ParsedRules:
         """The rules of some rows, given by distinct positions, in their order."""
-        flags = [
-            {j: flag[rows] for j, flag in parameter.items()}
-            for parameter in (self.immutable, self.increasing, self.decreasing)
-        ]
         limits = [replace(rule, low=rule.low[rows], high=rule.high[rows]) for rule in self.limits]
         moves = [
             replace(rule, rows=np.flatnonzero(np.isin(rows, rule.rows))) for rule in self.moves
         ]
-        return ParsedRules(*flags, limits, moves)
+        immutable, increasing, decreasing = (
+            {j: flag[rows] for j, flag in flags.items()}
+            for flags in (self.immutable, self.increasing, self.decreasing)
+        )
+        return ParsedRules(immutable, increasing, decreasing, limits, moves)
 
 
 def parse_rules(rules: Rules, space: FeatureSpace, n: int) -> ParsedRules:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, cast
 
 import numpy as np
@@ -173,9 +174,11 @@ class ModuleFunction(nn.Module):
     (``.to``, ``.train``) reaches it.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, constant: bool = False) -> None:
         super().__init__()
         self._outside = (module,)
+        self._constant = constant
+        self._place = self._find_place() if constant else None
 
     @property
     def module(self) -> nn.Module:
@@ -184,6 +187,9 @@ class ModuleFunction(nn.Module):
 
     def place(self) -> tuple[torch.dtype, torch.device | None]:
         """Floating type and device that the module computes in."""
+        return self._place or self._find_place()
+
+    def _find_place(self) -> tuple[torch.dtype, torch.device | None]:
         for tensor in (*self.module.parameters(), *self.module.buffers()):
             if tensor.is_floating_point():
                 return tensor.dtype, tensor.device
@@ -192,7 +198,7 @@ class ModuleFunction(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """Evaluate the module."""
         dtype, device = self.place()
-        with as_constant_function(self.module):
+        with nullcontext() if self._constant else as_constant_function(self.module):
             out = self.module(rows.to(dtype=dtype, device=device or rows.device))
         out = out[0] if isinstance(out, tuple) else out
         return cast(Tensor, out.to(dtype=rows.dtype, device=rows.device))
@@ -201,8 +207,10 @@ class ModuleFunction(nn.Module):
 class Logits(ModuleFunction):
     """Logits (n, C), or log-probabilities, from whatever the module returns."""
 
-    def __init__(self, module: nn.Module, n_classes: int, output: str) -> None:
-        super().__init__(module)
+    def __init__(
+        self, module: nn.Module, n_classes: int, output: str, constant: bool = False
+    ) -> None:
+        super().__init__(module, constant)
         self.n_classes = n_classes
         self.output = output
 
@@ -237,7 +245,12 @@ def as_constant_function(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-def _module_function(estimator: TorchClassifier) -> Logits:
+def constant_copy(module: nn.Module) -> nn.Module:
+    """Copy a module in eval mode and without gradients: nothing has to be restored after use."""
+    return copy.deepcopy(module).eval().requires_grad_(False)
+
+
+def _module_function(estimator: TorchClassifier, constant: bool = False) -> Logits:
     if not isinstance(estimator.module, nn.Module):
         raise TypeError(
             "The 'module' parameter of TorchClassifier must be a torch.nn.Module. "
@@ -248,13 +261,14 @@ def _module_function(estimator: TorchClassifier) -> Logits:
             "The 'output' parameter of TorchClassifier must be 'logits' or 'probability'. "
             f"Got {estimator.output!r} instead."
         )
-    return Logits(estimator.module, len(estimator.classes_), estimator.output)
+    module = constant_copy(estimator.module) if constant else estimator.module
+    return Logits(module, len(estimator.classes_), estimator.output, constant)
 
 
 @compile_classifier.register(TorchClassifier)
 def _torch_head(estimator: TorchClassifier, frame: Frame) -> Head:
     frame.require_numbers(estimator)
-    function = _module_function(estimator)
+    function = _module_function(estimator, constant=True)
     n_classes = function.n_classes
     if estimator.output == "probability":
         link = (

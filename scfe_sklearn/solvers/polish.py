@@ -32,7 +32,9 @@ class Pattern:
     finest: float = 1e-3
 
 
-def polish(problem: Problem, pool: Pool, settings: Pattern, starts: int) -> Pool:
+def polish(
+    problem: Problem, pool: Pool, settings: Pattern, starts: int, smooth: bool = False
+) -> Pool:
     """Improve the first points of the pool by small steps that are judged one by one.
 
     A neighbour moves one changed number towards or away from the factual by a step, which is
@@ -49,6 +51,9 @@ def polish(problem: Problem, pool: Pool, settings: Pattern, starts: int) -> Pool
         Lengths of the search.
     starts : int
         Points per row that are polished.
+    smooth : bool
+        Whether a descent has settled continuous coordinates already, so that points which
+        change nothing else are left alone.
 
     Returns
     -------
@@ -61,6 +66,8 @@ def polish(problem: Problem, pool: Pool, settings: Pattern, starts: int) -> Pool
     rows, entry = instance[:, 0], instance[:, 1]
     part, z = problem.take(rows), pool.z[rows, entry]
     free = ((z - part.domain.factual).abs() > TOLERANCE) & part.domain.scalar
+    if smooth:
+        free = free & (part.domain.step > 0)
     moving = free.any(1).nonzero()[:, 0]
     if len(moving):
         z = z.clone()

@@ -1,4 +1,4 @@
-"""The best valid points seen so far, a few per row, no two of them with the same support."""
+"""The best valid points seen so far, a few per row, no two of them changing the same way."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
+from scfe_sklearn.solvers.domain import TOLERANCE, Domain
 from scfe_sklearn.solvers.problem import Problem
 
-BUCKETS = 16381
+BUCKETS = 4093
 """Supports are told apart by a hash below this prime."""
 
 
@@ -43,8 +44,8 @@ class Pool:
         """Return the pool after more points ``z`` (n, K, D) of the given ``cost`` (n, K)."""
         size = self.cost.shape[1]
         both, cost = torch.cat([self.z, z], 1), torch.cat([self.cost, cost], 1)
-        # Only the cheapest point of every support stays; equal ones are told apart below.
-        key = support_key(problem.domain.changed(both))
+        # Only the cheapest point of every pattern stays; equal ones are told apart below.
+        key = pattern_key(problem.domain, both)
         best = torch.full((len(cost), BUCKETS), torch.inf, dtype=cost.dtype, device=cost.device)
         best = best.scatter_reduce(1, key, cost, "amin").gather(1, key)
         cost = torch.where(cost <= best, cost, torch.full_like(cost, torch.inf))
@@ -68,6 +69,19 @@ class Pool:
         return Pool(z, cost)
 
 
+def pattern_key(domain: Domain, z: torch.Tensor) -> torch.Tensor:
+    """Return a bucket (n, K) for what points (n, K, D) change, and numbers in which direction.
+
+    Up and down are different valleys of the objective: the best of both are worth keeping.
+    """
+    offset = z - domain.factual[:, None]
+    up = offset > TOLERANCE
+    moved = up | ((offset < -TOLERANCE) & domain.scalar)
+    base = 2 * (domain.groups + 1)
+    rise, fall = feature_key(base), feature_key(base + 1)
+    return (moved * torch.where(up, rise, fall)).sum(-1) % BUCKETS
+
+
 def support_key(changed: torch.Tensor) -> torch.Tensor:
     """Return a bucket (...) for sets of features (..., d): equal sets share it, others hardly."""
     index = torch.arange(1, changed.shape[-1] + 1, device=changed.device)
@@ -77,9 +91,8 @@ def support_key(changed: torch.Tensor) -> torch.Tensor:
 def feature_key(feature: torch.Tensor) -> torch.Tensor:
     """Return what a feature (counted from 1) adds to the bucket of a set.
 
-    Its eleventh power modulo the prime: 11 does not divide ``BUCKETS - 1``, so no two single
-    features share a key, and sums of a few keys are as good as random.
+    Its seventh power modulo the prime: 7 does not divide ``BUCKETS - 1``, so no two single
+    features (of fewer than ``BUCKETS``) share a key, and sums of keys are as good as random.
     """
     square = feature * feature % BUCKETS
-    eighth = (square * square % BUCKETS) ** 2 % BUCKETS
-    return eighth * square % BUCKETS * feature % BUCKETS
+    return square * square % BUCKETS * square % BUCKETS * feature % BUCKETS

@@ -24,8 +24,8 @@ class Effort:
     ----------
     screen : Screen
         Search over supports.
-    sprint : Descent
-        Short descents that decide which supports are worth more.
+    sprint : Descent or None
+        Short descents of the whole pool that decide which supports are worth more.
     descent : Descent
         Proximal gradient inside a support.
     continuation : Continuation
@@ -43,7 +43,7 @@ class Effort:
     """
 
     screen: Screen = field(default_factory=Screen)
-    sprint: Descent = field(default_factory=lambda: Descent(max_iter=5))
+    sprint: Descent | None = None
     descent: Descent = field(default_factory=Descent)
     continuation: Continuation = field(default_factory=Continuation)
     pattern: Pattern = field(default_factory=Pattern)
@@ -79,7 +79,6 @@ def solve(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
             found = recall(problem.take(missing), anchors, effort.recall, effort.screen.pool)
             pool = pool.scattered(missing, found)
     if problem.objective.has_gradient:
-        if effort.screen.pool > effort.starts:
-            pool = refine(problem, pool, effort.sprint, effort.screen.pool)
-        pool = refine(problem, pool, effort.descent, effort.starts)
-    return polish(problem, pool, effort.pattern, effort.finalists)
+        pool = refine(problem, pool, effort.descent, effort.starts, effort.sprint)
+    smooth = problem.objective.has_gradient
+    return polish(problem, pool, effort.pattern, effort.finalists, smooth)

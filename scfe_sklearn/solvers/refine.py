@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from scfe_sklearn.solvers.apg import ProximalMap
 from scfe_sklearn.solvers.pool import Pool
 from scfe_sklearn.solvers.problem import Problem
 from scfe_sklearn.solvers.subspace import Subspace
@@ -13,8 +14,10 @@ COARSE_STEP = 0.1
 """Lattices coarser than this (in standard deviations) are searched, not relaxed."""
 
 
-def refine(problem: Problem, pool: Pool, settings: Descent, starts: int) -> Pool:
-    """Improve the first points of the pool by proximal gradient within their supports.
+def refine(
+    problem: Problem, pool: Pool, settings: Descent, starts: int, sprint: Descent | None = None
+) -> Pool:
+    """Improve the points of the pool by proximal gradient within their supports.
 
     The continuous (or finely stepped) coordinates that a point changes are free in their
     interval, all others stay; so the budget holds by construction.
@@ -26,9 +29,12 @@ def refine(problem: Problem, pool: Pool, settings: Descent, starts: int) -> Pool
     pool : Pool
         Valid starting points.
     settings : Descent
-        Lengths of the runs.
+        Length of the run.
     starts : int
         Points per row that are refined.
+    sprint : Descent or None
+        A short run of all points of the pool first, which decides on the starts; None takes
+        the cheapest.
 
     Returns
     -------
@@ -36,32 +42,48 @@ def refine(problem: Problem, pool: Pool, settings: Descent, starts: int) -> Pool
         The pool with the refined points.
     """
     domain = problem.domain
-    moved = (pool.z[:, :starts] - domain.factual[:, None]).abs() > 0
+    considered = starts if sprint is None else pool.cost.shape[1]
+    moved = (pool.z[:, :considered] - domain.factual[:, None]).abs() > 0
     free = moved & domain.scalar & (domain.step < COARSE_STEP)
-    instance = ((pool.cost[:, :starts] < torch.inf) & free.any(-1)).nonzero()
+    instance = ((pool.cost[:, :considered] < torch.inf) & free.any(-1)).nonzero()
     if len(instance) == 0:
         return pool
     rows, entry = instance[:, 0], instance[:, 1]
-    part, start = problem.take(rows), pool.z[rows, entry]
-    space = Subspace.around(part, start, free[rows, entry])
-
-    def prox(
-        v: torch.Tensor, step: torch.Tensor, index: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        box = torch.minimum(torch.maximum(v, space.lower[index]), space.upper[index])
-        return box, torch.zeros_like(step)
-
-    x, _ = descend(space, prox, settings)
-    x = restore(space, x)
-    z = part.domain.snap(space.embed(x))
-    pool = merge_instances(problem, pool, rows, entry, z)
+    space = Subspace.around(problem.take(rows), pool.z[rows, entry], free[rows, entry])
+    warm = None
+    if sprint is not None:
+        warm = descend(space, _box(space), sprint)
+        price = torch.full_like(pool.cost, torch.inf)
+        changes = domain.changed(pool.z)[rows, entry].sum(-1)
+        price[rows, entry] = warm.value + space.rest + problem.beta[rows] * changes
+        ahead = (price.argsort(dim=1).argsort(dim=1) < starts)[rows, entry].nonzero()[:, 0]
+        space, warm = space.take(ahead), warm.take(ahead)
+        rows, entry = rows[ahead], entry[ahead]
+    run = descend(space, _box(space), settings, warm=warm)
+    x = restore(space, run.z)
+    snap = space.problem.domain.snap
+    pool = merge_instances(problem, pool, rows, entry, snap(space.embed(x)))
     if not bool((space.step > 0).any()):
         return pool
     # An answer lies where the margin is just met: rounding there to the nearest lattice point
     # often misses it, rounding along the slope of the margin seldom does.
     _, slope = space.margin_and_grad(x, torch.arange(len(x), device=x.device))
-    z = part.domain.snap(space.embed(x + (0.5 - 1e-6) * space.step * torch.sign(slope)))
-    return merge_instances(problem, pool, rows, entry, z)
+    uphill = x + (0.5 - 1e-6) * space.step * torch.sign(slope)
+    return merge_instances(problem, pool, rows, entry, snap(space.embed(uphill)))
+
+
+def _box(space: Subspace) -> ProximalMap:
+    """Return the proximal map of the intervals of a subspace."""
+
+    def prox(
+        v: torch.Tensor, step: torch.Tensor, index: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        lower, upper = space.lower, space.upper
+        if len(index) < len(lower):
+            lower, upper = lower[index], upper[index]
+        return v.clamp(lower, upper), torch.zeros_like(step)
+
+    return prox
 
 
 def merge_instances(

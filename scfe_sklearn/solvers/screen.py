@@ -15,7 +15,6 @@ import torch
 from scfe_sklearn.solvers.pool import BUCKETS, Pool, feature_key, support_key
 from scfe_sklearn.solvers.problem import Problem
 
-
 CONTRAST = 0.1
 """How much of the difference between the bests of two supports counts for being tried."""
 
@@ -57,6 +56,9 @@ class _Singles:
     price: torch.Tensor
     gain: torch.Tensor
     lift: torch.Tensor
+
+    def take(self, rows: torch.Tensor) -> _Singles:
+        return _Singles(self.permitted[rows], self.price[rows], self.gain[rows], self.lift[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,21 +112,21 @@ def screen(problem: Problem, settings: Screen) -> Pool:
         active, beam = active[keep], beam.take(keep.nonzero()[:, 0])
         if len(active) == 0:
             break
-        part = problem.take(active)
-        singles_part = _Singles(
-            singles.permitted[active],
-            singles.price[active],
-            singles.gain[active],
-            singles.lift[active],
-        )
-        found, beam = _extend(part, settings, singles_part, beam)
+        part, own = problem.take(active), singles.take(active)
         if size == 2 and settings.pairs:
-            pairs = _try_pairs(part, settings, singles_part)
-            found = found.merged(part, pairs.z, pairs.cost)
-        pool = pool.scattered(
-            active, Pool(pool.z[active], pool.cost[active]).merged(part, found.z, found.cost)
-        )
+            pairs = _try_pairs(part, settings, own)
+            pool = _merge(pool, part, active, pairs)
+            if int(part.max_changes.max()) == size:
+                break
+        found, beam = _extend(part, settings, own, beam)
+        pool = _merge(pool, part, active, found)
     return pool
+
+
+def _merge(pool: Pool, part: Problem, rows: torch.Tensor, found: Pool) -> Pool:
+    """Return the pool with what was found for some of its rows."""
+    now = Pool(pool.z[rows], pool.cost[rows])
+    return pool.scattered(rows, now.merged(part, found.z, found.cost))
 
 
 def _try_singles(problem: Problem, settings: Screen) -> tuple[Pool, _Singles, _Beam]:
@@ -154,7 +156,7 @@ def _extend(
 ) -> tuple[Pool, _Beam]:
     """Add one more move to the combinations of the beam."""
     moves = problem.moves
-    n, width = beam.margin.shape
+    n = len(beam.margin)
     changed = problem.domain.changed(beam.z)
     free = ~changed[:, :, moves.group]
     live = free & singles.permitted[:, None] & beam.live[:, :, None]
@@ -192,32 +194,35 @@ def _extend(
 
 
 def _try_pairs(problem: Problem, settings: Screen, singles: _Singles) -> Pool:
-    """Try all pairs of a thinned set of moves on the model."""
-    moves = problem.moves
+    """Try all pairs of a thinned set of moves on the model; the best of every support stay."""
+    moves, factual = problem.moves, problem.domain.factual
     coarse = moves.thinned(int((2 * settings.pairs) ** 0.5))
-    first, second = torch.triu_indices(len(coarse), len(coarse), 1, device=coarse.device)
-    first, second = coarse[first], coarse[second]
-    apart = moves.group[first] != moves.group[second]
-    first, second = first[apart], second[apart]
-    factual = problem.domain.factual
+    a, b = torch.triu_indices(len(coarse), len(coarse), 1, device=coarse.device)
+    apart = moves.group[coarse[a]] != moves.group[coarse[b]]
+    a, b = a[apart], b[apart]
+    first, second = coarse[a], coarse[b]
+    keeps = moves.keeps[first] * moves.keeps[second]
+    target = moves.target[first] + moves.target[second]
+    z = torch.addcmul(target, factual[:, None], keeps)
     live = singles.permitted[:, first] & singles.permitted[:, second]
-    price = singles.price[:, first] + singles.price[:, second]
-    z = moves.apply(moves.apply(factual[:, None].expand(-1, len(first), -1), first), second)
-    margin = problem.margin(z, live)
+    valid = live & (problem.margin(z) >= problem.floor)
     single = moves.apply(factual[:, None], coarse)
     combined = problem.objective.combined_plausibility(
         single, factual, moves.target[coarse], moves.keeps[coarse]
     )
-    if combined is None:
-        valid = live & (margin >= problem.floor)
-        plausibility = problem.plausibility(z, valid)
-    else:
-        rank = torch.empty(len(moves), dtype=torch.long, device=z.device)
-        rank[coarse] = torch.arange(len(coarse), device=z.device)
-        plausibility = combined[:, rank[first], rank[second]]
-    valid = live & (margin >= problem.floor)
-    cost = torch.where(valid, price - plausibility, torch.full_like(price, torch.inf))
-    return Pool.empty(problem, settings.pool).merged(problem, z, cost)
+    plausibility = problem.plausibility(z, valid) if combined is None else combined[:, a, b]
+    cost = singles.price[:, first] + singles.price[:, second] - plausibility
+    cost = torch.where(valid, cost, torch.full_like(cost, torch.inf))
+    d = problem.domain.n_features
+    support = moves.group[first] * d + moves.group[second]
+    up = (moves.value > factual[:, moves.coordinate]).long()
+    pattern = 4 * support + 2 * up[:, first] + up[:, second]
+    best = cost.new_full((len(cost), 4 * d * d), torch.inf)
+    best = best.scatter_reduce(1, pattern, cost, "amin").gather(1, pattern)
+    cost = torch.where(cost <= best, cost, torch.full_like(cost, torch.inf))
+    order = _smallest(cost, 2 * settings.pool)
+    chosen = torch.addcmul(target[order], factual[:, None], keeps[order])
+    return Pool.empty(problem, settings.pool).merged(problem, chosen, cost.gather(1, order))
 
 
 def _collect(

@@ -73,6 +73,21 @@ class Subspace:
             rest,
         )
 
+    def take(self, rows: torch.Tensor) -> Subspace:
+        """Return the subspace of some of the instances."""
+        centre, support = self.centre[rows], self.support[rows]
+        problem = self.problem.take(rows)
+        return Subspace(
+            problem,
+            centre,
+            support,
+            problem.objective.around(centre, support),
+            *(
+                getattr(self, name)[rows]
+                for name in ("factual", "lower", "upper", "step", "start", "rest")
+            ),
+        )
+
     def embed(self, x: torch.Tensor, rows: torch.Tensor | None = None) -> torch.Tensor:
         """Return the points (k, ..., D) with the values ``x`` (k, ..., w) along the support."""
         centre, support = self.centre, self.support

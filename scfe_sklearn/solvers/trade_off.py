@@ -6,7 +6,13 @@ from dataclasses import dataclass
 
 import torch
 
-from scfe_sklearn.solvers.apg import Evaluation, ProximalMap, accelerated_proximal_gradient
+from scfe_sklearn.solvers.apg import (
+    DescentResult,
+    Evaluation,
+    ProximalMap,
+    Smooth,
+    accelerated_proximal_gradient,
+)
 from scfe_sklearn.solvers.subspace import Subspace
 
 CLEARANCE = 1e-8
@@ -23,15 +29,22 @@ class Descent:
         Iterations of proximal gradient.
     tol : float
         A row rests when its relative step is below this.
+    momentum : bool
+        Whether to extrapolate: worth it for many coordinates.
     """
 
-    max_iter: int = 25
-    tol: float = 1e-5
+    max_iter: int = 15
+    tol: float = 1e-4
+    momentum: bool = False
 
 
 def descend(
-    space: Subspace, prox: ProximalMap, settings: Descent, clearance: float = CLEARANCE
-) -> tuple[torch.Tensor, torch.Tensor]:
+    space: Subspace,
+    prox: ProximalMap,
+    settings: Descent,
+    clearance: float = CLEARANCE,
+    warm: DescentResult | None = None,
+) -> DescentResult:
     r"""Minimise distance minus plausibility plus the weighted hinge, from ``space.start``.
 
     .. math::
@@ -68,25 +81,36 @@ def descend(
         value = (offset**2).sum(1) - plausibility
         return Evaluation(value, 2 * offset - lift, margin - floor, slope)
 
-    everything = torch.arange(len(factual), device=factual.device)
+    if warm is None:
+        start, gamma = _first_weight(space, prox, smooth)
+        step = torch.full_like(gamma, 0.25)
+    else:
+        start, gamma, step = warm.z, warm.gamma, warm.step
+    return accelerated_proximal_gradient(
+        smooth,
+        prox,
+        start,
+        step=step,
+        gamma=gamma,
+        max_iter=settings.max_iter,
+        tol=settings.tol,
+        momentum=settings.momentum,
+    )
+
+
+def _first_weight(
+    space: Subspace, prox: ProximalMap, smooth: Smooth
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the feasible start and twice the gamma that balances the gradients there."""
+    everything = torch.arange(len(space.factual), device=space.factual.device)
     x, _ = prox(space.start, torch.ones_like(space.rest), everything)
     here = smooth(x, everything)
     slope = torch.zeros_like(x) if here.slope is None else here.slope
     steepness = (slope**2).sum(1).clamp_min(1e-12)
-    # Twice what balances the gradients at the start; at least what the distance is worth there.
     balance = (here.gradient * slope).sum(1) / steepness
-    reach = (2 * (x - factual).norm(dim=1) + 1) / steepness.sqrt()
-    gamma = 2 * torch.maximum(balance.clamp_min(0), reach)
-    run = accelerated_proximal_gradient(
-        smooth,
-        prox,
-        x,
-        step=torch.full_like(gamma, 0.25),
-        gamma=gamma,
-        max_iter=settings.max_iter,
-        tol=settings.tol,
-    )
-    return run.z, run.multiplier
+    # At least what the distance is worth there.
+    reach = (2 * (x - space.factual).norm(dim=1) + 1) / steepness.sqrt()
+    return x, 2 * torch.maximum(balance.clamp_min(0), reach)
 
 
 def restore(space: Subspace, x: torch.Tensor, bisections: int = 40) -> torch.Tensor:

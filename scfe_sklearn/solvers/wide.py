@@ -31,7 +31,7 @@ class Continuation:
     """
 
     stages: int = 5
-    descent: Descent = field(default_factory=lambda: Descent(max_iter=10, tol=1e-3))
+    descent: Descent = field(default_factory=lambda: Descent(max_iter=10, tol=1e-3, momentum=True))
     exchanges: tuple[int, ...] = (5, 5, 4, 4, 3, 3, 2, 2, 1, 1)
     clearance: float = 1e-2
 
@@ -149,7 +149,7 @@ def _exchange(
         box = torch.minimum(torch.maximum(v, space.lower[index]), space.upper[index])
         return box, torch.zeros_like(step)
 
-    x, _ = descend(space, prox, settings.descent, settings.clearance)
+    x = descend(space, prox, settings.descent, settings.clearance).z
     trial = space.embed(x)
     both = torch.stack([z, trial], 1)
     reached = problem.margin(both)
@@ -188,7 +188,7 @@ def _run(
         point = (factual[rows] + kept).gather(1, order[rows])
         return point, problem.beta[rows] * count
 
-    x, _ = descend(space, prox, settings.descent, settings.clearance)
+    x = descend(space, prox, settings.descent, settings.clearance).z
     return space.embed(x)
 
 

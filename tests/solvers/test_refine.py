@@ -69,8 +69,8 @@ def test_multiplier_is_that_of_the_constraint(tools):
     start = z0 + 2 * (0.1 - bias - z0 @ weight)[:, None] * weight / (weight @ weight)
     problem = tools.make_problem(z0, tools.linear_scores(weight, bias), floor=0.0)
     space = Subspace.around(problem, torch.from_numpy(start), torch.ones(n, D, dtype=torch.bool))
-    x, multiplier = descend(space, lambda v, s, rows: (v.clone(), torch.zeros_like(s)), LONG)
-    z = space.embed(x)
+    run = descend(space, lambda v, s, rows: (v.clone(), torch.zeros_like(s)), LONG)
+    z, multiplier = space.embed(run.z), run.multiplier
     for i in range(n):
         wide = np.full(D, 1e3)
         best, expected = tools.nearest_valid(z0[i], weight, bias, -wide, wide)

@@ -88,13 +88,16 @@ def test_points_are_answers_made_of_permitted_moves(tools, settings, seed):
     assert bool((pool.best[torch.from_numpy(budget) == 0] == torch.inf).all())
 
 
-def test_supports_of_a_pool_differ(tools):
+def test_points_of_a_pool_differ_in_what_they_change(tools):
     rng = np.random.default_rng(2)
     problem = tools.mixed.problem(rng, 20, tools.curved_scores(rng, 6), beta=0.01)
     pool = screen(problem, Screen())
-    changed = problem.domain.changed(pool.z)
+    offset = pool.z - problem.domain.factual[:, None]
+    way = torch.where(offset.abs() > 1e-9, offset.sign(), 0)[..., :3]
+    level = problem.domain.changed(pool.z)[..., 3:]
+    pattern = torch.cat([way, level], -1)
     for i in range(20):
-        there = changed[i][pool.cost[i] < torch.inf]
+        there = pattern[i][pool.cost[i] < torch.inf]
         assert len(there.unique(dim=0)) == len(there)
 
 
