@@ -70,7 +70,7 @@ def ask(engine: Engine, judge: Judge, X: Any, target: Any) -> Query:
     status = np.full(len(Z), None, dtype=object)
     reason = np.full(len(Z), "", dtype=object)
 
-    def mark(rows: np.ndarray, word: str, why: Any = "") -> None:
+    def mark(rows: Any, word: str, why: Any = "") -> None:
         rows = rows & unset(status)
         status[rows] = word
         reason[rows] = why[rows] if isinstance(why, np.ndarray) else why

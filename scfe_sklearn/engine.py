@@ -10,11 +10,12 @@ import torch
 
 from scfe_sklearn.densities import ClassConditionalDensity
 from scfe_sklearn.features import Actionability, FeatureSpace
-from scfe_sklearn.objective import TargetObjective
+from scfe_sklearn.objective import MixedObjective, TargetObjective
 from scfe_sklearn.solvers.domain import Domain
 from scfe_sklearn.solvers.moves import Moves
+from scfe_sklearn.solvers.pool import Pool
 from scfe_sklearn.solvers.problem import Problem
-from scfe_sklearn.solvers.recourse import Effort, solve
+from scfe_sklearn.solvers.recourse import Effort, begin, improve
 from scfe_sklearn.solvers.trade_off import Descent
 
 FLOORS = (1e-6, 1e-3, 3e-2, 0.3)
@@ -81,37 +82,24 @@ class Engine:
         self, Z: np.ndarray, bounds: Actionability, wanted: np.ndarray, floor: float
     ) -> Candidates:
         """Answer rows ``Z`` (n, D) for any of the classes that ``wanted`` (n, C) flags."""
-        n, d = Z.shape
-        size = self.effort.screen.pool
-        parts: list[Candidates] = []
-        for code in np.flatnonzero(wanted.any(axis=0)):
-            rows = np.flatnonzero(wanted[:, code])
-            part = Candidates(
-                np.repeat(Z[:, None], size, axis=1),
-                np.full((n, size), np.inf),
-                np.full((n, size), code),
-            )
-            # Rows are independent; their order within a chunk does not matter.
-            for start in range(0, len(rows), self.chunk_size):
-                chunk = rows[start : start + self.chunk_size]
-                part.z[chunk], part.cost[chunk] = self._solve(
-                    Z[chunk], bounds.take(chunk), int(code), floor
-                )
-            parts.append(part)
-        z = np.concatenate([part.z for part in parts], axis=1)
-        cost = np.concatenate([part.cost for part in parts], axis=1)
-        codes = np.concatenate([part.code for part in parts], axis=1)
-        order = np.argsort(cost, axis=1, kind="stable")
-        return Candidates(
-            np.take_along_axis(z, order[..., None], axis=1),
-            np.take_along_axis(cost, order, axis=1),
-            np.take_along_axis(codes, order, axis=1),
-        )
+        n, size = len(Z), self.effort.screen.pool
+        rows, codes = np.nonzero(wanted)
+        # One entry per row and class that would do; neighbours in a chunk share their class.
+        order = np.argsort(codes, kind="stable")
+        rows, codes = rows[order], codes[order]
+        z = np.empty((len(rows), size, Z.shape[1]))
+        cost = np.empty((len(rows), size))
+        for start in range(0, len(rows), self.chunk_size):
+            chunk = slice(start, start + self.chunk_size)
+            pool = self._solve(Z[rows[chunk]], bounds.take(rows[chunk]), codes[chunk], floor)
+            z[chunk], cost[chunk] = pool.z.numpy(), pool.cost.numpy()
+        return _gathered(n, rows, Candidates(z, cost, np.repeat(codes[:, None], size, axis=1)))
 
     def _solve(
-        self, Z: np.ndarray, bounds: Actionability, code: int, floor: float
-    ) -> tuple[np.ndarray, np.ndarray]:
-        space, anchors = self.space, torch.from_numpy(self.anchors[code])
+        self, Z: np.ndarray, bounds: Actionability, codes: np.ndarray, floor: float
+    ) -> Pool:
+        """Begin class by class, improve all together."""
+        space = self.space
         groups = torch.from_numpy(space.groups_)
         scalar = torch.tensor([space.kinds_[g] != "categorical" for g in space.groups_])
         domain = Domain(
@@ -124,18 +112,32 @@ class Engine:
             torch.from_numpy(space.z_step_),
             torch.from_numpy(space.z_offset_),
         )
-        moves = Moves.from_samples(anchors, groups, scalar, self.effort.values)
         budget = space.n_features_in_ if self.max_changes is None else self.max_changes
+        present, owner = np.unique(codes, return_inverse=True)
+        parts = [self.objective(int(code)) for code in present]
         problem = Problem(
-            self.objective(code),
+            MixedObjective(parts, torch.from_numpy(owner)),
             domain,
-            moves,
+            self._moves(int(present[0]), groups, scalar),
             torch.full((len(Z),), float(self.beta), dtype=torch.float64),
             torch.full((len(Z),), budget),
             floor,
         )
-        pool = solve(problem, anchors, self.effort)
-        return pool.z.numpy(), pool.cost.numpy()
+        pool = Pool.empty(problem, self.effort.screen.pool)
+        for position, code in enumerate(present):
+            index = torch.from_numpy(np.flatnonzero(owner == position))
+            part = replace(
+                problem.take(index),
+                objective=parts[position],
+                moves=self._moves(int(code), groups, scalar),
+            )
+            anchors = torch.from_numpy(self.anchors[code])
+            pool = pool.scattered(index, begin(part, anchors, self.effort))
+        return improve(problem, pool, self.effort)
+
+    def _moves(self, code: int, groups: torch.Tensor, scalar: torch.Tensor) -> Moves:
+        anchors = torch.from_numpy(self.anchors[code])
+        return Moves.from_samples(anchors, groups, scalar, self.effort.values)
 
     def objective(self, code: int) -> TargetObjective:
         """Return the objective of a class.
@@ -156,7 +158,30 @@ class Engine:
         )
 
 
+def _gathered(n: int, rows: np.ndarray, found: Candidates) -> Candidates:
+    """Put the candidates of all classes of a row side by side, cheapest first."""
+    size, d = found.cost.shape[1], found.z.shape[2]
+    rank = np.zeros(len(rows), dtype=np.intp)
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    first = np.searchsorted(ordered, ordered)
+    rank[order] = np.arange(len(rows)) - first
+    width = (int(rank.max()) + 1 if len(rows) else 1) * size
+    z, cost = np.zeros((n, width, d)), np.full((n, width), np.inf)
+    code = np.zeros((n, width), dtype=np.intp)
+    columns = rank[:, None] * size + np.arange(size)
+    z[rows[:, None], columns] = found.z
+    cost[rows[:, None], columns] = found.cost
+    code[rows[:, None], columns] = found.code
+    best = np.argsort(cost, axis=1, kind="stable")
+    return Candidates(
+        np.take_along_axis(z, best[..., None], axis=1),
+        np.take_along_axis(cost, best, axis=1),
+        np.take_along_axis(code, best, axis=1),
+    )
+
+
 def thorough(effort: Effort) -> Effort:
     """Return an effort for a tight budget, where every pair of features deserves a try."""
-    screen = replace(effort.screen, pairs=4096, pool=16)
-    return replace(effort, screen=screen, sprint=Descent(max_iter=5), starts=4, values=12)
+    screen = replace(effort.screen, pairs=3300, pool=24)
+    return replace(effort, screen=screen, sprint=Descent(max_iter=8), starts=4, values=12)

@@ -6,7 +6,7 @@ import torch
 
 from scfe_sklearn import objective as module
 from scfe_sklearn.densities import GaussianKDE, GaussianMixture, LocalOutlierDensity
-from scfe_sklearn.objective import TargetObjective
+from scfe_sklearn.objective import MixedObjective, TargetObjective
 from scfe_sklearn.solvers.moves import Moves
 
 D, C = 5, 4
@@ -110,7 +110,8 @@ def test_plausibility_is_the_weighted_log_density(density):
     part = objective.plausibility(z, where).numpy()
     np.testing.assert_allclose(part[where], value[where.numpy()], rtol=1e-10, atol=1e-12)
     assert (part[~where.numpy()] == -np.inf).all()
-    assert objective.best_plausibility() == pytest.approx(0.7 * 1.5)
+    best = objective.best_plausibility(torch.arange(4))
+    np.testing.assert_allclose(best, [0.7 * 1.5] * 4)
 
 
 def test_without_weight_the_density_is_not_asked():
@@ -168,3 +169,44 @@ def test_combinations_only_of_kernels():
     keeps = torch.ones(2, D, dtype=torch.float64)
     for objective in (make(LocalOutlierDensity(5)), make(GaussianKDE(0.5), weight=0.0)):
         assert objective.combined_plausibility(points(3, 2, D), points(3, D), keeps, keeps) is None
+
+
+@pytest.mark.parametrize("order", [[0, 2, 2, 0, 1, 2], [1, 1, 1, 1, 1, 1], [2, 0, 2, 0, 2, 0]])
+def test_rows_with_targets_of_their_own(order):
+    """A mixed objective is, row by row, that of the row's class."""
+    parts = [
+        make(GaussianKDE(0.5), target=0),
+        make(LocalOutlierDensity(5), target=3, weight=0.4),
+        make(None, target=1, weight=0.0),
+    ]
+    owner = torch.tensor(order)
+    whole = MixedObjective(parts, owner)
+    z = points(6, 3, D)
+    where = torch.from_numpy(np.random.default_rng(6).random((6, 3)) < 0.6)
+    support = torch.tensor([[0, 3]] * 5 + [[1, D]])
+    offset = points(6, 4, 2, seed=7) * (support < D)[:, None]
+    local, rows = whole.around(z[:, 0], support), torch.tensor([5, 0, 3, 3, 1])
+    margin, gradient = whole.margin_and_grad(z[:, 1])
+    value, lift = local.value_and_grad(offset[rows, 0], rows)
+    wide = local.value(offset[rows], rows)
+    for i in range(6):
+        part, row = parts[order[i]], slice(i, i + 1)
+        for mask in (None, where):
+            own = None if mask is None else mask[row]
+            for name in ("margin", "plausibility"):
+                got = getattr(whole, name)(z, mask)[row]
+                torch.testing.assert_close(got, getattr(part, name)(z[row], own))
+        one, slope = part.margin_and_grad(z[row, 1])
+        torch.testing.assert_close(margin[row], one)
+        torch.testing.assert_close(gradient[row], slope)
+        near = part.around(z[row, 0], support[row])
+        for k in (rows == i).nonzero()[:, 0].tolist():
+            first = torch.tensor([0])
+            one, slope = near.value_and_grad(offset[row, 0], first)
+            torch.testing.assert_close(value[k : k + 1], one)
+            torch.testing.assert_close(lift[k : k + 1], slope)
+            torch.testing.assert_close(wide[k : k + 1], near.value(offset[row], first))
+    some = torch.tensor([4, 1])
+    torch.testing.assert_close(whole.take(some).margin(z[some]), whole.margin(z)[some])
+    expected = [parts[order[i]].weight * parts[order[i]].ceiling for i in (4, 1)]
+    np.testing.assert_allclose(whole.best_plausibility(some), expected, rtol=1e-6)

@@ -18,6 +18,12 @@ from scfe_sklearn.models.frame import Frame
 from scfe_sklearn.models.links import LOG_PROBA, Link, log_sigmoid_pair, safe_log, two_sided
 from scfe_sklearn.models.nodes import Memo, Node, as_constant
 
+_LEAST = math.log(1e-6)
+"""Log-probabilities below it count the same for a search."""
+
+_GUIDANCE = 1e-2
+"""Weight of the guide beside exact isotonic log-probabilities: enough to break their ties."""
+
 
 class CalibratedMember(nn.Module):
     """One fitted classifier with its calibrators: log-probabilities of all classes.
@@ -165,7 +171,6 @@ def _calibrated(estimator: Any, frame: Frame) -> Head:
     single = any(member.head.single_precision for member in members)
     if pairs[0].method == "isotonic":
         node: Node = GuidedMixture(members, weights, 2 * n_classes, frame.dtype)
-        link = Link(lambda raw: raw[:, n_classes:], lambda raw: raw[:, :n_classes], None)
         # one fold, two classes: the guide crosses one half where the curve does
         exact = (
             len(members) == 1
@@ -173,6 +178,13 @@ def _calibrated(estimator: Any, frame: Frame) -> Head:
             and not members[0].head.surrogate
             and _crosses_half(pairs[0].calibrators[0])
         )
+
+        def scores(raw: Tensor) -> Tensor:
+            guide = raw[:, n_classes:]
+            # Steps say what is predicted; on them the guide says which way to go.
+            return guide if exact else raw[:, :n_classes].clamp_min(_LEAST) + _GUIDANCE * guide
+
+        link = Link(scores, lambda raw: raw[:, :n_classes], None)
         return Head(node, link, n_classes, surrogate=not exact, single_precision=single)
     mixture = Mixture(members, weights, n_classes, frame.dtype)
     surrogate = any(member.head.surrogate for member in members)

@@ -254,14 +254,14 @@ def _iterate(
     else:
         y, there = state.z, state.here
     value = state.here.merit(state.gamma) + state.g
-    plain = y is state.z
+    stands = y is state.z
     trial = _backtrack(
-        smooth, prox, state.rows, y, there, state.step, state.gamma, value if plain else None
+        smooth, prox, state.rows, y, there, state.step, state.gamma, value if stands else None
     )
     # Not the distance from the last point: a step may lead back there without its being critical.
     moved = torch.maximum((trial.u - state.z).norm(dim=1), (trial.u - y).norm(dim=1))
     worse = ~(trial.here.merit(state.gamma) + trial.g <= value)
-    if bool(worse.any()) and plain:
+    if bool(worse.any()) and stands:
         bad = worse.nonzero()[:, 0]
         stay = _Trial(
             state.z[bad],
@@ -282,6 +282,7 @@ def _iterate(
             _take(state.here, bad),
             trial.step[bad],
             state.gamma[bad],
+            value[bad],
         )
         better = plain.here.merit(state.gamma[bad]) + plain.g <= value[bad]
         moved[bad] = (plain.u - state.z[bad]).norm(dim=1)
@@ -419,6 +420,21 @@ def _model_step(
         index = index[keep]
         before, there_before, trial = trial[keep], got[keep], following[keep]
         low, high, bracketed = low[keep], high[keep], bracketed[keep]
+    else:
+        # Where g is not convex, reached(multiplier) jumps: the minimiser is beside the jump.
+        least = torch.full_like(low, torch.inf)
+        for side in (low, high):
+            pull = (step[index] * side)[:, None] * there.slope[index]
+            point, value = prox(v[index] + pull, step[index], rows[index])
+            change = point - y[index]
+            got = there.margin[index] + (there.slope[index] * change).sum(1)
+            model = (there.gradient[index] * change).sum(1) + value
+            model += (change**2).sum(1) / (2 * step[index]) + gamma[index] * (-got).clamp_min(0)
+            better = model < least
+            chosen, least = index[better], torch.where(better, model, least)
+            u[chosen], g[chosen] = point[better], value[better]
+            # Where the margin is missing the hinge pulls with all its weight.
+            multiplier[chosen] = torch.where(got < 0, gamma[index], side)[better]
     return u, g, multiplier
 
 

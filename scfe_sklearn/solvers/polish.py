@@ -127,7 +127,8 @@ def _best(
     space: Subspace, x: torch.Tensor, cost: torch.Tensor, rows: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the best valid neighbour of each row and its cost (infinite where none helps)."""
-    bound = _price(space, x, rows) - space.problem.objective.best_plausibility()
+    best = space.problem.objective.best_plausibility(rows)
+    bound = _price(space, x, rows) - best[:, None]
     value = _cost(space, x, rows, bound < cost[:, None])
     least, position = value.min(1)
     return x.gather(1, position[:, None, None].expand(-1, 1, x.shape[2]))[:, 0], least
@@ -145,7 +146,7 @@ def _cost(
     space: Subspace, x: torch.Tensor, rows: torch.Tensor, where: torch.Tensor
 ) -> torch.Tensor:
     """Objective (k, K) of ``x`` (k, K, w): infinite where not valid or not asked for."""
-    margin = space.problem.objective.margin(space.embed(x, rows), where)
+    margin = space.problem.objective.take(rows).margin(space.embed(x, rows), where)
     price = _price(space, x, rows)
     plausibility = space.local.value(x - space.start[rows][:, None], rows)
     valid = where & (margin >= space.problem.floor)

@@ -12,6 +12,9 @@ from scfe_sklearn.solvers.problem import Problem
 BUCKETS = 4093
 """Supports are told apart by a hash below this prime."""
 
+VALLEYS = 4
+"""Kinds of change of a number that are told apart."""
+
 
 @dataclass(frozen=True, eq=False)
 class Pool:
@@ -70,16 +73,20 @@ class Pool:
 
 
 def pattern_key(domain: Domain, z: torch.Tensor) -> torch.Tensor:
-    """Return a bucket (n, K) for what points (n, K, D) change, and numbers in which direction.
+    """Return a bucket (n, K) for what points (n, K, D) change, and numbers how.
 
-    Up and down are different valleys of the objective: the best of both are worth keeping.
+    Up and down, a little and a lot are different valleys of the objective: the best of each
+    are worth keeping.
     """
     offset = z - domain.factual[:, None]
-    up = offset > TOLERANCE
-    moved = up | ((offset < -TOLERANCE) & domain.scalar)
-    base = 2 * (domain.groups + 1)
-    rise, fall = feature_key(base), feature_key(base + 1)
-    return (moved * torch.where(up, rise, fall)).sum(-1) % BUCKETS
+    moved = (offset > TOLERANCE) | ((offset < -TOLERANCE) & domain.scalar)
+    code = VALLEYS * (domain.groups + 1) + torch.where(domain.scalar, valleys(offset), 0)
+    return (moved * feature_key(code)).sum(-1) % BUCKETS
+
+
+def valleys(offset: torch.Tensor) -> torch.Tensor:
+    """Return which valley a change of a number lies in: down or up, a little or a lot."""
+    return 2 * (offset > 0).long() + (offset.abs() > 1).long()
 
 
 def support_key(changed: torch.Tensor) -> torch.Tensor:

@@ -53,6 +53,7 @@ class Problem:
         """Return the problem of some of the instances (with repetition, if wanted)."""
         return replace(
             self,
+            objective=self.objective.take(index),
             domain=self.domain.take(index),
             beta=self.beta[index],
             max_changes=self.max_changes[index],

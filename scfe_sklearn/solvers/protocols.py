@@ -20,7 +20,10 @@ class Local(Protocol):
 
 
 class Objective(Protocol):
-    """The model and the density of one target class."""
+    """The model, and for each of n rows its target class and the density of that class.
+
+    Arguments have one entry per row; `take` picks rows.
+    """
 
     @property
     def has_gradient(self) -> bool:
@@ -47,8 +50,11 @@ class Objective(Protocol):
         None where they are not cheaper than one by one.
         """
 
-    def best_plausibility(self) -> float:
-        """Plausibility that few training rows of the target class exceed: for pruning."""
+    def best_plausibility(self, rows: torch.Tensor) -> torch.Tensor:
+        """Plausibility (k,) that few training rows of the target class of ``rows`` (k,) exceed."""
+
+    def take(self, rows: torch.Tensor) -> Objective:
+        """Return the objective of some of the rows."""
 
     def around(self, z: torch.Tensor, support: torch.Tensor) -> Local:
         """Plausibility of points that differ from the rows of ``z`` along ``support`` only.

@@ -54,7 +54,7 @@ class Effort:
 
 
 def solve(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
-    """Answer every row of the problem.
+    """Answer every row of a problem with one target class.
 
     Parameters
     ----------
@@ -70,15 +70,24 @@ def solve(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
     Pool
         Valid points, cheapest first; no point for a row which could not be answered.
     """
+    return improve(problem, begin(problem, anchors, effort), effort)
+
+
+def begin(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
+    """Find valid points to start from: supports first, training rows where that fails."""
     if problem.objective.has_gradient and too_wide(problem):
-        pool = descend_wide(problem, anchors, effort.continuation, effort.screen.pool)
-    else:
-        pool = screen(problem, effort.screen)
-        missing = (pool.best == torch.inf).nonzero()[:, 0]
-        if len(missing):
-            found = recall(problem.take(missing), anchors, effort.recall, effort.screen.pool)
-            pool = pool.scattered(missing, found)
-    if problem.objective.has_gradient:
-        pool = refine(problem, pool, effort.descent, effort.starts, effort.sprint)
+        return descend_wide(problem, anchors, effort.continuation, effort.screen.pool)
+    pool = screen(problem, effort.screen)
+    missing = (pool.best == torch.inf).nonzero()[:, 0]
+    if len(missing):
+        found = recall(problem.take(missing), anchors, effort.recall, effort.screen.pool)
+        pool = pool.scattered(missing, found)
+    return pool
+
+
+def improve(problem: Problem, pool: Pool, effort: Effort) -> Pool:
+    """Refine the starts, whatever the target of their row."""
     smooth = problem.objective.has_gradient
+    if smooth:
+        pool = refine(problem, pool, effort.descent, effort.starts, effort.sprint)
     return polish(problem, pool, effort.pattern, effort.finalists, smooth)

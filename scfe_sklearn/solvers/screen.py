@@ -12,7 +12,14 @@ from dataclasses import dataclass
 
 import torch
 
-from scfe_sklearn.solvers.pool import BUCKETS, Pool, feature_key, support_key
+from scfe_sklearn.solvers.pool import (
+    BUCKETS,
+    VALLEYS,
+    Pool,
+    feature_key,
+    support_key,
+    valleys,
+)
 from scfe_sklearn.solvers.problem import Problem
 
 CONTRAST = 0.1
@@ -101,11 +108,13 @@ def screen(problem: Problem, settings: Screen) -> Pool:
         return Pool.empty(problem, settings.pool)
     pool, singles, beam = _try_singles(problem, settings)
     active = torch.arange(n, device=beam.z.device)
-    best = problem.objective.best_plausibility()
+    best = problem.objective.best_plausibility(active)
     for size in range(2, int(problem.max_changes.max()) + 1):
         # Another change pays only where nothing was found, or the rest could improve by its price.
         bound = size * problem.beta - best
-        useful = (problem.max_changes >= size) & (pool.best > bound)
+        useful = problem.max_changes >= size
+        if not settings.pairs:
+            useful &= pool.best > bound
         if size > 3:
             useful &= pool.best == torch.inf
         keep = useful[active] & beam.live.any(1)
@@ -215,9 +224,9 @@ def _try_pairs(problem: Problem, settings: Screen, singles: _Singles) -> Pool:
     cost = torch.where(valid, cost, torch.full_like(cost, torch.inf))
     d = problem.domain.n_features
     support = moves.group[first] * d + moves.group[second]
-    up = (moves.value > factual[:, moves.coordinate]).long()
-    pattern = 4 * support + 2 * up[:, first] + up[:, second]
-    best = cost.new_full((len(cost), 4 * d * d), torch.inf)
+    valley = valleys(moves.value - factual[:, moves.coordinate])
+    pattern = VALLEYS**2 * support + VALLEYS * valley[:, first] + valley[:, second]
+    best = cost.new_full((len(cost), VALLEYS**2 * d * d), torch.inf)
     best = best.scatter_reduce(1, pattern, cost, "amin").gather(1, pattern)
     cost = torch.where(cost <= best, cost, torch.full_like(cost, torch.inf))
     order = _smallest(cost, 2 * settings.pool)

@@ -73,15 +73,15 @@ class Subspace:
             rest,
         )
 
-    def take(self, rows: torch.Tensor) -> Subspace:
-        """Return the subspace of some of the instances."""
+    def take(self, rows: torch.Tensor, local: bool = True) -> Subspace:
+        """Return the subspace of some of the instances, for margins only unless ``local``."""
         centre, support = self.centre[rows], self.support[rows]
         problem = self.problem.take(rows)
         return Subspace(
             problem,
             centre,
             support,
-            problem.objective.around(centre, support),
+            problem.objective.around(centre, support) if local else self.local,
             *(
                 getattr(self, name)[rows]
                 for name in ("factual", "lower", "upper", "step", "start", "rest")
@@ -107,7 +107,8 @@ class Subspace:
         self, x: torch.Tensor, rows: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the margins (k,) at ``x`` (k, w) and their gradients (k, w)."""
-        margin, gradient = self.problem.objective.margin_and_grad(self.embed(x, rows))
+        objective = self.problem.objective.take(rows)
+        margin, gradient = objective.margin_and_grad(self.embed(x, rows))
         padded = torch.cat([gradient, torch.zeros_like(gradient[:, :1])], 1)
         return margin, padded.gather(1, self.support[rows])
 

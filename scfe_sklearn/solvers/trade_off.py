@@ -132,13 +132,15 @@ def restore(space: Subspace, x: torch.Tensor, bisections: int = 40) -> torch.Ten
         Valid values; ``x`` itself where it is valid.
     """
     floor = space.problem.floor + CLEARANCE / 2
-    low = torch.zeros_like(space.rest)[:, None]
-    good = space.margin(x[:, None]) >= floor
-    high = torch.where(good, low, torch.ones_like(low))
-    if bool(good.all()):
+    missing = (space.margin(x[:, None])[:, 0] < floor).nonzero()[:, 0]
+    if len(missing) == 0:
         return x
+    part, short = space.take(missing, local=False), x[missing]
+    low = torch.zeros_like(part.rest)[:, None]
+    high = torch.ones_like(low)
     for _ in range(bisections):
         middle = (low + high) / 2
-        good = space.margin((x + middle * (space.start - x))[:, None]) >= floor
+        good = part.margin((short + middle * (part.start - short))[:, None]) >= floor
         low, high = torch.where(good, low, middle), torch.where(good, middle, high)
-    return torch.where(high < 1, x + high * (space.start - x), space.start)
+    back = torch.where(high < 1, short + high * (part.start - short), part.start)
+    return x.index_copy(0, missing, back)
