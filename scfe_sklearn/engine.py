@@ -184,4 +184,4 @@ def _gathered(n: int, rows: np.ndarray, found: Candidates) -> Candidates:
 def thorough(effort: Effort) -> Effort:
     """Return an effort for a tight budget, where every pair of features deserves a try."""
     screen = replace(effort.screen, pairs=3300, pool=24)
-    return replace(effort, screen=screen, sprint=Descent(max_iter=8), starts=4, values=12)
+    return replace(effort, screen=screen, sprint=Descent(max_iter=6), descent=Descent(max_iter=12), starts=4, values=12)

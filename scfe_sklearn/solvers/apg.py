@@ -182,10 +182,11 @@ def accelerated_proximal_gradient(
     state = _State(rows, z, z, g, here, step, gamma, torch.ones_like(step), torch.zeros_like(step))
     out = [z.clone(), here.merit(gamma) + g, step.clone(), gamma.clone(), torch.zeros_like(step)]
     residual = torch.full_like(step, torch.inf)
+    iterate = _iterate if momentum else _iterate_plainly
     n_iter = 0
     while n_iter < max_iter and len(state.rows) > 0:
         n_iter += 1
-        state, moved = _iterate(smooth, prox, state, momentum)
+        state, moved = iterate(smooth, prox, state)
         found = (
             state.z,
             state.here.merit(state.gamma) + state.g,
@@ -242,36 +243,39 @@ class _Trial:
     multiplier: torch.Tensor
 
 
-def _iterate(
-    smooth: Smooth, prox: ProximalMap, state: _State, extrapolate: bool
+def _iterate_plainly(
+    smooth: Smooth, prox: ProximalMap, state: _State
 ) -> tuple[_State, torch.Tensor]:
+    """One proximal step from the last point; where it cannot be trusted, a shorter one is next.
+
+    Such a row waits for the next iteration instead of being evaluated again at once: small
+    batches cost as much as large ones.
+    """
+    u, g, multiplier = _model_step(prox, state.rows, state.z, state.here, state.step, state.gamma)
+    trial = _Trial(u, g, smooth(u, state.rows), state.step, multiplier)
+    value = state.here.merit(state.gamma) + state.g
+    fine, shorter = _trust(trial, state.z, state.here, state.gamma, value)
+    fine &= trial.here.merit(state.gamma) + trial.g <= value
+    moved = (u - state.z).norm(dim=1)
+    stay = _Trial(state.z, state.g, state.here, shorter, multiplier)
+    following = torch.where(fine, _curvature_step(state, trial), shorter)
+    trial = trial if bool(fine.all()) else _choose(fine, trial, stay)
+    return _next(state, trial, following, state.momentum, moved)
+
+
+def _iterate(smooth: Smooth, prox: ProximalMap, state: _State) -> tuple[_State, torch.Tensor]:
     """One accelerated step with its safeguard; returns the state and the length of the step."""
     momentum = (1 + (1 + 4 * state.momentum**2).sqrt()) / 2
     weight = (state.momentum - 1) / momentum
-    if extrapolate and bool((weight > 0).any()):
+    y, there, value = state.z, state.here, state.here.merit(state.gamma) + state.g
+    if bool((weight > 0).any()):
         y = state.z + weight[:, None] * (state.z - state.previous)
         there = smooth(y, state.rows)
-    else:
-        y, there = state.z, state.here
-    value = state.here.merit(state.gamma) + state.g
-    stands = y is state.z
-    trial = _backtrack(
-        smooth, prox, state.rows, y, there, state.step, state.gamma, value if stands else None
-    )
+    trial = _backtrack(smooth, prox, state.rows, y, there, state.step, state.gamma, None)
     # Not the distance from the last point: a step may lead back there without its being critical.
     moved = torch.maximum((trial.u - state.z).norm(dim=1), (trial.u - y).norm(dim=1))
     worse = ~(trial.here.merit(state.gamma) + trial.g <= value)
-    if bool(worse.any()) and stands:
-        bad = worse.nonzero()[:, 0]
-        stay = _Trial(
-            state.z[bad],
-            state.g[bad],
-            _take(state.here, bad),
-            trial.step[bad],
-            trial.multiplier[bad],
-        )
-        _put(trial, bad, stay)
-    elif bool(worse.any()):
+    if bool(worse.any()):
         # The monitor: a plain proximal step from the last point, whose descent is guaranteed.
         bad = worse.nonzero()[:, 0]
         plain = _backtrack(
@@ -292,26 +296,35 @@ def _iterate(
         )
         _put(trial, bad, _choose(better, plain, stay))
         momentum[bad] = 1.0
+    return _next(state, trial, trial.step * 1.1, momentum, moved)
+
+
+def _next(
+    state: _State,
+    trial: _Trial,
+    step: torch.Tensor,
+    momentum: torch.Tensor,
+    moved: torch.Tensor,
+) -> tuple[_State, torch.Tensor]:
+    """Return the state after a step, with the weight of the hinge raised where it is too small."""
     gamma = state.gamma
     if trial.here.margin is not None:
         # The weight is too small where the hinge pulled with all of it, in vain.
         vain = (trial.multiplier >= gamma * (1 - 1e-9)) & (trial.here.margin < 0)
         gamma = torch.where(vain, 4 * gamma, gamma)
         moved = torch.where(vain, torch.full_like(moved, torch.inf), moved)
-    return (
-        _State(
-            state.rows,
-            trial.u,
-            state.z,
-            trial.g,
-            trial.here,
-            trial.step * 1.1 if extrapolate else _curvature_step(state, trial),
-            gamma,
-            momentum,
-            trial.multiplier,
-        ),
-        moved,
+    after = _State(
+        state.rows,
+        trial.u,
+        state.z,
+        trial.g,
+        trial.here,
+        step,
+        gamma,
+        momentum,
+        trial.multiplier,
     )
+    return after, moved
 
 
 def _curvature_step(state: _State, trial: _Trial) -> torch.Tensor:
@@ -322,6 +335,36 @@ def _curvature_step(state: _State, trial: _Trial) -> torch.Tensor:
     known = torch.isfinite(step) & (step > 0)
     longest = 2 * trial.step
     return torch.where(known, torch.minimum(step, 10 * trial.step), longest)
+
+
+def _trust(
+    trial: _Trial,
+    y: torch.Tensor,
+    there: Evaluation,
+    gamma: torch.Tensor,
+    value: torch.Tensor | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return whether a step from y can be trusted, and the step length to try where it cannot.
+
+    The model must bound the objective from above, or, where the ``value`` at y is given, the
+    step must decrease the objective by a fair share of its squared length.
+    """
+    change = trial.u - y
+    square = (change**2).sum(1)
+    quadratic = square / (2 * trial.step)
+    bound = there.value + (there.gradient * change).sum(1) + quadratic
+    if there.margin is not None and there.slope is not None:
+        bound += gamma * (-there.margin - (there.slope * change).sum(1)).clamp_min(0)
+    merit = trial.here.merit(gamma)
+    # Models often compute in single precision: below its noise the test means nothing.
+    fine = merit <= bound + NOISE * (1 + there.value.abs() + gamma)
+    if value is not None:
+        fine |= merit + trial.g <= value - FAIR * square / trial.step
+    # The step at which the bound would hold with the curvature just seen, at most half.
+    fitting = 0.9 * square / (2 * (merit - bound + quadratic))
+    known = torch.isfinite(fitting) & (fitting > 0)
+    shorter = torch.where(known, fitting, trial.step / 8).minimum(trial.step / 2)
+    return fine, shorter
 
 
 def _backtrack(
@@ -335,41 +378,19 @@ def _backtrack(
     value: torch.Tensor | None,
     max_halvings: int = 6,
 ) -> _Trial:
-    """Proximal step from y, the length of each row shortened until it can be trusted.
-
-    The model must bound the objective from above, or, where the ``value`` at y is given, the
-    step must decrease the objective by a fair share of its squared length.
-    """
+    """Proximal step from y, the length of each row shortened until it can be trusted."""
     step = step.clone()
     u, g, multiplier = _model_step(prox, rows, y, there, step, gamma)
     trial = _Trial(u, g, smooth(u, rows), step, multiplier)
     for _ in range(max_halvings):
-        change = trial.u - y
-        bound = there.value + (there.gradient * change).sum(1)
-        bound += (change**2).sum(1) / (2 * trial.step)
-        if there.margin is not None and there.slope is not None:
-            bound += gamma * (-there.margin - (there.slope * change).sum(1)).clamp_min(0)
-        merit = trial.here.merit(gamma)
-        # Models often compute in single precision: below its noise the test means nothing.
-        fine = merit <= bound + NOISE * (1 + there.value.abs() + gamma)
-        if value is not None:
-            fine |= merit + trial.g <= value - FAIR * (change**2).sum(1) / trial.step
-        too_long = ~fine
-        if not bool(too_long.any()):
+        fine, shorter = _trust(trial, y, there, gamma, value)
+        if bool(fine.all()):
             break
-        again = too_long.nonzero()[:, 0]
-        # The step at which the bound would hold with the curvature just seen, at most half.
-        square = (change[again] ** 2).sum(1)
-        excess = (merit - bound)[again] + square / (2 * trial.step[again])
-        fitting = 0.9 * square / (2 * excess)
-        shorter = torch.where(
-            torch.isfinite(fitting) & (fitting > 0), fitting, trial.step[again] / 8
-        ).minimum(trial.step[again] / 2)
+        again = (~fine).nonzero()[:, 0]
         u, g, multiplier = _model_step(
-            prox, rows[again], y[again], _take(there, again), shorter, gamma[again]
+            prox, rows[again], y[again], _take(there, again), shorter[again], gamma[again]
         )
-        part = _Trial(u, g, smooth(u, rows[again]), shorter, multiplier)
-        _put(trial, again, part)
+        _put(trial, again, _Trial(u, g, smooth(u, rows[again]), shorter[again], multiplier))
     return trial
 
 

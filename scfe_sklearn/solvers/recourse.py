@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 
 from scfe_sklearn.solvers.anchors import Recall, recall
+from scfe_sklearn.solvers.climb import climb
 from scfe_sklearn.solvers.polish import Pattern, polish
 from scfe_sklearn.solvers.pool import Pool
 from scfe_sklearn.solvers.problem import Problem
@@ -74,14 +75,16 @@ def solve(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
 
 
 def begin(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
-    """Find valid points to start from: supports first, training rows where that fails."""
+    """Find valid points to start from: supports first, and the other starts where that fails."""
     if problem.objective.has_gradient and too_wide(problem):
         return descend_wide(problem, anchors, effort.continuation, effort.screen.pool)
     pool = screen(problem, effort.screen)
     missing = (pool.best == torch.inf).nonzero()[:, 0]
     if len(missing):
-        found = recall(problem.take(missing), anchors, effort.recall, effort.screen.pool)
-        pool = pool.scattered(missing, found)
+        part = problem.take(missing)
+        found = recall(part, anchors, effort.recall, effort.screen.pool)
+        pushed = climb(part, effort.screen.pool)
+        pool = pool.scattered(missing, found.merged(part, pushed.z, pushed.cost))
     return pool
 
 

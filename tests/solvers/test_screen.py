@@ -6,6 +6,7 @@ import torch
 
 from scfe_sklearn.densities import GaussianKDE
 from scfe_sklearn.solvers.moves import Moves
+from scfe_sklearn.solvers.pool import pattern_key
 from scfe_sklearn.solvers.screen import Screen, screen
 
 WIDE = Screen(width=2000, parents=2000, evaluations=5000, shortlist=5000, pool=30)
@@ -92,13 +93,10 @@ def test_points_of_a_pool_differ_in_what_they_change(tools):
     rng = np.random.default_rng(2)
     problem = tools.mixed.problem(rng, 20, tools.curved_scores(rng, 6), beta=0.01)
     pool = screen(problem, Screen())
-    offset = pool.z - problem.domain.factual[:, None]
-    way = torch.where(offset.abs() > 1e-9, offset.sign(), 0)[..., :3]
-    level = problem.domain.changed(pool.z)[..., 3:]
-    pattern = torch.cat([way, level], -1)
+    keys = pattern_key(problem.domain, pool.z)
     for i in range(20):
-        there = pattern[i][pool.cost[i] < torch.inf]
-        assert len(there.unique(dim=0)) == len(there)
+        there = keys[i][pool.cost[i] < torch.inf]
+        assert len(there.unique()) == len(there)
 
 
 def test_nothing_to_try(tools):
