@@ -22,9 +22,12 @@ class Recall:
     ----------
     anchors : int
         Training rows tried per row.
+    beyond : int
+        Rows whose answer changes more features than this are tried too.
     """
 
     anchors: int = 24
+    beyond: int = 2
 
 
 def recall(problem: Problem, anchors: torch.Tensor, settings: Recall, size: int) -> Pool:
@@ -67,12 +70,10 @@ def recall(problem: Problem, anchors: torch.Tensor, settings: Recall, size: int)
         return Pool.empty(problem, size)
     rows, entry = instance[:, 0], instance[:, 1]
     part = problem.take(rows)
-    lean = undo_changes(part, z[rows, entry])
+    lean, price = undo_changes(part, z[rows, entry])
     z[rows, entry] = lean
-    fits = part.domain.changed(lean[:, None])[:, 0].sum(-1) <= part.max_changes
-    valid[rows, entry] = fits
-    cost = problem.sparse_distance(z) - problem.plausibility(z, valid)
-    cost = torch.where(valid, cost, torch.full_like(cost, torch.inf))
+    cost = torch.full_like(valid, torch.inf, dtype=z.dtype)
+    cost[rows, entry] = price
     return Pool.empty(problem, size).merged(problem, z, cost)
 
 
@@ -109,32 +110,53 @@ def _nearest_hybrids(
     return z, (there > TOLERANCE) & (there < torch.inf)
 
 
-def undo_changes(problem: Problem, z: torch.Tensor) -> torch.Tensor:
-    """Undo changes of ``z`` (n, D) one by one, dearest margin last, while the rest stays valid.
+def undo_changes(problem: Problem, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Undo changes of valid points one by one, and return the cheapest point on the way.
 
     In each round every change is undone on its own and, of the points that stay valid, the one
-    with the largest margin per price saved is kept.
+    with the largest margin per price saved is kept. The fewest changes are not always the
+    cheapest answer: some of them may be what makes it plausible.
+
+    Parameters
+    ----------
+    problem : Problem
+        n instances.
+    z : Tensor of shape (n, D)
+        Valid points.
+
+    Returns
+    -------
+    z : Tensor of shape (n, D)
+        The cheapest points within the budget, of those with the fewest changes where none is.
+    cost : Tensor of shape (n,)
+        Their objective, infinite where the budget is exceeded.
     """
     domain = problem.domain
-    z = z.clone()
+    z, best = z.clone(), z.clone()
+    cost = torch.full_like(z[:, 0], torch.inf)
     active = torch.arange(len(z), device=z.device)
-    for _ in range(domain.n_features):
-        part = problem.take(active)
-        changed = part.domain.changed(z[active])
-        count = int(changed.sum(1).max()) if len(active) else 0
+    while len(active):
+        part, here = problem.take(active), z[active][:, None]
+        changed = part.domain.changed(here)[:, 0]
+        fits = changed.sum(1) <= part.max_changes
+        value = (part.sparse_distance(here) - part.plausibility(here))[:, 0]
+        value = torch.where(fits, value, torch.full_like(value, torch.inf))
+        better = (value < cost[active]) | ~fits
+        best[active[better]], cost[active[better]] = here[better, 0], value[better]
+        count = int(changed.sum(1).max())
         if count <= 1:
             break
         features = changed.to(z.dtype).topk(count, dim=1).indices
-        there = changed.gather(1, features)
+        there = changed.gather(1, features) & (changed.sum(1) > 1)[:, None]
         owns = domain.groups == features[..., None]
-        undone = torch.where(owns, part.domain.factual[:, None], z[active][:, None])
+        undone = torch.where(owns, part.domain.factual[:, None], here)
         margin = part.margin(undone, there)
-        saved = part.sparse_distance(z[active][:, None]) - part.sparse_distance(undone)
+        saved = part.sparse_distance(here) - part.sparse_distance(undone)
         score = (margin - problem.floor) * (saved + 1e-6)
         score = torch.where(margin >= problem.floor, score, torch.full_like(score, -torch.inf))
         value, position = score.max(1)
         keep = value > -torch.inf
-        best = undone.gather(1, position[:, None, None].expand(-1, 1, z.shape[1]))[:, 0]
+        following = undone.gather(1, position[:, None, None].expand(-1, 1, z.shape[1]))[:, 0]
         active = active[keep]
-        z[active] = best[keep]
-    return z
+        z[active] = following[keep]
+    return best, cost

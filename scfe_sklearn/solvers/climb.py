@@ -51,9 +51,9 @@ def climb(problem: Problem, size: int) -> Pool:
     if len(rows) == 0:
         return pool
     part = problem.take(rows)
-    lean = undo_changes(part, z[rows])[:, None]
-    cost = part.sparse_distance(lean) - part.plausibility(lean)
-    return pool.scattered(rows, Pool.empty(part, size).merged(part, lean, cost))
+    lean, cost = undo_changes(part, z[rows])
+    found = Pool.empty(part, size).merged(part, lean[:, None], cost[:, None])
+    return pool.scattered(rows, found)
 
 
 def _pushes(problem: Problem, here: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

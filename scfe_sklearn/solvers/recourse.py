@@ -79,12 +79,16 @@ def begin(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
     if problem.objective.has_gradient and too_wide(problem):
         return descend_wide(problem, anchors, effort.continuation, effort.screen.pool)
     pool = screen(problem, effort.screen)
+    # Where much has to change, whole training rows are better starts than sums of moves.
+    many = problem.domain.changed(pool.z[:, :1])[:, 0].sum(1) > effort.recall.beyond
+    again = ((pool.best == torch.inf) | many).nonzero()[:, 0]
+    if len(again):
+        part, now = problem.take(again), Pool(pool.z[again], pool.cost[again])
+        found = recall(part, anchors, effort.recall, effort.screen.pool)
+        pool = pool.scattered(again, now.merged(part, found.z, found.cost))
     missing = (pool.best == torch.inf).nonzero()[:, 0]
     if len(missing):
-        part = problem.take(missing)
-        found = recall(part, anchors, effort.recall, effort.screen.pool)
-        pushed = climb(part, effort.screen.pool)
-        pool = pool.scattered(missing, found.merged(part, pushed.z, pushed.cost))
+        pool = pool.scattered(missing, climb(problem.take(missing), effort.screen.pool))
     return pool
 
 

@@ -109,6 +109,7 @@ def screen(problem: Problem, settings: Screen) -> Pool:
     pool, singles, beam = _try_singles(problem, settings)
     active = torch.arange(n, device=beam.z.device)
     best = problem.objective.best_plausibility(active)
+    before = pool.best
     for size in range(2, int(problem.max_changes.max()) + 1):
         # Another change pays only where nothing was found, or the rest could improve by its price.
         bound = size * problem.beta - best
@@ -116,7 +117,9 @@ def screen(problem: Problem, settings: Screen) -> Pool:
         if not settings.pairs:
             useful &= pool.best > bound
         if size > 3:
-            useful &= pool.best == torch.inf
+            # Go on as long as nothing was found or the last change paid.
+            useful &= (pool.best == torch.inf) | (pool.best < before)
+        before = pool.best
         keep = useful[active] & beam.live.any(1)
         active, beam = active[keep], beam.take(keep.nonzero()[:, 0])
         if len(active) == 0:
