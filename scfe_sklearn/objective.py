@@ -171,8 +171,8 @@ class MixedObjective:
 
     def best_plausibility(self, rows: torch.Tensor) -> torch.Tensor:
         """Plausibility that few training rows of the target class exceed, for ``rows`` (k,)."""
-        best = torch.tensor([part.weight * part.ceiling for part in self.parts])
-        return best.to(torch.float64)[self.owner[rows]]
+        best = [part.weight * part.ceiling for part in self.parts]
+        return torch.tensor(best, dtype=torch.float64)[self.owner[rows]]
 
     def around(self, z: torch.Tensor, support: torch.Tensor) -> MixedPlausibility:
         """Plausibility of points that differ from the rows of ``z`` along ``support`` only."""
@@ -270,7 +270,8 @@ def margins(scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Score of the target (k,) minus the largest of the other scores (k, C)."""
     own = scores.gather(1, target[:, None])
     if scores.shape[1] == 2:
-        return 2 * own[:, 0] - scores.sum(1)
+        # Their difference, also where one of them is infinite.
+        return (own - scores.gather(1, 1 - target[:, None]))[:, 0]
     return own[:, 0] - scores.scatter(1, target[:, None], -torch.inf).amax(1)
 
 

@@ -260,7 +260,7 @@ def _iterate_plainly(
     stay = _Trial(state.z, state.g, state.here, shorter, multiplier)
     following = torch.where(fine, _curvature_step(state, trial), shorter)
     trial = trial if bool(fine.all()) else _choose(fine, trial, stay)
-    return _next(state, trial, following, state.momentum, moved)
+    return _next(state, trial, following, state.momentum, moved, fine)
 
 
 def _iterate(smooth: Smooth, prox: ProximalMap, state: _State) -> tuple[_State, torch.Tensor]:
@@ -305,12 +305,17 @@ def _next(
     step: torch.Tensor,
     momentum: torch.Tensor,
     moved: torch.Tensor,
+    taken: torch.Tensor | None = None,
 ) -> tuple[_State, torch.Tensor]:
-    """Return the state after a step, with the weight of the hinge raised where it is too small."""
+    """Return the state after a step, with the weight of the hinge raised where it is too small.
+
+    A row whose step was not ``taken`` is asked for a shorter one first, and for no more weight.
+    """
     gamma = state.gamma
     if trial.here.margin is not None:
         # The weight is too small where the hinge pulled with all of it, in vain.
         vain = (trial.multiplier >= gamma * (1 - 1e-9)) & (trial.here.margin < 0)
+        vain = vain if taken is None else vain & taken
         gamma = torch.where(vain, 4 * gamma, gamma)
         moved = torch.where(vain, torch.full_like(moved, torch.inf), moved)
     after = _State(
@@ -328,13 +333,16 @@ def _next(
 
 
 def _curvature_step(state: _State, trial: _Trial) -> torch.Tensor:
-    """Return the shorter step of Barzilai and Borwein; twice the last one where h is concave."""
+    """Return the shorter step of Barzilai and Borwein; twice the last one where h is concave.
+
+    A row that stayed where it was has met no curvature and keeps its step.
+    """
     change = trial.u - state.z
     bend = trial.here.gradient - state.here.gradient
     step = (change * bend).sum(1) / (bend**2).sum(1)
     known = torch.isfinite(step) & (step > 0)
-    longest = 2 * trial.step
-    return torch.where(known, torch.minimum(step, 10 * trial.step), longest)
+    other = torch.where((change != 0).any(1), 2 * trial.step, trial.step)
+    return torch.where(known, torch.minimum(step, 10 * trial.step), other)
 
 
 def _trust(

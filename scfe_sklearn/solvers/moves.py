@@ -98,7 +98,7 @@ class Moves:
 
 
 def typical_values(column: torch.Tensor, count: int) -> torch.Tensor:
-    """Return at most ``count`` of the values of a column, both ends among them.
+    """Return ``count`` of the values of a column (all if there are fewer), both ends among them.
 
     Examples
     --------
@@ -111,8 +111,14 @@ def typical_values(column: torch.Tensor, count: int) -> torch.Tensor:
         return distinct
     ordered = column.sort().values
     by_rows = ordered[_spread(len(ordered), max(count // 2, 2), column.device)].unique()
-    by_rank = distinct[_spread(len(distinct), max(count - len(by_rows), 2), column.device)]
-    return torch.cat([by_rows, by_rank]).unique()
+    picked = torch.isin(distinct, by_rows)
+    # The ranks to fill in are counted among what is left, so that no value is drawn twice.
+    picked[[0, -1]] = True
+    left = (~picked).nonzero()[:, 0]
+    wanted = min(max(count - int(picked.sum()), 0), len(left))
+    inner = (2 * torch.arange(wanted, device=column.device) + 1) * len(left) // (2 * max(wanted, 1))
+    picked[left[inner]] = True
+    return distinct[picked]
 
 
 def _spread(length: int, count: int, device: torch.device) -> torch.Tensor:

@@ -12,6 +12,9 @@ from scfe_sklearn.solvers.problem import Problem
 from scfe_sklearn.solvers.refine import merge_instances
 from scfe_sklearn.solvers.subspace import Subspace
 
+TURNS = 3
+"""How often the search follows after changes have been undone, the first time included."""
+
 
 @dataclass(frozen=True)
 class Pattern:
@@ -39,7 +42,8 @@ def polish(
 
     A neighbour moves one changed number towards or away from the factual by a step, which is
     quartered when no neighbour is better, or all the way back. Every neighbour is on the
-    lattice. At the end, changes of any kind that do not pay are undone.
+    lattice. Then changes of any kind that do not pay are undone, and what is left of such a
+    point is searched again.
 
     Parameters
     ----------
@@ -65,15 +69,30 @@ def polish(
         return pool
     rows, entry = instance[:, 0], instance[:, 1]
     part, z = problem.take(rows), pool.z[rows, entry]
-    free = ((z - part.domain.factual).abs() > TOLERANCE) & part.domain.scalar
-    if smooth:
-        free = free & (part.domain.step > 0)
-    moving = free.any(1).nonzero()[:, 0]
-    if len(moving):
-        z = z.clone()
-        z[moving] = _search(part.take(moving), z[moving], free[moving], settings)
-    z = _undo(part, z)
+    movable = part.domain.scalar & (part.domain.step > 0) if smooth else part.domain.scalar
+    left = torch.arange(len(z), device=z.device)
+    for _ in range(TURNS):
+        here = part.take(left)
+        searched = _search_moved(here, z[left], movable, settings)
+        z = z.index_copy(0, left, _undo(here, searched))
+        # What was undone leaves margin for the rest, continuous numbers included.
+        left = left[(z[left] != searched).any(1)]
+        movable = part.domain.scalar
+        if len(left) == 0:
+            break
     return merge_instances(problem, pool, rows, entry, z)
+
+
+def _search_moved(
+    problem: Problem, z: torch.Tensor, movable: torch.Tensor, settings: Pattern
+) -> torch.Tensor:
+    """Pattern search along what ``z`` (n, D) changes of the ``movable`` (D,) coordinates."""
+    free = ((z - problem.domain.factual).abs() > TOLERANCE) & movable
+    moving = free.any(1).nonzero()[:, 0]
+    if len(moving) == 0:
+        return z
+    found = _search(problem.take(moving), z[moving], free[moving], settings)
+    return z.index_copy(0, moving, found)
 
 
 def _search(

@@ -47,20 +47,16 @@ class Pool:
         """Return the pool after more points ``z`` (n, K, D) of the given ``cost`` (n, K)."""
         size = self.cost.shape[1]
         both, cost = torch.cat([self.z, z], 1), torch.cat([self.cost, cost], 1)
-        # Only the cheapest point of every pattern stays; equal ones are told apart below.
-        key = pattern_key(problem.domain, both)
-        best = torch.full((len(cost), BUCKETS), torch.inf, dtype=cost.dtype, device=cost.device)
-        best = best.scatter_reduce(1, key, cost, "amin").gather(1, key)
-        cost = torch.where(cost <= best, cost, torch.full_like(cost, torch.inf))
-        cost, order = cost.topk(min(2 * size, cost.shape[1]), dim=1, largest=False)
-        cost, position = cost.sort(dim=1, stable=True)
-        order = order.gather(1, position)
-        key = key.gather(1, order)
-        earlier = torch.ones(key.shape[1], key.shape[1], dtype=torch.bool, device=z.device)
-        twin = ((key[:, :, None] == key[:, None, :]) & earlier.tril(-1)).any(-1)
+        cost, order = cost.sort(dim=1, stable=True)
+        key = pattern_key(problem.domain, both).gather(1, order)
+        # Sorted by pattern, and within a pattern by cost: all but the first of each are twins.
+        key, position = key.sort(dim=1, stable=True)
+        again = torch.zeros_like(key, dtype=torch.bool)
+        again[:, 1:] = key[:, 1:] == key[:, :-1]
+        twin = torch.zeros_like(again).scatter(1, position, again)
         cost = torch.where(twin, torch.full_like(cost, torch.inf), cost)
         cost, position = cost.sort(dim=1, stable=True)
-        order, cost = order.gather(1, position)[:, :size], cost[:, :size]
+        order, cost = order.gather(1, position[:, :size]), cost[:, :size]
         kept = both.gather(1, order[..., None].expand(-1, -1, both.shape[2]))
         factual = problem.domain.factual[:, None]
         return Pool(torch.where(cost[..., None] < torch.inf, kept, factual), cost)
@@ -73,15 +69,30 @@ class Pool:
 
 
 def pattern_key(domain: Domain, z: torch.Tensor) -> torch.Tensor:
-    """Return a bucket (n, K) for what points (n, K, D) change, and numbers how.
+    """Return a number (n, K) for what points (n, K, D) change, and numbers how.
 
     Up and down, a little and a lot are different valleys of the objective: the best of each
-    are worth keeping.
+    are worth keeping. Every change of a feature has a random whole number of 40 bits and a
+    pattern their sum, which is exact in double precision: two of a million patterns share
+    theirs once in a long while.
     """
-    offset = z - domain.factual[:, None]
-    moved = (offset > TOLERANCE) | ((offset < -TOLERANCE) & domain.scalar)
-    code = VALLEYS * (domain.groups + 1) + torch.where(domain.scalar, valleys(offset), 0)
-    return (moved * feature_key(code)).sum(-1) % BUCKETS
+    offset = z.to(torch.float64) - domain.factual[:, None]
+    weight = random_weights(VALLEYS * domain.n_features, z.device).reshape(-1, VALLEYS)
+    weight = weight[domain.groups].T
+    down, down_far, up, up_far = weight.clone()
+    # A level that is left changes nothing beyond the level that is entered.
+    down, down_far = down * domain.scalar, down_far * domain.scalar
+    up_far = torch.where(domain.scalar, up_far, up)
+    key = (offset > TOLERANCE).to(torch.float64) @ up
+    key += (offset > 1).to(torch.float64) @ (up_far - up)
+    key += (offset < -TOLERANCE).to(torch.float64) @ down
+    return key.add_((offset < -1).to(torch.float64) @ (down_far - down))
+
+
+def random_weights(count: int, device: torch.device) -> torch.Tensor:
+    """Return whole numbers (count,) below 2^40, the same in every run, as floats."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(1, 2**40, (count,), generator=generator).to(device, torch.float64)
 
 
 def valleys(offset: torch.Tensor) -> torch.Tensor:

@@ -87,10 +87,11 @@ def test_undoing_keeps_validity_and_never_costs(tools, seed):
     problem = mixed.problem(rng, 40, tools.curved_scores(rng, 6))
     valid = target_rows(problem, mixed.points)
     z = valid[torch.from_numpy(rng.integers(len(valid), size=40))]
-    lean = undo_changes(problem, z)
+    lean, cost = undo_changes(problem, z)
     assert bool((problem.margin(lean[:, None]) >= problem.floor).all())
     before, after = problem.sparse_distance(z[:, None]), problem.sparse_distance(lean[:, None])
     assert bool((after <= before + 1e-12).all())
+    torch.testing.assert_close(cost[:, None], after - problem.plausibility(lean[:, None]))
     changed, had = problem.domain.changed(lean), problem.domain.changed(z)
     assert bool((changed <= had).all())
     for i in range(40):
