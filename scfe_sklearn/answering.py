@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from scfe_sklearn.engine import FLOORS, Candidates, Engine
+from scfe_sklearn.engine import Candidates, Engine
+from scfe_sklearn.enumeration import search_exhaustively
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.features import Actionability
 from scfe_sklearn.judge import Judge
 from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.status import Status
 from scfe_sklearn.targets import wanted_classes
+from scfe_sklearn.training_rows import training_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +51,14 @@ class Query:
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """One point per row that the judge accepted, and the class it was meant for (-1: none)."""
+    """One point per row that the judge accepted, and the class it was meant for (-1: none).
+
+    ``proof`` tells why a row cannot have one, "" where that is not known.
+    """
 
     Z: np.ndarray
     code: np.ndarray
+    proof: np.ndarray
 
 
 def ask(engine: Engine, judge: Judge, X: Any, target: Any) -> Query:
@@ -85,11 +91,15 @@ def ask(engine: Engine, judge: Judge, X: Any, target: Any) -> Query:
 
 
 def answer(engine: Engine, judge: Judge, query: Query) -> Answers:
-    """Search for all rows, and again with a larger margin where the judge refuses."""
+    """Search for all rows, and again with a larger margin where the judge refuses.
+
+    What is left without an answer is listed in full where the rules permit few points, and else
+    tries training rows, of which the judge knows the class.
+    """
     found = query.Z.copy()
     code = np.full(len(found), -1)
     rows = np.flatnonzero(unset(query.status))
-    for floor in FLOORS:
+    for floor in engine.floors:
         if len(rows) == 0:
             break
         candidates = engine.search(
@@ -99,7 +109,16 @@ def answer(engine: Engine, judge: Judge, query: Query) -> Answers:
         # A row without a candidate will not have one at a larger margin either.
         again = (code[rows] < 0) & (candidates.cost[:, 0] < np.inf)
         rows = rows[again]
-    return Answers(found, code)
+    left = np.flatnonzero(unset(query.status) & (code < 0))
+    proof = np.full(len(found), "", dtype=object)
+    if len(left):
+        found[left], code[left], proof[left] = search_exhaustively(
+            engine, judge, query.X, query.Z, query.bounds, query.wanted, left
+        )
+        left = left[(code[left] < 0) & (proof[left] == "")]
+        nearest = training_rows(engine, query.Z[left], query.bounds.take(left), query.wanted[left])
+        _accept(judge, query, left, nearest, found, code)
+    return Answers(found, code, proof)
 
 
 def _accept(
@@ -132,6 +151,9 @@ def report(engine: Engine, judge: Judge, query: Query, answers: Answers) -> Expl
     frame = space.decode(points, query.X, reference=query.Z)
     status, reason = query.status.copy(), query.reason.copy()
     status[success] = Status.FOUND
+    proven = unset(status) & (answers.proof != "")
+    status[proven] = Status.UNREACHABLE
+    reason[proven] = answers.proof[proven]
     missing = unset(status)
     status[missing] = Status.NOT_FOUND
     reason[missing] = "no valid change was found within the rules and the budget"

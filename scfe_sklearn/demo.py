@@ -6,7 +6,6 @@ and `scfe_sklearn.metrics`, never what the solver says about its own answers.
 
 from __future__ import annotations
 
-import time
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,10 +29,9 @@ from scfe_sklearn.features import Relative, Rules
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["LoanDesk", "advise", "loan_explainer", "loan_rules", "open_loan_desk", "quality"]
+__all__ = ["LoanDesk", "Quality", "judge_answers", "open_loan_desk"]
 
-TARGET = "approved"
-REFUSED = "refused"
+TARGET, REFUSED = "approved", "refused"
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,10 +44,27 @@ class LoanDesk:
     y_test: pd.Series
     model: Pipeline
 
-    @property
-    def refused(self) -> pd.DataFrame:
-        """Rows of the test part that the model refuses."""
-        return self.X_test[self.model.predict(self.X_test) == REFUSED]
+    def explainer(self) -> CounterfactualExplainer:
+        """An explainer of the model, not fitted, with what people can do within two years."""
+        return CounterfactualExplainer(
+            FrozenEstimator(self.model),
+            immutable=["sex", "purpose", "housing"],
+            increasing=["age", "education", "employment_years"],
+            decreasing=["late_payments", "loan_amount"],
+            ranges={
+                "age": Relative(high=2),
+                "employment_years": Relative(high=2),
+                "income": Relative(1, 1.25, factor=True),
+                "savings": Relative(0, 10_000),
+                "credit_score": Relative(-80, 80),
+                "debt_ratio": Relative(-0.2, 0),
+            },
+            steps={"income": 100, "savings": 100, "loan_amount": 500, "loan_term": 12},
+        )
+
+    def decided(self, X: pd.DataFrame, decision: str) -> pd.DataFrame:
+        """The rows for which the model decides so."""
+        return X[self.model.predict(X) == decision]
 
 
 def open_loan_desk(n_samples: int = 4000, *, random_state: int = 0) -> LoanDesk:
@@ -96,40 +111,97 @@ def open_loan_desk(n_samples: int = 4000, *, random_state: int = 0) -> LoanDesk:
     return LoanDesk(X_train, y_train, X_test, y_test, model)
 
 
-def loan_rules() -> dict[str, Any]:
-    """What an applicant can do within about two years, as parameters of the explainer.
+@dataclass(frozen=True)
+class Quality:
+    """Scores of the answers to all rows of a query; means over the rows that have one.
+
+    The plausibility scores compare with the training rows that the model approves, and come in
+    threes: of the answers, of the same people as they are, and of the approved people of the
+    test part.
+    """
+
+    rows: int
+    answers: int
+    valid: int
+    rule_violations: int
+    changes: float
+    distance: float
+    minimal: float
+    local_outlier_factor: tuple[float, float, float]
+    neighbour_distance: tuple[float, float, float]
+    density_quantile: tuple[float, float, float]
+
+    @property
+    def sound(self) -> bool:
+        """Whether every answer is approved by the model and within the rules."""
+        return self.valid == self.answers and self.rule_violations == 0
+
+
+def judge_answers(
+    desk: LoanDesk, explainer: CounterfactualExplainer, result: Explanation
+) -> Quality:
+    """Score counterfactuals by the model, the raw values and the training rows.
+
+    Parameters
+    ----------
+    desk : LoanDesk
+        The model and its data.
+    explainer : CounterfactualExplainer
+        Only its coordinates (standard deviations and levels) and its rules are used.
+    result : Explanation
+        Only its factuals and counterfactuals are used.
 
     Returns
     -------
-    dict
-        Names and values of ``immutable``, ``increasing``, ``decreasing`` and ``ranges``.
+    Quality
 
     Examples
     --------
-    >>> loan_rules()["increasing"]
-    ['age', 'education', 'employment_years']
+    >>> desk = open_loan_desk(400)
+    >>> explainer = desk.explainer().fit(desk.X_train, desk.y_train)
+    >>> refused = desk.decided(desk.X_test, "refused")[:2]
+    >>> judge_answers(desk, explainer, explainer.explain(refused, target="approved")).sound
+    True
     """
-    return {
-        "immutable": ["sex", "purpose", "housing"],
-        "increasing": ["age", "education", "employment_years"],
-        "decreasing": ["late_payments", "loan_amount"],
-        "ranges": {
-            "age": Relative(high=2),
-            "employment_years": Relative(high=2),
-            "income": Relative(1, 1.25, factor=True),
-            "savings": Relative(0, 10_000),
-            "credit_score": Relative(-80, 80),
-            "debt_ratio": Relative(-0.2, 0),
-        },
-    }
+    found = metrics.coverage(result.counterfactuals) == 1
+    before = result.factual[found]
+    # A row without an answer widens whole numbers; without these rows they fit again.
+    after = result.counterfactuals[found].astype(before.dtypes.to_dict())
+    space, model = explainer.space_, desk.model
+    change = space.encode(after) - space.encode(before)
+    valid = metrics.validity(model.predict(after), TARGET) if len(after) else np.zeros(0)
+    rules = Rules(
+        immutable=explainer.immutable,
+        increasing=explainer.increasing,
+        decreasing=explainer.decreasing,
+        ranges=explainer.ranges,
+    )
+    broken = metrics.rule_violations(rules.violations(space, before, after))
+    needed = metrics.minimality(model.predict, before, after, TARGET)
+
+    approved = space.encode(desk.decided(desk.X_train, TARGET))
+    others = space.encode(desk.decided(desk.X_test, TARGET))
+    kernel = KernelDensity(bandwidth="scott").fit(approved)
+    held_out = kernel.score_samples(others)
+    outlying, apart, usual = [], [], []
+    for group in (space.encode(after), space.encode(before), others):
+        outlying.append(_mean(metrics.local_outlier_factor(group, approved)))
+        apart.append(_mean(metrics.knn_distance(group, approved)))
+        log_prob = kernel.score_samples(group) if len(group) else np.zeros(0)
+        usual.append(_mean(metrics.log_density_quantile(log_prob, held_out)))
+    return Quality(
+        rows=len(found),
+        answers=int(found.sum()),
+        valid=int(valid.sum()),
+        rule_violations=int(broken.sum()),
+        changes=_mean(metrics.l0(change, space.groups_)),
+        distance=_mean(metrics.l2(change)),
+        minimal=_mean(needed),
+        local_outlier_factor=(outlying[0], outlying[1], outlying[2]),
+        neighbour_distance=(apart[0], apart[1], apart[2]),
+        density_quantile=(usual[0], usual[1], usual[2]),
+    )
 
 
-def loan_explainer(desk: LoanDesk, **parameters: Any) -> CounterfactualExplainer:
-    """Fit an explainer of the desk's model, with `loan_rules` and round amounts."""
-
-
-def advise(explainer: CounterfactualExplainer, refused: Any) -> tuple[Explanation, float]:
-    """Explain refused applicants; return the answers and the seconds that they took."""
-
-
-def quality() -> None: ...
+def _mean(values: Any) -> float:
+    return float(np.mean(values)) if len(values) else float("nan")

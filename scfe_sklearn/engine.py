@@ -21,6 +21,9 @@ from scfe_sklearn.solvers.trade_off import Descent
 FLOORS = (1e-6, 1e-3, 3e-2, 0.3)
 """Margins that are asked for, one after the other, until the user's model agrees."""
 
+SINGLE_FLOOR = 1e-4
+"""First margin of a model that computes in single precision."""
+
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
@@ -65,6 +68,8 @@ class Engine:
         How hard to look.
     chunk_size : int
         Rows that are solved together.
+    single_precision : bool
+        Whether the model computes in float32, so that a margin near zero may be noise.
     """
 
     space: FeatureSpace
@@ -77,6 +82,12 @@ class Engine:
     max_changes: int | None
     effort: Effort
     chunk_size: int
+    single_precision: bool = False
+
+    @property
+    def floors(self) -> tuple[float, ...]:
+        """Margins to ask for, one after the other, until the user's model agrees."""
+        return (SINGLE_FLOOR, *FLOORS[1:]) if self.single_precision else FLOORS
 
     def search(
         self, Z: np.ndarray, bounds: Actionability, wanted: np.ndarray, floor: float
@@ -95,9 +106,7 @@ class Engine:
             z[chunk], cost[chunk] = pool.z.numpy(), pool.cost.numpy()
         return _gathered(n, rows, Candidates(z, cost, np.repeat(codes[:, None], size, axis=1)))
 
-    def _solve(
-        self, Z: np.ndarray, bounds: Actionability, codes: np.ndarray, floor: float
-    ) -> Pool:
+    def _solve(self, Z: np.ndarray, bounds: Actionability, codes: np.ndarray, floor: float) -> Pool:
         """Begin class by class, improve all together."""
         space = self.space
         groups = torch.from_numpy(space.groups_)
@@ -184,4 +193,12 @@ def _gathered(n: int, rows: np.ndarray, found: Candidates) -> Candidates:
 def thorough(effort: Effort) -> Effort:
     """Return an effort for a tight budget, where every pair of features deserves a try."""
     screen = replace(effort.screen, pairs=3300, pool=24)
-    return replace(effort, screen=screen, sprint=Descent(max_iter=6), descent=Descent(max_iter=12), starts=4, values=12)
+    return replace(
+        effort,
+        screen=screen,
+        sprint=Descent(max_iter=6),
+        descent=Descent(max_iter=25),
+        starts=4,
+        values=12,
+        swaps=3,
+    )

@@ -373,6 +373,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
             self.max_changes,
             effort,
             self.chunk_size,
+            model.single_precision,
         )
 
 

@@ -166,8 +166,14 @@ class MixedObjective:
     def combined_plausibility(
         self, z: torch.Tensor, factual: torch.Tensor, target: torch.Tensor, keeps: torch.Tensor
     ) -> torch.Tensor | None:
-        """Moves are tried class by class."""
-        return None
+        """Plausibility (n, B, M) of points after one further move each; None if not cheap."""
+        out = torch.empty(*z.shape[:2], len(target), dtype=z.dtype, device=z.device)
+        for rows, part in self._present():
+            found = part.combined_plausibility(z[rows], factual[rows], target, keeps)
+            if found is None:
+                return None
+            out[rows] = found
+        return out
 
     def best_plausibility(self, rows: torch.Tensor) -> torch.Tensor:
         """Plausibility that few training rows of the target class exceed, for ``rows`` (k,)."""

@@ -17,6 +17,7 @@ _TOGETHER = {
     "datasets",
     "densities",
     "engine",
+    "enumeration",
     "explanation",
     "features",
     "judge",
@@ -28,6 +29,7 @@ _TOGETHER = {
     "solvers",
     "status",
     "targets",
+    "training_rows",
     "validation",
 }
 ALLOWED = {
@@ -48,20 +50,25 @@ ALLOWED = {
     "validation": set(),
     "engine": {"densities", "features", "objective", "proximal", "solvers"},
     "judge": {"features", "presentation"},
+    "enumeration": {"engine", "features", "judge", "presentation"},
+    "training_rows": {"engine", "features"},
     "answering": {
         "engine",
+        "enumeration",
         "explanation",
         "features",
         "judge",
         "presentation",
         "status",
         "targets",
+        "training_rows",
     },
     "explainer": _TOGETHER,
     "image": {"models", "proximal", "solvers"},
     "inspection": {"explanation", "metrics", "presentation", "status"},
     "__init__": _TOGETHER | {"explainer"},
-    "__main__": _TOGETHER | {"explainer", "__init__"},
+    "demo": _TOGETHER | {"explainer"},
+    "__main__": _TOGETHER | {"demo", "explainer", "__init__"},
 }
 OUTSIDE = {"tests", "benchmarks", "examples"}
 OPTIONAL = {"jinja2", "matplotlib", "polars", "pyarrow", "skorch"}

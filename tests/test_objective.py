@@ -6,7 +6,7 @@ import torch
 
 from scfe_sklearn import objective as module
 from scfe_sklearn.densities import GaussianKDE, GaussianMixture, LocalOutlierDensity
-from scfe_sklearn.objective import MixedObjective, TargetObjective
+from scfe_sklearn.objective import MixedObjective, TargetObjective, margins
 from scfe_sklearn.solvers.moves import Moves
 
 D, C = 5, 4
@@ -210,3 +210,19 @@ def test_rows_with_targets_of_their_own(order):
     torch.testing.assert_close(whole.take(some).margin(z[some]), whole.margin(z)[some])
     expected = [parts[order[i]].weight * parts[order[i]].ceiling for i in (4, 1)]
     np.testing.assert_allclose(whole.best_plausibility(some), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("own", [-np.inf, np.inf])
+def test_margins_of_infinite_scores(own):
+    """A probability of 0 or 1 is an infinite score, not an undefined margin."""
+    for others in ([0.5], [0.5, -np.inf]):
+        scores = torch.tensor([[own, *others]], dtype=torch.float64)
+        assert float(margins(scores, torch.tensor([0]))) == own
+        assert float(margins(scores, torch.tensor([1]))) == -own
+
+
+def test_best_plausibility_is_exact_for_mixed_targets():
+    parts = [TargetObjective(lambda z: z, True, code, None, 1 / 3, 0.1 + code) for code in range(2)]
+    rows = torch.tensor([1, 0])
+    mixed = MixedObjective(parts, torch.tensor([0, 1]))
+    assert mixed.best_plausibility(rows).tolist() == [1 / 3 * 1.1, 1 / 3 * 0.1]

@@ -17,7 +17,8 @@ class Nearby(Protocol):
     """A density around n instances, each of which moves along some coordinates only.
 
     An instance is a point and its *support*: w coordinates, padded with D. Where it goes is
-    given by offsets from the point along its support.
+    given by offsets from the point along its support. Offsets at padded places have no effect,
+    and gradients there are 0.
     """
 
     def log_prob(self, offset: torch.Tensor, instances: torch.Tensor) -> torch.Tensor:
@@ -54,7 +55,7 @@ class PointDensity(Density, ABC):
         """
 
 
-def near(density: Density, z: torch.Tensor, support: torch.Tensor, size: int = 128) -> Nearby:
+def near(density: Density, z: torch.Tensor, support: torch.Tensor, size: int = 256) -> Nearby:
     """Restrict a density to moves along a few coordinates around each row of ``z``.
 
     Where the value comes from kernels or neighbours, points far away do not count: only the
@@ -70,7 +71,7 @@ def near(density: Density, z: torch.Tensor, support: torch.Tensor, size: int = 1
     support : LongTensor of shape (n, w)
         Coordinates along which they move; D where there are fewer than w.
     size : int, default=128
-        Points that are kept for each.
+        Points that are kept for each; at least twice as many as a density has neighbours.
 
     Returns
     -------
@@ -88,6 +89,8 @@ def near(density: Density, z: torch.Tensor, support: torch.Tensor, size: int = 1
     True
     """
     if isinstance(density, PointDensity) and support.shape[1] <= WIDEST:
+        # Neighbours change while an instance moves, and a density cannot do with fewer.
+        size = max(size, 2 * (getattr(density, "n_neighbors", None) or 0))
         return _NearestPoints(density, z, support, min(size, len(density.samples_)))
     return _Everywhere(density, z, support)
 
@@ -125,17 +128,24 @@ class _NearestPoints:
         padded = torch.cat([samples, torch.zeros_like(samples[:, :1])], 1)
         at = torch.cat([z, torch.zeros_like(z[:, :1])], 1).gather(1, support)
         self.points = padded[self.index[..., None], support[:, None]] - at[:, None]
+        self.real = support < z.shape[1]
+        self.padded = not bool(self.real.all())
 
     def log_prob(self, offset: torch.Tensor, instances: torch.Tensor) -> torch.Tensor:
+        offset = self._along(offset, instances)
         return self._evaluate(offset, self.points[instances], instances)[0]
 
     def log_prob_and_grad(
         self, offset: torch.Tensor, instances: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        offset, points = offset[:, None], self.points[instances]
+        offset, points = self._along(offset[:, None], instances), self.points[instances]
         value, pull = self._evaluate(offset, points, instances)
         toward = torch.bmm(pull, points) - pull.sum(-1, keepdim=True) * offset
         return value[:, 0], toward[:, 0]
+
+    def _along(self, offset: torch.Tensor, instances: torch.Tensor) -> torch.Tensor:
+        """Offsets (k, K, w) without what stands at padded places."""
+        return offset * self.real[instances][:, None] if self.padded else offset
 
     def _evaluate(
         self, offset: torch.Tensor, points: torch.Tensor, instances: torch.Tensor

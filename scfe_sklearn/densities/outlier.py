@@ -21,6 +21,12 @@ from scfe_sklearn.densities.nearby import PointDensity, squared_distances
 _SMALLEST_REACH = 1e-3
 """Least reachability distance, as a share of the geometric mean: duplicates stay finite."""
 
+TIE = 1e-9
+"""Squared distances closer than this, relative to the spread of the rows, are equal."""
+
+SPARE = 12
+"""Points looked at beyond the k nearest, for those that tie with the k-th."""
+
 
 class LocalOutlierDensity(PointDensity):
     r"""Density of a point relative to that of its neighbourhood, minus the log of the LOF.
@@ -55,6 +61,8 @@ class LocalOutlierDensity(PointDensity):
         Distance d_k of each to its k-th neighbour.
     local_density_ : ndarray of shape (m,)
         lrd of each.
+    spread_ : float
+        Mean squared distance of the rows from their mean: the scale of equal distances.
     scale_ : float
         Twice the mean squared ``reach_``, in squared solver units.
     n_features_in_ : int
@@ -65,6 +73,10 @@ class LocalOutlierDensity(PointDensity):
     Values equal ``-log(-score_samples)`` of scikit-learn's LocalOutlierFactor with
     ``novelty=True`` as long as no reachability distance is below a thousandth of the geometric
     mean of ``reach_``, where it is cut off (scikit-learn explodes beside repeated rows).
+
+    On whole numbers and levels many rows are equally far away. Those that tie with the k-th
+    neighbour share the places that nearer ones leave (scikit-learn takes whichever its search
+    finds first), so that a value depends neither on the order of the rows nor on rounding.
 
     The gradient is exact where the set of neighbours does not change and no distance is equal
     to a reachability distance.
@@ -114,6 +126,7 @@ class LocalOutlierDensity(PointDensity):
         Z = validate_data(self, Z, dtype=np.float64)
         self.samples_ = Z[kept_rows(len(Z), self.max_samples, self.random_state)]
         m = len(self.samples_)
+        self.spread_ = float(self.samples_.var(axis=0).sum())
         if m == 1:
             self.reach_, self.local_density_ = np.ones(1), np.ones(1)
             self.training_log_prob_ = np.zeros(1)
@@ -179,26 +192,74 @@ class LocalOutlierDensity(PointDensity):
         self, squared: torch.Tensor, index: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-density and weights of the gradient from squared distances (..., S)."""
-        value, position, weight = self._ratio(squared, index)
+        value, position, weight, crowded = self._ratio(squared, index)
         pull = torch.zeros_like(squared).scatter_(-1, position, weight)
+        if bool(crowded.any()):
+            within = index.expand_as(squared)[crowded]
+            value[crowded], pull[crowded] = self._ratio_of_all(squared[crowded], within)
         return value, pull
 
     def _ratio(
         self, squared: torch.Tensor, index: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Value, positions and gradient weights of the k nearest points."""
-        k = min(self.n_neighbors, max(len(self.samples_) - 1, 1), squared.shape[-1])
-        near, position = squared.topk(k, dim=-1, largest=False, sorted=False)
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Value, positions and gradient weights of the nearest points, and where they are too few.
+
+        A few more than k points are looked at, which nearly always include all that tie for the
+        last place; rows where they do not are flagged, for `_ratio_of_all`.
+        """
+        k = self._n_neighbors(squared)
+        width = min(k + SPARE, squared.shape[-1])
+        near, position = squared.topk(width, dim=-1, largest=False)
         rows = position if index is None else index.expand_as(squared).gather(-1, position)
+        share, last = self._shares(near, near[..., k - 1 : k], k)
+        crowded = (near[..., -1] <= last) & (width < squared.shape[-1])
+        value, weight = self._from_shares(near, rows, share)
+        return value, position, weight, crowded
+
+    def _ratio_of_all(
+        self, squared: torch.Tensor, index: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Value (n,) and gradient weights (n, S) from all distances, whatever ties there are."""
+        k = self._n_neighbors(squared)
+        border = squared.kthvalue(k, dim=-1, keepdim=True).values
+        rows = torch.arange(squared.shape[-1], device=squared.device) if index is None else index
+        share, _ = self._shares(squared, border, k)
+        return self._from_shares(squared, rows.expand_as(squared), share)
+
+    def _n_neighbors(self, squared: torch.Tensor) -> int:
+        return min(self.n_neighbors, max(len(self.samples_) - 1, 1), squared.shape[-1])
+
+    def _slack(self, squared: torch.Tensor) -> float:
+        """How far rounding may set equal squared distances apart, and more."""
+        return float(max(TIE, 64 * torch.finfo(squared.dtype).eps) * self.spread_)
+
+    def _shares(
+        self, squared: torch.Tensor, border: torch.Tensor, k: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """How far each point counts as one of k, and the largest tie with the ``border`` (..., 1).
+
+        Points nearer than the k-th count in full; those as far as it share the places left.
+        """
+        slack = self._slack(squared) + TIE * border
+        nearer, last = squared < border - slack, border + slack
+        tied = (squared <= last) & ~nearer
+        place = (k - nearer.sum(-1, keepdim=True)) / tied.sum(-1, keepdim=True)
+        return torch.where(tied, place.to(squared.dtype), nearer.to(squared.dtype)), last[..., 0]
+
+    def _from_shares(
+        self, near: torch.Tensor, rows: torch.Tensor, share: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Value and gradient weights from squared distances and shares that add up to k."""
         # The square root has no derivative at 0, where automatic differentiation yields NaN.
         distance = near.clamp_min(torch.finfo(near.dtype).tiny).sqrt()
-        reach = self._tensor("reach_", squared)[rows]
-        density = self._tensor("local_density_", squared)[rows]
-        total = torch.maximum(distance, reach).sum(-1)
-        value = -(total / k).log() - density.mean(-1).log()
-        beyond = distance > reach
+        reach = self._tensor("reach_", near)[rows]
+        density = self._tensor("local_density_", near)[rows]
+        total = (share * torch.maximum(distance, reach)).sum(-1)
+        # Minus the logs of the means; the number of neighbours cancels.
+        value = 2 * share.sum(-1).log() - total.log() - (share * density).sum(-1).log()
+        beyond = share * (near > reach.square() + self._slack(near))
         weight = beyond / (distance.clamp_min(self.floor_) * total[..., None])
-        return value, position, weight.to(squared.dtype)
+        return value, weight.to(near.dtype)
 
     def _evaluate(self, z: torch.Tensor, gradient: bool) -> tuple[torch.Tensor, torch.Tensor]:
         samples = self._tensor("samples_", z)
@@ -206,8 +267,13 @@ class LocalOutlierDensity(PointDensity):
         slope = torch.empty_like(z) if gradient else z
         for rows in chunks(len(z), len(samples), z.device):
             squared = squared_distances(z[rows], samples)
-            value[rows], position, weight = self._ratio(squared, None)
+            value[rows], position, weight, crowded = self._ratio(squared, None)
             if gradient:
                 toward = samples[position] - z[rows][:, None]
                 slope[rows] = (weight[..., None] * toward).sum(1)
+            if bool(crowded.any()):
+                again = crowded.nonzero()[:, 0] + rows.start
+                value[again], weight = self._ratio_of_all(squared[crowded], None)
+                if gradient:
+                    slope[again] = weight @ samples - weight.sum(1, keepdim=True) * z[again]
         return value, slope

@@ -64,9 +64,8 @@ def _range(limits: Any) -> str:
     if not relative:
         return _between("must be", _text(low), _text(high))
     if limits.factor:
-        times = [None if v is None else f"{_text(v)} times its value" for v in (low, high)]
-        return _between("must be", *times)
-    return _between("must change by", _signed(low), _signed(high))
+        return _within("may become", _text(low), _text(high), " times its value")
+    return _within("may change by", _signed(low), _signed(high))
 
 
 def _between(verb: str, low: str | None, high: str | None) -> str:
@@ -75,6 +74,14 @@ def _between(verb: str, low: str | None, high: str | None) -> str:
     if low is not None:
         return f"{verb} at least {low}"
     return "has no limits" if high is None else f"{verb} at most {high}"
+
+
+def _within(verb: str, low: str | None, high: str | None, unit: str = "") -> str:
+    if low is not None and high is not None:
+        return f"{verb} {low} to {high}{unit}"
+    if low is not None:
+        return f"{verb} {low}{unit} or more"
+    return "has no limits" if high is None else f"{verb} {high}{unit} at most"
 
 
 def _transitions(given: Any) -> list[str]:

@@ -407,9 +407,7 @@ class FeatureSets:
         if max_groups is not None:
             m = torch.as_tensor(max_groups, device=u.device).reshape(-1, 1)
             rank_by = torch.where(forced, torch.full_like(gains, torch.inf), gains)
-            order = torch.sort(rank_by, dim=1, descending=True, stable=True).indices
-            first = torch.arange(self.n_groups, device=u.device) < m
-            chosen = torch.zeros_like(keep).scatter(1, order, first.expand_as(keep))
+            chosen = _largest(rank_by, m.expand(len(u), 1))
             keep = keep & chosen
             infeasible = (forced & ~chosen).any(dim=1)
         result = torch.where(keep[:, self.groups], u, torch.zeros_like(u))
@@ -431,6 +429,21 @@ class FeatureSets:
         moved = ~(w.abs() <= tol)
         inside = ~self._any(far) & ~self.empty
         return inside | (~self._any(moved) if self.stay else torch.zeros_like(inside))
+
+
+def _largest(x: Tensor, count: Tensor) -> Tensor:
+    """Flag the ``count`` (n, 1) largest entries of each row, of equal ones the first; NaN lead."""
+    most = int(count.max()) if len(count) else 0
+    if 4 * most > x.shape[1]:
+        order = torch.sort(x, dim=1, descending=True, stable=True).indices
+        first = torch.arange(x.shape[1], device=x.device) < count
+        return torch.zeros_like(first.expand_as(x)).scatter(1, order, first.expand_as(x))
+    # Few of many: no need to sort them all.
+    x = torch.where(torch.isnan(x), torch.full_like(x, torch.inf), x)
+    least = x.topk(max(most, 1), dim=1).values.gather(1, (count - 1).clamp(min=0))
+    above, equal = x > least, x == least
+    room = count - above.sum(dim=1, keepdim=True)
+    return (above | (equal & (equal.cumsum(dim=1) <= room))) & (count > 0)
 
 
 def _tensor(x: ArrayLike, dtype: torch.dtype, device: Any) -> Tensor:

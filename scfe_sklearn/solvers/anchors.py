@@ -13,6 +13,12 @@ from scfe_sklearn.solvers.problem import Problem
 CHUNK = 4_000_000
 """Coordinates compared at once."""
 
+SHARES = 4
+"""A share of the tries goes to the nearest anchors within reach, one to the nearest of all."""
+
+SAMPLED = 1024
+"""Anchors among which the rest of the tries are spread."""
+
 
 @dataclass(frozen=True)
 class Recall:
@@ -31,12 +37,13 @@ class Recall:
 
 
 def recall(problem: Problem, anchors: torch.Tensor, settings: Recall, size: int) -> Pool:
-    """Start from the nearest training rows of the target class, then undo what is not needed.
+    """Start from training rows of the target class, near ones first, and undo what can be.
 
     A row takes over from a training row all levels that its rules permit, and of the numbers the
     nearest that they permit. Where they permit all of them it becomes a row which the model has
     already called the target: so a row is answered whenever the rules let it become any of the
-    anchors and the budget is not binding.
+    anchors and the budget is not binding. Half of the tries are spread over all distances:
+    within tight rules the nearest anchors may all lead to the same few points.
 
     Parameters
     ----------
@@ -97,17 +104,34 @@ def _nearest_hybrids(
     hybrid = torch.where(domain.scalar, number, torch.where(blocked, factual, anchors))
     distance = ((hybrid - factual) ** 2).sum(-1)
     whole = ((hybrid - anchors).abs() <= TOLERANCE).all(-1)
-    half = max(count // 2, 1)
-    # Half of the tries go to anchors that may be reached in full: these are sure to be valid.
+    share = max(count // SHARES, 1)
+    # Anchors that may be reached in full are sure to be valid.
     sure = torch.where(whole, distance, torch.full_like(distance, torch.inf))
-    first = sure.topk(min(half, sure.shape[1]), dim=1, largest=False)
+    first = sure.topk(min(share, sure.shape[1]), dim=1, largest=False)
     taken = torch.where(first.values < torch.inf, torch.inf, distance.gather(1, first.indices))
     rest = distance.scatter(1, first.indices, taken)
-    second = rest.topk(min(count - half, rest.shape[1]), dim=1, largest=False)
-    order = torch.cat([first.indices, second.indices], 1)
-    there = torch.cat([first.values, second.values], 1)
+    second = rest.topk(min(share, rest.shape[1]), dim=1, largest=False)
+    rest = rest.scatter(1, second.indices, torch.inf)
+    third = _spread(rest, max(count - 2 * share, 0))
+    order = torch.cat([first.indices, second.indices, third], 1)
+    there = torch.cat([first.values, second.values, rest.gather(1, third)], 1)
     z = hybrid.gather(1, order[..., None].expand(-1, -1, hybrid.shape[2]))
     return z, (there > TOLERANCE) & (there < torch.inf)
+
+
+def _spread(distance: torch.Tensor, count: int) -> torch.Tensor:
+    """Return positions (n, count) spread over the ranks of the distances (n, T), ends included.
+
+    Ranks are those in an even sample of the columns: which of a thousand are taken is no matter.
+    """
+    n, total = distance.shape
+    size = min(total, SAMPLED)
+    sample = torch.arange(size, device=distance.device) * total // max(size, 1)
+    order = distance[:, sample].argsort(1)
+    finite = (distance[:, sample] < torch.inf).sum(1, keepdim=True)
+    steps = torch.linspace(0, 1, min(count, size), dtype=distance.dtype, device=distance.device)
+    rank = (steps * (finite - 1).clamp_min(0)).round().long().expand(n, -1)
+    return sample[order.gather(1, rank)]
 
 
 def undo_changes(problem: Problem, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

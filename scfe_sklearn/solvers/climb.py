@@ -77,4 +77,6 @@ def _pushes(problem: Problem, here: torch.Tensor) -> tuple[torch.Tensor, torch.T
     pushes.append(torch.where(feature & ~domain.scalar, level, here[:, None]))
     flags.append(may & ~domain.scalar)
     trial, live = torch.cat(pushes, 1), torch.cat(flags, 1)
-    return trial, live & ((trial - here[:, None]).abs().amax(-1) > TOLERANCE)
+    step = (trial - here[:, None]).abs().amax(-1)
+    # An open interval has no end to go to.
+    return trial, live & (step > TOLERANCE) & (step < torch.inf)

@@ -68,6 +68,8 @@ class Domain:
             self.factual.shape[0], *([1] * (z.dim() - 2)), self.factual.shape[1]
         )
         moved = (z - factual).abs() > TOLERANCE
+        if self.n_features == z.shape[-1]:
+            return moved
         out = torch.zeros(*z.shape[:-1], self.n_features, dtype=z.dtype, device=z.device)
         return out.index_add_(-1, self.groups, moved.to(z.dtype)) > 0
 

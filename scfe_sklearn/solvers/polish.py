@@ -72,11 +72,14 @@ def polish(
     movable = part.domain.scalar & (part.domain.step > 0) if smooth else part.domain.scalar
     left = torch.arange(len(z), device=z.device)
     for _ in range(TURNS):
-        here = part.take(left)
-        searched = _search_moved(here, z[left], movable, settings)
-        z = z.index_copy(0, left, _undo(here, searched))
-        # What was undone leaves margin for the rest, continuous numbers included.
-        left = left[(z[left] != searched).any(1)]
+        here, before = part.take(left), z[left]
+        searched = _search_moved(here, before, movable, settings)
+        after = _undo(here, searched)
+        z = z.index_copy(0, left, after)
+        # What is undone leaves margin for the rest, continuous numbers included.
+        settled = before if smooth else searched
+        smooth = False
+        left = left[((settled != after) & (after == here.domain.factual)).any(1)]
         movable = part.domain.scalar
         if len(left) == 0:
             break

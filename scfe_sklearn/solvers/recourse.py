@@ -13,6 +13,7 @@ from scfe_sklearn.solvers.pool import Pool
 from scfe_sklearn.solvers.problem import Problem
 from scfe_sklearn.solvers.refine import refine
 from scfe_sklearn.solvers.screen import Screen, screen
+from scfe_sklearn.solvers.swap import swap
 from scfe_sklearn.solvers.trade_off import Descent
 from scfe_sklearn.solvers.wide import Continuation, descend_wide, too_wide
 
@@ -41,6 +42,8 @@ class Effort:
         Points per row that are polished.
     values : int
         Values of each number that the screen tries.
+    swaps : int
+        Supports one exchange away from the best that are refined in the end.
     """
 
     screen: Screen = field(default_factory=Screen)
@@ -52,6 +55,7 @@ class Effort:
     starts: int = 3
     finalists: int = 2
     values: int = 24
+    swaps: int = 0
 
 
 def solve(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
@@ -97,4 +101,8 @@ def improve(problem: Problem, pool: Pool, effort: Effort) -> Pool:
     smooth = problem.objective.has_gradient
     if smooth:
         pool = refine(problem, pool, effort.descent, effort.starts, effort.sprint)
+    if smooth and effort.swaps:
+        others = swap(problem, pool, effort.swaps)
+        others = refine(problem, others, effort.descent, effort.swaps)
+        pool = pool.merged(problem, others.z, others.cost)
     return polish(problem, pool, effort.pattern, effort.finalists, smooth)

@@ -7,72 +7,107 @@ from dataclasses import dataclass, field
 import torch
 
 from scfe_sklearn.proximal.feature_sets import INTERVAL, VERTICES, FeatureSets
-from scfe_sklearn.solvers.domain import TOLERANCE, Domain
+from scfe_sklearn.solvers.domain import Domain
 from scfe_sklearn.solvers.pool import Pool
 from scfe_sklearn.solvers.problem import Problem
-from scfe_sklearn.solvers.subspace import Subspace
-from scfe_sklearn.solvers.trade_off import Descent, descend
+from scfe_sklearn.solvers.reach import Reach, reach
+
+
+@dataclass(frozen=True)
+class Strides:
+    """How a walk goes on: every quantity falls geometrically from its first to its last value.
+
+    Parameters
+    ----------
+    count : int
+        Strides.
+    length : tuple of (float, float)
+        Step lengths. At 1/2 the squared distance is minimised at once, so the support is chosen
+        anew; short steps keep it.
+    overshoot : tuple of (float, float)
+        Margin aimed at beyond the floor, as a share of what the factual is short of.
+    """
+
+    count: int = 60
+    length: tuple[float, float] = (0.5, 0.01)
+    overshoot: tuple[float, float] = (0.05, 0.005)
 
 
 @dataclass(frozen=True)
 class Continuation:
-    """How the budget is tightened.
+    """How wide rows are searched.
 
     Parameters
     ----------
-    stages : int
-        Budgets between no limit and the final one, falling geometrically.
-    descent : Descent
-        Length of the run at each budget.
-    exchanges : tuple of int
-        Features that leave and enter the support in each of the rounds that follow.
-    clearance : float
-        Extra margin that the descent aims at, so that it ends on the valid side.
+    first : Strides
+        The walk from the factual.
+    reach : Reach
+        Search for a valid point where the walk met none.
+    again : Strides
+        The walk from there.
     """
 
-    stages: int = 5
-    descent: Descent = field(default_factory=lambda: Descent(max_iter=10, tol=1e-3, momentum=True))
-    exchanges: tuple[int, ...] = (5, 5, 4, 4, 3, 3, 2, 2, 1, 1)
-    clearance: float = 1e-2
+    first: Strides = field(default_factory=Strides)
+    reach: Reach = field(default_factory=Reach)
+    again: Strides = field(
+        default_factory=lambda: Strides(40, length=(0.1, 0.01), overshoot=(0.02, 0.005))
+    )
 
 
 def descend_wide(
     problem: Problem, anchors: torch.Tensor, settings: Continuation, size: int
 ) -> Pool:
-    """Choose the support by accelerated proximal gradient under a falling budget.
+    r"""Choose support and values together, by strides that meet the linearised margin exactly.
 
-    The proximal map keeps the features whose squared gain is largest, each projected onto its
-    own set (interval, lattice or vertices): the exact projection on the budget and the rules
-    together. A budget that falls slowly lets features compete before the support is fixed.
+    One stride of length s from w, the change so far, goes to
+
+    .. math::
+        \arg\min_u \; \tfrac12 \|u - w + s \nabla h(w)\|^2
+        + s \beta \,\#\{\text{changed features of } u\}
+        \quad \text{s.t.} \quad m(w) + \langle \nabla m(w), u - w \rangle \ge c,
+
+    over the admissible changes within the budget, with h the squared distance minus the
+    plausibility: for a multiplier of the margin, which a root search finds per row, it is the
+    projection onto all of that (:class:`FeatureSets`). With s = 1/2 and without plausibility
+    it is the cheapest change by the present gradient, wherever the row is now: then the
+    support is free. As s falls, the row settles. There is no line search: the cheapest valid
+    point met on the way is the result. Rows that met none look for a valid point first
+    (:func:`scfe_sklearn.solvers.reach.reach`) and walk from there.
 
     Parameters
     ----------
     problem : Problem
         n rows; the objective must have gradients.
     anchors : Tensor of shape (T, D)
-        Training rows that the model calls the target: where rows start again from the nearest
-        one if they find nothing from their factual.
+        Training rows that the model calls the target: where rows which find nothing else start.
     settings : Continuation
-        Budgets and lengths.
+        Lengths of the search.
     size : int
         Size of the pool that is returned.
 
     Returns
     -------
     Pool
-        Valid points within the budget.
+        At most two valid points a row within the budget.
     """
     pool = Pool.empty(problem, size)
     if len(problem) == 0:
         return pool
-    found = _tighten(problem, problem.domain.factual, settings)
-    pool = _judged(problem, pool, found)
+    sets, factual = feature_sets(problem.domain), problem.domain.factual
+    margin = problem.margin(factual[:, None])[:, 0]
+    shortfall = (problem.floor - margin).clamp_min(0)
+    pool = _judged(problem, pool, _walk(problem, sets, factual, shortfall, settings.first))
     missing = (pool.best == torch.inf).nonzero()[:, 0]
-    if len(missing) and len(anchors):
-        part = problem.take(missing)
-        start = anchors[torch.cdist(part.domain.factual, anchors).argmin(1)]
-        again = _judged(part, Pool.empty(part, size), _tighten(part, start, settings))
-        pool = pool.scattered(missing, again)
+    if len(missing):
+        part, some = problem.take(missing), sets.take(missing)
+        start = reach(part, some, anchors, settings.reach)
+        own = _judged(part, Pool.empty(part, size), start)
+        valid = (own.best < torch.inf).nonzero()[:, 0]
+        if len(valid):
+            part, some, own = part.take(valid), some.take(valid), Pool(own.z[valid], own.cost[valid])
+            missing = missing[valid]
+            z = _walk(part, some, start[valid], shortfall[missing], settings.again)
+            pool = pool.scattered(missing, _judged(part, own, z))
     return pool
 
 
@@ -85,111 +120,102 @@ def _judged(problem: Problem, pool: Pool, z: torch.Tensor) -> Pool:
     return pool.merged(problem, found, torch.where(valid, cost, torch.full_like(cost, torch.inf)))
 
 
-def _tighten(problem: Problem, z: torch.Tensor, settings: Continuation) -> torch.Tensor:
-    """Descend from ``z`` (n, D) under a budget that falls from all features to the final one."""
-    domain = problem.domain
-    sets = feature_sets(domain)
-    last = problem.max_changes.clamp_max(domain.n_features)
-    for stage in range(settings.stages + 1):
-        share = stage / settings.stages
-        budget = (domain.n_features ** (1 - share) * last.double() ** share).round().long()
-        z = _run(problem, sets, z, torch.maximum(budget, last), settings)
-    for count in settings.exchanges:
-        z = _exchange(problem, z, count, settings)
-    return domain.snap(z)
-
-
-def _exchange(
-    problem: Problem, z: torch.Tensor, count: int, settings: Continuation
-) -> torch.Tensor:
-    """Swap the numbers of the support that matter least for those that promise most.
-
-    Freeing a coordinate with slope g lowers the quadratic model ``g w + w^2`` of the objective
-    by what its minimiser in the interval gains; giving one up costs about its ``w^2``. Where
-    the new support is no better after a descent, the old one stays.
-    """
-    domain = problem.domain
-    change = z - domain.factual
-    inside = (change.abs() > TOLERANCE) & domain.scalar
-    margin, slope = problem.objective.margin_and_grad(z)
-    everything = domain.scalar & domain.allowed
-    whole = Subspace.around(problem, z, everything)
-    rows = torch.arange(len(z), device=z.device)
-    _, lift = whole.plausibility_and_grad(whole.start, rows)
-    pull = 2 * change - torch.zeros_like(z).scatter(
-        1, whole.support.clamp_max(z.shape[1] - 1), lift
-    )
-    own = slope * inside
-    gamma = (pull * own).sum(1) / (own**2).sum(1).clamp_min(1e-12)
-    # Without the margin, only the margin counts.
-    valid = margin >= problem.floor
-    gamma = torch.where(valid, gamma.clamp_min(0), 100 * gamma.abs() + 100)
-    force = pull - gamma[:, None] * slope
-    target = torch.minimum(
-        torch.maximum(-force / 2, domain.lower - domain.factual), domain.upper - domain.factual
-    )
-    gain = -(force * target + target**2)
-    gain = torch.where(everything & ~inside, gain, torch.full_like(gain, -torch.inf))
-    enter = gain.topk(min(count, gain.shape[1]), dim=1)
-    over = (domain.changed(z).sum(1) + count - problem.max_changes).clamp(0, count)
-    loss = torch.where(inside, change**2, torch.full_like(gain, torch.inf))
-    leave = loss.topk(min(count, gain.shape[1]), dim=1, largest=False)
-    leaves = (torch.arange(leave.indices.shape[1], device=z.device) < over[:, None]) & (
-        leave.values < torch.inf
-    )
-    enters = enter.values > 0
-    support = inside.scatter(1, leave.indices, inside.gather(1, leave.indices) & ~leaves)
-    support = support.scatter(1, enter.indices, enters)
-    start = torch.where(support | ~domain.scalar, z, domain.factual)
-    space = Subspace.around(problem, start, support)
-
-    def prox(
-        v: torch.Tensor, step: torch.Tensor, index: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        box = torch.minimum(torch.maximum(v, space.lower[index]), space.upper[index])
-        return box, torch.zeros_like(step)
-
-    x = descend(space, prox, settings.descent, settings.clearance).z
-    trial = space.embed(x)
-    both = torch.stack([z, trial], 1)
-    reached = problem.margin(both)
-    cost = problem.sparse_distance(both) - problem.plausibility(both)
-    now = (reached >= problem.floor) & (
-        problem.domain.changed(both).sum(-1) <= problem.max_changes[:, None]
-    )
-    # A valid point beats an invalid one, then the cheaper one wins, or the larger margin.
-    better = torch.where(
-        now[:, 0] == now[:, 1],
-        torch.where(now[:, 0], cost[:, 1] < cost[:, 0], reached[:, 1] > reached[:, 0]),
-        now[:, 1],
-    )
-    return torch.where(better[:, None], trial, z)
-
-
-def _run(
+def _walk(
     problem: Problem,
     sets: FeatureSets,
     z: torch.Tensor,
-    budget: torch.Tensor,
-    settings: Continuation,
+    shortfall: torch.Tensor,
+    strides: Strides,
 ) -> torch.Tensor:
-    """One descent under one budget, from ``z``."""
-    everything = torch.ones_like(z, dtype=torch.bool)
-    space = Subspace.around(problem, z, everything)
+    """Return the cheapest valid point on a walk from ``z`` (n, D); the last one if there is none.
+
+    ``shortfall`` (n,) is the margin that the factual is short of: the scale of the overshoot.
+    """
     factual = problem.domain.factual
-    order = space.support
+    everything = torch.arange(len(z), device=z.device)
+    support = torch.arange(z.shape[1], device=z.device).expand_as(z)
+    around = problem.objective.around(factual, support)
+    change, pull = z - factual, torch.zeros_like(shortfall)
+    best, least = z, torch.full_like(shortfall, torch.inf)
+    for stride in range(strides.count + 1):
+        point = factual + change
+        margin, slope = problem.objective.margin_and_grad(point)
+        plausibility, lift = around.value_and_grad(change, everything)
+        cost = problem.sparse_distance(point[:, None])[:, 0] - plausibility
+        better = (margin >= problem.floor) & (cost < least)
+        least = torch.where(better, cost, least)
+        best = torch.where((better | (least == torch.inf))[:, None], point, best)
+        if stride == strides.count:
+            break
+        share = stride / max(strides.count - 1, 1)
+        length = _between(strides.length, share)
+        aim = problem.floor + shortfall * _between(strides.overshoot, share) - margin
+        ahead = change - length * (2 * change - lift)
+        change, pull = _stride(problem, sets, change, ahead, length, slope, aim, pull)
+    return best
 
-    def prox(
-        v: torch.Tensor, step: torch.Tensor, rows: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        change = torch.empty_like(v).scatter_(1, order[rows], v) - factual[rows]
-        kept = sets.take(rows).prox(change, step, problem.beta[rows, None], 0.0, budget[rows])
-        count = problem.domain.take(rows).changed(factual[rows] + kept).sum(1)
-        point = (factual[rows] + kept).gather(1, order[rows])
-        return point, problem.beta[rows] * count
 
-    x = descend(space, prox, settings.descent, settings.clearance).z
-    return space.embed(x)
+def _between(ends: tuple[float, float], share: float) -> float:
+    """Geometric interpolation."""
+    return ends[0] * (ends[1] / ends[0]) ** share
+
+
+def _stride(
+    problem: Problem,
+    sets: FeatureSets,
+    change: torch.Tensor,
+    ahead: torch.Tensor,
+    length: float,
+    slope: torch.Tensor,
+    aim: torch.Tensor,
+    pull: torch.Tensor,
+    evaluations: int = 12,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Project ``ahead`` (n, D) onto what is admissible and gains ``aim`` (n,) by ``slope``.
+
+    Returns the point and the multiplier of the gain; ``pull`` is a guess of it. Where the gain
+    is out of reach the point of the largest multiplier tried is returned.
+    """
+    budget = within(problem)
+    price = problem.beta[:, None]
+
+    def at(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        v = ahead + (length * weight)[:, None] * slope
+        u = sets.prox(v, length, price, 0.0, budget)
+        return u, (slope * (u - change)).sum(1) - aim
+
+    zero = torch.zeros_like(aim)
+    out, below = at(zero)
+    wanting = below < 0
+    if not bool(wanting.any()):
+        return out, zero
+    low, high, above = zero, torch.full_like(aim, torch.inf), zero
+    slack = -0.02 * below
+    newton = -below / (length * (slope**2).sum(1)).clamp_min(1e-12)
+    trial = torch.where(pull > 0, pull, 2 * newton)
+    for k in range(evaluations):
+        u, got = at(trial)
+        enough = got >= 0
+        # Out of reach so far: go as far as was tried.
+        take = wanting & (enough | (high == torch.inf))
+        out = torch.where(take[:, None], u, out)
+        high, above = torch.where(enough, trial, high), torch.where(enough, got, above)
+        low, below = torch.where(enough, low, trial), torch.where(enough, below, got)
+        bounded = high < torch.inf
+        wanting = wanting & ~(enough & (got <= slack)) & ~(bounded & (high - low <= 1e-4 * high))
+        if not bool(wanting.any()):
+            break
+        # Support changes make the gain jump: false position and halving take turns.
+        secant = low - below * (high - low) / (above - below).clamp_min(1e-300)
+        inner = secant if k % 2 == 0 else (low + high) / 2
+        trial = torch.where(wanting, torch.where(bounded, inner, 4 * trial), trial)
+    return out, torch.where(high < torch.inf, high, low)
+
+
+def within(problem: Problem) -> torch.Tensor | None:
+    """Budget of each row for the proximal layer; None where none binds."""
+    free = bool((problem.max_changes >= problem.domain.n_features).all())
+    return None if free else problem.max_changes
 
 
 def feature_sets(domain: Domain) -> FeatureSets:
@@ -202,6 +228,8 @@ def feature_sets(domain: Domain) -> FeatureSets:
         kinds=torch.where(vertices, VERTICES, INTERVAL),
         lower=domain.lower,
         upper=domain.upper,
+        step=domain.step if bool((domain.step > 0).any()) else None,
+        offset=domain.offset,
         allowed=domain.allowed,
         origin=domain.factual,
         radius=radius,

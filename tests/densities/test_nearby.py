@@ -165,3 +165,26 @@ def test_sums_of_kernels_underflow_to_nothing():
     squared = torch.tensor([[[0.0, 1e4]]], dtype=torch.float64)
     change = torch.tensor([[[1e4, 0.0]]], dtype=torch.float64)
     assert density.from_sums(squared, change).tolist() == [[[-np.inf]]]
+
+
+def test_padded_places_have_no_effect(density):
+    rng = np.random.default_rng(7)
+    z, support, there = instances(rng)
+    local, rows = near(density, z, support), torch.arange(6)
+    offset = torch.from_numpy(rng.normal(size=(6, 3)))
+    value, slope = local.log_prob_and_grad(offset, rows)
+    expected, gradient = local.log_prob_and_grad(offset * there, rows)
+    torch.testing.assert_close(value, expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(slope, gradient, rtol=0, atol=1e-12)
+    assert bool((slope[~there] == 0).all())
+    many = local.log_prob(offset[:, None], rows)[:, 0]
+    torch.testing.assert_close(many, expected, rtol=0, atol=1e-12)
+
+
+def test_enough_points_for_many_neighbours():
+    rng = np.random.default_rng(8)
+    density = LocalOutlierDensity(200).fit(rng.normal(size=(400, 2)))
+    z = torch.from_numpy(rng.normal(size=(5, 2)))
+    local = near(density, z, torch.zeros(5, 1, dtype=torch.long))
+    value = local.log_prob(torch.zeros(5, 1, 1, dtype=torch.float64), torch.arange(5))
+    torch.testing.assert_close(value[:, 0], density.log_prob(z), rtol=0, atol=1e-9)

@@ -166,3 +166,49 @@ def test_parameters_are_checked(name, value):
 @parametrize_with_checks([LocalOutlierDensity(5)])
 def test_estimator_checks(estimator, check):
     check(estimator)
+
+
+def lattice(rng, n):
+    """Whole numbers and levels: most distances are those of many rows."""
+    numbers = rng.integers(-2, 3, (n, 2)) * 0.3
+    return np.concatenate([numbers, np.eye(3)[rng.integers(0, 3, n)] / 2**0.5], axis=1)
+
+
+def by_definition(density, Y, z, k):
+    """Loop over the definition; ties for the last place are averaged."""
+    squared = ((Y - z) ** 2).sum(1).round(9)
+    border = np.sort(squared)[k - 1]
+    share = (squared < border).astype(float)
+    tied = squared == border
+    share[tied] = (k - share.sum()) / tied.sum()
+    reach = np.maximum(np.sqrt(squared), density.reach_)
+    return -np.log(share @ reach / k) - np.log(share @ density.local_density_ / k)
+
+
+@pytest.mark.parametrize("k", [1, 5, 20])
+def test_ties_share_the_last_place(k):
+    rng = np.random.default_rng(6)
+    density = LocalOutlierDensity(k).fit(lattice(rng, 150))
+    Q = lattice(rng, 40)
+    expected = [by_definition(density, density.samples_, z, k) for z in Q]
+    np.testing.assert_allclose(density.score_samples(Q), expected, atol=1e-9)
+
+
+def test_ties_do_not_depend_on_the_batch_or_the_order():
+    rng = np.random.default_rng(7)
+    Y, Q = lattice(rng, 400), torch.from_numpy(lattice(rng, 60))
+    density = LocalOutlierDensity(20).fit(Y)
+    value, gradient = density.log_prob_and_grad(Q)
+    torch.testing.assert_close(density.log_prob(Q), value, rtol=0, atol=1e-12)
+    for part in (Q[:1], Q[5:8], Q[:31], Q[20:]):
+        start = int((part[0] == Q).all(1).nonzero()[0])
+        torch.testing.assert_close(density.log_prob(part)[0], value[start], rtol=0, atol=1e-12)
+    for i in range(0, 60, 7):
+        one, slope = density.log_prob_and_grad(Q[i : i + 1])
+        torch.testing.assert_close(one[0], value[i], rtol=0, atol=1e-12)
+        torch.testing.assert_close(slope[0], gradient[i], rtol=0, atol=1e-10)
+    order = rng.permutation(400)
+    turned = LocalOutlierDensity(20).fit(Y)
+    for name in ("samples_", "reach_", "local_density_"):
+        setattr(turned, name, getattr(density, name)[order])
+    torch.testing.assert_close(turned.log_prob(Q), value, rtol=0, atol=1e-12)

@@ -445,11 +445,11 @@ def test_describe():
     )
     assert rules.describe(FeatureSpace().fit(X)) == [
         "age may only increase (in 1 of 2 rows)",
-        "age must change by at least -1",
+        "age may change by -1 or more",
         "age must stay within limits given row by row",
         "sex must not change",
         "income must be between 0 and 120000",
-        "income must be between 0.5 times its value and 2 times its value",
+        "income may become 0.5 to 2 times its value",
         "level must be at least 'lo'",
         "level may only decrease",
         "level may change to levels given row by row",

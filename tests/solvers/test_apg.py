@@ -387,3 +387,54 @@ def test_no_rows():
     got = run(lambda z, rows: Evaluation(z.sum(1), z), free, empty)
     assert got.z.shape == (0, 2)
     assert got.n_iter == 0
+
+
+def test_a_blocked_row_keeps_its_step():
+    """At the end of its box a row meets no curvature; its step does not grow for that."""
+
+    def smooth(z, rows):
+        return Evaluation(torch.zeros(len(z)), 0 * z, z[:, 0] - 10, torch.ones_like(z))
+
+    def prox(v, step, rows):
+        return v.clamp(0, 1), torch.zeros(len(v))
+
+    run = accelerated_proximal_gradient(
+        smooth,
+        prox,
+        torch.ones(1, 1),
+        step=torch.full((1,), 0.5),
+        gamma=torch.ones(1),
+        max_iter=9,
+        momentum=False,
+    )
+    assert run.z.tolist() == [[1.0]]
+    assert float(run.step) == 0.5
+
+
+def test_a_step_that_fails_is_shortened_and_nothing_else():
+    """The margin bends away: a long step makes it worse, and more weight would not help."""
+
+    def smooth(z, rows):
+        return Evaluation(torch.zeros(len(z)), 0 * z, -1 - z[:, 0] ** 2, -2 * z)
+
+    def prox(v, step, rows):
+        return v.clone(), torch.zeros(len(v))
+
+    def run(step, max_iter):
+        start = torch.full((1, 1), 1e-3, dtype=torch.float64)
+        return accelerated_proximal_gradient(
+            smooth,
+            prox,
+            start,
+            step=torch.full_like(start[0], step),
+            gamma=torch.ones_like(start[0]),
+            max_iter=max_iter,
+            momentum=False,
+        )
+
+    once = run(1e5, 1)
+    assert float(once.z) == 1e-3 and float(once.gamma) == 1.0
+    assert float(once.step) <= 5e4
+    # A step that is negligible ends the run of its row.
+    assert run(1e-8, 50).n_iter <= 50
+    assert abs(float(run(1e5, 60).z)) <= 1e-3

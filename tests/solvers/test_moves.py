@@ -79,7 +79,18 @@ def test_typical_values(values, count):
     if len(distinct) <= count:
         np.testing.assert_array_equal(got, distinct)
     else:
-        assert 2 <= len(got) <= max(count, 4)
+        assert len(got) == max(count, 4) or len(got) == count
+
+
+@pytest.mark.parametrize("count", [4, 7, 24])
+def test_typical_values_fill_up_where_all_are_distinct(count):
+    """Without repetition ranks and rows agree; the places are filled with ranks between."""
+    column = torch.arange(1000, dtype=torch.float64) ** 2
+    got = typical_values(column, count)
+    assert len(got) == count
+    ranks = got.sqrt()
+    assert ranks[0] == 0 and ranks[-1] == 999
+    assert float(ranks.diff().max()) < 3 * 1000 / count
 
 
 def test_typical_values_follow_rows_and_ranks():

@@ -64,9 +64,7 @@ def test_no_lattice_neighbour_is_better(tools, density, seed):
     problem = mixed.problem(rng, 15, tools.curved_scores(rng, 6), **options)
     start = random_pool(tools, problem, mixed.points, rng)
     got = polish(problem, start, MANY, 4)
-    for _ in range(3):  # an undone change leaves margin for the numbers
-        tools.check_answers(problem, got)
-        got = polish(problem, got, MANY, 4)
+    tools.check_answers(problem, got)
     assert bool((got.cost <= start.cost + 1e-12).all())
     assert bool((got.best < start.best - 1e-6).any())
     cost, points = tools.exhaustive(problem, mixed.points), mixed.points
@@ -111,6 +109,26 @@ def test_useless_changes_are_undone(tools):
     expected[:, 0] = 1.1
     np.testing.assert_allclose(got.z[:, 0], expected)
     np.testing.assert_allclose(got.best, 1.0 + 0.3)
+
+
+@pytest.mark.parametrize("smooth", [False, True])
+def test_what_is_left_after_undoing_is_searched_again(tools, smooth):
+    """The second number looks useful only as long as the first is beyond what is needed."""
+    factual = np.zeros((1, 2))
+
+    def scores(z):  # valid beyond 1 if the second number stays, else beyond 2
+        margin = z[:, 0] - 1 - 2 * (z[:, 1].abs() > 0.1)
+        return torch.stack([-margin / 2, margin / 2], 1)
+
+    problem = tools.make_problem(
+        factual, scores, lower=-9, upper=9, step=[0.0 if smooth else 0.25, 0.5], beta=0.2
+    )
+    z = torch.tensor([[[3.5, 0.5]]], dtype=torch.float64)
+    pool = Pool.empty(problem, 1).merged(problem, z, problem.sparse_distance(z))
+    got = polish(problem, pool, MANY, 1, smooth=smooth)
+    tools.check_answers(problem, got)
+    assert float(got.z[0, 0, 1]) == 0
+    np.testing.assert_allclose(got.z[0, 0, 0], 1.25 if not smooth else 1.0, atol=2e-3)
 
 
 def test_continuous_numbers_come_close(tools):

@@ -1,0 +1,80 @@
+"""The last resort: training rows of a class, which the user's own model gives that class."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scfe_sklearn.engine import Candidates, Engine
+from scfe_sklearn.features import Actionability
+
+TRIED = 24
+"""Training rows of each class that the judge is asked about, per row."""
+
+CHUNK = 4_000_000
+"""Coordinates compared at once."""
+
+
+def training_rows(
+    engine: Engine, Z: np.ndarray, bounds: Actionability, wanted: np.ndarray, count: int = TRIED
+) -> Candidates:
+    """Return the nearest training rows of the wanted classes that the rules let each row become.
+
+    They need no score: where scores and predictions of a model disagree, as they may for
+    calibrated ones, they are still answers.
+
+    Parameters
+    ----------
+    engine : Engine
+        Feature space, training rows and budget.
+    Z : ndarray of shape (n, D)
+        Rows.
+    bounds : Actionability
+        Where each may go.
+    wanted : ndarray of shape (n, C), bool
+        The classes that would do.
+    count : int
+        Training rows per row at most.
+
+    Returns
+    -------
+    Candidates
+        Nearest first.
+    """
+    z = np.zeros((len(Z), count, Z.shape[1]))
+    cost, code = np.full((len(Z), count), np.inf), np.zeros((len(Z), count), dtype=np.intp)
+    for target in np.flatnonzero(wanted.any(axis=0)):
+        anchors = engine.anchors[target]
+        rows = np.flatnonzero(wanted[:, target])
+        for part in np.array_split(rows, max(1, -(-len(rows) * anchors.size // CHUNK))):
+            here = bounds.take(part)
+            distance = _distance(engine, Z[part], here, anchors)
+            near = np.argsort(distance, axis=1, kind="stable")[:, :count]
+            every = np.concatenate([cost[part], np.take_along_axis(distance, near, 1)], axis=1)
+            best = np.argsort(every, axis=1, kind="stable")[:, :count]
+            points = np.concatenate([z[part], anchors[near]], axis=1)
+            codes = np.concatenate([code[part], np.full(near.shape, target)], axis=1)
+            z[part] = np.take_along_axis(points, best[..., None], axis=1)
+            cost[part] = np.take_along_axis(every, best, axis=1)
+            code[part] = np.take_along_axis(codes, best, axis=1)
+    return Candidates(z, cost, code)
+
+
+def _distance(
+    engine: Engine, Z: np.ndarray, bounds: Actionability, anchors: np.ndarray
+) -> np.ndarray:
+    """Squared distance plus price of the changes (n, T); infinite where the rules forbid it."""
+    space = engine.space
+    gap = anchors - Z[:, None]
+    moved = abs(gap) > 1e-9
+    scalar = np.array([space.kinds_[g] != "categorical" for g in space.groups_])
+    inside = (anchors >= bounds.lower[:, None] - 1e-9) & (anchors <= bounds.upper[:, None] + 1e-9)
+    fits = np.where(scalar, inside, True) & bounds.allowed[:, None]
+    # Of a level that is left nothing is asked.
+    forbidden = moved & ~fits & (scalar | (anchors > 0))
+    starts = [part.start for part in space.slices_]
+    changes = np.logical_or.reduceat(moved, starts, axis=2).sum(axis=2)
+    price = (gap**2).sum(axis=2) + engine.beta * changes
+    refused = forbidden.any(axis=2) | (changes == 0)
+    if engine.max_changes is not None:
+        refused |= changes > engine.max_changes
+    return np.where(refused, np.inf, price)

@@ -1,0 +1,68 @@
+"""Training rows as answers of last resort."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+
+from scfe_sklearn import answering
+from scfe_sklearn.engine import Engine
+from scfe_sklearn.explainer import CounterfactualExplainer
+from scfe_sklearn.features import Rules
+from scfe_sklearn.training_rows import training_rows
+
+
+def explained(budget=None, n_classes=3):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(150, 3)), columns=list("abc"))
+    y = np.digitize(X["a"] + 0.5 * X["b"], [-0.5, 0.5][: n_classes - 1])
+    model = LogisticRegression().fit(X, y)
+    return CounterfactualExplainer(FrozenEstimator(model), max_changes=budget).fit(X, y), X
+
+
+@pytest.mark.parametrize("budget", [None, 3, 1])
+def test_only_what_the_rules_permit_nearest_first(budget):
+    """Against a loop over rows, classes and anchors with the raw rules."""
+    explainer, X = explained(budget)
+    engine, space = explainer._engine(), explainer.space_
+    query = X.iloc[:8]
+    rules = Rules(increasing=["a"], ranges={"b": (-1.0, 1.0)}, immutable=[])
+    Z = space.encode(query)
+    wanted = np.ones((8, 3), dtype=bool)
+    wanted[::2, 0] = False
+    got = training_rows(engine, Z, rules.bind(space, query, Z), wanted, count=5)
+    anchors = [space.decode(A, X.iloc[: len(A)], reference=A) for A in engine.anchors]
+    for i in range(8):
+        costs = []
+        for code in np.flatnonzero(wanted[i]):
+            after = anchors[code] * 0 + space.center_ + space.scale_ * engine.anchors[code]
+            before = pd.concat([query.iloc[i : i + 1]] * len(after), ignore_index=True)
+            broken = rules.violations(space, before, after.reset_index(drop=True)).any(axis=1)
+            gap = ((engine.anchors[code] - Z[i]) ** 2).sum(axis=1)
+            changes = (abs(engine.anchors[code] - Z[i]) > 1e-9).sum(axis=1)
+            fits = ~broken & (changes > 0) & (changes <= (budget or 3))
+            costs += (gap + engine.beta * changes)[fits].tolist()
+        found = got.cost[i][np.isfinite(got.cost[i])]
+        np.testing.assert_allclose(found, sorted(costs)[:5])
+
+
+def test_an_answer_where_scores_and_predictions_disagree(monkeypatch):
+    """The search finds nothing that the model agrees with; training rows are left."""
+    explainer, X = explained(n_classes=2)
+    nothing = explainer._engine()
+    search = Engine.search
+
+    def astray(self, Z, bounds, wanted, floor):
+        found = search(nothing, Z, bounds, wanted, floor)
+        return replace(found, z=np.repeat(Z[:, None], found.z.shape[1], axis=1) + 1e-6)
+
+    monkeypatch.setattr(answering.Engine, "search", astray)
+    query = X[explainer.estimator_.predict(X) == 0].iloc[:10]
+    result = explainer.explain(query, target=1)
+    assert result.success.all()
+    kept = explainer.space_.encode(result.counterfactuals)
+    for z in kept:
+        assert abs(explainer.anchors_[1] - z).max(axis=1).min() < 1e-9
