@@ -140,11 +140,17 @@ def search_exhaustively(
     """
     point, code = Z[rows].copy(), np.full(len(rows), -1)
     proof = np.full(len(rows), "", dtype=object)
-    listed = (
-        (k, permitted_points(engine.space, Z[row], bounds.take(rows[k : k + 1]), judge.max_changes))
-        for k, row in enumerate(rows)
-    )
-    for owner, points in _batches(listed):
+
+    def listed() -> Iterator[tuple[int, np.ndarray]]:
+        for k, row in enumerate(rows):
+            one = bounds.take(rows[k : k + 1])
+            points = permitted_points(engine.space, Z[row], one, judge.max_changes)
+            if points is not None and len(points) == 0:
+                proof[k] = "the rules permit no other row"
+            elif points is not None:
+                yield k, points
+
+    for owner, points in _batches(listed()):
         for k in np.unique(owner):
             proof[k] = f"none of the {(owner == k).sum()} permitted rows gets the target"
         here = rows[owner]
@@ -164,13 +170,12 @@ def search_exhaustively(
 
 
 def _batches(
-    listed: Iterator[tuple[int, np.ndarray | None]],
+    listed: Iterator[tuple[int, np.ndarray]],
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Join the points of several rows: owners (N,) and points (N, D)."""
     waiting: list[tuple[int, np.ndarray]] = []
     for k, points in listed:
-        if points is not None and len(points):
-            waiting.append((k, points))
+        waiting.append((k, points))
         if sum(len(points) for _, points in waiting) >= BATCH:
             yield _joined(waiting)
             waiting = []

@@ -95,9 +95,9 @@ def test_deterministic():
     pd.testing.assert_frame_equal(X, again)
     pd.testing.assert_series_equal(y, labels)
     assert not X.equals(make_loan_applications(50, random_state=4)[0])
-    state = np.random.get_state()[1].copy()
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
     make_loan_applications(50)
-    np.testing.assert_array_equal(state, np.random.get_state()[1])
+    np.testing.assert_array_equal(state, np.random.get_state()[1])  # noqa: NPY002
 
 
 def test_arrays():

@@ -34,13 +34,14 @@ def test_only_what_the_rules_permit_nearest_first(budget):
     wanted = np.ones((8, 3), dtype=bool)
     wanted[::2, 0] = False
     got = training_rows(engine, Z, rules.bind(space, query, Z), wanted, count=5)
-    anchors = [space.decode(A, X.iloc[: len(A)], reference=A) for A in engine.anchors]
+    anchors = [
+        pd.DataFrame(space.center_ + space.scale_ * A, columns=list("abc")) for A in engine.anchors
+    ]
     for i in range(8):
         costs = []
         for code in np.flatnonzero(wanted[i]):
-            after = anchors[code] * 0 + space.center_ + space.scale_ * engine.anchors[code]
-            before = pd.concat([query.iloc[i : i + 1]] * len(after), ignore_index=True)
-            broken = rules.violations(space, before, after.reset_index(drop=True)).any(axis=1)
+            before = pd.concat([query.iloc[i : i + 1]] * len(anchors[code]), ignore_index=True)
+            broken = rules.violations(space, before, anchors[code]).any(axis=1)
             gap = ((engine.anchors[code] - Z[i]) ** 2).sum(axis=1)
             changes = (abs(engine.anchors[code] - Z[i]) > 1e-9).sum(axis=1)
             fits = ~broken & (changes > 0) & (changes <= (budget or 3))

@@ -31,9 +31,7 @@ class Reach:
 
     rises: tuple[tuple[float, float, float], ...] = (
         (8.0, 0.4, 0.5),
-        (16.0, 0.8, 0.0),
-        (8.0, 0.4, 0.8),
-        (24.0, 0.8, 0.3),
+        (16.0, 0.8, 0.3),
         (4.0, 0.2, 0.9),
     )
     steps: int = 80
@@ -132,9 +130,7 @@ def _rise(
     return best, most
 
 
-def _swap(
-    problem: Problem, z: torch.Tensor, settings: Reach
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _swap(problem: Problem, z: torch.Tensor, settings: Reach) -> tuple[torch.Tensor, torch.Tensor]:
     """Swap single numbers of the support for the pair with the largest margin, round by round."""
     domain = problem.domain
     z = z.clone()

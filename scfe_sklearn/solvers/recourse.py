@@ -47,15 +47,15 @@ class Effort:
     """
 
     screen: Screen = field(default_factory=Screen)
-    sprint: Descent | None = None
+    sprint: Descent | None = field(default_factory=lambda: Descent(max_iter=4))
     descent: Descent = field(default_factory=Descent)
     continuation: Continuation = field(default_factory=Continuation)
     pattern: Pattern = field(default_factory=Pattern)
     recall: Recall = field(default_factory=Recall)
     starts: int = 3
     finalists: int = 2
-    values: int = 24
-    swaps: int = 0
+    values: int = 12
+    swaps: int = 2
 
 
 def solve(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
@@ -101,7 +101,7 @@ def improve(problem: Problem, pool: Pool, effort: Effort) -> Pool:
     smooth = problem.objective.has_gradient
     if smooth:
         pool = refine(problem, pool, effort.descent, effort.starts, effort.sprint)
-    if smooth and effort.swaps:
+    if smooth and effort.swaps and not too_wide(problem):
         others = swap(problem, pool, effort.swaps)
         others = refine(problem, others, effort.descent, effort.swaps)
         pool = pool.merged(problem, others.z, others.cost)

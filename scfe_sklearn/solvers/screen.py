@@ -50,8 +50,8 @@ class Screen:
     width: int = 16
     parents: int = 96
     evaluations: int = 64
-    shortlist: int = 24
-    pool: int = 6
+    shortlist: int = 20
+    pool: int = 10
     pairs: int = 0
 
 
@@ -159,6 +159,7 @@ def _try_singles(problem: Problem, settings: Screen) -> tuple[Pool, _Singles, _B
     singles = _Singles(permitted, price, gain, plausibility - plausibility0)
     merit = _merit(problem, margin, price, plausibility, permitted, _rate(singles))
     # Every single move may be half of a pair: sums are cheap, the model is not asked.
+    merit = _diversified(merit, moves.group.expand_as(merit))
     order = merit.argsort(dim=1, stable=True)[:, : max(settings.width, settings.parents)]
     return pool, singles, _gather(z, margin, price, plausibility, permitted, order)
 
@@ -183,15 +184,15 @@ def _extend(
     live = live.reshape(n, -1)
     rate = _rate(singles)
     half = settings.evaluations // 2
-    # One half by what looks valid already, the other by what could become so at a low price:
-    # effects do not really add up, so every support gets its chance there.
+    key = support_key(changed)[:, :, None] + feature_key(moves.group + 1)
+    key = (key % BUCKETS).reshape(n, -1)
+    # One half by what looks valid already, the other by what could become so at a low price.
+    # Effects do not really add up, so every support gets its chance.
     sure = torch.where(
         live & (margin >= problem.floor), price - plausibility, torch.full_like(price, torch.inf)
     )
-    merit = _merit(problem, margin, price, plausibility, live, rate)
-    first = _smallest(sure, half)
-    key = support_key(changed)[:, :, None] + feature_key(moves.group + 1)
-    merit = _diversified(merit, (key % BUCKETS).reshape(n, -1))
+    first = _smallest(_diversified(sure, key), half)
+    merit = _diversified(_merit(problem, margin, price, plausibility, live, rate), key)
     merit = merit.scatter(1, first, torch.inf)
     order = torch.cat([first, _smallest(merit, settings.evaluations - half)], 1)
     parent, move = order // len(moves), order % len(moves)
@@ -201,6 +202,8 @@ def _extend(
     margin = problem.margin(z, live)
     pool, plausibility = _collect(problem, settings, z, margin, price, plausibility, live)
     merit = _merit(problem, margin, price, plausibility, live, rate)
+    # Sixteen values of one support are one idea: supports take turns in the beam.
+    merit = _diversified(merit, support_key(problem.domain.changed(z)))
     order = merit.argsort(dim=1, stable=True)[:, : settings.width]
     return pool, _gather(z, margin, price, plausibility, live, order)
 

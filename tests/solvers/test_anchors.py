@@ -124,3 +124,17 @@ def test_no_anchors_no_rows(tools):
     assert bool((recall(problem, none, Recall(), 3).cost == torch.inf).all())
     some = torch.ones(4, 2, dtype=torch.float64)
     assert recall(problem.take(torch.arange(0)), some, Recall(), 3).z.shape == (0, 3, 2)
+
+
+def test_tries_reach_beyond_the_nearest(tools):
+    """The nearest two hundred lead to one and the same refused point; one in ten does not."""
+    rng = np.random.default_rng(1)
+    near = np.column_stack([np.full(200, 0.2), rng.uniform(1, 2, 200)])
+    far = np.column_stack([np.full(60, 0.9), rng.uniform(3, 4, 60)])
+    problem = tools.make_problem(
+        np.zeros((4, 2)), tools.linear_scores([1.0, 0.1], -0.5), lower=0.0, upper=[1.0, 0.5]
+    )
+    anchors = torch.from_numpy(np.concatenate([near, far]))
+    pool = recall(problem, anchors, Recall(), 3)
+    tools.check_answers(problem, pool)
+    assert bool((pool.best < torch.inf).all())

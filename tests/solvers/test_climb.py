@@ -92,7 +92,9 @@ def test_levels_lattices_and_immutables_are_respected(tools, seed):
 def test_open_intervals_are_no_goal(tools):
     """There is no way to an infinite end; nothing breaks."""
     problem = tools.make_problem(
-        np.zeros((2, 2)), tools.linear_scores([1.0, 1.0], -1.0), lower=-3,
+        np.zeros((2, 2)),
+        tools.linear_scores([1.0, 1.0], -1.0),
+        lower=-3,
         upper=[[np.inf, np.inf], [2, 0]],
     )
     pool = climb(problem, 2)
