@@ -186,8 +186,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--look-every",
         type=int,
-        default=10,
-        help="iterations of the textbook between two looks at validity (default 10: cheapest)",
+        default=1,
+        help="iterations of the textbook between two looks at validity (10 is cheapest)",
     )
     parser.add_argument(
         "--rows",

@@ -30,8 +30,8 @@ class Schedule:
     weight_steps: int = 10
     iterations: int = 200
     first_weight: float = 1.0
-    look_every: int = 10
-    """Iterations between two looks at validity: looking costs an evaluation."""
+    look_every: int = 1
+    """Iterations between two looks at validity; the best valid point may come from any of them."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""The vocabulary that the feature space and the model adapters share: a raw column and its layout."""
+"""The vocabulary that the feature space and the model adapters share: a column and its layout."""
 
 from __future__ import annotations
 

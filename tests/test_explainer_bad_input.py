@@ -134,7 +134,7 @@ def test_sparse_input(explainer):
         [["yes"]] * 6,
         ["yes"] * 5 + ["maybe"],
         ["yes"] * 5 + [None],
-        object(),
+        pytest.param(object(), id="object"),
     ],
     ids=str,
 )

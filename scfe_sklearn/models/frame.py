@@ -88,12 +88,12 @@ class Frame:
         """One new column: a coordinate of the source, or a table over a column's levels."""
         values = None if levels is None else as_numbers(levels.values)
         table = np.zeros(0 if levels is None else len(levels.values)) if values is None else values
-        weight = sparse.lil_array((self.source.width, 1))
-        if levels is None:
-            weight[start, 0] = 1.0
-        else:
-            weight[start : start + len(table), 0] = table[:, None]
-        term = Term(self.source, np.zeros(self.source.width), sparse.csc_array(weight))
+        entries = np.ones(1) if levels is None else table
+        rows = np.flatnonzero(entries)  # NaN included
+        weight = sparse.csc_array(
+            (entries[rows], start + rows, [0, len(rows)]), shape=(self.source.width, 1)
+        )
+        term = Term(self.source, np.zeros(self.source.width), weight)
         numeric = np.array([levels is None or values is not None])
         return replace(
             self,

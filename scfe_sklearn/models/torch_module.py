@@ -25,6 +25,9 @@ from scfe_sklearn.models.links import (
 )
 from scfe_sklearn.models.nodes import Apply
 
+CHUNK = 1024
+"""Rows that a module evaluates at once."""
+
 
 class TorchClassifier(ClassifierMixin, BaseEstimator):
     """A *trained* torch module as a fitted scikit-learn classifier.
@@ -163,8 +166,10 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
 
     def _raw(self, X: Any) -> np.ndarray:
         rows = torch.from_numpy(np.array(X, dtype=np.float64))
+        function = _module_function(self)
         with torch.no_grad():
-            return cast(np.ndarray, _module_function(self)(rows).numpy())
+            # In parts: the hidden layers of a network can be far wider than its rows.
+            return cast(np.ndarray, torch.cat([function(x) for x in rows.split(CHUNK)]).numpy())
 
 
 class ModuleFunction(nn.Module):

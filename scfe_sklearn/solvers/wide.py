@@ -104,7 +104,11 @@ def descend_wide(
         own = _judged(part, Pool.empty(part, size), start)
         valid = (own.best < torch.inf).nonzero()[:, 0]
         if len(valid):
-            part, some, own = part.take(valid), some.take(valid), Pool(own.z[valid], own.cost[valid])
+            part, some, own = (
+                part.take(valid),
+                some.take(valid),
+                Pool(own.z[valid], own.cost[valid]),
+            )
             missing = missing[valid]
             z = _walk(part, some, start[valid], shortfall[missing], settings.again)
             pool = pool.scattered(missing, _judged(part, own, z))

@@ -149,4 +149,4 @@ def test_no_rows(tools):
     rng = np.random.default_rng(0)
     problem = mixed_problem(tools, rng, 3).take(torch.arange(0))
     pool = solve(problem, torch.from_numpy(tools.mixed.points[:5]), Effort())
-    assert pool.z.shape == (0, 6, 6)
+    assert pool.z.shape == (0, Effort().screen.pool, 6)

@@ -103,7 +103,7 @@ def test_nothing_to_try(tools):
     scores = tools.linear_scores(np.ones(2), -1.0)
     problem = tools.make_problem(np.zeros((3, 2)), scores, allowed=False, samples=np.ones((4, 2)))
     assert bool((screen(problem, Screen()).cost == torch.inf).all())
-    assert screen(problem.take(torch.arange(0)), Screen()).z.shape == (0, 6, 2)
+    assert screen(problem.take(torch.arange(0)), Screen()).z.shape == (0, Screen().pool, 2)
     none = Moves.from_values(
         torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.float64), torch.arange(2)
     )
