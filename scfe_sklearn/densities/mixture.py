@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from sklearn import config_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture as EMGaussianMixture
 from sklearn.utils import check_random_state
@@ -206,11 +207,12 @@ class GaussianMixture(Density):
                 reg_covar=self.reg_covar,
                 random_state=seed,
             )
-            with warnings.catch_warnings():
+            # The rows are numpy, and scikit-learn's k-means has no array API to dispatch to.
+            with warnings.catch_warnings(), config_context(array_api_dispatch=False):
                 # A run that stops at its iteration limit is still judged by its criterion.
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 mixture.fit(Z)
-            self.bic_[k] = float(mixture.bic(Z))
+                self.bic_[k] = float(mixture.bic(Z))
             if self.bic_[k] <= min(self.bic_.values()):
                 best = mixture
         return best
