@@ -55,7 +55,7 @@ class PointDensity(Density, ABC):
         """
 
 
-def near(density: Density, z: torch.Tensor, support: torch.Tensor, size: int = 256) -> Nearby:
+def near(density: Density, z: torch.Tensor, support: torch.Tensor, size: int = 128) -> Nearby:
     """Restrict a density to moves along a few coordinates around each row of ``z``.
 
     Where the value comes from kernels or neighbours, points far away do not count: only the
