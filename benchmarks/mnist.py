@@ -84,19 +84,16 @@ def layers(kind: str) -> torch.nn.Sequential:
 
 
 def network(kind: str, train: Digits, epochs: int, seed: int) -> TorchClassifier:
-    """Train a network by Adam at 0.002, fading to 0."""
+    """Train a network like the published one, for fewer epochs: Adam at 0.001, batches of 128."""
     torch.manual_seed(seed)
     module = layers(kind)
     X, y = torch.from_numpy(train.X).float(), torch.from_numpy(train.y)
-    optimiser = torch.optim.Adam(module.parameters(), lr=0.002)
-    steps = epochs * -(-len(X) // 100)
-    fading = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps)
+    optimiser = torch.optim.Adam(module.parameters(), lr=0.001, betas=(0.5, 0.999))
     for _ in range(epochs):
-        for batch in torch.randperm(len(X)).split(100):
+        for batch in torch.randperm(len(X)).split(128):
             optimiser.zero_grad()
             torch.nn.functional.cross_entropy(module(X[batch]), y[batch]).backward()
             optimiser.step()
-            fading.step()
     module.eval()
     return TorchClassifier(module, classes=range(10)).fit(train.X, train.y)
 

@@ -192,12 +192,12 @@ def _gathered(n: int, rows: np.ndarray, found: Candidates) -> Candidates:
 
 def thorough(effort: Effort) -> Effort:
     """Return an effort for a tight budget, where every pair of features deserves a try."""
-    screen = replace(effort.screen, pairs=2600, pool=16)
+    screen = replace(effort.screen, pairs=2000, pool=12)
     return replace(
         effort,
         screen=screen,
         sprint=Descent(max_iter=4),
         descent=Descent(max_iter=25),
-        starts=3,
+        starts=2,
         swaps=3,
     )

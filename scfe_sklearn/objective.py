@@ -86,7 +86,9 @@ class TargetObjective:
         if len(z) * len(samples) * (z.shape[1] + len(target)) > COMBINATIONS:
             return None
         clears = 1 - keeps
-        squared = torch.cdist(z, samples.expand(len(z), -1, -1)).square_()
+        squared = (z.square().sum(-1, keepdim=True) - 2 * z @ samples.T).add_(
+            samples.square().sum(1)
+        )
         after = clears @ (samples**2).T - 2 * target @ samples.T + (target**2).sum(1)[:, None]
         before = ((factual[:, None] - samples) ** 2) @ clears.T
         change = after[None] - before.transpose(1, 2)

@@ -210,10 +210,11 @@ class GaussianKDE(PointDensity):
             Minus infinity where the product underflows, far from all samples.
         """
         precision = self._tensor("_precision", squared)
-        points = self._tensor("_log_height", squared) - squared * precision / 2
-        moves = change * precision / -2
+        points = torch.addcmul(self._tensor("_log_height", squared), squared, precision, value=-0.5)
+        moves = change * (precision / -2)
         top, best = points.amax(-1, keepdim=True), moves.amax(-1, keepdim=True)
-        product = torch.bmm((points - top).exp_(), (moves - best).exp_().transpose(1, 2))
+        points.sub_(top).exp_()
+        product = torch.bmm(points, moves.sub_(best).exp_().transpose(1, 2))
         return product.log_() + top + best.transpose(1, 2)
 
     def training_log_prob(self, Z: Any = None) -> np.ndarray:

@@ -65,6 +65,16 @@ class Moves:
     def __len__(self) -> int:
         return len(self.coordinate)
 
+    def subset(self, index: torch.Tensor) -> Moves:
+        """Return some of the moves."""
+        return Moves(
+            self.coordinate[index],
+            self.value[index],
+            self.group[index],
+            self.target[index],
+            self.keeps[index],
+        )
+
     def thinned(self, count: int) -> torch.Tensor:
         """Return the positions of at most about ``count`` moves, evenly spread per feature."""
         features = self.group.unique()

@@ -44,6 +44,8 @@ class Effort:
         Values of each number that the screen tries.
     swaps : int
         Supports one exchange away from the best that are refined in the end.
+    exchanged : int
+        Moves that are tried in an exchange, about.
     """
 
     screen: Screen = field(default_factory=Screen)
@@ -56,6 +58,7 @@ class Effort:
     finalists: int = 2
     values: int = 12
     swaps: int = 2
+    exchanged: int = 200
 
 
 def solve(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
@@ -102,7 +105,7 @@ def improve(problem: Problem, pool: Pool, effort: Effort) -> Pool:
     if smooth:
         pool = refine(problem, pool, effort.descent, effort.starts, effort.sprint)
     if smooth and effort.swaps and not too_wide(problem):
-        others = swap(problem, pool, effort.swaps)
+        others = swap(problem, pool, effort.swaps, effort.exchanged)
         others = refine(problem, others, effort.descent, effort.swaps)
         pool = pool.merged(problem, others.z, others.cost)
     return polish(problem, pool, effort.pattern, effort.finalists, smooth)

@@ -8,7 +8,7 @@ from scfe_sklearn.solvers.pool import Pool
 from scfe_sklearn.solvers.problem import Problem
 
 
-def swap(problem: Problem, pool: Pool, size: int) -> Pool:
+def swap(problem: Problem, pool: Pool, size: int, most: int) -> Pool:
     """Try every other single move in the place of each change of the best point.
 
     The screen compares supports by coarse values. A support that lost there may win once the
@@ -22,17 +22,19 @@ def swap(problem: Problem, pool: Pool, size: int) -> Pool:
         Refined points; the best of each row is exchanged.
     size : int
         Size of the pool that is returned.
+    most : int
+        About so many moves are tried, spread over features and values.
 
     Returns
     -------
     Pool
         Valid points of other supports, to be refined in their turn.
     """
-    moves, domain = problem.moves, problem.domain
-    out = Pool.empty(problem, size)
+    domain, out = problem.domain, Pool.empty(problem, size)
     rows = (pool.best < torch.inf).nonzero()[:, 0]
-    if len(rows) == 0 or len(moves) == 0:
+    if len(rows) == 0 or len(problem.moves) == 0:
         return out
+    moves = problem.moves.subset(problem.moves.thinned(most))
     part, best = problem.take(rows), pool.z[rows, 0]
     changed = part.domain.changed(best[:, None])[:, 0]
     width = int(changed.sum(1).max())

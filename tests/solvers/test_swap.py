@@ -28,7 +28,7 @@ def test_best_exchange_is_that_of_enumeration(tools, seed):
     rng = np.random.default_rng(seed)
     problem = tools.mixed.problem(rng, 12, tools.curved_scores(rng, 6))
     pool = start(problem, rng)
-    found = swap(problem, pool, 6)
+    found = swap(problem, pool, 6, 10_000)
     permitted = problem.moves.permitted(problem.domain)
     for i in range(12):
         row = problem.take(torch.tensor([i]))
@@ -51,4 +51,4 @@ def test_best_exchange_is_that_of_enumeration(tools, seed):
 def test_nothing_to_exchange(tools):
     rng = np.random.default_rng(0)
     problem = tools.mixed.problem(rng, 3, tools.curved_scores(rng, 6))
-    assert bool((swap(problem, Pool.empty(problem, 2), 2).cost == torch.inf).all())
+    assert bool((swap(problem, Pool.empty(problem, 2), 2, 100).cost == torch.inf).all())
