@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from scfe_sklearn.solvers.apg import ProximalMap
 from scfe_sklearn.solvers.pool import Pool
 from scfe_sklearn.solvers.problem import Problem
+from scfe_sklearn.solvers.prox_linear import ProximalMap
 from scfe_sklearn.solvers.subspace import Subspace
 from scfe_sklearn.solvers.trade_off import Descent, descend, restore
 

@@ -6,13 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from scfe_sklearn.solvers.apg import (
-    DescentResult,
-    Evaluation,
-    ProximalMap,
-    Smooth,
-    accelerated_proximal_gradient,
-)
+from scfe_sklearn.solvers.apg import DescentResult, accelerated_proximal_gradient
+from scfe_sklearn.solvers.prox_linear import Evaluation, ProximalMap, Smooth
 from scfe_sklearn.solvers.subspace import Subspace
 
 CLEARANCE = 1e-8
