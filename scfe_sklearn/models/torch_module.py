@@ -169,7 +169,7 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
         function = _module_function(self)
         with torch.no_grad():
             # In parts: the hidden layers of a network can be far wider than its rows.
-            return cast(np.ndarray, torch.cat([function(x) for x in rows.split(CHUNK)]).numpy())
+            return torch.cat([function(x) for x in rows.split(CHUNK)]).numpy()
 
 
 class ModuleFunction(nn.Module):
