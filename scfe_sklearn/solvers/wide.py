@@ -50,7 +50,7 @@ class Continuation:
     first: Strides = field(default_factory=Strides)
     reach: Reach = field(default_factory=Reach)
     again: Strides = field(
-        default_factory=lambda: Strides(40, length=(0.1, 0.01), overshoot=(0.02, 0.005))
+        default_factory=lambda: Strides(40, length=(0.25, 0.01), overshoot=(0.02, 0.005))
     )
 
 
@@ -177,8 +177,8 @@ def _stride(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Project ``ahead`` (n, D) onto what is admissible and gains ``aim`` (n,) by ``slope``.
 
-    Returns the point and the multiplier of the gain; ``pull`` is a guess of it. Where the gain
-    is out of reach the point of the largest multiplier tried is returned.
+    Returns the point and the multiplier of the gain; ``pull`` is a guess of it, 0 for none. Where
+    the gain is out of reach the point of the largest multiplier tried is returned.
     """
     budget = within(problem)
     price = problem.beta[:, None]
@@ -213,7 +213,7 @@ def _stride(
         secant = low - below * (high - low) / (above - below).clamp_min(1e-300)
         inner = secant if k % 2 == 0 else (low + high) / 2
         trial = torch.where(wanting, torch.where(bounded, inner, 4 * trial), trial)
-    return out, torch.where(high < torch.inf, high, low)
+    return out, torch.where(high < torch.inf, high, zero)
 
 
 def within(problem: Problem) -> torch.Tensor | None:
