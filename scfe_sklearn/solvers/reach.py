@@ -10,6 +10,9 @@ from scfe_sklearn.proximal.feature_sets import FeatureSets
 from scfe_sklearn.solvers.domain import TOLERANCE
 from scfe_sklearn.solvers.problem import Problem
 
+CELLS = 2**25
+"""Coordinates of swapped points that are held at once."""
+
 
 @dataclass(frozen=True)
 class Reach:
@@ -132,21 +135,20 @@ def _rise(
 
 def _swap(problem: Problem, z: torch.Tensor, settings: Reach) -> tuple[torch.Tensor, torch.Tensor]:
     """Swap single numbers of the support for the pair with the largest margin, round by round."""
-    domain = problem.domain
     z = z.clone()
     most, slope = problem.objective.margin_and_grad(z)
     left = torch.arange(len(z), device=z.device)
+    size = max(CELLS // (settings.leaves * settings.enters * z.shape[1]), 1)
     for _ in range(settings.swaps):
-        part, here, rise = problem.take(left), z[left], slope[left]
-        trial, live = _pairs(part, here, rise, settings)
-        got, pair = part.margin(trial, live).max(1)
-        better = got > most[left] + 1e-9
-        left, got, pair, trial = left[better], got[better], pair[better], trial[better]
-        if len(left) == 0:
-            break
-        rows = torch.arange(len(left), device=z.device)
-        z[left], most[left] = trial[rows, pair], got
-        left = left[got < problem.floor]
+        kept = []
+        for rows in left.split(size):
+            trial, live = _pairs(problem.take(rows), z[rows], slope[rows], settings)
+            got, pair = problem.margin(trial, live).max(1)
+            better = (got > most[rows] + 1e-9).nonzero()[:, 0]
+            rows = rows[better]
+            z[rows], most[rows] = trial[better, pair[better]], got[better]
+            kept.append(rows[most[rows] < problem.floor])
+        left = torch.cat(kept)
         if len(left) == 0:
             break
         _, slope[left] = problem.objective.margin_and_grad(z[left])
@@ -181,6 +183,4 @@ def _pairs(
     trial.scatter_(2, out, domain.factual.gather(1, out[..., 0])[..., None])
     trial.scatter_(2, into, bound.gather(1, into[..., 0])[..., None])
     live = (leave.values > -torch.inf)[:, :, None] & (enter.values > 0)[:, None]
-    live = live.reshape(n, K)
-    # Where fewer features change than may, nothing has to leave; the count decides.
-    return trial, live
+    return trial, live.reshape(n, K)
