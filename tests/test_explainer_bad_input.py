@@ -136,7 +136,6 @@ def test_sparse_input(explainer):
         ["yes"] * 5 + [None],
         pytest.param(object(), id="object"),
     ],
-    ids=str,
 )
 def test_target_that_is_no_class(target, explainer):
     message = r"'target' parameter of explain must be None, a class among \{'no', 'yes'\}.* Got "

@@ -88,7 +88,6 @@ def test_one_row_and_no_row():
         (np.array([["low"], {}], dtype=object), r"\['low'\]"),
         (object, "<class 'object'>"),
     ],
-    ids=str,
 )
 def test_what_is_no_class(target, got):
     message = (
