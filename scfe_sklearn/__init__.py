@@ -5,10 +5,13 @@ from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.features import Relative, Rules
 from scfe_sklearn.models import TorchClassifier
 from scfe_sklearn.status import Status
+from scfe_sklearn.targets import Interval, Probability
 
 __all__ = [
     "CounterfactualExplainer",
     "Explanation",
+    "Interval",
+    "Probability",
     "Relative",
     "Rules",
     "Status",

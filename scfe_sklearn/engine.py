@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,13 +10,22 @@ import torch
 
 from scfe_sklearn.densities import ClassConditionalDensity
 from scfe_sklearn.features import Actionability, FeatureSpace
-from scfe_sklearn.objective import MixedObjective, TargetObjective
+from scfe_sklearn.objective import (
+    ClassReading,
+    Conditions,
+    Plausible,
+    Reading,
+    RowObjective,
+    ValueReading,
+)
+from scfe_sklearn.objective.rows import Scores
 from scfe_sklearn.solvers.domain import Domain
 from scfe_sklearn.solvers.moves import Moves
 from scfe_sklearn.solvers.pool import Pool
 from scfe_sklearn.solvers.problem import Problem
 from scfe_sklearn.solvers.recourse import Effort, begin, improve
 from scfe_sklearn.solvers.trade_off import Descent
+from scfe_sklearn.targets import ClassWishes, ValueWishes
 
 FLOORS = (1e-6, 1e-3, 3e-2, 0.3)
 """Margins that are asked for, one after the other, until the user's model agrees."""
@@ -36,12 +45,41 @@ class Candidates:
     cost : ndarray of shape (n, P)
         Objective values, infinite where there is no point.
     code : ndarray of shape (n, P), int
-        The class that each point is meant for.
+        The kind of answer (class of a classifier) that each point is meant for.
     """
 
     z: np.ndarray
     cost: np.ndarray
     code: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Encoded rows: where they are, where they may go and what they want.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (n, D)
+        Coordinates, with a stand-in for what is missing.
+    holes : ndarray of shape (n, D), bool
+        What is missing.
+    bounds : Actionability
+        Where each row may go.
+    wishes : ClassWishes or ValueWishes
+        What would answer it.
+    """
+
+    Z: np.ndarray
+    holes: np.ndarray
+    bounds: Actionability
+    wishes: ClassWishes | ValueWishes
+
+    def take(self, rows: np.ndarray) -> Rows:
+        """Return some of the rows."""
+        return Rows(self.Z[rows], self.holes[rows], self.bounds.take(rows), self.wishes.take(rows))
+
+    def __len__(self) -> int:
+        return len(self.Z)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,13 +91,13 @@ class Engine:
     space : FeatureSpace
         The fitted feature space.
     density : ClassConditionalDensity
-        The fitted densities.
-    scores : callable
-        Points (k, D) to class scores (k, C), as tensors.
+        The fitted densities, one for each kind of answers.
+    models : sequence of callable
+        Points (k, D) to scores (k, C), as tensors; all of them must agree.
     has_gradient : bool
-        Whether ``scores`` can be differentiated.
+        Whether they can be differentiated.
     anchors : list of ndarray of shape (T, D)
-        Training rows that have, and get, each class.
+        Training rows of each kind: that have, and get, the class.
     tau, beta : float
         Prices of plausibility and of a change.
     max_changes : int or None
@@ -70,11 +108,17 @@ class Engine:
         Rows that are solved together.
     single_precision : bool
         Whether the model computes in float32, so that a margin near zero may be noise.
+    unit : float
+        Spread of the values of a regressor.
+    shortfall : float
+        Share of every change that may be left undone.
+    min_plausibility : float
+        Share of the training rows of its kind that an answer must be more plausible than.
     """
 
     space: FeatureSpace
     density: ClassConditionalDensity
-    scores: Callable[[torch.Tensor], torch.Tensor]
+    models: Sequence[Scores]
     has_gradient: bool
     anchors: list[np.ndarray]
     tau: float
@@ -83,36 +127,49 @@ class Engine:
     effort: Effort
     chunk_size: int
     single_precision: bool = False
+    unit: float = 1.0
+    shortfall: float = 0.0
+    min_plausibility: float = 0.0
 
     @property
     def floors(self) -> tuple[float, ...]:
         """Margins to ask for, one after the other, until the user's model agrees."""
         return (SINGLE_FLOOR, *FLOORS[1:]) if self.single_precision else FLOORS
 
-    def search(
-        self, Z: np.ndarray, bounds: Actionability, wanted: np.ndarray, floor: float
-    ) -> Candidates:
-        """Answer rows ``Z`` (n, D) for any of the classes that ``wanted`` (n, C) flags."""
-        n, size = len(Z), self.effort.screen.pool
-        rows, codes = np.nonzero(wanted)
+    def search(self, rows: Rows, floor: float) -> Candidates:
+        """Answer rows in any of the ways that would do."""
+        n, size = len(rows.Z), self.effort.screen.pool
+        where, codes = np.nonzero(rows.wishes.wanted)
         # One entry per row and class that would do; neighbours in a chunk share their class.
         order = np.argsort(codes, kind="stable")
-        rows, codes = rows[order], codes[order]
-        z = np.empty((len(rows), size, Z.shape[1]))
-        cost = np.empty((len(rows), size))
-        for start in range(0, len(rows), self.chunk_size):
+        where, codes = where[order], codes[order]
+        z = np.empty((len(where), size, rows.Z.shape[1]))
+        cost = np.empty((len(where), size))
+        for start in range(0, len(where), self.chunk_size):
             chunk = slice(start, start + self.chunk_size)
-            pool = self._solve(Z[rows[chunk]], bounds.take(rows[chunk]), codes[chunk], floor)
+            pool = self._solve(rows.take(where[chunk]), codes[chunk], floor)
             z[chunk], cost[chunk] = pool.z.numpy(), pool.cost.numpy()
-        return _gathered(n, rows, Candidates(z, cost, np.repeat(codes[:, None], size, axis=1)))
+        return _gathered(n, where, Candidates(z, cost, np.repeat(codes[:, None], size, axis=1)))
 
-    def _solve(self, Z: np.ndarray, bounds: Actionability, codes: np.ndarray, floor: float) -> Pool:
-        """Begin class by class, improve all together."""
-        space = self.space
+    def _solve(self, rows: Rows, codes: np.ndarray, floor: float) -> Pool:
+        """Begin kind by kind, improve all together."""
+        problem = self.problem(rows, codes, floor)
+        pool = Pool.empty(problem, self.effort.screen.pool)
+        for code in np.unique(codes):
+            index = torch.from_numpy(np.flatnonzero(codes == code))
+            part = replace(problem.take(index), moves=self._moves(int(code), problem.domain))
+            anchors = torch.from_numpy(self.anchors[code])
+            pool = pool.scattered(index, begin(part, anchors, self.effort))
+        return improve(problem, pool, self.effort)
+
+    def problem(self, rows: Rows, codes: np.ndarray, floor: float) -> Problem:
+        """State the problem of rows that each want the kind of answer ``codes`` (n,)."""
+        space, bounds = self.space, rows.bounds
         groups = torch.from_numpy(space.groups_)
         scalar = torch.tensor([space.kinds_[g] != "categorical" for g in space.groups_])
+        factual = torch.from_numpy(rows.Z)
         domain = Domain(
-            torch.from_numpy(Z),
+            factual,
             torch.from_numpy(bounds.lower),
             torch.from_numpy(bounds.upper),
             torch.from_numpy(bounds.allowed),
@@ -122,49 +179,83 @@ class Engine:
             torch.from_numpy(space.z_offset_),
         )
         budget = space.n_features_in_ if self.max_changes is None else self.max_changes
+        holes = torch.from_numpy(rows.holes) if rows.holes.any() else None
+        conditions = Conditions(
+            factual, holes, (), torch.arange(len(codes)), self.shortfall, scalar, floor
+        )
         present, owner = np.unique(codes, return_inverse=True)
-        parts = [self.objective(int(code)) for code in present]
-        problem = Problem(
-            MixedObjective(parts, torch.from_numpy(owner)),
+        objective = RowObjective(
+            self.models,
+            self.has_gradient,
+            [self.plausible(int(code)) for code in present],
+            torch.from_numpy(owner),
+            self._reading(rows.wishes, codes),
+            conditions,
+        )
+        return Problem(
+            objective,
             domain,
-            self._moves(int(present[0]), groups, scalar),
-            torch.full((len(Z),), float(self.beta), dtype=torch.float64),
-            torch.full((len(Z),), budget),
+            self._moves(int(codes[0]), domain),
+            torch.full((len(codes),), float(self.beta), dtype=torch.float64),
+            torch.full((len(codes),), budget),
             floor,
         )
-        pool = Pool.empty(problem, self.effort.screen.pool)
-        for position, code in enumerate(present):
-            index = torch.from_numpy(np.flatnonzero(owner == position))
-            part = replace(
-                problem.take(index),
-                objective=parts[position],
-                moves=self._moves(int(code), groups, scalar),
+
+    def _reading(self, wishes: ClassWishes | ValueWishes, codes: np.ndarray) -> Reading:
+        """Say how the scores are read for rows that each want one kind of answer."""
+        if isinstance(wishes, ValueWishes):
+            return ValueReading(
+                torch.from_numpy(wishes.low.copy()), torch.from_numpy(wishes.high.copy()), self.unit
             )
-            anchors = torch.from_numpy(self.anchors[code])
-            pool = pool.scattered(index, begin(part, anchors, self.effort))
-        return improve(problem, pool, self.effort)
+        level = None
+        if wishes.asks_probability:
+            p = torch.from_numpy(wishes.level[np.arange(len(codes)), codes])
+            level = torch.logit(p)
+        return ClassReading(torch.from_numpy(codes), level)
 
-    def _moves(self, code: int, groups: torch.Tensor, scalar: torch.Tensor) -> Moves:
+    def _moves(self, code: int, domain: Domain) -> Moves:
         anchors = torch.from_numpy(self.anchors[code])
-        return Moves.from_samples(anchors, groups, scalar, self.effort.values)
+        return Moves.from_samples(anchors, domain.groups, domain.scalar, self.effort.values)
 
-    def objective(self, code: int) -> TargetObjective:
-        """Return the objective of a class.
+    def plausible(self, code: int) -> Plausible:
+        """Return the price of plausibility of a kind of answers.
 
-        One unit of tau buys the step from the lower quartile of the class's training rows, by
+        One unit of tau buys the step from the lower quartile of its training rows, by
         log-density, to their median; so it means the same for every density and data set.
         """
         reference = self.density.reference_log_prob_[code]
         quartile, median, high = np.quantile(reference, [0.25, 0.5, 0.95])
         spread = float(median - quartile)
-        return TargetObjective(
-            self.scores,
-            self.has_gradient,
-            code,
-            self.density.densities_[code],
-            self.tau / spread if spread > 1e-9 else float(self.tau),
-            float(high),
+        spread = spread if spread > 1e-9 else 1.0
+        limit = -np.inf
+        if self.min_plausibility:
+            # The share of the training rows that are no denser, as the report computes it.
+            needed = int(np.ceil(self.min_plausibility * len(reference) - 1e-9))
+            limit = float(reference[max(needed, 1) - 1])
+        return Plausible(
+            self.density.densities_[code], self.tau / spread, float(high), spread, limit
         )
+
+    def plausibility(self, Z: np.ndarray, code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Log-densities (m,) of points (m, D) and their quantiles, each for its kind of answer."""
+        index = torch.from_numpy(code)
+        value = self.density.log_prob(torch.from_numpy(np.nan_to_num(Z)), index)
+        return value.numpy(), self.density.quantile(value, index)
+
+    def plausible_enough(self, Z: np.ndarray, code: np.ndarray) -> np.ndarray:
+        """Whether points (m, D) are as plausible as answers of their kind have to be."""
+        if not self.min_plausibility or len(code) == 0:
+            return np.ones(len(code), dtype=bool)
+        return np.asarray(self.plausibility(Z, code)[1] >= self.min_plausibility)
+
+    def cost(self, Z: np.ndarray, Z0: np.ndarray, code: np.ndarray) -> np.ndarray:
+        """Objective (m,) of points: distance, price of the changes, minus plausibility."""
+        Z, Z0 = np.nan_to_num(Z), np.nan_to_num(Z0)
+        cost = ((Z - Z0) ** 2).sum(axis=1) + self.beta * self.space.changed(Z, Z0).sum(axis=1)
+        for kind in np.unique(code):
+            own = code == kind
+            cost[own] -= self.plausible(int(kind)).value(torch.from_numpy(Z[own])).numpy()
+        return np.asarray(cost)
 
 
 def _gathered(n: int, rows: np.ndarray, found: Candidates) -> Candidates:
@@ -200,4 +291,18 @@ def thorough(effort: Effort) -> Effort:
         descent=Descent(max_iter=25),
         starts=2,
         swaps=3,
+    )
+
+
+def several(effort: Effort, count: int) -> Effort:
+    """Return an effort that looks for ``count`` answers per row."""
+    if count == 1:
+        return effort
+    screen = replace(effort.screen, pool=max(effort.screen.pool, 4 * count))
+    more = count + 1
+    return replace(
+        effort,
+        screen=screen,
+        starts=max(effort.starts, more),
+        finalists=max(effort.finalists, more),
     )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-import torch
 
+from scfe_sklearn.asking import Query
 from scfe_sklearn.engine import Engine
 from scfe_sklearn.features import Actionability, FeatureSpace
 from scfe_sklearn.judge import Judge
@@ -102,13 +101,7 @@ def _count(sizes: list[int], budget: int) -> int:
 
 
 def search_exhaustively(
-    engine: Engine,
-    judge: Judge,
-    X: Any,
-    Z: np.ndarray,
-    bounds: Actionability,
-    wanted: np.ndarray,
-    rows: np.ndarray,
+    engine: Engine, judge: Judge, query: Query, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Answer rows that have few permitted points, or prove that none of these is an answer.
 
@@ -118,14 +111,8 @@ def search_exhaustively(
         Feature space, densities and prices.
     judge : Judge
         The user's model and rules.
-    X : DataFrame or ndarray of shape (n, d)
-        All rows.
-    Z : ndarray of shape (n, D)
-        Their coordinates.
-    bounds : Actionability
-        Where each may go.
-    wanted : ndarray of shape (n, C), bool
-        The classes that would do.
+    query : Query
+        All rows, and what they want.
     rows : ndarray of shape (m,), int
         The rows in question.
 
@@ -134,10 +121,11 @@ def search_exhaustively(
     point : ndarray of shape (m, D)
         The cheapest answers; the rows themselves where there is none.
     code : ndarray of shape (m,), int
-        Their classes, -1 where there is none.
+        The kinds of answers that these are, -1 where there is none.
     proof : ndarray of shape (m,), object
         Why a row has no answer; "" where it has one or was not listed.
     """
+    X, Z, wishes, bounds = query.X, query.Z, query.wishes, query.rows.bounds
     point, code = Z[rows].copy(), np.full(len(rows), -1)
     proof = np.full(len(rows), "", dtype=object)
 
@@ -155,14 +143,16 @@ def search_exhaustively(
             proof[k] = f"none of the {(owner == k).sum()} permitted rows gets the target"
         here = rows[owner]
         frame = take_rows(X, here)
-        got = judge.predict(engine.space.decode(points, frame, reference=Z[here]))
-        fits = (got >= 0) & wanted[here, got]
+        said = judge.outcome(engine.space.decode(points, frame, reference=Z[here]), wishes)
+        got = wishes.answered_by(here, said)
+        fits = got >= 0
         if not fits.any():
             continue
         points, owner, here, got = points[fits], owner[fits], here[fits], got[fits]
-        good = judge(points, Z[here], take_rows(X, here), here, got).good
+        verdict = judge(points, Z[here], take_rows(X, here), here, got, wishes)
+        good = verdict.good & engine.plausible_enough(verdict.after, got)
         points, owner, here, got = points[good], owner[good], here[good], got[good]
-        order = np.argsort(_cost(engine, points, Z[here], got), kind="stable")
+        order = np.argsort(engine.cost(points, Z[here], got), kind="stable")
         answered, first = np.unique(owner[order], return_index=True)
         best = order[first]
         point[answered], code[answered], proof[answered] = points[best], got[best], ""
@@ -186,13 +176,3 @@ def _batches(
 def _joined(parts: list[tuple[int, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     owner = np.repeat([k for k, _ in parts], [len(points) for _, points in parts])
     return owner, np.concatenate([points for _, points in parts])
-
-
-def _cost(engine: Engine, Z: np.ndarray, Z0: np.ndarray, code: np.ndarray) -> np.ndarray:
-    """Objective (N,) of points: distance, price of the changes, minus plausibility."""
-    cost = ((Z - Z0) ** 2).sum(axis=1) + engine.beta * engine.space.changed(Z, Z0).sum(axis=1)
-    for target in np.unique(code):
-        own = code == target
-        plausibility = engine.objective(int(target)).plausibility(torch.from_numpy(Z[own])[:, None])
-        cost[own] -= plausibility[:, 0].numpy()
-    return np.asarray(cost)

@@ -9,25 +9,42 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
+from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.frozen import FrozenEstimator
+from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from scfe_sklearn.answering import answer, ask, report
-from scfe_sklearn.densities import ClassConditionalDensity, Density
-from scfe_sklearn.engine import Engine, thorough
+from scfe_sklearn.answering import answer, answer_fewest
+from scfe_sklearn.asking import ask
+from scfe_sklearn.densities import Density
+from scfe_sklearn.engine import Engine, several, thorough
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.features import FeatureSpace, Rules
 from scfe_sklearn.features.frames import Table, open_table
 from scfe_sklearn.judge import Judge
-from scfe_sklearn.models import TorchClassifier, as_torch, categorical_columns, verify
+from scfe_sklearn.models import (
+    AdapterMismatchError,
+    BlackBox,
+    UnsupportedModelError,
+    adopt,
+    categorical_columns,
+    resampled,
+    retrained,
+)
 from scfe_sklearn.presentation.containers import take_rows
+from scfe_sklearn.reporting import report
 from scfe_sklearn.solvers.recourse import Effort
+from scfe_sklearn.surroundings import Learned, Surroundings, learn, rows_of_classes
+from scfe_sklearn.targets import ClassWishes, ValueWishes, class_wishes, value_wishes
 from scfe_sklearn.validation import HasMethods, Integral, Interval, Real, StrOptions, fit_context
+from scfe_sklearn.voices import Voice, asked_voice, check_gradient, gradient_voice
 
 VERIFIED_ROWS = 256
 """Training rows on which the differentiable model is compared with the estimator."""
+
+SAMPLE_ROWS = 2000
+"""Training rows that are kept for models which are asked by raw rows."""
 
 
 class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
@@ -60,8 +77,9 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         the median of plausibility may cost.
     beta : float, default=4.0
         Price of a changed feature in squared standard deviations.
-    max_changes : int or None, default=None
-        Budget of changed features; None for no limit.
+    max_changes : int, "fewest" or None, default=None
+        Budget of changed features; None for no limit, "fewest" for the smallest budget of each
+        row that an answer is found within.
     immutable, increasing, decreasing : list of columns, default=None
         Columns that never change, or in one direction only.
     ranges : dict, default=None
@@ -77,8 +95,21 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
     scale : {"std", None}, default="std"
         What a numeric unit of distance is: the training standard deviation of the column, or
         (None) one unit of the data, for columns that are comparable as they are, such as pixels.
+    solver : {"auto", "apg", "search"}, default="auto"
+        "apg" descends along the exact gradient of the model; "search" only asks it, and works for
+        whatever has predictions; "auto" takes the first where the gradient is known.
+    min_plausibility : float in [0, 1), default=0.0
+        Share of the training rows of its class that an answer must be more plausible than: a
+        limit beside the weight tau.
+    ensemble : int or list of models, default=None
+        Further models that must give the target, too: so many clones trained on bootstrap
+        samples, or trained models.
+    shortfall : float in [0, 1), default=0.0
+        Share of every change of a number that may be left undone without losing the target.
     chunk_size : int, default=256
         Rows solved together: bounds the memory, not the answers.
+    random_state : int, RandomState or None, default=None
+        Seed of the bootstrap samples.
 
     Attributes
     ----------
@@ -119,11 +150,11 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
     """
 
     _parameter_constraints: dict[str, list[Any]] = {
-        "estimator": [HasMethods(["fit", "predict"]), torch.nn.Module],
+        "estimator": [HasMethods(["predict"]), HasMethods(["predict_proba"]), callable],
         "density": [StrOptions({"lof", "kde", "gmm", "knn"}), HasMethods(["log_prob"])],
         "tau": [Interval(Real, 0, None, closed="left")],
         "beta": [Interval(Real, 0, None, closed="left")],
-        "max_changes": [Interval(Integral, 1, None, closed="left"), None],
+        "max_changes": [Interval(Integral, 1, None, closed="left"), StrOptions({"fewest"}), None],
         "immutable": ["array-like", None],
         "increasing": ["array-like", None],
         "decreasing": ["array-like", None],
@@ -135,7 +166,12 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         "continuous": ["array-like", None],
         "steps": [dict, None],
         "scale": [StrOptions({"std"}), None],
+        "solver": [StrOptions({"auto", "apg", "search"})],
+        "min_plausibility": [Interval(Real, 0, 1, closed="left")],
+        "ensemble": [Interval(Integral, 1, None, closed="left"), list, tuple, None],
+        "shortfall": [Interval(Real, 0, 1, closed="left")],
         "chunk_size": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
     }
 
     def __init__(
@@ -145,7 +181,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         density: str | Density = "lof",
         tau: float = 2.5,
         beta: float = 4.0,
-        max_changes: int | None = None,
+        max_changes: int | str | None = None,
         immutable: Sequence[Hashable] | None = None,
         increasing: Sequence[Hashable] | None = None,
         decreasing: Sequence[Hashable] | None = None,
@@ -157,7 +193,12 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         continuous: Sequence[Hashable] | None = None,
         steps: Mapping[Hashable, float] | None = None,
         scale: str | None = "std",
+        solver: str = "auto",
+        min_plausibility: float = 0.0,
+        ensemble: int | Sequence[Any] | None = None,
+        shortfall: float = 0.0,
         chunk_size: int = 256,
+        random_state: Any = None,
     ) -> None:
         self.estimator = estimator
         self.density = density
@@ -175,7 +216,12 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         self.continuous = continuous
         self.steps = steps
         self.scale = scale
+        self.solver = solver
+        self.min_plausibility = min_plausibility
+        self.ensemble = ensemble
+        self.shortfall = shortfall
         self.chunk_size = chunk_size
+        self.random_state = random_state
 
     @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: Any, y: Any) -> Self:
@@ -186,7 +232,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         X : DataFrame or array-like of shape (n, d)
             Training rows.
         y : array-like of shape (n,)
-            Their labels.
+            Their labels; values for a regressor.
 
         Returns
         -------
@@ -196,15 +242,20 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter, rule or column is not as it has to be, or the differentiable model
-            does not reproduce the estimator.
+            If a parameter, rule or column is not as it has to be.
         UnsupportedModelError
-            If no exact gradient of the model is known.
+            If ``solver="apg"`` and no exact gradient of the model is known.
         """
         X = as_table(X)
-        labels = _labels(y, open_table(X))
-        self.estimator_ = self._fitted_estimator(X, labels)
-        self.classes_ = _classes(self.estimator_, labels)
+        y = _outcomes(y, open_table(X))
+        self.estimator_ = self._fitted_estimator(X, y)
+        if hasattr(self.estimator_, "classes_"):
+            self.classes_ = _classes(self.estimator_, y)
+        else:
+            y = _values(y)
+            if hasattr(self, "classes_"):
+                del self.classes_
+        self.ensemble_ = self._fitted_ensemble(X, y)
         self.space_ = FeatureSpace(
             categorical=self.categorical,
             ordinal=self.ordinal,
@@ -220,7 +271,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
             self.feature_names_in_ = self.space_.feature_names_in_
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
-        self._fit_surroundings(X, labels)
+        self._fit_surroundings(X, y)
         return self
 
     def _fitted_estimator(self, X: Any, y: np.ndarray) -> Any:
@@ -228,58 +279,102 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         present = np.unique(y)
         if len(present) < 2 and not isinstance(self.estimator, FrozenEstimator):
             raise ValueError(f"y must hold at least two classes. Got only {present.tolist()}.")
-        if isinstance(self.estimator, torch.nn.Module):
-            return TorchClassifier(self.estimator).fit(X, y)
-        return clone(self.estimator).fit(X, y)
+        return adopt(self.estimator, X, y)
+
+    def _fitted_ensemble(self, X: Any, y: np.ndarray) -> list[Any]:
+        """Return the other models that must agree: those given, or clones on resampled rows."""
+        if self.ensemble is None:
+            return []
+        if not isinstance(self.ensemble, (int, np.integer)):
+            others = [adopt(model, X, y) for model in self.ensemble]
+            for other in others:
+                _check_same_answers(self.estimator_, other)
+            return others
+        random = check_random_state(self.random_state)
+        return [
+            retrained(self.estimator, take_rows(X, rows), y[rows])
+            for rows in resampled(y, int(self.ensemble), random, hasattr(self, "classes_"))
+        ]
 
     def _fit_surroundings(self, X: Any, y: np.ndarray) -> None:
         """Check model and rules on the training rows, then fit the densities on them."""
-        Z = self.space_.encode(X)
-        whole = np.isfinite(Z).all(axis=1)
-        if not whole.any():
-            raise ValueError(
-                "X must have at least one row without missing or infinite values. Got none."
+        space = self.space_
+        judge = self._judge(len(y))
+        learned = learn(judge, X)
+        spread = np.linspace(0, len(learned.Z) - 1, min(SAMPLE_ROWS, len(learned.Z))).astype(int)
+        self.sample_ = take_rows(X, learned.position[spread])
+        self.solver_ = self._chosen_solver(X, learned)
+        self._asked = self._black_boxes() if self.solver_ == "search" else None
+        for model in self._asked or ():
+            _check_finite(asked_voice(model, space), learned.Z[spread])
+        first = learned.position[:1]
+        self._rules().bind(space, take_rows(X, first), space.encode(take_rows(X, first)))
+        if hasattr(self, "classes_"):
+            surroundings = Surroundings.of_rows(
+                self.density, rows_of_classes(learned, y, self.classes_)
             )
-        rows = np.flatnonzero(whole)
-        checked = rows[np.linspace(0, len(rows) - 1, min(VERIFIED_ROWS, len(rows))).astype(int)]
-        model = as_torch(self.estimator_, self.space_.columns_)
-        columns = self.space_.to_columns(torch.from_numpy(Z[checked]))
-        verify(model, self.estimator_, take_rows(X, checked), columns)
-        self._rules().bind(self.space_, take_rows(X, checked[:1]), Z[checked[:1]])
-        predicted = np.full(len(y), -1)
-        predicted[rows] = self._judge(len(y)).predict(take_rows(X, rows))
-        groups = []
-        for code, label in enumerate(self.classes_):
-            given = predicted == code
-            both = given & (y == label)
-            groups.append(both if both.any() else given if given.any() else whole & (y == label))
-        absent = ~np.array([group.any() for group in groups])
-        if absent.any():
-            raise ValueError(
-                "Every class must have a training row without missing or infinite values. "
-                f"Got none for {self.classes_[absent].tolist()}."
-            )
-        self.anchors_ = [Z[group] for group in groups]
-        codes = np.repeat(np.arange(len(groups)), [len(part) for part in self.anchors_])
-        self.density_ = ClassConditionalDensity(self.density)
-        self.density_.fit(np.concatenate(self.anchors_), codes)
+            self.density_, self.anchors_ = surroundings.density, surroundings.anchors
+        else:
+            self.training_rows_, self.training_values_ = learned.Z, learned.value
+            self.unit_ = float(np.std(learned.value)) or 1.0
 
-    def explain(self, X: Any, target: Any = None, *, rules: Rules | None = None) -> Explanation:
+    def _chosen_solver(self, X: Any, learned: Learned) -> str:
+        """Say whether the gradients of all models are known."""
+        if self.solver == "search":
+            return "search"
+        whole = np.isfinite(self.space_.encode(take_rows(X, learned.position))).all(axis=1)
+        rows = np.flatnonzero(whole if whole.any() else ~whole)
+        rows = rows[np.linspace(0, len(rows) - 1, min(VERIFIED_ROWS, len(rows))).astype(int)]
+        checked = take_rows(X, learned.position[rows])
+        try:
+            for estimator in (self.estimator_, *self.ensemble_):
+                check_gradient(estimator, self.space_, checked, self.space_.encode(checked))
+        except (UnsupportedModelError, AdapterMismatchError):
+            if self.solver == "apg":
+                raise
+            return "search"
+        return "apg"
+
+    def _black_boxes(self) -> list[BlackBox]:
+        return [
+            BlackBox(model, self.space_.columns_, self.sample_, getattr(self, "classes_", None))
+            for model in (self.estimator_, *self.ensemble_)
+        ]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is built of the rest: functions cannot be saved."""
+        state = dict(super().__getstate__())
+        state.pop("_asked", None)
+        return state
+
+    def explain(
+        self,
+        X: Any,
+        target: Any = None,
+        *,
+        rules: Rules | None = None,
+        n_counterfactuals: int = 1,
+    ) -> Explanation:
         """Find a counterfactual for every row.
 
         Parameters
         ----------
         X : DataFrame or array-like of shape (n, d)
             Rows to explain, with the columns of the training rows.
-        target : label, set of labels, array-like of shape (n,) or None, default=None
-            The wanted class; None for the nearest other one.
+        target : label, Probability, set of these, array-like of shape (n,), Interval or None
+            The wanted class; None for the nearest other one. For a regressor an `Interval` or
+            a pair ``(low, high)``.
         rules : Rules or None, default=None
             Further rules for these rows, which may differ from row to row.
+        n_counterfactuals : int, default=1
+            Answers per row: with different sets of features as far as there are, then with
+            different values.
 
         Returns
         -------
         Explanation
-            One entry per row. A row without an answer has missing values and a status.
+            ``n_counterfactuals`` entries per row, one after the other. A row without an answer
+            has missing values and a status.
 
         Raises
         ------
@@ -293,17 +388,33 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         UserWarning
             If rows remain without an answer.
         """
-        check_is_fitted(self, "density_")
+        check_is_fitted(self, "solver_")
         if not (rules is None or isinstance(rules, Rules)):
             raise ValueError(
                 f"The 'rules' parameter of explain must be a Rules or None. Got {rules!r} instead."
             )
+        if not _is_count(n_counterfactuals):
+            raise ValueError(
+                "The 'n_counterfactuals' parameter of explain must be an int in [1, inf). "
+                f"Got {n_counterfactuals!r} instead."
+            )
         X = as_table(X)
-        judge = self._judge(open_table(X).n_rows, rules)
+        n = open_table(X).n_rows
+        judge = self._judge(n, rules)
+
+        def read_target(predicted: np.ndarray) -> ClassWishes | ValueWishes:
+            if hasattr(self, "classes_"):
+                return class_wishes(target, predicted, self.classes_)
+            return value_wishes(target, n, self.training_values_)
+
         with one_thread():
-            engine = self._engine()
-            query = ask(engine, judge, X, target)
-            return report(engine, judge, query, answer(engine, judge, query))
+            voices = self._voices()
+            query = ask(judge, [voice.scores for voice in voices], X, read_target)
+            _check_probabilities(query.wishes, [self.estimator_, *self.ensemble_])
+            engine = self._engine(voices, query.wishes, n_counterfactuals)
+            solve = answer_fewest if self.max_changes == "fewest" else answer
+            answers = solve(engine, judge, query, n_counterfactuals)
+            return report(engine, judge, query, answers, self.solver_)
 
     def score(self, X: Any, y: Any = None) -> float:
         r"""Quality of the counterfactuals of some rows for their nearest other class.
@@ -351,29 +462,58 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
     def _judge(self, n_rows: int, rules: Rules | None = None) -> Judge:
         """Return the judge of some rows, for which there may be further rules."""
         every = self._rules() if rules is None else self._rules().merged(rules)
-        return Judge(self.estimator_, self.space_, every, self.max_changes, n_rows)
+        return Judge(
+            self.estimator_,
+            self.space_,
+            every,
+            self._budget(),
+            n_rows,
+            self.ensemble_,
+            self.shortfall,
+        )
 
-    def _engine(self) -> Engine:
-        """Build what the solvers need; nothing of it is kept, so that the explainer pickles."""
-        model = as_torch(self.estimator_, self.space_.columns_)
-        columns = self.space_.column_map_.compiled(torch.float64)
+    def _budget(self) -> int | None:
+        """Budget to start with; the fewest changes are looked for after that."""
+        return (
+            None
+            if self.max_changes is None or isinstance(self.max_changes, str)
+            else int(self.max_changes)
+        )
 
-        def scores(z: torch.Tensor) -> torch.Tensor:
-            return model.scores(columns(z))
+    def _voices(self) -> list[Voice]:
+        """Build the models as functions; nothing of it is kept, so that the explainer pickles."""
+        if self.solver_ == "apg":
+            models = (self.estimator_, *self.ensemble_)
+            return [gradient_voice(model, self.space_) for model in models]
+        asked = getattr(self, "_asked", None) or self._black_boxes()
+        return [asked_voice(model, self.space_) for model in asked]
 
-        effort = Effort() if self.max_changes is None else thorough(Effort())
+    def _engine(self, voices: list[Voice], wishes: ClassWishes | ValueWishes, count: int) -> Engine:
+        """Build what the solvers need."""
+        if isinstance(wishes, ValueWishes):
+            around = Surroundings.of_values(self.density, wishes, self.training_rows_)
+        else:
+            around = Surroundings(self.density_, self.anchors_)
+        if wishes.asks_probability and any(voice.guides_only for voice in voices):
+            # Its scores say nothing of the probabilities; the models themselves do.
+            voices = [asked_voice(model, self.space_) for model in self._black_boxes()]
+        budget = self._budget()
+        effort = Effort() if budget is None else thorough(Effort())
         return Engine(
             self.space_,
-            self.density_,
-            scores,
-            True,
-            self.anchors_,
+            around.density,
+            [voice.scores for voice in voices],
+            all(voice.has_gradient for voice in voices),
+            around.anchors,
             self.tau,
             self.beta,
-            self.max_changes,
-            effort,
+            budget,
+            several(effort, count),
             self.chunk_size,
-            model.single_precision,
+            any(voice.single_precision for voice in voices),
+            getattr(self, "unit_", 1.0),
+            float(self.shortfall),
+            float(self.min_plausibility),
         )
 
 
@@ -382,8 +522,8 @@ def as_table(X: Any) -> Any:
     return X if hasattr(X, "columns") or hasattr(X, "tocsr") else np.asarray(X)
 
 
-def _labels(y: Any, table: Table) -> np.ndarray:
-    """Training labels as an array, one for each row of a table that can be read."""
+def _outcomes(y: Any, table: Table) -> np.ndarray:
+    """Labels or values as an array, one for each row of a table that can be read."""
     import pandas as pd
 
     for j in range(len(table.names)):
@@ -405,17 +545,56 @@ def _labels(y: Any, table: Table) -> np.ndarray:
         )
     if pd.isna(labels).any():
         raise ValueError("y must not hold missing labels. Got some.")
-    check_classification_targets(labels)
     return labels
+
+
+def _values(y: np.ndarray) -> np.ndarray:
+    """Values for a regressor."""
+    if y.dtype.kind not in "biuf" or not np.isfinite(y).all():
+        raise ValueError(f"y must hold finite numbers for a regressor. Got {y.dtype} values.")
+    return y.astype(np.float64)
+
+
+def _check_finite(voice: Voice, Z: np.ndarray) -> None:
+    """Refuse a model that has no answer on training rows."""
+    bad = int((~torch.isfinite(voice.scores(torch.from_numpy(Z)))).any(1).sum())
+    if bad:
+        raise ValueError(
+            "The 'estimator' parameter of CounterfactualExplainer must have finite output on the "
+            f"training rows. Got one that returns NaN for {bad} of {len(Z)} rows."
+        )
+
+
+def _check_same_answers(estimator: Any, other: Any) -> None:
+    """Refuse a model that answers in other words than the one that is explained."""
+    ours, theirs = (
+        None if not hasattr(model, "classes_") else np.asarray(model.classes_).tolist()
+        for model in (estimator, other)
+    )
+    if ours != theirs:
+        raise ValueError(
+            "The 'ensemble' parameter of CounterfactualExplainer must hold models with the "
+            f"classes {ours}. Got one with {theirs} instead."
+        )
+
+
+def _check_probabilities(wishes: ClassWishes | ValueWishes, models: list[Any]) -> None:
+    """Refuse a wish for a probability that no model tells."""
+    if wishes.asks_probability and not all(hasattr(model, "predict_proba") for model in models):
+        raise ValueError(
+            "The 'target' parameter of explain must be a class for a model without predict_proba. "
+            "Got a Probability instead."
+        )
+
+
+def _is_count(value: Any) -> bool:
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    return whole and bool(value >= 1)
 
 
 def _classes(estimator: Any, labels: np.ndarray) -> np.ndarray:
     """Labels that a fitted estimator gives, which must cover those of the training rows."""
-    if not hasattr(estimator, "classes_"):
-        raise ValueError(
-            "The 'estimator' parameter of CounterfactualExplainer must be a classifier. "
-            f"Got {estimator!r} instead."
-        )
+    check_classification_targets(labels)
     classes = np.asarray(estimator.classes_)
     if len(classes) < 2:
         raise ValueError(f"The model must know at least two classes. Got {classes.tolist()}.")

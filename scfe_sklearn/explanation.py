@@ -36,6 +36,7 @@ _NUMBERS = (
     "density_quantile",
 )
 _COLUMNS = ("success", "status", "reason", "target", "prediction", *_NUMBERS)  # of to_frame
+_ALIGNED = (*_COLUMNS, "prediction_after", "option", "changed", "index")
 _HTML_ROWS = 10
 _REPR_ROWS = 5
 
@@ -87,6 +88,10 @@ class Explanation:
         Name of the solver.
     rules_text : sequence of str, default=()
         The rules in plain sentences.
+    prediction_after : array-like of shape (n,), default=None
+        What the model predicts for the counterfactual; None or NaN where there is no answer.
+    option : array-like of int, shape (n,), default=None
+        Which of several answers for the same row this is, counted from 0; default: all 0.
     index : pandas.Index, default=None
         Labels of the rows. None means those of ``factual``, or positions where it has none.
 
@@ -140,14 +145,21 @@ class Explanation:
     levels: Sequence[Any] | None = None
     solver: str = ""
     rules_text: Sequence[str] = ()
+    prediction_after: Any = None
+    option: Any = None
     index: Any = None
 
     def __post_init__(self) -> None:
         """Turn the arguments into read-only arrays and check that they are aligned."""
         n, d = self.factual.shape
         _check_shape("counterfactuals", self.counterfactuals.shape, (n, d))
-        for name in ("target", "prediction"):
+        if self.prediction_after is None:
+            object.__setattr__(self, "prediction_after", np.full(n, None, dtype=object))
+        if self.option is None:
+            object.__setattr__(self, "option", np.zeros(n, dtype=np.intp))
+        for name in ("target", "prediction", "prediction_after"):
             self._set(name, _labels(getattr(self, name)), (n,))
+        self._set("option", np.array(self.option, dtype=np.intp), (n,))
         for name in ("status", "reason"):
             self._set(name, objects(getattr(self, name)), (n,))
         for name in _NUMBERS:
@@ -192,7 +204,7 @@ class Explanation:
     def __getitem__(self, rows: Any) -> Explanation:
         """Some rows by position: a number, a slice, an array of positions or a mask."""
         where = positions(rows, len(self))
-        aligned = {name: getattr(self, name)[where] for name in (*_COLUMNS, "changed", "index")}
+        aligned = {name: getattr(self, name)[where] for name in _ALIGNED}
         for name in ("factual", "counterfactuals"):
             aligned[name] = take_rows(getattr(self, name), where)
         return dataclasses.replace(self, **aligned)

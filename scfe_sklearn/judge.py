@@ -1,7 +1,8 @@
-"""The user's own model and rules have the last word on every answer."""
+"""The user's own models and rules have the last word on every answer."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +13,7 @@ from scfe_sklearn.features import FeatureSpace, Rules
 from scfe_sklearn.features.rule_parsing import ParsedRules, parse_rules
 from scfe_sklearn.features.violations import find_violations
 from scfe_sklearn.presentation.containers import is_polars
+from scfe_sklearn.targets import ClassWishes, Outcome, ValueWishes
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,12 +24,18 @@ class Verdict:
     ----------
     frame : DataFrame or ndarray of shape (n, d)
         The decoded rows.
+    after : ndarray of shape (n, D)
+        Their coordinates.
     good : ndarray of shape (n,), bool
-        Whether the model gives a row its class, every rule holds and something changed.
+        Whether the models give a row what it wants, every rule holds and something changed.
+    lawful : ndarray of shape (n,), bool
+        Whether every rule holds and something changed, whatever the models say.
     """
 
     frame: Any
+    after: np.ndarray
     good: np.ndarray
+    lawful: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +44,7 @@ class Judge:
 
     Parameters
     ----------
-    estimator : classifier
+    estimator : classifier or regressor
         The user's fitted model.
     space : FeatureSpace
         The fitted feature space.
@@ -46,6 +54,10 @@ class Judge:
         Budget of changed features.
     n_rows : int
         Number of rows that were asked about, and that the rules are for.
+    others : sequence of estimators
+        Further models that must agree.
+    shortfall : float
+        Share of every change of a number that may be left undone.
     """
 
     estimator: Any
@@ -53,26 +65,36 @@ class Judge:
     rules: Rules
     max_changes: int | None
     n_rows: int
+    others: Sequence[Any] = ()
+    shortfall: float = 0.0
 
     @cached_property
     def _parsed(self) -> ParsedRules:
         return parse_rules(self.rules, self.space, self.n_rows)
 
     def __call__(
-        self, Z: np.ndarray, Z0: np.ndarray, X: Any, rows: np.ndarray, code: np.ndarray
+        self,
+        Z: np.ndarray,
+        Z0: np.ndarray,
+        X: Any,
+        rows: np.ndarray,
+        group: np.ndarray,
+        wishes: ClassWishes | ValueWishes,
     ) -> Verdict:
         """Judge points of some of the rows.
 
         Parameters
         ----------
         Z, Z0 : ndarray of shape (m, D)
-            Points, and the coordinates of the factual rows.
+            Points, and the coordinates of the factual rows; NaN where a value is missing.
         X : DataFrame or ndarray of shape (m, d)
             The factual rows.
         rows : ndarray of shape (m,), int
-            Their positions among all rows: rules may differ from row to row.
-        code : ndarray of shape (m,), int
-            Position of the wanted class.
+            Their positions among all rows: rules and wishes may differ from row to row.
+        group : ndarray of shape (m,), int
+            The kind of answer that each point is meant for: the position of a class.
+        wishes : ClassWishes or ValueWishes
+            What would answer each of all rows.
 
         Returns
         -------
@@ -81,21 +103,53 @@ class Judge:
         frame = self.space.decode(Z, X, reference=Z0)
         after = self.space.encode(frame)
         count = self.space.changed(after, Z0).sum(axis=1)
-        good = (self.predict(frame) == code) & (count > 0)
         broken = find_violations(self._parsed.take(rows), self.space, X, frame)
-        good &= ~broken.any(axis=1)
+        lawful = ~broken.any(axis=1) & (count > 0)
         if self.max_changes is not None:
-            good &= count <= self.max_changes
-        return Verdict(frame, good)
+            lawful &= count <= self.max_changes
+        good = lawful & self._agreed(frame, rows, group, wishes)
+        if self.shortfall:
+            numbers = self.space.number_coordinates_
+            short = Z.copy()
+            short[:, numbers] += self.shortfall * (Z0 - Z)[:, numbers]
+            nearly = self.space.decode(short, X, reference=Z0)
+            good &= self._agreed(nearly, rows, group, wishes)
+        return Verdict(frame, after, good, lawful)
+
+    def _agreed(
+        self, frame: Any, rows: np.ndarray, group: np.ndarray, wishes: ClassWishes | ValueWishes
+    ) -> np.ndarray:
+        """Whether all models give the rows what they want."""
+        good = np.ones(len(rows), dtype=bool)
+        for estimator in (self.estimator, *self.others):
+            good &= wishes.met(rows, group, self.outcome(frame, wishes, estimator))
+        return good
+
+    def outcome(
+        self, X: Any, wishes: ClassWishes | ValueWishes | None = None, estimator: Any = None
+    ) -> Outcome:
+        """Ask a model about rows: the user's, unless another one is given."""
+        estimator = self.estimator if estimator is None else estimator
+        n = len(X)
+        if n == 0:
+            empty = np.empty(0)
+            width = len(getattr(estimator, "classes_", ())) or 1
+            return Outcome(empty.astype(np.intp), empty, np.empty((0, width)))
+        X = in_order(X, self.space)
+        with np.errstate(invalid="ignore"):
+            predicted = np.asarray(estimator.predict(X))
+            if not hasattr(estimator, "classes_"):
+                value = predicted.astype(np.float64).reshape(n, -1)[:, 0]
+                return Outcome(np.where(np.isfinite(value), 0, -1), value)
+            asked = wishes is not None and wishes.asks_probability
+            probability = np.asarray(estimator.predict_proba(X)) if asked else None
+        match = predicted[:, None] == np.asarray(estimator.classes_)
+        code = np.where(match.any(axis=1), match.argmax(axis=1), -1)
+        return Outcome(code, np.full(n, np.nan), probability)
 
     def predict(self, X: Any) -> np.ndarray:
         """Position of the class that the model gives each row; -1 if it is none of its classes."""
-        if len(X) == 0:
-            return np.empty(0, dtype=np.intp)
-        with np.errstate(invalid="ignore"):
-            labels = np.asarray(self.estimator.predict(in_order(X, self.space)))
-        match = labels[:, None] == np.asarray(self.estimator.classes_)
-        return np.where(match.any(axis=1), match.argmax(axis=1), -1)
+        return self.outcome(X).code
 
     def probability(self, X: Any, code: np.ndarray) -> np.ndarray:
         """Probability of the given class of each row; NaN if the model has none."""

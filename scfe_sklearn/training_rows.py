@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scfe_sklearn.engine import Candidates, Engine
+from scfe_sklearn.engine import Candidates, Engine, Rows
 from scfe_sklearn.features import Actionability
 
 TRIED = 24
@@ -14,10 +14,8 @@ CHUNK = 4_000_000
 """Coordinates compared at once."""
 
 
-def training_rows(
-    engine: Engine, Z: np.ndarray, bounds: Actionability, wanted: np.ndarray, count: int = TRIED
-) -> Candidates:
-    """Return the nearest training rows of the wanted classes that the rules let each row become.
+def training_rows(engine: Engine, rows: Rows, count: int = TRIED) -> Candidates:
+    """Return the nearest training rows of the wanted kinds that the rules let each row become.
 
     They need no score: where scores and predictions of a model disagree, as they may for
     calibrated ones, they are still answers.
@@ -26,12 +24,8 @@ def training_rows(
     ----------
     engine : Engine
         Feature space, training rows and budget.
-    Z : ndarray of shape (n, D)
-        Rows.
-    bounds : Actionability
-        Where each may go.
-    wanted : ndarray of shape (n, C), bool
-        The classes that would do.
+    rows : Rows
+        Where the rows are, where they may go and what they want.
     count : int
         Training rows per row at most.
 
@@ -40,12 +34,13 @@ def training_rows(
     Candidates
         Nearest first.
     """
+    Z, bounds, wanted = rows.Z, rows.bounds, rows.wishes.wanted
     z = np.zeros((len(Z), count, Z.shape[1]))
     cost, code = np.full((len(Z), count), np.inf), np.zeros((len(Z), count), dtype=np.intp)
     for target in np.flatnonzero(wanted.any(axis=0)):
         anchors = engine.anchors[target]
-        rows = np.flatnonzero(wanted[:, target])
-        for part in np.array_split(rows, max(1, -(-len(rows) * anchors.size // CHUNK))):
+        own = np.flatnonzero(wanted[:, target])
+        for part in np.array_split(own, max(1, -(-len(own) * anchors.size // CHUNK))):
             here = bounds.take(part)
             distance = _distance(engine, Z[part], here, anchors)
             near = np.argsort(distance, axis=1, kind="stable")[:, :count]

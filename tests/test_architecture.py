@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent / PACKAGE
 # are always allowed; nothing may import `inspection`, tests, benchmarks or examples.
 _TOGETHER = {
     "answering",
+    "asking",
     "columns",
     "datasets",
     "densities",
@@ -26,11 +27,14 @@ _TOGETHER = {
     "objective",
     "presentation",
     "proximal",
+    "reporting",
     "solvers",
     "status",
+    "surroundings",
     "targets",
     "training_rows",
     "validation",
+    "voices",
 }
 ALLOWED = {
     "columns": set(),
@@ -48,20 +52,23 @@ ALLOWED = {
     # The explainer's own parts: what is asked, who searches, who judges, who reports.
     "targets": set(),
     "validation": set(),
-    "engine": {"densities", "features", "objective", "proximal", "solvers"},
-    "judge": {"features", "presentation"},
-    "enumeration": {"engine", "features", "judge", "presentation"},
+    "engine": {"densities", "features", "objective", "proximal", "solvers", "targets"},
+    "judge": {"features", "presentation", "targets"},
+    "voices": {"features", "models"},
+    "asking": {"engine", "features", "judge", "presentation", "status", "targets"},
+    "surroundings": {"asking", "densities", "judge", "presentation", "targets"},
+    "enumeration": {"asking", "engine", "features", "judge", "presentation"},
     "training_rows": {"engine", "features"},
-    "answering": {
+    "answering": {"asking", "engine", "enumeration", "judge", "presentation", "training_rows"},
+    "reporting": {
+        "answering",
+        "asking",
         "engine",
-        "enumeration",
         "explanation",
-        "features",
         "judge",
         "presentation",
         "status",
         "targets",
-        "training_rows",
     },
     "explainer": _TOGETHER,
     "image": {"models", "proximal", "solvers"},

@@ -12,15 +12,19 @@ if TYPE_CHECKING:
     from scfe_sklearn.features.space import FeatureSpace
 
 
-def find_problems(space: FeatureSpace, X: Any) -> np.ndarray:
-    """(n,) None, or the first reason by column: a missing, infinite or unseen value."""
+def find_problems(space: FeatureSpace, X: Any, missing: bool = True) -> np.ndarray:
+    """(n,) None, or the first reason by column: a missing, infinite or unseen value.
+
+    Missing numbers are left out unless ``missing``.
+    """
     table, order = space.align(X)
     reasons = np.full(table.n_rows, None, dtype=object)
     for j in reversed(range(space.n_features_in_)):
         name, feature = space.names_[j], space.features_[j]
         if feature.levels is None:
             values = table.numbers(order[j])
-            reasons[np.isnan(values)] = f"missing value in {name!r}"
+            if missing:
+                reasons[np.isnan(values)] = f"missing value in {name!r}"
             reasons[np.isinf(values)] = f"infinite value in {name!r}"
             continue
         codes, distinct = table.factorize(order[j])

@@ -280,20 +280,22 @@ class FeatureSpace(BaseEstimator):
                 Z[~known, block] = np.nan
         return Z
 
-    def input_problems(self, X: Any) -> np.ndarray:
+    def input_problems(self, X: Any, *, missing: bool = True) -> np.ndarray:
         """Why rows cannot be explained, if they cannot.
 
         Parameters
         ----------
         X : DataFrame or ndarray of shape (n, d)
             Rows.
+        missing : bool, default=True
+            Whether a missing number is a problem.
 
         Returns
         -------
         ndarray of shape (n,), object
             None, or a reason such as "missing value in 'age'" (the first, by column).
         """
-        return find_problems(self, X)
+        return find_problems(self, X, missing)
 
     # ------------------------------------------------------------------ solver -> raw
 

@@ -1,7 +1,8 @@
-"""Fitted classifiers and pipelines as exact, differentiable torch functions.
+"""Fitted models as functions of column space: exact and differentiable, or black boxes.
 
-`as_torch` builds the function, `verify` compares it with the estimator on rows. An estimator
-without an adapter raises `UnsupportedModelError`, and is then treated as a black box.
+`as_torch` builds an exact torch version, `verify` compares it with the estimator on rows. An
+estimator without an adapter raises `UnsupportedModelError`; `BlackBox` asks any estimator, and
+`adopt` takes whatever has predictions.
 """
 
 # importing a family registers its adapters
@@ -20,6 +21,8 @@ from scfe_sklearn.models import (  # noqa: F401
     selection,
     torch_module,
 )
+from scfe_sklearn.models.adoption import adopt, resampled, retrained
+from scfe_sklearn.models.black_box import BlackBox
 from scfe_sklearn.models.errors import AdapterMismatchError, UnsupportedModelError
 from scfe_sklearn.models.hints import categorical_columns
 from scfe_sklearn.models.score_model import ScoreModel, as_torch
@@ -28,10 +31,14 @@ from scfe_sklearn.models.verification import verify
 
 __all__ = [
     "AdapterMismatchError",
+    "BlackBox",
     "ScoreModel",
     "TorchClassifier",
     "UnsupportedModelError",
+    "adopt",
     "as_torch",
     "categorical_columns",
+    "resampled",
+    "retrained",
     "verify",
 ]

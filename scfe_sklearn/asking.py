@@ -1,0 +1,166 @@
+"""The first half of ``explain``: what is asked, and which rows can be answered at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from scfe_sklearn.engine import Rows
+from scfe_sklearn.features import Actionability
+from scfe_sklearn.judge import Judge
+from scfe_sklearn.presentation.containers import take_rows
+from scfe_sklearn.status import Status
+from scfe_sklearn.targets import ClassWishes, Outcome, ValueWishes
+
+Scores = Callable[[torch.Tensor], torch.Tensor]
+STAND_IN = 0.0
+"""Coordinate of a missing number: the mean of the training rows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """Rows that were asked about, encoded, and what is known of them before any search.
+
+    Parameters
+    ----------
+    X : DataFrame or ndarray of shape (n, d)
+        The rows.
+    Z : ndarray of shape (n, D)
+        Their coordinates, NaN where a value is missing.
+    rows : Rows
+        The same for the solvers, with a stand-in for what is missing.
+    outcome : Outcome
+        What the model says of the rows.
+    status, reason : ndarray of shape (n,), object
+        None and "" for rows that can be searched.
+    """
+
+    X: Any
+    Z: np.ndarray
+    rows: Rows
+    outcome: Outcome
+    status: np.ndarray
+    reason: np.ndarray
+
+    @property
+    def wishes(self) -> ClassWishes | ValueWishes:
+        """What would answer the rows."""
+        return self.rows.wishes
+
+    def with_holes(self, z: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Return points ``z`` (m, ..., D) of some rows with NaN where nothing was filled in."""
+        shape = (len(rows), *[1] * (z.ndim - 2), z.shape[-1])
+        holes = self.rows.holes[rows].reshape(shape)
+        return np.where(holes & (z == STAND_IN), np.nan, z)
+
+
+def ask(
+    judge: Judge,
+    models: Sequence[Scores],
+    X: Any,
+    read_target: Callable[[np.ndarray], ClassWishes | ValueWishes],
+) -> Query:
+    """Encode the rows, bind the rules and sort out the rows which need no search or allow none.
+
+    Parameters
+    ----------
+    judge : Judge
+        Feature space, model and rules.
+    models : sequence of callable
+        Points to scores.
+    X : DataFrame or ndarray of shape (n, d)
+        The rows.
+    read_target : callable
+        Predicted positions (n,) to wishes.
+    """
+    space = judge.space
+    Z = space.encode(X)
+    problems = space.input_problems(X, missing=False)
+    holes = np.isnan(Z) & unset(problems)[:, None]
+    _mark_unreadable(judge, X, holes, problems)
+    sound = np.flatnonzero(unset(problems))
+    # Models may refuse a whole batch for a single row that they cannot read.
+    finite = np.zeros(len(Z), dtype=bool)
+    finite[sound] = _finite(models, Z[sound])
+    sound = np.flatnonzero(finite)
+    code, value = np.full(len(Z), -1), np.full(len(Z), np.nan)
+    said = judge.outcome(take_rows(X, sound))
+    code[sound], value[sound] = said.code, said.value
+    wishes = read_target(code)
+    bounds = judge.rules.bind(space, X, Z)
+    status = np.full(len(Z), None, dtype=object)
+    reason = np.full(len(Z), "", dtype=object)
+
+    def mark(rows: Any, word: str, why: Any = "") -> None:
+        rows = rows & unset(status)
+        status[rows] = word
+        reason[rows] = why[rows] if isinstance(why, np.ndarray) else why
+
+    mark(~unset(problems), Status.INVALID_INPUT, problems)
+    mark(~finite | (code < 0), Status.MODEL_FAILED, "the model has no finite output here")
+    mark(_has_already(judge, X, wishes, unset(status)), Status.ALREADY_TARGET)
+    mark(~unset(bounds.conflict), Status.CONFLICTING_RULES, bounds.conflict)
+    mark(~bounds.mutable.any(axis=1), Status.UNREACHABLE, "no feature may change")
+    rows = Rows(np.where(holes, STAND_IN, Z), holes, _whole(bounds), wishes)
+    return Query(X, Z, rows, Outcome(code, value), status, reason)
+
+
+def _mark_unreadable(judge: Judge, X: Any, holes: np.ndarray, problems: np.ndarray) -> None:
+    """Write down the first missing number of rows that the model refuses because of it."""
+    names, groups = judge.space.names_, judge.space.groups_
+    patterns, owner = np.unique(holes, axis=0, return_inverse=True)
+    owner = owner.reshape(-1)
+    for k in np.flatnonzero(patterns.any(axis=1)):
+        rows = np.flatnonzero(owner == k)
+        try:
+            judge.outcome(take_rows(X, rows))
+        except ValueError:
+            name = names[groups[np.flatnonzero(patterns[k])[0]]]
+            problems[rows] = f"missing value in {name!r}"
+
+
+def _finite(models: Sequence[Scores], Z: np.ndarray) -> np.ndarray:
+    """Whether all scores of points (n, D) are finite, for every model."""
+    if len(Z) == 0:
+        return np.ones(0, dtype=bool)
+    try:
+        with torch.no_grad():
+            scores = [model(torch.from_numpy(Z)) for model in models]
+    except ValueError:
+        if len(Z) == 1:
+            return np.zeros(1, dtype=bool)
+        # One row that a model cannot read; halves find it in a few steps.
+        return np.concatenate([_finite(models, part) for part in np.array_split(Z, 2)])
+    return torch.stack([torch.isfinite(one).all(1) for one in scores]).all(0).numpy()
+
+
+def _has_already(
+    judge: Judge, X: Any, wishes: ClassWishes | ValueWishes, open_: np.ndarray
+) -> np.ndarray:
+    """Whether all models give the rows what they want as they are."""
+    out = np.zeros(len(open_), dtype=bool)
+    rows = np.flatnonzero(open_)
+    has = np.ones(len(rows), dtype=bool)
+    for estimator in (judge.estimator, *judge.others):
+        said = judge.outcome(take_rows(X, rows), wishes, estimator)
+        has &= wishes.answered_by(rows, said) >= 0
+    out[rows] = has
+    return out
+
+
+def _whole(bounds: Actionability) -> Actionability:
+    """Return bounds without NaN: a stand-in stays where it is, unless it may be filled in."""
+    return replace(
+        bounds,
+        lower=np.where(np.isnan(bounds.lower), STAND_IN, bounds.lower),
+        upper=np.where(np.isnan(bounds.upper), STAND_IN, bounds.upper),
+    )
+
+
+def unset(values: np.ndarray) -> np.ndarray:
+    """Which objects are None, element by element."""
+    return np.asarray(values == np.array(None))

@@ -1,0 +1,129 @@
+"""Whatever has predictions, as something with ``predict`` and, for classes, ``classes_``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils.multiclass import type_of_target
+from torch import nn
+
+from scfe_sklearn.models.dispatch import unwrap
+from scfe_sklearn.models.torch_module import TorchClassifier
+
+
+class Labelled:
+    """A trained object that lacks ``classes_`` or ``predict``, with both.
+
+    Parameters
+    ----------
+    model : object
+        Has ``predict`` or ``predict_proba``.
+    classes : ndarray of shape (C,)
+        Class labels, in the order of the columns.
+    """
+
+    def __init__(self, model: Any, classes: np.ndarray) -> None:
+        self.model = model
+        self.classes_ = classes
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "model":
+            raise AttributeError(name)
+        return getattr(self.model, name)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the label of each row."""
+        if hasattr(self.model, "predict"):
+            return np.asarray(self.model.predict(X))
+        if hasattr(self.model, "predict_proba"):
+            return np.asarray(self.classes_[np.asarray(self.model.predict_proba(X)).argmax(axis=1)])
+        raise AttributeError("predict")
+
+
+class _Function:
+    """A function of rows under the name of the method that it stands for."""
+
+    def __init__(self, function: Callable[[Any], Any], method: str) -> None:
+        self.function = function
+        setattr(self, method, function)
+
+
+def adopt(model: Any, X: Any, y: np.ndarray) -> Any:
+    """Return a trained model of any kind with ``predict`` and, for classes, ``classes_``.
+
+    Parameters
+    ----------
+    model : estimator, torch.nn.Module, object or callable
+        An estimator is cloned and trained, unless it is frozen. Anything else is taken as
+        trained: an object with ``predict`` or ``predict_proba``, or a function of rows that
+        returns labels, values, or one column of probabilities per class.
+    X : DataFrame or ndarray of shape (n, d)
+        Training rows.
+    y : ndarray of shape (n,)
+        Labels or values.
+
+    Returns
+    -------
+    object
+        With ``classes_`` if it is a classifier, and without if it is a regressor.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X, y = np.array([[0.0], [1.0]]), np.array(["no", "yes"])
+    >>> model = adopt(lambda X: np.column_stack([1 - X[:, 0], X[:, 0]]), X, y)
+    >>> model.classes_.tolist(), model.predict(X).tolist()
+    (['no', 'yes'], ['no', 'yes'])
+    """
+    if isinstance(model, nn.Module):
+        return TorchClassifier(model).fit(X, y)
+    if isinstance(model, FrozenEstimator) and not hasattr(model.estimator, "fit"):
+        model = model.estimator
+    if hasattr(model, "fit") and hasattr(model, "get_params"):
+        model = clone(model).fit(X, y)
+    inner = unwrap(model)
+    if not (hasattr(inner, "predict") or hasattr(inner, "predict_proba")):
+        method = "predict_proba" if np.ndim(inner(X[:2])) == 2 else "predict"
+        model = _Function(inner, method)
+    if hasattr(model, "classes_") and hasattr(model, "predict"):
+        return model
+    if hasattr(model, "predict") and _gives_values(model, y):
+        return model
+    return Labelled(model, np.unique(y) if not hasattr(model, "classes_") else model.classes_)
+
+
+def _gives_values(model: Any, y: np.ndarray) -> bool:
+    """Whether a model without ``classes_`` is a regressor; where it does not say, y decides."""
+    inner = unwrap(model)
+    if isinstance(inner, BaseEstimator) and (is_regressor(inner) or is_classifier(inner)):
+        return bool(is_regressor(inner))
+    return type_of_target(y).startswith("continuous")
+
+
+def retrained(model: Any, X: Any, y: np.ndarray) -> Any:
+    """Return a clone of a model, or of the one that is frozen in it, trained on other rows."""
+    while isinstance(model, FrozenEstimator):
+        model = model.estimator
+    if not (hasattr(model, "fit") and hasattr(model, "get_params")):
+        raise ValueError(
+            "The 'ensemble' parameter of CounterfactualExplainer must be a list of models where "
+            f"the estimator cannot be trained again. Got an int for {model!r} instead."
+        )
+    return clone(model).fit(X, y)
+
+
+def resampled(
+    y: np.ndarray, count: int, random: np.random.RandomState, classes: bool
+) -> Iterator[np.ndarray]:
+    """Bootstrap samples of the rows; where there are classes, of each class on its own."""
+    strata = [np.flatnonzero(y == label) for label in np.unique(y)] if classes else None
+    for _ in range(count):
+        if strata is None:
+            yield np.sort(random.randint(0, len(y), len(y)))
+        else:
+            parts = [rows[random.randint(0, len(rows), len(rows))] for rows in strata]
+            yield np.sort(np.concatenate(parts))

@@ -1,0 +1,15 @@
+"""The objective of rows that each want something: margin of the model, plausibility, limits."""
+
+from scfe_sklearn.objective.plausible import Plausible
+from scfe_sklearn.objective.readings import ClassReading, Reading, ValueReading, margins
+from scfe_sklearn.objective.rows import Conditions, RowObjective
+
+__all__ = [
+    "ClassReading",
+    "Conditions",
+    "Plausible",
+    "Reading",
+    "RowObjective",
+    "ValueReading",
+    "margins",
+]

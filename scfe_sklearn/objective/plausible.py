@@ -1,0 +1,163 @@
+"""The density of one kind of answers, as a price."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from scfe_sklearn.densities.base import Density
+from scfe_sklearn.densities.kernel import GaussianKDE
+from scfe_sklearn.densities.nearby import Nearby, near
+
+COMBINATIONS = 2**25
+"""Kernels evaluated at once for combinations of moves; above, these are predicted as sums."""
+
+
+@dataclass(frozen=True, eq=False)
+class Plausible:
+    """Weighted log-density of the rows that answers of one kind should look like.
+
+    Parameters
+    ----------
+    density : Density
+        Density of these rows.
+    weight : float
+        Price of one unit of log-density, in squared solver units.
+    ceiling : float
+        Log-density that few of these rows exceed.
+    spread : float
+        What counts as one unit of log-density.
+    limit : float
+        Log-density that an answer must have; minus infinity for any.
+    """
+
+    density: Density | None
+    weight: float
+    ceiling: float
+    spread: float = 1.0
+    limit: float = -math.inf
+
+    @property
+    def best(self) -> float:
+        """Value that few training rows exceed."""
+        return self.weight * self.ceiling
+
+    def value(self, points: torch.Tensor) -> torch.Tensor:
+        """Weighted log-densities (k,) of points (k, D)."""
+        if self.weight == 0 or self.density is None:
+            return torch.zeros_like(points[:, 0])
+        return self.weight * self.density.log_prob(points)
+
+    def slack(self, points: torch.Tensor) -> torch.Tensor:
+        """Log-density beyond the limit (k,) of points (k, D), in spreads."""
+        assert self.density is not None
+        return (self.density.log_prob(points) - self.limit) / self.spread
+
+    def slack_and_grad(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-density beyond the limit (k,), in spreads, and its gradient (k, D)."""
+        assert self.density is not None
+        value, gradient = self.density.log_prob_and_grad(points)
+        return (value - self.limit) / self.spread, gradient / self.spread
+
+    def combined(
+        self, z: torch.Tensor, factual: torch.Tensor, target: torch.Tensor, keeps: torch.Tensor
+    ) -> torch.Tensor | None:
+        """Values (n, B, M) of points ``z`` (n, B, D) after one of M further moves each.
+
+        A move writes ``target`` (M, D) over the coordinates that ``keeps`` (M, D) does not keep,
+        which in ``z`` are still those of ``factual`` (n, D). None where it is not cheap.
+        """
+        density = self.density
+        if self.weight == 0 or not isinstance(density, GaussianKDE):
+            return None
+        samples = torch.as_tensor(density.samples_, dtype=z.dtype, device=z.device)
+        if len(z) * len(samples) * (z.shape[1] + len(target)) > COMBINATIONS:
+            return None
+        clears = 1 - keeps
+        squared = (z.square().sum(-1, keepdim=True) - 2 * z @ samples.T).add_(
+            samples.square().sum(1)
+        )
+        after = clears @ (samples**2).T - 2 * target @ samples.T + (target**2).sum(1)[:, None]
+        before = ((factual[:, None] - samples) ** 2) @ clears.T
+        change = after[None] - before.transpose(1, 2)
+        return self.weight * density.from_sums(squared, change)
+
+    def around(self, z: torch.Tensor, support: torch.Tensor) -> LocalPlausibility:
+        """Values at points that differ from the rows of ``z`` along ``support`` only."""
+        if not self.weight or self.density is None:
+            return LocalPlausibility(None, self.weight)
+        return LocalPlausibility(near(self.density, z, support), self.weight)
+
+
+@dataclass(frozen=True, eq=False)
+class LocalPlausibility:
+    """Weighted log-density around n instances, along the coordinates that they change.
+
+    Parameters
+    ----------
+    density : Nearby or None
+        The density around the instances; None where it has no weight.
+    weight : float
+        Price of one unit of log-density.
+    """
+
+    density: Nearby | None
+    weight: float
+
+    @torch.no_grad()
+    def value(self, offset: torch.Tensor, instances: torch.Tensor) -> torch.Tensor:
+        """Plausibilities (k, K) at offsets (k, K, w) from ``instances`` (k,)."""
+        if self.density is None:
+            return torch.zeros_like(offset[..., 0])
+        return self.weight * self.density.log_prob(offset, instances)
+
+    @torch.no_grad()
+    def value_and_grad(
+        self, offset: torch.Tensor, instances: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Plausibilities (k,) at offsets (k, w) from ``instances`` (k,), and gradients (k, w)."""
+        if self.density is None:
+            return torch.zeros_like(offset[:, 0]), torch.zeros_like(offset)
+        value, gradient = self.density.log_prob_and_grad(offset, instances)
+        return self.weight * value, self.weight * gradient
+
+
+@dataclass(frozen=True, eq=False)
+class MixedPlausibility:
+    """Weighted log-densities around instances that want answers of several kinds.
+
+    Parameters
+    ----------
+    parts : list of (kind, LocalPlausibility)
+        One per kind that occurs.
+    owner, place : LongTensor of shape (n,)
+        Kind of each instance, and its position among the instances of that kind.
+    """
+
+    parts: list[tuple[int, LocalPlausibility]]
+    owner: torch.Tensor
+    place: torch.Tensor
+
+    def value(self, offset: torch.Tensor, instances: torch.Tensor) -> torch.Tensor:
+        """Plausibilities (k, K) at offsets (k, K, w) from ``instances`` (k,)."""
+        out = torch.empty_like(offset[..., 0])
+        for code, part in self.parts:
+            rows = (self.owner[instances] == code).nonzero()[:, 0]
+            if len(rows):
+                out[rows] = part.value(offset[rows], self.place[instances[rows]])
+        return out
+
+    def value_and_grad(
+        self, offset: torch.Tensor, instances: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Plausibilities (k,) at offsets (k, w) from ``instances`` (k,), and gradients (k, w)."""
+        value, gradient = torch.empty_like(offset[:, 0]), torch.empty_like(offset)
+        for code, part in self.parts:
+            rows = (self.owner[instances] == code).nonzero()[:, 0]
+            if len(rows):
+                value[rows], gradient[rows] = part.value_and_grad(
+                    offset[rows], self.place[instances[rows]]
+                )
+        return value, gradient

@@ -1,0 +1,262 @@
+"""What the solvers see of a model, its densities and all further conditions, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from scfe_sklearn.objective.plausible import LocalPlausibility, MixedPlausibility, Plausible
+from scfe_sklearn.objective.readings import Reading
+
+CHUNK = 2**15
+"""Points scored at once: large enough for a matrix product, small enough for a cache."""
+
+Scores = Callable[[torch.Tensor], torch.Tensor]
+"""Points (k, D) of solver space to scores (k, C)."""
+
+
+class Requirement(Protocol):
+    """A condition on points beyond boxes and levels, bound to rows."""
+
+    def slack(self, z: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Slacks (k,) of points ``z`` (k, D) of the bound rows (k,): 0 or more where it holds."""
+
+
+@dataclass(frozen=True, eq=False)
+class Conditions:
+    """What an answer must keep besides the verdict of the model, and how it is read.
+
+    Parameters
+    ----------
+    factual : Tensor of shape (n, D)
+        The rows asked about.
+    holes : BoolTensor of shape (n, D) or None
+        Coordinates that are missing in the factual row, where it holds a stand-in: they are
+        given to the model as missing as long as they are not changed. None where none is.
+    requirements : sequence of Requirement
+        Relations and implications.
+    row : LongTensor of shape (n,)
+        The row of the requirements that each instance stands for.
+    shortfall : float
+        Share of every change that may be left undone without losing the answer.
+    movable : BoolTensor of shape (D,)
+        Coordinates of which a share can be left undone: numbers.
+    floor : float
+        Least margin of a valid point.
+    """
+
+    factual: torch.Tensor
+    holes: torch.Tensor | None
+    requirements: Sequence[Requirement]
+    row: torch.Tensor
+    shortfall: float
+    movable: torch.Tensor
+    floor: float
+
+    def take(self, index: torch.Tensor) -> Conditions:
+        """Return the conditions of some of the rows."""
+        return Conditions(
+            self.factual[index],
+            None if self.holes is None else self.holes[index],
+            self.requirements,
+            self.row[index],
+            self.shortfall,
+            self.movable,
+            self.floor,
+        )
+
+    def opened(self, points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Return points (k, D) with what is missing and unchanged as NaN."""
+        if self.holes is None:
+            return points
+        still = self.holes[rows] & (points.detach() == self.factual[rows])
+        return torch.where(still, torch.nan, points)
+
+    def fallen_short(self, points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor | None:
+        """Return points (k, D) where a share of each change is left undone; None if all is done."""
+        if not self.shortfall:
+            return None
+        short = points + self.shortfall * (self.factual[rows] - points)
+        return torch.where(self.movable, short, points)
+
+
+@dataclass(frozen=True, eq=False)
+class RowObjective:
+    """Margin and plausibility of n rows, each with a wish and a kind of answers of its own.
+
+    Parameters
+    ----------
+    models : sequence of callable
+        Points (k, D) of solver space to scores (k, C); all of them must agree.
+    has_gradient : bool
+        Whether the scores can be differentiated.
+    parts : sequence of Plausible
+        Densities of the kinds of answers.
+    owner : LongTensor of shape (n,)
+        Position in ``parts`` of each row.
+    reading : Reading
+        What each row wants of the scores.
+    conditions : Conditions or None
+        What else must hold.
+    """
+
+    models: Sequence[Scores]
+    has_gradient: bool
+    parts: Sequence[Plausible]
+    owner: torch.Tensor
+    reading: Reading
+    conditions: Conditions | None = None
+
+    def take(self, index: torch.Tensor) -> RowObjective:
+        """Return the objective of some of the rows."""
+        return RowObjective(
+            self.models,
+            self.has_gradient,
+            self.parts,
+            self.owner[index],
+            self.reading.take(index),
+            None if self.conditions is None else self.conditions.take(index),
+        )
+
+    @torch.no_grad()
+    def margin(self, z: torch.Tensor, where: torch.Tensor | None = None) -> torch.Tensor:
+        """Margins (n, K) of ``z`` (n, K, D): positive where the row has what it wants."""
+        rows = torch.arange(z.shape[0], device=z.device)[:, None].expand(z.shape[:2])
+        if where is None:
+            points, rows = z.reshape(-1, z.shape[-1]), rows.reshape(-1)
+        else:
+            points, rows = z[where], rows[where]
+        parts = [
+            self._margin(some, own)
+            for some, own in zip(points.split(CHUNK), rows.split(CHUNK), strict=True)
+            if len(some)  # some models refuse an empty batch
+        ]
+        value = torch.cat(parts) if parts else points[:, 0]
+        if where is None:
+            return value.reshape(z.shape[:2])
+        out = torch.full(where.shape, -torch.inf, dtype=z.dtype, device=z.device)
+        out[where] = value
+        return out
+
+    def margin_and_grad(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Margins (n,) of ``z`` (n, D) and their gradients (n, D)."""
+        rows = torch.arange(len(z), device=z.device)
+        with torch.enable_grad():
+            leaf = z.detach().requires_grad_(True)
+            margin = self._differentiable(leaf, rows)
+            (gradient,) = torch.autograd.grad(margin.sum(), leaf)
+        margin = margin.detach()
+        for own, part in self._limited(rows):
+            slack, slope = part.slack_and_grad(z[own])
+            slack = slack + self._floor
+            lower = slack < margin[own]
+            margin[own] = torch.where(lower, slack, margin[own])
+            gradient[own] = torch.where(lower[:, None], slope, gradient[own])
+        return margin, gradient
+
+    @torch.no_grad()
+    def plausibility(self, z: torch.Tensor, where: torch.Tensor | None = None) -> torch.Tensor:
+        """Weighted log-density of each row's kind of answers: (n, K) of ``z`` (n, K, D)."""
+        out = torch.full(z.shape[:2], -torch.inf, dtype=z.dtype, device=z.device)
+        for rows, part in self._present():
+            asked = None if where is None else where[rows]
+            points = z[rows].flatten(0, 1) if asked is None else z[rows][asked]
+            if len(points) == 0:
+                continue
+            value = part.value(points)
+            if asked is None:
+                out[rows] = value.reshape(out[rows].shape)
+            else:
+                here = torch.full(asked.shape, -torch.inf, dtype=z.dtype, device=z.device)
+                here[asked] = value
+                out[rows] = here
+        return out
+
+    @torch.no_grad()
+    def combined_plausibility(
+        self, z: torch.Tensor, factual: torch.Tensor, target: torch.Tensor, keeps: torch.Tensor
+    ) -> torch.Tensor | None:
+        """Plausibility (n, B, M) of points after one further move each; None if not cheap."""
+        present = self._present()
+        found = []
+        for rows, part in present:
+            value = part.combined(z[rows], factual[rows], target, keeps)
+            if value is None:
+                return None
+            found.append(value)
+        if len(found) == 1:
+            return found[0]
+        out = torch.empty(*z.shape[:2], len(target), dtype=z.dtype, device=z.device)
+        for (rows, _), value in zip(present, found, strict=True):
+            out[rows] = value
+        return out
+
+    def best_plausibility(self, rows: torch.Tensor) -> torch.Tensor:
+        """Plausibility that few training rows of the kind exceed, for ``rows`` (k,)."""
+        best = torch.tensor([part.best for part in self.parts], dtype=torch.float64)
+        return best[self.owner[rows]]
+
+    def around(
+        self, z: torch.Tensor, support: torch.Tensor
+    ) -> LocalPlausibility | MixedPlausibility:
+        """Plausibility of points that differ from the rows of ``z`` along ``support`` only."""
+        present = self._present()
+        if len(present) == 1:
+            return present[0][1].around(z, support)
+        place = torch.empty_like(self.owner)
+        locals_ = []
+        for rows, part in present:
+            place[rows] = torch.arange(len(self.owner[rows]), device=place.device)
+            code = int(self.owner[rows][0])
+            locals_.append((code, part.around(z[rows], support[rows])))
+        return MixedPlausibility(locals_, self.owner, place)
+
+    @property
+    def _floor(self) -> float:
+        return 0.0 if self.conditions is None else self.conditions.floor
+
+    def _margin(self, points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Least margin (k,) over models, relations and the limit of plausibility."""
+        margin = self._differentiable(points, rows)
+        for own, part in self._limited(rows):
+            margin[own] = torch.minimum(margin[own], part.slack(points[own]) + self._floor)
+        return margin
+
+    def _differentiable(self, points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Least margin (k,) over models and relations."""
+        conditions = self.conditions
+        if conditions is None:
+            return self._agreed(points, rows)
+        margin = self._agreed(conditions.opened(points, rows), rows)
+        short = conditions.fallen_short(points, rows)
+        if short is not None:
+            margin = torch.minimum(margin, self._agreed(conditions.opened(short, rows), rows))
+        for requirement in conditions.requirements:
+            slack = requirement.slack(points, conditions.row[rows])
+            margin = torch.minimum(margin, slack + conditions.floor)
+        return margin
+
+    def _agreed(self, points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Least margin (k,) over the models."""
+        margin = self.reading.margin(self.models[0](points), rows)
+        for model in self.models[1:]:
+            margin = torch.minimum(margin, self.reading.margin(model(points), rows))
+        return margin
+
+    def _present(self) -> list[tuple[torch.Tensor | slice, Plausible]]:
+        """Rows of each kind that occurs; a slice where there is one kind only."""
+        kinds = self.owner.unique().tolist()
+        if len(kinds) == 1:
+            return [(slice(None), self.parts[kinds[0]])]
+        return [((self.owner == kind).nonzero()[:, 0], self.parts[kind]) for kind in kinds]
+
+    def _limited(self, rows: torch.Tensor) -> list[tuple[torch.Tensor, Plausible]]:
+        """Positions in ``rows`` whose kind of answers has a limit of plausibility."""
+        return [
+            (own, part)
+            for kind, part in enumerate(self.parts)
+            if part.limit > -torch.inf and len(own := (self.owner[rows] == kind).nonzero()[:, 0])
+        ]

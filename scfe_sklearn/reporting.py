@@ -1,0 +1,151 @@
+"""The result of ``explain``: everything in it is computed from the decoded rows."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from scfe_sklearn.answering import Answers
+from scfe_sklearn.asking import Query, unset
+from scfe_sklearn.engine import Engine
+from scfe_sklearn.explanation import Explanation
+from scfe_sklearn.judge import Judge
+from scfe_sklearn.presentation.containers import take_rows
+from scfe_sklearn.status import Status
+from scfe_sklearn.targets import ValueWishes
+from scfe_sklearn.targets.asked import interval_text
+
+_NUMBERS = (
+    "probability_before",
+    "probability_after",
+    "n_changes",
+    "distance",
+    "log_density",
+    "density_quantile",
+)
+
+
+def report(
+    engine: Engine, judge: Judge, query: Query, answers: Answers, solver: str
+) -> Explanation:
+    """Put the result together: k entries per row, one after the other."""
+    space = engine.space
+    n, k = answers.code.shape
+    rows = np.repeat(np.arange(n), k)
+    option = np.tile(np.arange(k), n)
+    X = query.X if k == 1 else take_rows(query.X, rows)
+    Z, code = query.Z[rows], answers.code.reshape(-1)
+    success = code >= 0
+    points = np.where(success[:, None], answers.Z.reshape(n * k, Z.shape[1]), np.nan)
+    frame = space.decode(points, X, reference=Z)
+    status, reason = _status(query, answers, rows, option)
+    good = np.flatnonzero(success)
+    after = space.encode(take_rows(frame, good))
+    changed = np.zeros((len(success), space.n_features_in_), dtype=bool)
+    changed[good] = space.changed(after, Z[good])
+    numbers = {name: np.full(len(success), np.nan) for name in _NUMBERS}
+    numbers["n_changes"][good] = changed[good].sum(axis=1)
+    numbers["distance"][good] = distance(after, Z[good])
+    log_density, quantile = engine.plausibility(after, code[good])
+    numbers["log_density"][good], numbers["density_quantile"][good] = log_density, quantile
+    said = judge.outcome(take_rows(frame, good))
+    target, prediction, now = _labels(judge, query, rows, code, said, good)
+    if hasattr(judge.estimator, "classes_"):
+        wanted = query.wishes.wanted[rows]
+        codes = np.where(success, code, wanted.argmax(axis=1))
+        single = success | (wanted.sum(axis=1) == 1)
+        for name, asked, container in (
+            ("probability_before", single & (query.outcome.code[rows] >= 0), X),
+            ("probability_after", success, frame),
+        ):
+            where = np.flatnonzero(asked)
+            numbers[name][where] = judge.probability(take_rows(container, where), codes[where])
+    explanation = Explanation(
+        factual=X,
+        counterfactuals=frame,
+        target=target,
+        prediction=prediction,
+        prediction_after=now,
+        success=success,
+        status=status,
+        reason=reason,
+        changed=changed,
+        feature_names=list(space.names_),
+        kinds=list(space.kinds_),
+        levels=list(space.levels_),
+        solver=solver,
+        rules_text=judge.rules.describe(space),
+        option=option,
+        **numbers,
+    )
+    _warn(explanation)
+    return explanation
+
+
+def distance(after: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """Distances (m,) of points (m, D); a value that was missing and is known now counts 1."""
+    gap = after - before
+    filled = np.isnan(before) & ~np.isnan(after)
+    return np.asarray(np.sqrt(np.where(filled, 1.0, np.nan_to_num(gap) ** 2).sum(axis=1)))
+
+
+def _status(
+    query: Query, answers: Answers, rows: np.ndarray, option: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Status and reason of every entry."""
+    status, reason = query.status[rows].copy(), query.reason[rows].copy()
+    success = answers.code.reshape(-1) >= 0
+    status[success] = Status.FOUND
+    proof = answers.proof[rows]
+    proven = unset(status) & (proof != "")
+    status[proven], reason[proven] = Status.UNREACHABLE, proof[proven]
+    missing = unset(status)
+    status[missing] = Status.NOT_FOUND
+    reason[missing] = "no valid change was found within the rules and the budget"
+    further = missing & answers.found[rows] & (option > 0)
+    reason[further] = "no further distinct answer was found"
+    return status, reason
+
+
+def _labels(
+    judge: Judge, query: Query, rows: np.ndarray, code: np.ndarray, said: Any, good: np.ndarray
+) -> tuple[Any, Any, Any]:
+    """Targets, predictions before and predictions after, in the user's words."""
+    wishes, success = query.wishes, code >= 0
+    if isinstance(wishes, ValueWishes):
+        ends = zip(wishes.low[rows], wishes.high[rows], strict=True)
+        target = np.array([interval_text(low, high) for low, high in ends], dtype=object)
+        now = np.full(len(rows), np.nan)
+        now[good] = said.value
+        return target, query.outcome.value[rows], now
+    classes = np.asarray(judge.estimator.classes_)
+    labels = np.array([None, *classes.tolist()], dtype=object)
+    wanted = wishes.wanted[rows]
+    single = success | (wanted.sum(axis=1) == 1)
+    target = labels[np.where(single, np.where(success, code, wanted.argmax(axis=1)) + 1, 0)]
+    after = np.full(len(rows), -1)
+    after[good] = said.code
+    return (
+        _tidy(target, classes),
+        _tidy(labels[query.outcome.code[rows] + 1], classes),
+        _tidy(labels[after + 1], classes),
+    )
+
+
+def _tidy(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Give labels the dtype of the classes where none is missing."""
+    return labels if unset(labels).any() else labels.astype(classes.dtype)
+
+
+def _warn(explanation: Explanation) -> None:
+    first = explanation.option == 0
+    lost = first & ~explanation.success & (explanation.status != Status.ALREADY_TARGET)
+    if lost.any():
+        warnings.warn(
+            f"{int(lost.sum())} of {int(first.sum())} rows have no counterfactual; see the "
+            "'status' and 'reason' of the explanation.",
+            UserWarning,
+            stacklevel=4,
+        )

@@ -1,0 +1,16 @@
+"""What is asked for: classes, confident classes, or values of a regressor, row by row."""
+
+from scfe_sklearn.targets.asked import Interval, Probability
+from scfe_sklearn.targets.classes import ClassWishes, class_wishes
+from scfe_sklearn.targets.outcome import Outcome
+from scfe_sklearn.targets.values import ValueWishes, value_wishes
+
+__all__ = [
+    "ClassWishes",
+    "Interval",
+    "Outcome",
+    "Probability",
+    "ValueWishes",
+    "class_wishes",
+    "value_wishes",
+]

@@ -1,0 +1,134 @@
+"""Targets of a regressor: intervals of its value, row by row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scfe_sklearn.targets.asked import Interval
+from scfe_sklearn.targets.outcome import Outcome
+
+GRID = 32
+"""Ends of intervals are told apart, for densities only, by so many quantiles."""
+
+LEAST = 30
+"""A group has at least so many training rows, if there are so many."""
+
+
+@dataclass(frozen=True, eq=False)
+class ValueWishes:
+    """Which values would answer each row.
+
+    Rows whose intervals hold about the same training rows form a group, which has a density
+    of its own. The groups depend on the training rows and the interval only, so a row's answer
+    does not depend on the other rows.
+
+    Parameters
+    ----------
+    low, high : ndarray of shape (n,)
+        The interval of each row.
+    group : ndarray of shape (n,), int
+        Its group.
+    members : list of ndarray
+        Positions of the training rows of each group.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    group: np.ndarray
+    members: list[np.ndarray]
+
+    @property
+    def wanted(self) -> np.ndarray:
+        """Flags (n, G): the group of each row."""
+        return np.asarray(self.group[:, None] == np.arange(self.n_groups))
+
+    @property
+    def n_groups(self) -> int:
+        """Number of groups."""
+        return len(self.members)
+
+    @property
+    def asks_probability(self) -> bool:
+        """Whether any probability matters: a regressor has none."""
+        return False
+
+    def take(self, rows: np.ndarray) -> ValueWishes:
+        """Return the wishes of some of the rows."""
+        return ValueWishes(self.low[rows], self.high[rows], self.group[rows], self.members)
+
+    def met(self, rows: np.ndarray, group: np.ndarray, outcome: Outcome) -> np.ndarray:
+        """Return (m,): does an outcome of row ``rows`` (m,) lie in its interval."""
+        value = outcome.value
+        return (value >= self.low[rows]) & (value <= self.high[rows]) & (group >= 0)
+
+    def answered_by(self, rows: np.ndarray, outcome: Outcome) -> np.ndarray:
+        """Return (m,): the group of the row where an outcome answers it, else -1."""
+        group = self.group[rows]
+        return np.where(self.met(rows, group, outcome), group, -1)
+
+
+def value_wishes(target: Any, n: int, values: np.ndarray) -> ValueWishes:
+    """Read the target of a regressor.
+
+    Parameters
+    ----------
+    target : Interval or (low, high)
+        The values that would do; ``low`` or ``high`` may be None.
+    n : int
+        Number of rows that are asked about.
+    values : ndarray of shape (T,)
+        What the model predicts for the training rows.
+
+    Returns
+    -------
+    ValueWishes
+
+    Raises
+    ------
+    ValueError
+        If the target is no interval, or its ends do not fit the rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> wishes = value_wishes((2, None), 1, np.arange(5.0))
+    >>> wishes.low, wishes.high
+    (array([2.]), array([inf]))
+    """
+    if isinstance(target, tuple) and len(target) == 2:
+        target = Interval(*target)
+    if not isinstance(target, Interval):
+        raise ValueError(
+            "The 'target' parameter of explain must be an Interval or a pair (low, high) for a "
+            f"regressor. Got {target!r} instead."
+        )
+    low, high = target.ends()
+    if low.shape not in ((), (n,)):
+        raise ValueError(
+            "The 'target' parameter of explain must have one interval, or one for each of the "
+            f"{n} rows. Got {len(low)} intervals instead."
+        )
+    low, high = np.broadcast_to(low, (n,)), np.broadcast_to(high, (n,))
+    group, members = _groups(low, high, np.sort(values), np.argsort(values, kind="stable"))
+    return ValueWishes(low, high, group, members)
+
+
+def _groups(
+    low: np.ndarray, high: np.ndarray, ordered: np.ndarray, order: np.ndarray
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Group (n,) of each interval, and the training rows that the intervals of a group hold."""
+    total = len(ordered)
+    step = max(total // GRID, 1)
+    # Ranks of the training values inside, coarsened so that there are few groups.
+    first = np.searchsorted(ordered, low, "left") // step * step
+    last = total - (total - np.searchsorted(ordered, high, "right")) // step * step
+    middle = (first + last) // 2
+    short = last - first < min(LEAST, total)
+    begin = (middle - LEAST // 2).clip(0, max(total - LEAST, 0))
+    first = np.where(short, begin, first)
+    last = np.where(short, np.minimum(begin + LEAST, total), last)
+    pairs, group = np.unique(np.column_stack([first, last]), axis=0, return_inverse=True)
+    return group.reshape(-1), [order[a:b] for a, b in pairs.tolist()]
