@@ -158,14 +158,15 @@ def _accept_several(
     support: np.ndarray = np.zeros((*good.shape, d), dtype=bool)
     support[where, entry] = engine.space.changed(z, query.Z[rows[where]])
     count = np.zeros(len(rows), dtype=np.intp)
-    used = np.zeros((len(rows), answers.code.shape[1], d), dtype=bool)
+    used: np.ndarray = np.zeros((len(rows), answers.code.shape[1], d), dtype=bool)
     taken = np.zeros_like(good)
     for fresh in (True, False):
         for e in range(good.shape[1]):
             room = good[:, e] & ~taken[:, e] & (count < answers.code.shape[1])
             if fresh:
-                same = (used == support[:, e][:, np.newaxis]).all(axis=2)
-                room &= ~(same & (np.arange(used.shape[1]) < count[:, None])).any(axis=1)
+                own = support[:, e][:, None]
+                same = (used == own).all(axis=2) & (np.arange(used.shape[1]) < count[:, None])
+                room &= ~same.any(axis=1)
             at = np.flatnonzero(room)
             slot = count[at]
             answers.Z[rows[at], slot] = points[at, e]

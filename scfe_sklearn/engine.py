@@ -98,6 +98,8 @@ class Engine:
         Whether they can be differentiated.
     anchors : list of ndarray of shape (T, D)
         Training rows of each kind: that have, and get, the class.
+    values : list of ndarray of shape (T,) or None
+        What a regressor gives them; None for a classifier.
     tau, beta : float
         Prices of plausibility and of a change.
     max_changes : int or None
@@ -121,6 +123,7 @@ class Engine:
     models: Sequence[Scores]
     has_gradient: bool
     anchors: list[np.ndarray]
+    values: list[np.ndarray] | None
     tau: float
     beta: float
     max_changes: int | None

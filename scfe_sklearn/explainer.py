@@ -12,16 +12,26 @@ import torch
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from scfe_sklearn.answering import answer, answer_fewest
-from scfe_sklearn.asking import ask
+from scfe_sklearn.asking import Query, ask
+from scfe_sklearn.checks import (
+    as_table,
+    check_count,
+    check_finite,
+    check_probabilities,
+    check_rules,
+    check_same_answers,
+    read_classes,
+    read_outcomes,
+    read_values,
+)
 from scfe_sklearn.densities import Density
 from scfe_sklearn.engine import Engine, several, thorough
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.features import FeatureSpace, Rules
-from scfe_sklearn.features.frames import Table, open_table
+from scfe_sklearn.features.frames import open_table
 from scfe_sklearn.judge import Judge
 from scfe_sklearn.models import (
     AdapterMismatchError,
@@ -37,6 +47,7 @@ from scfe_sklearn.reporting import report
 from scfe_sklearn.solvers.recourse import Effort
 from scfe_sklearn.surroundings import Learned, Surroundings, learn, rows_of_classes
 from scfe_sklearn.targets import ClassWishes, ValueWishes, class_wishes, value_wishes
+from scfe_sklearn.trade_offs import BUDGETS, FACTORS, collect, undominated
 from scfe_sklearn.validation import HasMethods, Integral, Interval, Real, StrOptions, fit_context
 from scfe_sklearn.voices import Voice, asked_voice, check_gradient, gradient_voice
 
@@ -247,12 +258,12 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
             If ``solver="apg"`` and no exact gradient of the model is known.
         """
         X = as_table(X)
-        y = _outcomes(y, open_table(X))
+        y = read_outcomes(y, open_table(X))
         self.estimator_ = self._fitted_estimator(X, y)
         if hasattr(self.estimator_, "classes_"):
-            self.classes_ = _classes(self.estimator_, y)
+            self.classes_ = read_classes(self.estimator_, y)
         else:
-            y = _values(y)
+            y = read_values(y)
             if hasattr(self, "classes_"):
                 del self.classes_
         self.ensemble_ = self._fitted_ensemble(X, y)
@@ -288,7 +299,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         if not isinstance(self.ensemble, (int, np.integer)):
             others = [adopt(model, X, y) for model in self.ensemble]
             for other in others:
-                _check_same_answers(self.estimator_, other)
+                check_same_answers(self.estimator_, other)
             return others
         random = check_random_state(self.random_state)
         return [
@@ -306,7 +317,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         self.solver_ = self._chosen_solver(X, learned)
         self._asked = self._black_boxes() if self.solver_ == "search" else None
         for model in self._asked or ():
-            _check_finite(asked_voice(model, space), learned.Z[spread])
+            check_finite(asked_voice(model, space), learned.Z[spread])
         first = learned.position[:1]
         self._rules().bind(space, take_rows(X, first), space.encode(take_rows(X, first)))
         if hasattr(self, "classes_"):
@@ -389,15 +400,66 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
             If rows remain without an answer.
         """
         check_is_fitted(self, "solver_")
-        if not (rules is None or isinstance(rules, Rules)):
-            raise ValueError(
-                f"The 'rules' parameter of explain must be a Rules or None. Got {rules!r} instead."
-            )
-        if not _is_count(n_counterfactuals):
-            raise ValueError(
-                "The 'n_counterfactuals' parameter of explain must be an int in [1, inf). "
-                f"Got {n_counterfactuals!r} instead."
-            )
+        check_count(n_counterfactuals)
+        with one_thread():
+            engine, judge, query = self._prepared(X, target, rules, n_counterfactuals)
+            solve = answer_fewest if self.max_changes == "fewest" else answer
+            answers = solve(engine, judge, query, n_counterfactuals)
+            return report(engine, judge, query, answers, self.solver_)
+
+    def pareto(
+        self,
+        X: Any,
+        target: Any = None,
+        *,
+        rules: Rules | None = None,
+        factors: Sequence[float] = FACTORS,
+        budgets: Sequence[int | None] = BUDGETS,
+    ) -> Explanation:
+        """Answers of which none is better than another in everything.
+
+        Every row is answered for several prices of plausibility and budgets of changes. Of all
+        answers those are kept for which no other has no more changes, is no farther and is no
+        less plausible (and is better in one of these).
+
+        Parameters
+        ----------
+        X, target, rules
+            As for `explain`.
+        factors : sequence of float, default=(0, 0.3, 1, 3, 10)
+            Multiples of `tau`.
+        budgets : sequence of int or None, default=(1, 2, 3, None)
+            Budgets of changed features, in place of `max_changes`.
+
+        Returns
+        -------
+        Explanation
+            One or more entries per row, one after the other, the fewest changes first; `option`
+            counts them.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_wine
+        >>> from sklearn.ensemble import RandomForestClassifier
+        >>> X, y = load_wine(return_X_y=True, as_frame=True)
+        >>> model = RandomForestClassifier(20, random_state=0)
+        >>> front = CounterfactualExplainer(model).fit(X, y).pareto(X[:1], target=1)
+        >>> bool(front.success.all()), bool((front.n_changes[:-1] <= front.n_changes[1:]).all())
+        (True, True)
+        """
+        with one_thread(), warnings.catch_warnings():
+            engine, judge, query = self._prepared(X, target, rules, 1)
+            answers = collect(engine, judge, query, factors, budgets)
+            warnings.simplefilter("ignore", UserWarning)
+            everything = report(engine, judge, query, answers, self.solver_)
+        return undominated(everything, len(query.Z))
+
+    def _prepared(
+        self, X: Any, target: Any, rules: Rules | None, count: int
+    ) -> tuple[Engine, Judge, Query]:
+        """Read a question, and gather all that is needed to answer it."""
+        check_is_fitted(self, "solver_")
+        check_rules(rules)
         X = as_table(X)
         n = open_table(X).n_rows
         judge = self._judge(n, rules)
@@ -407,14 +469,10 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
                 return class_wishes(target, predicted, self.classes_)
             return value_wishes(target, n, self.training_values_)
 
-        with one_thread():
-            voices = self._voices()
-            query = ask(judge, [voice.scores for voice in voices], X, read_target)
-            _check_probabilities(query.wishes, [self.estimator_, *self.ensemble_])
-            engine = self._engine(voices, query.wishes, n_counterfactuals)
-            solve = answer_fewest if self.max_changes == "fewest" else answer
-            answers = solve(engine, judge, query, n_counterfactuals)
-            return report(engine, judge, query, answers, self.solver_)
+        voices = self._voices()
+        query = ask(judge, [voice.scores for voice in voices], X, read_target)
+        check_probabilities(query.wishes, [self.estimator_, *self.ensemble_])
+        return self._engine(voices, query.wishes, count), judge, query
 
     def score(self, X: Any, y: Any = None) -> float:
         r"""Quality of the counterfactuals of some rows for their nearest other class.
@@ -491,7 +549,9 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
     def _engine(self, voices: list[Voice], wishes: ClassWishes | ValueWishes, count: int) -> Engine:
         """Build what the solvers need."""
         if isinstance(wishes, ValueWishes):
-            around = Surroundings.of_values(self.density, wishes, self.training_rows_)
+            around = Surroundings.of_values(
+                self.density, wishes, self.training_rows_, self.training_values_
+            )
         else:
             around = Surroundings(self.density_, self.anchors_)
         if wishes.asks_probability and any(voice.guides_only for voice in voices):
@@ -505,6 +565,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
             [voice.scores for voice in voices],
             all(voice.has_gradient for voice in voices),
             around.anchors,
+            around.values,
             self.tau,
             self.beta,
             budget,
@@ -515,96 +576,6 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
             float(self.shortfall),
             float(self.min_plausibility),
         )
-
-
-def as_table(X: Any) -> Any:
-    """Return a data frame as it is, and anything else array-like as an array."""
-    return X if hasattr(X, "columns") or hasattr(X, "tocsr") else np.asarray(X)
-
-
-def _outcomes(y: Any, table: Table) -> np.ndarray:
-    """Labels or values as an array, one for each row of a table that can be read."""
-    import pandas as pd
-
-    for j in range(len(table.names)):
-        table.storage(j)  # names a column that is neither numbers nor levels
-    if y is None:
-        raise ValueError("y must be an array of class labels. Got None instead.")
-    labels = np.asarray(y)
-    if labels.dtype.kind == "O" and {type(v) for v in labels.flat} <= {int, bool}:
-        labels = np.array(labels.tolist())  # a nullable dtype of pandas
-    if labels.ndim != 1 or len(labels) != table.n_rows:
-        raise ValueError(
-            "y must be a 1-D array with one label for each row of X. "
-            f"Got shape {labels.shape} for {table.n_rows} rows instead."
-        )
-    if not (table.n_rows and table.names):
-        raise ValueError(
-            "X must have at least one row and one column. "
-            f"Got shape ({table.n_rows}, {len(table.names)}) instead."
-        )
-    if pd.isna(labels).any():
-        raise ValueError("y must not hold missing labels. Got some.")
-    return labels
-
-
-def _values(y: np.ndarray) -> np.ndarray:
-    """Values for a regressor."""
-    if y.dtype.kind not in "biuf" or not np.isfinite(y).all():
-        raise ValueError(f"y must hold finite numbers for a regressor. Got {y.dtype} values.")
-    return y.astype(np.float64)
-
-
-def _check_finite(voice: Voice, Z: np.ndarray) -> None:
-    """Refuse a model that has no answer on training rows."""
-    bad = int((~torch.isfinite(voice.scores(torch.from_numpy(Z)))).any(1).sum())
-    if bad:
-        raise ValueError(
-            "The 'estimator' parameter of CounterfactualExplainer must have finite output on the "
-            f"training rows. Got one that returns NaN for {bad} of {len(Z)} rows."
-        )
-
-
-def _check_same_answers(estimator: Any, other: Any) -> None:
-    """Refuse a model that answers in other words than the one that is explained."""
-    ours, theirs = (
-        None if not hasattr(model, "classes_") else np.asarray(model.classes_).tolist()
-        for model in (estimator, other)
-    )
-    if ours != theirs:
-        raise ValueError(
-            "The 'ensemble' parameter of CounterfactualExplainer must hold models with the "
-            f"classes {ours}. Got one with {theirs} instead."
-        )
-
-
-def _check_probabilities(wishes: ClassWishes | ValueWishes, models: list[Any]) -> None:
-    """Refuse a wish for a probability that no model tells."""
-    if wishes.asks_probability and not all(hasattr(model, "predict_proba") for model in models):
-        raise ValueError(
-            "The 'target' parameter of explain must be a class for a model without predict_proba. "
-            "Got a Probability instead."
-        )
-
-
-def _is_count(value: Any) -> bool:
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    return whole and bool(value >= 1)
-
-
-def _classes(estimator: Any, labels: np.ndarray) -> np.ndarray:
-    """Labels that a fitted estimator gives, which must cover those of the training rows."""
-    check_classification_targets(labels)
-    classes = np.asarray(estimator.classes_)
-    if len(classes) < 2:
-        raise ValueError(f"The model must know at least two classes. Got {classes.tolist()}.")
-    known = set(classes.tolist())
-    strange = [label for label in labels.tolist() if label not in known]
-    if strange:
-        raise ValueError(
-            f"y must hold classes of the model, {classes.tolist()}. Got {strange[0]!r} instead."
-        )
-    return classes
 
 
 @contextlib.contextmanager
