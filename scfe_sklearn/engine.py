@@ -21,6 +21,7 @@ from scfe_sklearn.objective import (
 from scfe_sklearn.objective.rows import Scores
 from scfe_sklearn.solvers.domain import Domain
 from scfe_sklearn.solvers.moves import Moves
+from scfe_sklearn.solvers.nearest_miss import nearest_miss
 from scfe_sklearn.solvers.pool import Pool
 from scfe_sklearn.solvers.problem import Problem
 from scfe_sklearn.solvers.recourse import Effort, begin, improve
@@ -153,6 +154,13 @@ class Engine:
             pool = self._solve(rows.take(where[chunk]), codes[chunk], floor)
             z[chunk], cost[chunk] = pool.z.numpy(), pool.cost.numpy()
         return _gathered(n, where, Candidates(z, cost, np.repeat(codes[:, None], size, axis=1)))
+
+    def nearest_misses(self, rows: Rows) -> Candidates:
+        """Return the point of each row that comes closest to any of the wanted kinds."""
+        where, codes = np.nonzero(rows.wishes.wanted)
+        z, margin = nearest_miss(self.problem(rows.take(where), codes, 0.0))
+        found = Candidates(z.numpy()[:, None], -margin.numpy()[:, None], codes[:, None])
+        return _gathered(len(rows.Z), where, found)
 
     def _solve(self, rows: Rows, codes: np.ndarray, floor: float) -> Pool:
         """Begin kind by kind, improve all together."""

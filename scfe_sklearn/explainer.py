@@ -14,7 +14,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from scfe_sklearn.answering import answer, answer_fewest
+from scfe_sklearn.answering import add_closest, answer, answer_fewest
 from scfe_sklearn.asking import Query, ask
 from scfe_sklearn.checks import (
     as_table,
@@ -365,6 +365,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         *,
         rules: Rules | None = None,
         n_counterfactuals: int = 1,
+        best_effort: bool = False,
     ) -> Explanation:
         """Find a counterfactual for every row.
 
@@ -380,6 +381,9 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         n_counterfactuals : int, default=1
             Answers per row: with different sets of features as far as there are, then with
             different values.
+        best_effort : bool, default=False
+            Whether a row without an answer gets the change within the rules that comes closest
+            to one, marked as not valid.
 
         Returns
         -------
@@ -405,6 +409,8 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
             engine, judge, query = self._prepared(X, target, rules, n_counterfactuals)
             solve = answer_fewest if self.max_changes == "fewest" else answer
             answers = solve(engine, judge, query, n_counterfactuals)
+            if best_effort:
+                add_closest(engine, judge, query, answers)
             return report(engine, judge, query, answers, self.solver_)
 
     def pareto(

@@ -76,7 +76,7 @@ class Explanation:
         Log-density of the counterfactual under the target class, and the share of the training
         rows of that class that are less likely; NaN where there is no answer.
     changed : array-like of shape (n, d) and bool
-        Which features change; none in a row without success.
+        Which features change; none in a row without success, unless it holds what came closest.
     feature_names : sequence of length d
         Labels of the features, positions for arrays.
     kinds : sequence of {"numeric", "integer", "ordinal", "categorical"} of length d
@@ -191,8 +191,9 @@ class Explanation:
                     f"The {name!r} parameter of Explanation must hold values among "
                     f"{list(known)}. Got {unknown[0]!r} instead."
                 )
-        if self.changed[~self.success].any():
-            row = int(np.flatnonzero(self.changed.any(axis=1) & ~self.success)[0])
+        idle = ~self.success & (self.status != Status.CLOSEST)
+        if self.changed[idle].any():
+            row = int(np.flatnonzero(self.changed.any(axis=1) & idle)[0])
             raise ValueError(
                 "The 'changed' parameter of Explanation must be False in every row without "
                 f"success. Got a change at position {row} instead."

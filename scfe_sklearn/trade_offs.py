@@ -51,6 +51,7 @@ def collect(
         np.take_along_axis(Z, order[..., None], axis=1),
         np.take_along_axis(code, order, axis=1),
         found[-1].proof,
+        found[-1].closest,
     )
 
 
