@@ -13,6 +13,7 @@ from scfe_sklearn.features.levels import VERTEX, match_levels
 from scfe_sklearn.features.raw_values import level_numbers, own_levels, raw_numbers
 from scfe_sklearn.features.relations import Relation
 from scfe_sklearn.features.requirements import (
+    UNJUDGED,
     ChangeRequirement,
     Choice,
     ImplicationRequirement,
@@ -265,10 +266,15 @@ def _requirement(atom: BoundAtom, space: FeatureSpace) -> Span | Choice:
     j = atom.feature
     feature, block = space.features_[j], space.slices_[j]
     if atom.member is None:
+        # No point is so far out; finite ends keep infinities out of the arithmetic.
+        low, high = (
+            np.clip((end - feature.center) / feature.scale, -UNJUDGED, UNJUDGED)
+            for end in (atom.low, atom.high)
+        )
         return Span(
             block.start,
-            (atom.low - feature.center) / feature.scale,
-            (atom.high - feature.center) / feature.scale,
+            low,
+            high,
             margin_tolerance(feature) / feature.scale,
         )
     if feature.kind == "categorical":
