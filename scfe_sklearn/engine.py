@@ -192,7 +192,13 @@ class Engine:
         budget = space.n_features_in_ if self.max_changes is None else self.max_changes
         holes = torch.from_numpy(rows.holes) if rows.holes.any() else None
         conditions = Conditions(
-            factual, holes, (), torch.arange(len(codes)), self.shortfall, scalar, floor
+            factual,
+            holes,
+            bounds.requirements,
+            torch.arange(len(codes)),
+            self.shortfall,
+            scalar,
+            floor,
         )
         present, owner = np.unique(codes, return_inverse=True)
         objective = RowObjective(

@@ -30,7 +30,7 @@ from scfe_sklearn.checks import (
 from scfe_sklearn.densities import Density
 from scfe_sklearn.engine import Engine, several, thorough
 from scfe_sklearn.explanation import Explanation
-from scfe_sklearn.features import FeatureSpace, Rules
+from scfe_sklearn.features import FeatureSpace, Linear, Rules
 from scfe_sklearn.features.frames import open_table
 from scfe_sklearn.judge import Judge
 from scfe_sklearn.models import (
@@ -97,6 +97,15 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         ``{column: (low, high)}`` or ``{column: Relative(low, high)}`` for new values.
     transitions : dict, default=None
         ``{column: {level: [levels it may become]}}``.
+    relations : list of str or Linear, default=None
+        Linear relations between numbers that an answer keeps, such as ``"rent <= 0.4 * income"``.
+    implications : list of (condition, consequence), default=None
+        Pairs of dicts ``{column: level, set of levels or (low, high)}``: where the first holds
+        in an answer, so does the second.
+    costs : dict, default=None
+        ``{column: price of its changes, relative to 1 for the others}``.
+    fillable : list of columns, default=None
+        Numeric columns whose missing values may become known ones.
     categorical, integer, continuous : list of columns, default=None
         Kinds of columns where the dtypes do not say it.
     ordinal : dict or list of columns, default=None
@@ -171,6 +180,10 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         "decreasing": ["array-like", None],
         "ranges": [dict, None],
         "transitions": [dict, None],
+        "relations": [list, tuple, None],
+        "implications": [list, tuple, None],
+        "costs": [dict, None],
+        "fillable": ["array-like", None],
         "categorical": ["array-like", None],
         "ordinal": [dict, "array-like", None],
         "integer": ["array-like", None],
@@ -198,6 +211,10 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         decreasing: Sequence[Hashable] | None = None,
         ranges: Mapping[Hashable, Any] | None = None,
         transitions: Mapping[Hashable, Any] | None = None,
+        relations: Sequence[str | Linear] | None = None,
+        implications: Sequence[Any] | None = None,
+        costs: Mapping[Hashable, float] | None = None,
+        fillable: Sequence[Hashable] | None = None,
         categorical: Sequence[Hashable] | None = None,
         ordinal: Mapping[Hashable, Sequence[Any]] | Sequence[Hashable] | None = None,
         integer: Sequence[Hashable] | None = None,
@@ -221,6 +238,10 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         self.decreasing = decreasing
         self.ranges = ranges
         self.transitions = transitions
+        self.relations = relations
+        self.implications = implications
+        self.costs = costs
+        self.fillable = fillable
         self.categorical = categorical
         self.ordinal = ordinal
         self.integer = integer
@@ -521,6 +542,10 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
             decreasing=self.decreasing,
             ranges=self.ranges,
             transitions=self.transitions,
+            relations=self.relations,
+            implications=self.implications,
+            costs=self.costs,
+            fillable=self.fillable,
         )
 
     def _judge(self, n_rows: int, rules: Rules | None = None) -> Judge:
