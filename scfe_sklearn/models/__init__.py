@@ -24,14 +24,18 @@ from scfe_sklearn.models.errors import AdapterMismatchError, UnsupportedModelErr
 from scfe_sklearn.models.hints import categorical_columns
 from scfe_sklearn.models.score_model import ScoreModel, as_torch
 from scfe_sklearn.models.torch_module import TorchClassifier
+from scfe_sklearn.models.trees import read_trees
+from scfe_sklearn.models.trees_ensemble import TreeEnsemble
 from scfe_sklearn.models.verification import verify
 
 __all__ = [
     "AdapterMismatchError",
     "ScoreModel",
     "TorchClassifier",
+    "TreeEnsemble",
     "UnsupportedModelError",
     "as_torch",
     "categorical_columns",
+    "read_trees",
     "verify",
 ]
