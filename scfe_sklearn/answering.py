@@ -28,12 +28,15 @@ class Answers:
         Why a row cannot have one, "" where that is not known.
     closest : ndarray of shape (n,), int
         The kind of answer that the first point comes closest to without being one, else -1.
+    gap : ndarray of shape (n, k)
+        Share by which an answer may be dearer than the cheapest one; NaN where that is unknown.
     """
 
     Z: np.ndarray
     code: np.ndarray
     proof: np.ndarray
     closest: np.ndarray
+    gap: np.ndarray
 
     @classmethod
     def none(cls, query: Query, k: int) -> Answers:
@@ -44,6 +47,7 @@ class Answers:
             np.full((n, k), -1),
             np.full(n, "", dtype=object),
             np.full(n, -1),
+            np.full((n, k), np.nan),
         )
 
     @property

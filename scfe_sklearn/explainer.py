@@ -29,6 +29,7 @@ from scfe_sklearn.checks import (
 )
 from scfe_sklearn.densities import Density
 from scfe_sklearn.engine import Engine, several, thorough
+from scfe_sklearn.exact_answers import ExactSolver
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.features import FeatureSpace, Linear, Rules
 from scfe_sklearn.features.frames import open_table
@@ -39,6 +40,7 @@ from scfe_sklearn.models import (
     UnsupportedModelError,
     adopt,
     categorical_columns,
+    read_trees,
     resampled,
     retrained,
 )
@@ -115,9 +117,12 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
     scale : {"std", None}, default="std"
         What a numeric unit of distance is: the training standard deviation of the column, or
         (None) one unit of the data, for columns that are comparable as they are, such as pixels.
-    solver : {"auto", "apg", "search"}, default="auto"
+    solver : {"auto", "apg", "search", "milp"}, default="auto"
         "apg" descends along the exact gradient of the model; "search" only asks it, and works for
-        whatever has predictions; "auto" takes the first where the gradient is known.
+        whatever has predictions; "auto" takes the first where the gradient is known. "milp"
+        finds, for tree ensembles of moderate size, answers that are proved to be the cheapest by
+        distance and `beta` (with ``max_changes="fewest"``: to have the fewest changes), or
+        proves that there is none; plausibility does not count.
     min_plausibility : float in [0, 1), default=0.0
         Share of the training rows of its class that an answer must be more plausible than: a
         limit beside the weight tau.
@@ -126,6 +131,8 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         samples, or trained models.
     shortfall : float in [0, 1), default=0.0
         Share of every change of a number that may be left undone without losing the target.
+    milp_seconds : float or None, default=60.0
+        Seconds that "milp" may take for a row; `Explanation.gap` says what is not proved.
     chunk_size : int, default=256
         Rows solved together: bounds the memory, not the answers.
     random_state : int, RandomState or None, default=None
@@ -190,10 +197,11 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         "continuous": ["array-like", None],
         "steps": [dict, None],
         "scale": [StrOptions({"std"}), None],
-        "solver": [StrOptions({"auto", "apg", "search"})],
+        "solver": [StrOptions({"auto", "apg", "search", "milp"})],
         "min_plausibility": [Interval(Real, 0, 1, closed="left")],
         "ensemble": [Interval(Integral, 1, None, closed="left"), list, tuple, None],
         "shortfall": [Interval(Real, 0, 1, closed="left")],
+        "milp_seconds": [Interval(Real, 0, None, closed="neither"), None],
         "chunk_size": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
     }
@@ -225,6 +233,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         min_plausibility: float = 0.0,
         ensemble: int | Sequence[Any] | None = None,
         shortfall: float = 0.0,
+        milp_seconds: float | None = 60.0,
         chunk_size: int = 256,
         random_state: Any = None,
     ) -> None:
@@ -252,6 +261,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         self.min_plausibility = min_plausibility
         self.ensemble = ensemble
         self.shortfall = shortfall
+        self.milp_seconds = milp_seconds
         self.chunk_size = chunk_size
         self.random_state = random_state
 
@@ -336,7 +346,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         spread = np.linspace(0, len(learned.Z) - 1, min(SAMPLE_ROWS, len(learned.Z))).astype(int)
         self.sample_ = take_rows(X, learned.position[spread])
         self.solver_ = self._chosen_solver(X, learned)
-        self._asked = self._black_boxes() if self.solver_ == "search" else None
+        self._asked = self._black_boxes() if self.solver_ != "apg" else None
         for model in self._asked or ():
             check_finite(asked_voice(model, space), learned.Z[spread])
         first = learned.position[:1]
@@ -352,8 +362,10 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
 
     def _chosen_solver(self, X: Any, learned: Learned) -> str:
         """Say whether the gradients of all models are known."""
-        if self.solver == "search":
-            return "search"
+        if self.solver == "milp":
+            read_trees(self.estimator_, self.space_.columns_, self.sample_)
+        if self.solver in ("search", "milp"):
+            return self.solver
         whole = np.isfinite(self.space_.encode(take_rows(X, learned.position))).all(axis=1)
         rows = np.flatnonzero(whole if whole.any() else ~whole)
         rows = rows[np.linspace(0, len(rows) - 1, min(VERIFIED_ROWS, len(rows))).astype(int)]
@@ -428,8 +440,12 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         check_count(n_counterfactuals)
         with one_thread():
             engine, judge, query = self._prepared(X, target, rules, n_counterfactuals)
-            solve = answer_fewest if self.max_changes == "fewest" else answer
-            answers = solve(engine, judge, query, n_counterfactuals)
+            if self.solver_ == "milp":
+                answers = self._exact_solver(n_counterfactuals).answer(engine, judge, query)
+            elif self.max_changes == "fewest":
+                answers = answer_fewest(engine, judge, query, n_counterfactuals)
+            else:
+                answers = answer(engine, judge, query, n_counterfactuals)
             if best_effort:
                 add_closest(engine, judge, query, answers)
             return report(engine, judge, query, answers, self.solver_)
@@ -480,6 +496,23 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
             warnings.simplefilter("ignore", UserWarning)
             everything = report(engine, judge, query, answers, self.solver_)
         return undominated(everything, len(query.Z))
+
+    def _exact_solver(self, count: int) -> ExactSolver:
+        """Read the trees; refuse what the program does not know."""
+        unknown = {
+            "n_counterfactuals": count > 1,
+            "ensemble": bool(self.ensemble_),
+            "shortfall": self.shortfall > 0,
+            "min_plausibility": self.min_plausibility > 0,
+        }
+        for name, wanted in unknown.items():
+            if wanted:
+                raise ValueError(
+                    "The 'solver' parameter of CounterfactualExplainer must not be 'milp' with "
+                    f"{name!r}, which the program does not know. Use 'search'."
+                )
+        trees = read_trees(self.estimator_, self.space_.columns_, self.sample_)
+        return ExactSolver(trees, self.max_changes == "fewest", self.milp_seconds)
 
     def _prepared(
         self, X: Any, target: Any, rules: Rules | None, count: int

@@ -36,7 +36,7 @@ _NUMBERS = (
     "density_quantile",
 )
 _COLUMNS = ("success", "status", "reason", "target", "prediction", *_NUMBERS)  # of to_frame
-_ALIGNED = (*_COLUMNS, "prediction_after", "option", "changed", "index")
+_ALIGNED = (*_COLUMNS, "prediction_after", "option", "gap", "changed", "index")
 _HTML_ROWS = 10
 _REPR_ROWS = 5
 
@@ -92,6 +92,9 @@ class Explanation:
         What the model predicts for the counterfactual; None or NaN where there is no answer.
     option : array-like of int, shape (n,), default=None
         Which of several answers for the same row this is, counted from 0; default: all 0.
+    gap : array-like of shape (n,), default=None
+        Share by which an answer may be dearer than the cheapest one: 0 where it is proved to be
+        the cheapest, NaN where nothing is proved.
     index : pandas.Index, default=None
         Labels of the rows. None means those of ``factual``, or positions where it has none.
 
@@ -147,6 +150,7 @@ class Explanation:
     rules_text: Sequence[str] = ()
     prediction_after: Any = None
     option: Any = None
+    gap: Any = None
     index: Any = None
 
     def __post_init__(self) -> None:
@@ -159,6 +163,9 @@ class Explanation:
             object.__setattr__(self, "option", np.zeros(n, dtype=np.intp))
         for name in ("target", "prediction", "prediction_after"):
             self._set(name, _labels(getattr(self, name)), (n,))
+        if self.gap is None:
+            object.__setattr__(self, "gap", np.full(n, np.nan))
+        self._set("gap", np.array(self.gap, dtype=np.float64), (n,))
         self._set("option", np.array(self.option, dtype=np.intp), (n,))
         for name in ("status", "reason"):
             self._set(name, objects(getattr(self, name)), (n,))

@@ -82,6 +82,7 @@ def report(
         solver=solver,
         rules_text=judge.rules.describe(space),
         option=option,
+        gap=answers.gap.reshape(-1),
         **numbers,
     )
     _warn(explanation)

@@ -52,6 +52,7 @@ def collect(
         np.take_along_axis(code, order, axis=1),
         found[-1].proof,
         found[-1].closest,
+        np.full(code.shape, np.nan),
     )
 
 

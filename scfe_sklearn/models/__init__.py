@@ -27,6 +27,8 @@ from scfe_sklearn.models.errors import AdapterMismatchError, UnsupportedModelErr
 from scfe_sklearn.models.hints import categorical_columns
 from scfe_sklearn.models.score_model import ScoreModel, as_torch
 from scfe_sklearn.models.torch_module import TorchClassifier
+from scfe_sklearn.models.trees import read_trees
+from scfe_sklearn.models.trees_ensemble import TreeEnsemble
 from scfe_sklearn.models.verification import verify
 
 __all__ = [
@@ -34,11 +36,13 @@ __all__ = [
     "BlackBox",
     "ScoreModel",
     "TorchClassifier",
+    "TreeEnsemble",
     "UnsupportedModelError",
     "adopt",
     "as_torch",
     "categorical_columns",
     "resampled",
     "retrained",
+    "read_trees",
     "verify",
 ]
