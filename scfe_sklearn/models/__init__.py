@@ -7,6 +7,7 @@ without an adapter raises `UnsupportedModelError`, and is then treated as a blac
 # importing a family registers its adapters
 from scfe_sklearn.models import (  # noqa: F401
     bayes,
+    blocks,
     calibration,
     discriminant,
     encoders,
