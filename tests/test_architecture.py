@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent / PACKAGE
 _TOGETHER = {
     "answering",
     "asking",
+    "blocks",
     "checks",
     "columns",
     "datasets",
@@ -41,12 +42,13 @@ _TOGETHER = {
     "voices",
 }
 ALLOWED = {
+    "blocks": set(),
     "columns": set(),
     "status": set(),
     "datasets": set(),
     "metrics": set(),
-    "features": {"columns"},
-    "models": {"columns"},
+    "features": {"blocks", "columns"},
+    "models": {"blocks", "columns"},
     "exact": {"columns"},
     "densities": set(),
     "proximal": set(),

@@ -8,6 +8,7 @@ estimator without an adapter raises `UnsupportedModelError`; `BlackBox` asks any
 # importing a family registers its adapters
 from scfe_sklearn.models import (  # noqa: F401
     bayes,
+    blocks,
     calibration,
     discriminant,
     encoders,
