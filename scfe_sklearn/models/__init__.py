@@ -22,6 +22,7 @@ from scfe_sklearn.models import (  # noqa: F401
 )
 from scfe_sklearn.models.errors import AdapterMismatchError, UnsupportedModelError
 from scfe_sklearn.models.hints import categorical_columns
+from scfe_sklearn.models.linear_weights import LinearScores, read_linear
 from scfe_sklearn.models.score_model import ScoreModel, as_torch
 from scfe_sklearn.models.torch_module import TorchClassifier
 from scfe_sklearn.models.trees import read_trees
@@ -30,12 +31,14 @@ from scfe_sklearn.models.verification import verify
 
 __all__ = [
     "AdapterMismatchError",
+    "LinearScores",
     "ScoreModel",
     "TorchClassifier",
     "TreeEnsemble",
     "UnsupportedModelError",
     "as_torch",
     "categorical_columns",
+    "read_linear",
     "read_trees",
     "verify",
 ]
