@@ -26,6 +26,7 @@ from scfe_sklearn.models.adoption import adopt, resampled, retrained
 from scfe_sklearn.models.black_box import BlackBox
 from scfe_sklearn.models.errors import AdapterMismatchError, UnsupportedModelError
 from scfe_sklearn.models.hints import categorical_columns
+from scfe_sklearn.models.linear_weights import LinearScores, read_linear
 from scfe_sklearn.models.score_model import ScoreModel, as_torch
 from scfe_sklearn.models.torch_module import TorchClassifier
 from scfe_sklearn.models.trees import read_trees
@@ -35,6 +36,7 @@ from scfe_sklearn.models.verification import verify
 __all__ = [
     "AdapterMismatchError",
     "BlackBox",
+    "LinearScores",
     "ScoreModel",
     "TorchClassifier",
     "TreeEnsemble",
@@ -44,6 +46,7 @@ __all__ = [
     "categorical_columns",
     "resampled",
     "retrained",
+    "read_linear",
     "read_trees",
     "verify",
 ]

@@ -138,7 +138,7 @@ class Probe:
     def rows(self, numbers: np.ndarray, codes: np.ndarray) -> Any:
         """Build raw rows from numbers and codes, both of shape (n, J)."""
         cells = [
-            numbers[:, j].astype(self._dtype(j))
+            _as_stored(numbers[:, j], self._dtype(j))
             if column.levels is None
             else column.levels[codes[:, j]]
             for j, column in enumerate(self.columns)
@@ -363,6 +363,12 @@ def from_keys(keys: np.ndarray, single: np.ndarray) -> np.ndarray:
     short = np.where(single, keys, 0)
     short = np.where(short < 0, np.iinfo(np.int32).min - short, short).astype(np.int32)
     return np.where(single, short.view(np.float32).astype(np.float64), fine)
+
+
+def _as_stored(values: np.ndarray, dtype: Any) -> np.ndarray:
+    """Cast numbers to the dtype of their column, the largest it holds for larger ones."""
+    top = float(np.finfo(dtype).max)
+    return np.clip(values, -top, top).astype(dtype)
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> np.ndarray:
