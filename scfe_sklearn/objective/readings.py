@@ -7,7 +7,6 @@ from typing import Protocol
 
 import torch
 
-
 MOST = 1e30
 """Scores beyond this are as good as infinite."""
 
