@@ -1,4 +1,4 @@
-"""A published table as the solvers see it: coordinates, boxes, and the objective per class."""
+"""A published table as the solvers see it: coordinates, boxes, and the objective."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch
 
 from benchmarks.datasets import Table
 from scfe_sklearn import CounterfactualExplainer
-from scfe_sklearn.objective import TargetObjective
+from scfe_sklearn.objective import ClassReading, Plausible, RowObjective
+from scfe_sklearn.targets import class_wishes
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,27 +22,38 @@ class Asked:
     target: torch.Tensor
     lower: torch.Tensor
     upper: torch.Tensor
-    objectives: list[TargetObjective]
+    objective: RowObjective
+    parts: list[Plausible]
 
     @classmethod
     def of(cls, explainer: CounterfactualExplainer, table: Table) -> Asked:
         """Collect them; a box reaches from the least to the largest training value."""
         rows = np.flatnonzero(explainer.estimator_.predict(table.queries) != table.targets)
-        space, engine = explainer.space_, explainer._engine()
+        space, voices, target = explainer.space_, explainer._voices(), table.targets[rows]
+        wishes = class_wishes(target, 1 - target, explainer.classes_)
+        engine = explainer._engine(voices, wishes, 1)
+        parts = [engine.plausible(code) for code in (0, 1)]
         training = torch.from_numpy(space.encode(table.X))
         factual = torch.from_numpy(space.encode(table.queries[rows]))
         return cls(
             rows,
             factual,
-            torch.from_numpy(table.targets[rows]),
+            torch.from_numpy(target),
             torch.minimum(training.amin(0), factual),
             torch.maximum(training.amax(0), factual),
-            [engine.objective(code) for code in (0, 1)],
+            RowObjective(
+                engine.models,
+                engine.has_gradient,
+                parts,
+                torch.from_numpy(target),
+                ClassReading(torch.from_numpy(target)),
+            ),
+            parts,
         )
 
     def cost(self, row: int, z: torch.Tensor) -> torch.Tensor:
         """Objective of points ``z`` (k, D) for one row, infinite where they are not valid."""
-        objective = self.objectives[int(self.target[row])]
+        objective = self.objective.take(torch.tensor([row]))
         value = ((z - self.factual[row]) ** 2).sum(1) - objective.plausibility(z[None])[0]
         return torch.where(objective.margin(z[None])[0] > 0, value, torch.inf)
 

@@ -48,7 +48,7 @@ def gaps(
         result = explainer.explain(table.queries[rows], target=table.targets[rows])
         seconds = time.perf_counter() - start
     answers = torch.from_numpy(explainer.space_.encode(np.asarray(result.counterfactuals)))
-    least = [-o.weight * highest_log_prob(o.density) for o in asked.objectives]
+    least = [-o.weight * highest_log_prob(o.density) for o in asked.parts]
     found = []
     for row, answer in enumerate(answers):
         cost = partial(asked.cost, row)

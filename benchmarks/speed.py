@@ -71,17 +71,17 @@ def textbook(
     space, target = explainer.space_, asked.target
     center, scale = torch.from_numpy(space.center_), torch.from_numpy(space.scale_)
     module = explainer.estimator_.module
-    weight = torch.tensor([o.weight for o in asked.objectives], dtype=torch.float64)[target]
-    bend = torch.tensor([curvature(o.density) for o in asked.objectives], dtype=torch.float64)
-    parts = [(o, (target == code).nonzero()[:, 0]) for code, o in enumerate(asked.objectives)]
+    weight = torch.tensor([o.weight for o in asked.parts], dtype=torch.float64)[target]
+    bend = torch.tensor([curvature(o.density) for o in asked.parts], dtype=torch.float64)
+    parts = [(part, (target == code).nonzero()[:, 0]) for code, part in enumerate(asked.parts)]
 
     def logits(z: torch.Tensor) -> torch.Tensor:
         return module(center + scale * z)[:, 0]
 
     def plausibility(z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         value, slope = torch.empty_like(weight), torch.empty_like(z)
-        for objective, index in parts:
-            value[index], slope[index] = objective.density.log_prob_and_grad(z[index])
+        for part, index in parts:
+            value[index], slope[index] = part.density.log_prob_and_grad(z[index])
         return weight * value, weight[:, None] * slope
 
     rows = Rows(

@@ -31,6 +31,9 @@ from scfe_sklearn.targets import ClassWishes, ValueWishes
 FLOORS = (1e-6, 1e-3, 3e-2, 0.3)
 """Margins that are asked for, one after the other, until the user's model agrees."""
 
+CERTAIN = 1e-7
+"""A probability this close to 1 is searched for as if it were 1; the judge tells them apart."""
+
 SINGLE_FLOOR = 1e-4
 """First margin of a model that computes in single precision."""
 
@@ -227,7 +230,7 @@ class Engine:
         level = None
         if wishes.asks_probability:
             p = torch.from_numpy(wishes.level[np.arange(len(codes)), codes])
-            level = torch.logit(p)
+            level = torch.logit(p.clamp(max=1 - CERTAIN))
         return ClassReading(torch.from_numpy(codes), level)
 
     def _moves(self, code: int, domain: Domain) -> Moves:

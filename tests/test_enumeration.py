@@ -12,11 +12,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from scfe_sklearn.answering import ask
+from scfe_sklearn.asking import ask
 from scfe_sklearn.enumeration import permitted_points, search_exhaustively
 from scfe_sklearn.explainer import CounterfactualExplainer
 from scfe_sklearn.features import FeatureSpace, Rules
 from scfe_sklearn.status import Status
+from scfe_sklearn.targets import class_wishes
 
 SIZES = ["small", "medium", "large"]
 
@@ -127,12 +128,16 @@ def test_the_cheapest_of_the_list_is_returned(seed):
     """For every row, also those that the search would have answered."""
     explainer, X, model = explainer_of(seed, tau=0.0, beta=0.5)
     query = X[model.predict(X) == 0].iloc[:10]
-    engine, judge = explainer._engine(), explainer._judge(len(query))
-    asked = ask(engine, judge, query, 1)
-    rows = np.array([7, 2, 5])
-    point, code, proof = search_exhaustively(
-        engine, judge, query, asked.Z, asked.bounds, asked.wanted, rows
+    judge, voices = explainer._judge(len(query)), explainer._voices()
+    asked = ask(
+        judge,
+        [voice.scores for voice in voices],
+        query,
+        lambda predicted: class_wishes(1, predicted, explainer.classes_),
     )
+    engine = explainer._engine(voices, asked.wishes, 1)
+    rows = np.array([7, 2, 5])
+    point, code, proof = search_exhaustively(engine, judge, asked, rows)
     assert code.tolist() == [1, 1, 1] and proof.tolist() == ["", "", ""]
     grid = grid_like(X)
     target = engine.space.encode(grid[model.predict(grid) == 1])

@@ -181,11 +181,27 @@ def test_every_success_is_valid_for_every_model_and_density(family, density, iri
         assert np.isnan(result.probability_after).all()
 
 
-def test_a_model_without_an_adapter_is_refused_by_name(iris):
+def test_a_model_without_a_gradient_is_only_asked(iris):
+    """The solver is named; who insists on a gradient is told that there is none."""
     X, y = iris
     model = RandomForestClassifier(3, random_state=0).fit(X, y)
     with pytest.raises(UnsupportedModelError, match=r"RandomForestClassifier .*LogisticRegression"):
-        CounterfactualExplainer(FrozenEstimator(model)).fit(X, y)
+        CounterfactualExplainer(FrozenEstimator(model), solver="apg").fit(X, y)
+    explainer = CounterfactualExplainer(FrozenEstimator(model)).fit(X, y)
+    result = explainer.explain(X[:5], target=2)
+    assert explainer.solver_ == result.solver == "search"
+    assert result.success.all()
+    assert (model.predict(result.counterfactuals) == 2).all()
+
+
+@pytest.mark.parametrize("solver", ["auto", "apg", "search"])
+def test_a_model_with_a_gradient_takes_either_solver(solver, iris):
+    X, y = iris
+    model = LogisticRegression(max_iter=500).fit(X, y)
+    explainer = CounterfactualExplainer(FrozenEstimator(model), solver=solver).fit(X, y)
+    result = explainer.explain(X[:5], target=2)
+    assert result.solver == {"auto": "apg"}.get(solver, solver)
+    assert (model.predict(result.counterfactuals) == 2).all()
 
 
 def test_a_torch_module_is_taken_as_trained(iris):

@@ -363,9 +363,12 @@ def test_parameters_that_do_not_fit_the_columns(parameters, message):
         CounterfactualExplainer(FROZEN, **parameters).fit(X, Y)
 
 
-def test_estimators_that_are_no_classifiers():
-    with pytest.raises(ValueError, match=r"'estimator' parameter .* a classifier. Got LinearReg"):
-        CounterfactualExplainer(LinearRegression()).fit(X[["wage"]], Y == "yes")
+def test_estimators_without_answers():
+    with pytest.raises(ValueError, match=r"y must hold finite numbers for a regressor. Got <U3"):
+        line = LinearRegression().fit(X[["wage"]], Y == "yes")
+        CounterfactualExplainer(FrozenEstimator(line)).fit(X[["wage"]], Y)
+    with pytest.raises(ValueError, match=r"'estimator' parameter of .* Got StandardScaler\(\) ins"):
+        CounterfactualExplainer(StandardScaler()).fit(X[["wage"]], Y)
     with pytest.raises(NotFittedError, match="LogisticRegression instance is not fitted"):
         CounterfactualExplainer(FrozenEstimator(LogisticRegression())).fit(X[["wage"]], Y)
 
@@ -507,8 +510,13 @@ class Broken(torch.nn.Module):
 def test_a_model_whose_output_is_nan_at_fit():
     rows, labels = X[["wage", "years"]], (X["wage"] > 0).astype(int)
     for limit in (-10.0, 0.5):
-        with pytest.raises(AdapterMismatchError, match=r"returns NaN for .* of 90 rows"):
+        count = int((rows["wage"] > limit).sum())
+        with pytest.raises(
+            ValueError, match=rf"finite output on the training .* NaN for {count} of 90 rows"
+        ):
             CounterfactualExplainer(Broken(limit)).fit(rows, labels)
+        with pytest.raises(AdapterMismatchError, match=r"returns NaN for .* of 90 rows"):
+            CounterfactualExplainer(Broken(limit), solver="apg").fit(rows, labels)
 
 
 def test_a_model_whose_output_is_nan_for_some_rows():

@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
 from scfe_sklearn.features import FeatureSpace, Relative, Rules
 from scfe_sklearn.judge import Judge, in_order
+from scfe_sklearn.targets import Probability, class_wishes, value_wishes
 
 TRAIN = pd.DataFrame(
     {
@@ -59,7 +60,12 @@ def judged(space, before, after, code, *, rules=None, budget=None, rows=None, n_
         Payroll(**model), space, rules or Rules(), budget, len(before) if n_rows is None else n_rows
     )
     Z, Z0 = points(space, before, after)
-    return judge(Z, Z0, before, rows, np.asarray(code))
+    return judge(Z, Z0, before, rows, np.asarray(code), anything(judge.n_rows))
+
+
+def anything(n):
+    """Wishes of n rows which any class would answer."""
+    return class_wishes(set(Payroll.classes_), np.zeros(n, dtype=int), Payroll.classes_)
 
 
 def test_labels_are_compared_by_class_and_not_by_position(space):
@@ -86,7 +92,7 @@ def test_a_change_that_the_data_cannot_show_is_none(space):
     Z = Z0.copy()
     Z[0, 0] += 0.4 / space.scale_[0]  # less than half a year
     judge = Judge(Payroll(), space, Rules(), None, 1)
-    verdict = judge(Z, Z0, before, np.array([0]), np.array([2]))
+    verdict = judge(Z, Z0, before, np.array([0]), np.array([2]), anything(1))
     assert not verdict.good[0]
     pd.testing.assert_frame_equal(verdict.frame, before)
 
@@ -127,6 +133,68 @@ def test_rules_hold_for_their_own_rows(space, rules, good):
             rows=order, n_rows=2,
         )  # fmt: skip
         assert verdict.good.tolist() == [good[i] for i in order]
+
+
+def test_wishes_are_of_the_row_itself(space):
+    """The right class for another row, or too little of it, is no answer."""
+    before = TRAIN[:2]
+    after = before.assign(pay=4.125)
+    assert Payroll().predict(after).tolist() == ["rich", "rich"]
+    codes = np.array([2, 2])
+    for target, good in (
+        (["rich", "new"], [True, False]),
+        ([Probability("rich", 0.8), Probability("rich", 0.81)], [True, False]),
+        (Probability("rich", 0.79), [True, True]),
+    ):
+        judge = Judge(Payroll(), space, Rules(), None, 2)
+        wishes = class_wishes(target, np.array([1, 1]), Payroll.classes_)
+        Z, Z0 = points(space, before, after)
+        assert judge(Z, Z0, before, np.arange(2), codes, wishes).good.tolist() == good
+        turned = np.array([1, 0])
+        verdict = judge(Z[turned], Z0[turned], before.iloc[turned], turned, codes, wishes)
+        assert verdict.good.tolist() == good[::-1]
+
+
+def test_all_models_must_agree(space):
+    before = TRAIN[[True, True, True, False, False, False]]
+    after = before.assign(pay=[2.5, 4.125, 5.0625])
+    Z, Z0 = points(space, before, after)
+    others = [Payroll(limit=4.0), Payroll(limit=2.0)]
+    judge = Judge(Payroll(), space, Rules(), None, 3, others)
+    verdict = judge(Z, Z0, before, np.arange(3), np.full(3, 2), anything(3))
+    assert verdict.good.tolist() == [False, True, True]
+    strict = Judge(Payroll(), space, Rules(), None, 3, [Payroll(limit=4.5)])
+    verdict = strict(Z, Z0, before, np.arange(3), np.full(3, 2), anything(3))
+    assert verdict.good.tolist() == [False, False, True]
+    assert verdict.lawful.all()
+
+
+def test_a_share_of_the_change_left_undone(space):
+    """From 1.03125 to 4.125: four fifths of the way are 3.50625, half of it is 2.578125."""
+    before, after = TRAIN[:1], TRAIN[:1].assign(pay=4.125, job="b")
+    Z, Z0 = points(space, before, after)
+    for shortfall, good in ((0.0, True), (0.2, True), (0.5, False)):
+        judge = Judge(Payroll(), space, Rules(), None, 1, (), shortfall)
+        verdict = judge(Z, Z0, before, np.array([0]), np.array([2]), anything(1))
+        assert verdict.good.tolist() == [good] and verdict.lawful.all()
+
+
+class Price(RegressorMixin, BaseEstimator):
+    def predict(self, X):
+        return X["pay"].to_numpy() * np.where(X["age"] > 65, np.nan, 1.0)
+
+
+def test_values_of_a_regressor(space):
+    before = TRAIN[:3]
+    after = before.assign(pay=[2.5, 4.125, 4.125], age=[20, 30, 70])
+    Z, Z0 = points(space, before, after)
+    judge = Judge(Price(), space, Rules(), None, 3)
+    wishes = value_wishes((3.0, np.array([5.0, 4.125, 9.0])), 3, TRAIN["pay"].to_numpy())
+    verdict = judge(Z, Z0, before, np.arange(3), wishes.group, wishes)
+    assert verdict.good.tolist() == [False, True, False]
+    said = judge.outcome(TRAIN)
+    assert said.code.tolist() == [0, 0, 0, 0, 0, -1] and np.isnan(said.value[-1])
+    np.testing.assert_array_equal(said.value[:5], TRAIN["pay"][:5])
 
 
 def test_predict_gives_positions(space):

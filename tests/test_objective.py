@@ -1,24 +1,47 @@
-"""Margin and plausibility of a target class against their definitions."""
+"""Margin and plausibility of rows with a wish each, against their definitions."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 
-from scfe_sklearn import objective as module
 from scfe_sklearn.densities import GaussianKDE, GaussianMixture, LocalOutlierDensity
-from scfe_sklearn.objective import MixedObjective, TargetObjective, margins
+from scfe_sklearn.objective import (
+    ClassReading,
+    Conditions,
+    Plausible,
+    RowObjective,
+    ValueReading,
+    margins,
+    plausible,
+    rows,
+)
 from scfe_sklearn.solvers.moves import Moves
 
 D, C = 5, 4
 
 
-def make(density=None, weight=0.7, target=2, seed=0):
+def wish(scores, target, n, density=None, weight=0.0, ceiling=0.0):
+    """The objective of n rows that all want one class."""
+    codes = torch.full((n,), target)
+    part = Plausible(density, weight, ceiling)
+    return RowObjective([scores], True, [part], torch.zeros_like(codes), ClassReading(codes))
+
+
+def make(density=None, weight=0.7, target=2, seed=0, n=6):
     rng = np.random.default_rng(seed)
     A = torch.from_numpy(rng.normal(size=(D, C)))
     b = torch.from_numpy(rng.normal(size=C))
     if density is not None:
         density.fit(rng.normal(size=(60, D)))
-    return TargetObjective(lambda z: (z @ A).tanh() * 3 + b, True, target, density, weight, 1.5)
+    return wish(lambda z: (z @ A).tanh() * 3 + b, target, n, density, weight, 1.5)
+
+
+def scores_of(objective, z):
+    (model,) = objective.models
+    return model(z)
 
 
 def points(*shape, seed=1):
@@ -31,26 +54,25 @@ def test_margin_is_the_lead_over_the_best_other_class(target):
     margin = objective.margin(z)
     for i in range(6):
         for k in range(3):
-            scores = objective.scores(z[i, k][None])[0].tolist()
+            scores = scores_of(objective, z[i, k][None])[0].tolist()
             lead = scores.pop(target)
             assert float(margin[i, k]) == pytest.approx(lead - max(scores))
     assert bool(
         (
-            (margin > 0) == (objective.scores(z.reshape(-1, D)).argmax(1) == target).reshape(6, 3)
+            (margin > 0)
+            == (scores_of(objective, z.reshape(-1, D)).argmax(1) == target).reshape(6, 3)
         ).all()
     )
 
 
 def test_two_classes():
-    objective = TargetObjective(
-        lambda z: torch.stack([-z[:, 0], z[:, 0]], 1), True, 0, None, 0.0, 0
-    )
+    objective = wish(lambda z: torch.stack([-z[:, 0], z[:, 0]], 1), 0, 3)
     z = points(3, 2, D)
     torch.testing.assert_close(objective.margin(z), -2 * z[..., 0])
 
 
 def test_gradient_of_the_margin():
-    objective, z = make(), points(7, D)
+    objective, z = make(n=7), points(7, D)
     kept = z.clone()
     margin, gradient = objective.margin_and_grad(z)
     assert torch.equal(z, kept) and not z.requires_grad
@@ -59,12 +81,14 @@ def test_gradient_of_the_margin():
     for j in range(D):
         e = torch.zeros(D, dtype=torch.float64)
         e[j] = 1e-6
-        slope = (objective.margin((z + e)[None]) - objective.margin((z - e)[None]))[0] / 2e-6
+        slope = (objective.margin((z + e)[:, None]) - objective.margin((z - e)[:, None]))[
+            :, 0
+        ] / 2e-6
         torch.testing.assert_close(gradient[:, j], slope, rtol=1e-5, atol=1e-6)
 
 
 def test_gradient_under_no_grad():
-    objective, z = make(), points(4, D)
+    objective, z = make(n=4), points(4, D)
     with torch.no_grad():
         _, gradient = objective.margin_and_grad(z)
     assert bool((gradient != 0).any())
@@ -77,7 +101,7 @@ def test_only_what_is_asked_for_is_evaluated():
         seen.append(len(z))
         return torch.stack([z[:, 0], -z[:, 0]], 1)
 
-    objective = TargetObjective(scores, True, 0, None, 0.0, 0.0)
+    objective = wish(scores, 0, 5)
     z = points(5, 3, D)
     where = torch.from_numpy(np.random.default_rng(2).random((5, 3)) < 0.4)
     margin = objective.margin(z, where)
@@ -90,13 +114,10 @@ def test_only_what_is_asked_for_is_evaluated():
 
 
 def test_many_points_are_scored_in_pieces(monkeypatch):
-    monkeypatch.setattr(module, "CHUNK", 4)
-    objective, z = make(), points(5, 3, D)
+    monkeypatch.setattr(rows, "CHUNK", 4)
+    objective, z = make(n=5), points(5, 3, D)
     sizes = []
-    scores = objective.scores
-    pieces = TargetObjective(
-        lambda z: (sizes.append(len(z)), scores(z))[1], True, 2, None, 0.7, 0.0
-    )
+    pieces = wish(lambda z: (sizes.append(len(z)), scores_of(objective, z))[1], 2, 5)
     torch.testing.assert_close(pieces.margin(z), objective.margin(z))
     assert sizes == [4, 4, 4, 3]
 
@@ -115,19 +136,19 @@ def test_plausibility_is_the_weighted_log_density(density):
 
 
 def test_without_weight_the_density_is_not_asked():
-    objective, z = make(None, weight=0.0), points(4, 2, D)
+    objective, z = make(None, weight=0.0, n=4), points(4, 2, D)
     assert bool((objective.plausibility(z) == 0).all())
     where = torch.tensor([[True, False]] * 4)
     assert objective.plausibility(z, where).tolist() == [[0.0, -np.inf]] * 4
     local = objective.around(z[:, 0], torch.zeros(4, 1, dtype=torch.long))
-    rows = torch.arange(4)
-    assert bool((local.value(points(4, 3, 1), rows) == 0).all())
-    value, gradient = local.value_and_grad(points(4, 1), rows)
+    own = torch.arange(4)
+    assert bool((local.value(points(4, 3, 1), own) == 0).all())
+    value, gradient = local.value_and_grad(points(4, 1), own)
     assert bool((value == 0).all() and (gradient == 0).all())
 
 
 def test_around_is_the_plausibility_along_a_support():
-    objective, z = make(GaussianKDE(0.5)), points(4, D)
+    objective, z = make(GaussianKDE(0.5), n=4), points(4, D)
     support = torch.tensor([[0, 3], [1, D], [D, D], [4, 2]])
     offset = points(4, 6, 2, seed=4) * (support < D)[:, None]
     moved = z[:, None].repeat(1, 6, 1)
@@ -135,24 +156,24 @@ def test_around_is_the_plausibility_along_a_support():
         for w in range(2):
             if int(support[i, w]) < D:
                 moved[i, :, int(support[i, w])] += offset[i, :, w]
-    local, rows = objective.around(z, support), torch.arange(4)
-    torch.testing.assert_close(local.value(offset, rows), objective.plausibility(moved))
-    value, gradient = local.value_and_grad(offset[:, 0], rows)
+    local, own = objective.around(z, support), torch.arange(4)
+    torch.testing.assert_close(local.value(offset, own), objective.plausibility(moved))
+    value, gradient = local.value_and_grad(offset[:, 0], own)
     torch.testing.assert_close(value, objective.plausibility(moved)[:, 0])
-    _, whole = objective.density.log_prob_and_grad(moved[:, 0])
+    _, whole = objective.parts[0].density.log_prob_and_grad(moved[:, 0])
     padded = torch.cat([0.7 * whole, torch.zeros_like(whole[:, :1])], 1)
     torch.testing.assert_close(gradient, padded.gather(1, support))
 
 
 def test_combinations_of_moves(monkeypatch):
     """Points after one more move each, where the move's feature is still the factual's."""
-    objective = make(GaussianKDE(0.8))
+    objective = make(GaussianKDE(0.8), n=3)
     groups, scalar = torch.tensor([0, 1, 2, 2, 2]), torch.tensor([True, True, False, False, False])
     rng = np.random.default_rng(5)
     levels = np.eye(3) / 2**0.5
-    rows = np.column_stack([rng.normal(size=(6, 2)), levels[rng.integers(3, size=6)]])
-    moves = Moves.from_samples(torch.from_numpy(rows), groups, scalar, 10)
-    factual = torch.from_numpy(rows[:3])
+    samples = np.column_stack([rng.normal(size=(6, 2)), levels[rng.integers(3, size=6)]])
+    moves = Moves.from_samples(torch.from_numpy(samples), groups, scalar, 10)
+    factual = torch.from_numpy(samples[:3])
     first = torch.arange(len(moves))
     z = moves.apply(factual[:, None], first)
     got = objective.combined_plausibility(z, factual, moves.target, moves.keeps)
@@ -161,36 +182,42 @@ def test_combinations_of_moves(monkeypatch):
     expected = objective.plausibility(both.reshape(3, -1, D)).reshape(got.shape)
     apart = (moves.group[:, None] != moves.group).expand_as(got)
     torch.testing.assert_close(got[apart], expected[apart], rtol=1e-6, atol=1e-6)
-    monkeypatch.setattr(module, "COMBINATIONS", 10)
+    monkeypatch.setattr(plausible, "COMBINATIONS", 10)
     assert objective.combined_plausibility(z, factual, moves.target, moves.keeps) is None
 
 
 def test_combinations_only_of_kernels():
     keeps = torch.ones(2, D, dtype=torch.float64)
-    for objective in (make(LocalOutlierDensity(5)), make(GaussianKDE(0.5), weight=0.0)):
+    for objective in (make(LocalOutlierDensity(5), n=3), make(GaussianKDE(0.5), weight=0.0, n=3)):
         assert objective.combined_plausibility(points(3, 2, D), points(3, D), keeps, keeps) is None
 
 
 @pytest.mark.parametrize("order", [[0, 2, 2, 0, 1, 2], [1, 1, 1, 1, 1, 1], [2, 0, 2, 0, 2, 0]])
 def test_rows_with_targets_of_their_own(order):
-    """A mixed objective is, row by row, that of the row's class."""
-    parts = [
-        make(GaussianKDE(0.5), target=0),
-        make(LocalOutlierDensity(5), target=3, weight=0.4),
-        make(None, target=1, weight=0.0),
+    """Among rows with other wishes a row has the margin, price and gradients that it has alone."""
+    alone = [
+        make(GaussianKDE(0.5), target=0, n=1),
+        make(LocalOutlierDensity(5), target=3, weight=0.4, n=1),
+        make(None, target=1, weight=0.0, n=1),
     ]
     owner = torch.tensor(order)
-    whole = MixedObjective(parts, owner)
+    whole = RowObjective(
+        alone[0].models,
+        True,
+        [one.parts[0] for one in alone],
+        owner,
+        ClassReading(torch.tensor([0, 3, 1])[owner]),
+    )
     z = points(6, 3, D)
     where = torch.from_numpy(np.random.default_rng(6).random((6, 3)) < 0.6)
     support = torch.tensor([[0, 3]] * 5 + [[1, D]])
     offset = points(6, 4, 2, seed=7) * (support < D)[:, None]
-    local, rows = whole.around(z[:, 0], support), torch.tensor([5, 0, 3, 3, 1])
+    local, asked = whole.around(z[:, 0], support), torch.tensor([5, 0, 3, 3, 1])
     margin, gradient = whole.margin_and_grad(z[:, 1])
-    value, lift = local.value_and_grad(offset[rows, 0], rows)
-    wide = local.value(offset[rows], rows)
+    value, lift = local.value_and_grad(offset[asked, 0], asked)
+    wide = local.value(offset[asked], asked)
     for i in range(6):
-        part, row = parts[order[i]], slice(i, i + 1)
+        part, row = alone[order[i]], slice(i, i + 1)
         for mask in (None, where):
             own = None if mask is None else mask[row]
             for name in ("margin", "plausibility"):
@@ -200,7 +227,7 @@ def test_rows_with_targets_of_their_own(order):
         torch.testing.assert_close(margin[row], one)
         torch.testing.assert_close(gradient[row], slope)
         near = part.around(z[row, 0], support[row])
-        for k in (rows == i).nonzero()[:, 0].tolist():
+        for k in (asked == i).nonzero()[:, 0].tolist():
             first = torch.tensor([0])
             one, slope = near.value_and_grad(offset[row, 0], first)
             torch.testing.assert_close(value[k : k + 1], one)
@@ -208,7 +235,7 @@ def test_rows_with_targets_of_their_own(order):
             torch.testing.assert_close(wide[k : k + 1], near.value(offset[row], first))
     some = torch.tensor([4, 1])
     torch.testing.assert_close(whole.take(some).margin(z[some]), whole.margin(z)[some])
-    expected = [parts[order[i]].weight * parts[order[i]].ceiling for i in (4, 1)]
+    expected = [whole.parts[k].weight * whole.parts[k].ceiling for k in (order[4], order[1])]
     np.testing.assert_allclose(whole.best_plausibility(some), expected, rtol=1e-6)
 
 
@@ -222,7 +249,182 @@ def test_margins_of_infinite_scores(own):
 
 
 def test_best_plausibility_is_exact_for_mixed_targets():
-    parts = [TargetObjective(lambda z: z, True, code, None, 1 / 3, 0.1 + code) for code in range(2)]
-    rows = torch.tensor([1, 0])
-    mixed = MixedObjective(parts, torch.tensor([0, 1]))
-    assert mixed.best_plausibility(rows).tolist() == [1 / 3 * 1.1, 1 / 3 * 0.1]
+    parts = [Plausible(None, 1 / 3, 0.1 + code) for code in range(2)]
+    owner = torch.tensor([0, 1])
+    mixed = RowObjective([lambda z: z], True, parts, owner, ClassReading(owner))
+    assert mixed.best_plausibility(torch.tensor([1, 0])).tolist() == [1 / 3 * 1.1, 1 / 3 * 0.1]
+
+
+def two_scores(z):
+    """Log-probabilities of two classes whose log-odds are the first coordinate."""
+    return torch.stack([torch.zeros_like(z[:, 0]), z[:, 0]], 1)
+
+
+def test_a_level_of_probability():
+    """The margin is 0 or more exactly where the class is predicted and sure enough."""
+    rng = np.random.default_rng(0)
+    objective, z = make(n=40, target=3), torch.from_numpy(rng.normal(size=(40, 5, D)))
+    level = rng.uniform(0.05, 0.9, 40)
+    level[:5] = 0.0
+    asked = replace(
+        objective, reading=ClassReading(objective.reading.target, torch.logit(torch.tensor(level)))
+    )
+    scores = scores_of(objective, z.reshape(-1, D)).numpy().reshape(40, 5, C)
+    p = softmax(scores, axis=2)[..., 3]
+    met = (scores.argmax(2) == 3) & (p >= level[:, None])
+    np.testing.assert_array_equal(asked.margin(z).numpy() >= 0, met)
+    assert met[5:].any() and ((scores.argmax(2) == 3) & ~met).any()
+    torch.testing.assert_close(asked.margin(z)[:5], objective.margin(z)[:5])
+    some = torch.tensor([7, 3])
+    torch.testing.assert_close(asked.take(some).margin(z[some]), asked.margin(z)[some])
+
+
+@pytest.mark.parametrize("score", [40.0, 400.0, np.inf])
+def test_a_certain_class_has_any_level_but_certainty(score):
+    scores = torch.tensor([[0.0, score], [score, 0.0]], dtype=torch.float64)
+    reading = ClassReading(torch.tensor([1, 1]), torch.logit(torch.tensor([0.999, 0.999])).double())
+    margin = reading.margin(scores, torch.arange(2))
+    assert float(margin[0]) > 0 > float(margin[1]) and not margin.isnan().any()
+
+
+def test_values_of_a_regressor():
+    """Distance to the nearer end of each row's interval, in units; checked number by number."""
+    low = torch.tensor([0.0, -torch.inf, 2.0], dtype=torch.float64)
+    high = torch.tensor([4.0, 1.0, torch.inf], dtype=torch.float64)
+    reading = ValueReading(low, high, 2.0)
+    own = torch.zeros(3, dtype=torch.long)
+    objective = RowObjective([lambda z: z], True, [Plausible(None, 0.0, 0.0)], own, reading)
+    z = torch.tensor([[1.0, 5.0, 4.0], [3.0, 1.0, -5.0], [2.0, 1.0, 9.0]]).double()[..., None]
+    expected = [[0.5, -0.5, 0.0], [-1.0, 0.0, 3.0], [0.0, -0.5, 3.5]]
+    assert objective.margin(z).tolist() == expected
+    some = torch.tensor([2, 0])
+    assert objective.take(some).margin(z[some]).tolist() == [expected[2], expected[0]]
+    _, gradient = objective.margin_and_grad(z[:, 1])
+    assert gradient.tolist() == [[-0.5], [-0.5], [0.5]]
+
+
+def kept(factual, **options):
+    """Conditions that ask for nothing, but for the options."""
+    n, d = factual.shape
+    keeps = Conditions(
+        factual, None, (), torch.arange(n), 0.0, torch.ones(d, dtype=torch.bool), 1e-3
+    )
+    return replace(keeps, **options)
+
+
+def test_all_models_must_agree():
+    one, z = make(n=4), points(4, 3, D)
+    other = make(seed=5, n=4)
+    both = replace(one, models=[*one.models, *other.models])
+    least = torch.minimum(one.margin(z), other.margin(z))
+    assert bool((least < one.margin(z)).any() and (least < other.margin(z)).any())
+    torch.testing.assert_close(both.margin(z), least)
+    margin, gradient = both.margin_and_grad(z[:, 0])
+    torch.testing.assert_close(margin, least[:, 0])
+    slopes = [objective.margin_and_grad(z[:, 0])[1] for objective in (one, other)]
+    first = one.margin(z)[:, :1] <= other.margin(z)[:, :1]
+    torch.testing.assert_close(gradient, torch.where(first, *slopes))
+
+
+def test_a_share_of_the_change_may_be_left_undone():
+    """The lesser margin of the point and of one on the way, where only numbers fall short."""
+    objective, z, factual = make(n=4), points(4, 3, D), points(4, D, seed=8)
+    movable = torch.tensor([True, True, True, False, False])
+    short = z.clone()
+    short[..., :3] = 0.8 * z[..., :3] + 0.2 * factual[:, None, :3]
+    both = replace(objective, conditions=kept(factual, shortfall=0.2, movable=movable))
+    least = torch.minimum(objective.margin(z), objective.margin(short))
+    assert bool((least < objective.margin(z)).any() and (least < objective.margin(short)).any())
+    torch.testing.assert_close(both.margin(z), least)
+    check_gradient(both, z[:, 1])
+    some = torch.tensor([3, 0, 0])
+    torch.testing.assert_close(both.take(some).margin(z[some]), least[some])
+
+
+def test_what_is_missing_is_told_to_the_model_as_missing():
+    """NaN where a row has a hole that is not filled in; a number where it is."""
+    seen = []
+
+    def scores(z):
+        seen.append(z.clone())
+        return two_scores(z.nan_to_num())
+
+    factual = torch.tensor([[0.0, 1.0], [0.0, 2.0], [3.0, 0.0]], dtype=torch.float64)
+    holes = torch.tensor([[True, False], [True, False], [False, False]])
+    objective = replace(wish(scores, 1, 3), conditions=kept(factual, holes=holes))
+    z = factual[:, None].repeat(1, 2, 1)
+    z[0, 1, 0], z[1, 1, 1], z[2, 1] = 0.5, 7.0, torch.tensor([0.0, 5.0])
+    objective.margin(z)
+    nan = np.nan
+    expected = [[nan, 1], [0.5, 1], [nan, 2], [nan, 7], [3, 0], [0, 5]]
+    np.testing.assert_array_equal(seen.pop().numpy(), expected)
+    objective.take(torch.tensor([2, 0])).margin(z[[2, 0]])
+    np.testing.assert_array_equal(seen.pop().numpy(), [[3, 0], [0, 5], [nan, 1], [0.5, 1]])
+    objective.margin_and_grad(z[:, 0])
+    np.testing.assert_array_equal(seen.pop().detach().numpy(), [[nan, 1], [nan, 2], [3, 0]])
+
+
+class Below:
+    """A requirement: the sum of a point is at most the cap of its row."""
+
+    def __init__(self, cap):
+        self.cap = torch.as_tensor(cap, dtype=torch.float64)
+
+    def slack(self, z, rows):
+        return self.cap[rows] - z.sum(1)
+
+
+def test_requirements_are_of_the_rows_that_they_were_bound_to():
+    """Instances keep the row they stand for, also when some are taken, twice or in turn."""
+    z, cap = points(4, 3, D), np.array([-9.0, 9.0, 0.5, 0.0])
+    objective = make(n=4)
+    bound = replace(objective, conditions=kept(z[:, 0], requirements=[Below(cap)]))
+    room = torch.from_numpy(cap)[:, None] - z.sum(2) + 1e-3
+    torch.testing.assert_close(bound.margin(z), torch.minimum(objective.margin(z), room))
+    assert bool((room < objective.margin(z)).any())
+    some = torch.tensor([2, 0, 2, 3])
+    torch.testing.assert_close(bound.take(some).margin(z[some]), bound.margin(z)[some])
+    again = torch.tensor([1, 1, 3])
+    taken = bound.take(some).take(again)
+    torch.testing.assert_close(taken.margin(z[some[again]]), bound.margin(z)[some[again]])
+    check_gradient(bound, z[:, 2])
+
+
+def check_gradient(objective, z):
+    """Gradient of the margin against differences; the points are at no kink."""
+    margin, gradient = objective.margin_and_grad(z)
+    torch.testing.assert_close(margin, objective.margin(z[:, None])[:, 0])
+    for j in range(z.shape[1]):
+        e = torch.zeros(z.shape[1], dtype=torch.float64)
+        e[j] = 1e-6
+        ends = [objective.margin((z + side * e)[:, None])[:, 0] for side in (1, -1)]
+        torch.testing.assert_close(gradient[:, j], (ends[0] - ends[1]) / 2e-6, rtol=1e-5, atol=1e-6)
+
+
+def test_a_limit_of_plausibility():
+    """No point below the limit of its own kind has a margin above the floor, and others keep it."""
+    rng = np.random.default_rng(3)
+    kinds = [GaussianKDE(0.5).fit(rng.normal(size=(60, D))) for _ in range(2)]
+    limits = [-9.0, -np.inf]
+    parts = [
+        Plausible(kind, 0.7, 0.0, 2.0, limit) for kind, limit in zip(kinds, limits, strict=True)
+    ]
+    free, z = make(n=6, target=3), points(6, 4, D)
+    owner = torch.tensor([0, 1, 0, 0, 1, 0])
+    limited = replace(free, parts=parts, owner=owner, conditions=kept(z[:, 0]))
+    dense = torch.from_numpy(kinds[0].score_samples(z.reshape(-1, D).numpy())).reshape(6, 4)
+    room = (dense + 9.0) / 2.0 + 1e-3
+    expected = torch.where(owner[:, None] == 0, torch.minimum(free.margin(z), room), free.margin(z))
+    torch.testing.assert_close(limited.margin(z), expected)
+    mine = owner == 0
+    assert bool((room < free.margin(z))[mine].any() and (room > free.margin(z))[mine].any())
+    fine = (limited.margin(z) >= 1e-3)[mine]
+    assert bool((dense[mine][fine] >= -9.0 - 1e-9).all() and fine.any())
+    where = torch.from_numpy(rng.random((6, 4)) < 0.5)
+    part = limited.margin(z, where)
+    torch.testing.assert_close(part[where], expected[where])
+    assert bool((part[~where] == -torch.inf).all())
+    for k in range(4):
+        check_gradient(limited, z[:, k])
+    some = torch.tensor([4, 0, 3])
+    torch.testing.assert_close(limited.take(some).margin(z[some]), expected[some])

@@ -4,9 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scfe_sklearn.targets import wanted_classes
+from scfe_sklearn.targets import class_wishes
 
 TEXT = np.array(["high", "low", "mid"])
+
+
+def wanted_classes(target, predicted, classes):
+    """The classes of wishes that ask for no probability."""
+    wishes = class_wishes(target, predicted, classes)
+    assert wishes.n_groups == len(classes) and not wishes.asks_probability
+    assert wishes.level.shape == wishes.wanted.shape
+    return wishes.wanted
 
 
 def test_none_wants_any_other_class():
@@ -92,7 +100,8 @@ def test_one_row_and_no_row():
 def test_what_is_no_class(target, got):
     message = (
         r"The 'target' parameter of explain must be None, a class among \{'high', 'low', 'mid'\}, "
-        rf"a set of classes, or an array with one class per row. Got {got} instead"
+        rf"a Probability of one, a set of these, or an array with one of them per row. "
+        rf"Got {got} instead"
     )
     with pytest.raises(ValueError, match=message):
         wanted_classes(target, np.array([0, 1]), TEXT)

@@ -9,9 +9,10 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 
 from scfe_sklearn import answering
-from scfe_sklearn.engine import Engine
+from scfe_sklearn.engine import Engine, Rows
 from scfe_sklearn.explainer import CounterfactualExplainer
 from scfe_sklearn.features import Rules
+from scfe_sklearn.targets import ClassWishes
 from scfe_sklearn.training_rows import training_rows
 
 
@@ -23,17 +24,25 @@ def explained(budget=None, n_classes=3):
     return CounterfactualExplainer(FrozenEstimator(model), max_changes=budget).fit(X, y), X
 
 
+def engine_of(explainer):
+    wishes = ClassWishes(np.ones((0, 3), dtype=bool), np.zeros((0, 3)))
+    return explainer._engine(explainer._voices(), wishes, 1)
+
+
 @pytest.mark.parametrize("budget", [None, 3, 1])
 def test_only_what_the_rules_permit_nearest_first(budget):
     """Against a loop over rows, classes and anchors with the raw rules."""
     explainer, X = explained(budget)
-    engine, space = explainer._engine(), explainer.space_
+    engine, space = engine_of(explainer), explainer.space_
     query = X.iloc[:8]
     rules = Rules(increasing=["a"], ranges={"b": (-1.0, 1.0)}, immutable=[])
     Z = space.encode(query)
     wanted = np.ones((8, 3), dtype=bool)
     wanted[::2, 0] = False
-    got = training_rows(engine, Z, rules.bind(space, query, Z), wanted, count=5)
+    bounds, holes = rules.bind(space, query, Z), np.zeros(Z.shape, dtype=bool)
+    got = training_rows(
+        engine, Rows(Z, holes, bounds, ClassWishes(wanted, np.zeros((8, 3)))), count=5
+    )
     anchors = [
         pd.DataFrame(space.center_ + space.scale_ * A, columns=list("abc")) for A in engine.anchors
     ]
@@ -53,12 +62,11 @@ def test_only_what_the_rules_permit_nearest_first(budget):
 def test_an_answer_where_scores_and_predictions_disagree(monkeypatch):
     """The search finds nothing that the model agrees with; training rows are left."""
     explainer, X = explained(n_classes=2)
-    nothing = explainer._engine()
     search = Engine.search
 
-    def astray(self, Z, bounds, wanted, floor):
-        found = search(nothing, Z, bounds, wanted, floor)
-        return replace(found, z=np.repeat(Z[:, None], found.z.shape[1], axis=1) + 1e-6)
+    def astray(self, rows, floor):
+        found = search(self, rows, floor)
+        return replace(found, z=np.repeat(rows.Z[:, None], found.z.shape[1], axis=1) + 1e-6)
 
     monkeypatch.setattr(answering.Engine, "search", astray)
     query = X[explainer.estimator_.predict(X) == 0].iloc[:10]

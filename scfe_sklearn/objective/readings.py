@@ -7,6 +7,9 @@ from typing import Protocol
 
 import torch
 
+MOST = 1e30
+"""Scores beyond this are as good as infinite."""
+
 
 class Reading(Protocol):
     """Turns the scores of points into margins, for n rows that each want something."""
@@ -39,7 +42,9 @@ class ClassReading:
         lead = margins(scores, target)
         if self.level is None:
             return lead
-        log_p = torch.log_softmax(scores, dim=1).gather(1, target[:, None])[:, 0]
+        # A probability of 0 or 1 may be an infinite score, of which there is no softmax.
+        finite = scores.clamp(-MOST, MOST)
+        log_p = torch.log_softmax(finite, dim=1).gather(1, target[:, None])[:, 0]
         odds = log_p - torch.log(-torch.expm1(log_p.clamp(max=-1e-15)))
         return torch.minimum(lead, odds - self.level[rows])
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from scfe_sklearn.objective import TargetObjective
+from scfe_sklearn.objective import ClassReading, Plausible, RowObjective
 from scfe_sklearn.solvers.domain import Domain
 from scfe_sklearn.solvers.moves import Moves
 from scfe_sklearn.solvers.problem import Problem
@@ -29,6 +29,18 @@ def curved_scores(rng, D):
     b = torch.from_numpy(rng.normal(0, 1, (3, D)))
     c = torch.from_numpy(rng.normal(0, 0.5, 3))
     return lambda z: torch.einsum("kd,cde,ke->kc", z, A, z) + z @ b.T + c
+
+
+def class_one(scores, n, has_gradient, plausible):
+    """The objective of n rows that all want class 1."""
+    ones = torch.ones(n, dtype=torch.long)
+    return RowObjective([scores], has_gradient, [plausible], 0 * ones, ClassReading(ones))
+
+
+def scores_of(problem, z):
+    """What the only model of a problem says of points (k, D)."""
+    (model,) = problem.objective.models
+    return model(z)
 
 
 def make_problem(
@@ -76,7 +88,7 @@ def make_problem(
     samples = torch.as_tensor(factual if samples is None else samples, dtype=torch.float64)
     budget = domain.n_features if budget is None else budget
     return Problem(
-        TargetObjective(scores, has_gradient, 1, density, weight, ceiling),
+        class_one(scores, n, has_gradient, Plausible(density, weight, ceiling)),
         domain,
         Moves.from_samples(samples, groups, scalar, values),
         torch.full((n,), float(beta), dtype=torch.float64),
@@ -167,13 +179,14 @@ def exhaustive(problem, points):
     """Return the costs (n, P) of all points, infinite where one is no answer."""
     ok, count = admissible(problem, points)
     z = torch.from_numpy(points)
-    scores = problem.objective.scores(z).numpy()
+    scores = scores_of(problem, z).numpy()
     others = np.delete(scores, 1, axis=1).max(1)
     ok &= (scores[:, 1] - others >= problem.floor)[None]
     gaps = ((points[None] - problem.domain.factual.numpy()[:, None]) ** 2).sum(-1)
     cost = gaps + problem.beta.numpy()[:, None] * count
-    if problem.objective.weight:
-        cost = cost - problem.objective.weight * problem.objective.density.log_prob(z).numpy()
+    (part,) = problem.objective.parts
+    if part.weight:
+        cost = cost - part.weight * part.density.log_prob(z).numpy()
     return np.where(ok, cost, np.inf)
 
 
@@ -223,6 +236,7 @@ def tools():
     for helper in (
         linear_scores,
         curved_scores,
+        scores_of,
         make_problem,
         admissible,
         exhaustive,

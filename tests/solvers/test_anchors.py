@@ -7,10 +7,10 @@ import torch
 from scfe_sklearn.solvers.anchors import Recall, recall, undo_changes
 
 
-def target_rows(problem, points):
+def target_rows(tools, problem, points):
     """Points that the model calls the target."""
     z = torch.from_numpy(points)
-    scores = problem.objective.scores(z)
+    scores = tools.scores_of(problem, z)
     others = torch.cat([scores[:, :1], scores[:, 2:]], 1).amax(1)
     return z[scores[:, 1] - others >= problem.floor]
 
@@ -21,7 +21,7 @@ def test_a_reachable_anchor_is_an_answer(tools, seed):
     rng = np.random.default_rng(seed)
     mixed = tools.mixed
     problem = mixed.problem(rng, 40, tools.curved_scores(rng, 6))
-    anchors = target_rows(problem, mixed.points[rng.permutation(len(mixed.points))[:60]])
+    anchors = target_rows(tools, problem, mixed.points[rng.permutation(len(mixed.points))[:60]])
     pool = recall(problem, anchors, Recall(), 4)
     tools.check_answers(problem, pool)
     reachable = tools.admissible(problem, anchors.numpy())[0].any(1)
@@ -85,7 +85,7 @@ def test_undoing_keeps_validity_and_never_costs(tools, seed):
     rng = np.random.default_rng(seed)
     mixed = tools.mixed
     problem = mixed.problem(rng, 40, tools.curved_scores(rng, 6))
-    valid = target_rows(problem, mixed.points)
+    valid = target_rows(tools, problem, mixed.points)
     z = valid[torch.from_numpy(rng.integers(len(valid), size=40))]
     lean, cost = undo_changes(problem, z)
     assert bool((problem.margin(lean[:, None]) >= problem.floor).all())
@@ -111,7 +111,7 @@ def test_budget_is_respected(tools):
     rng = np.random.default_rng(1)
     mixed = tools.mixed
     problem = mixed.problem(rng, 40, tools.curved_scores(rng, 6), budget=2)
-    pool = recall(problem, target_rows(problem, mixed.points), Recall(), 4)
+    pool = recall(problem, target_rows(tools, problem, mixed.points), Recall(), 4)
     tools.check_answers(problem, pool)
     found = pool.cost < torch.inf
     assert bool(found.any())

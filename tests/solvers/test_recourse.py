@@ -9,9 +9,9 @@ from scfe_sklearn.solvers.recourse import Effort, solve
 from scfe_sklearn.solvers.screen import Screen
 
 
-def target_rows(problem, points):
+def target_rows(tools, problem, points):
     z = torch.from_numpy(points)
-    scores = problem.objective.scores(z)
+    scores = tools.scores_of(problem, z)
     others = torch.cat([scores[:, :1], scores[:, 2:]], 1).amax(1)
     return z[scores[:, 1] - others >= problem.floor]
 
@@ -38,7 +38,7 @@ def test_answers_are_close_to_the_best_of_all_points(tools, density, budget):
         problem = mixed_problem(
             tools, rng, 30, density, budget=budget, beta=0.2, has_gradient=has_gradient
         )
-        pool = solve(problem, target_rows(problem, tools.mixed.points), Effort())
+        pool = solve(problem, target_rows(tools, problem, tools.mixed.points), Effort())
         tools.check_answers(problem, pool)
         cost = tools.exhaustive(problem, tools.mixed.points)
         best, worst = cost.min(1), np.where(np.isfinite(cost), cost, -np.inf).max(1)
@@ -60,7 +60,7 @@ def test_answers_are_close_to_the_best_of_all_points(tools, density, budget):
 def test_a_row_does_not_see_its_batch(tools):
     rng = np.random.default_rng(3)
     problem = mixed_problem(tools, rng, 10, GaussianKDE(0.7), beta=0.2)
-    anchors = target_rows(problem, tools.mixed.points)
+    anchors = target_rows(tools, problem, tools.mixed.points)
     pool = solve(problem, anchors, Effort())
     for i in range(10):
         alone = solve(problem.take(torch.tensor([i])), anchors, Effort())
@@ -82,7 +82,7 @@ def test_order_of_rows_does_not_matter_for_continuous_features(tools):
         density=density,
         weight=0.3,
     )
-    anchors = target_rows(problem, samples)
+    anchors = target_rows(tools, problem, samples)
     order = torch.from_numpy(rng.permutation(10))
     one = solve(problem, anchors, Effort())
     two = solve(problem.take(order), anchors, Effort())
@@ -136,7 +136,7 @@ def target_rows_linear(samples, weight, bias):
 def test_more_effort_is_no_worse_on_average(tools, starts):
     rng = np.random.default_rng(8)
     problem = mixed_problem(tools, rng, 25, GaussianKDE(0.7), beta=0.2)
-    anchors = target_rows(problem, tools.mixed.points)
+    anchors = target_rows(tools, problem, tools.mixed.points)
     small = Effort(screen=Screen(width=2, parents=4, evaluations=4, shortlist=2), starts=starts)
     little, much = solve(problem, anchors, small), solve(problem, anchors, Effort())
     both = (little.best < torch.inf) & (much.best < torch.inf)
