@@ -1,7 +1,7 @@
 """Fitted classifiers and pipelines as exact, differentiable torch functions.
 
 `as_torch` builds the function, `verify` compares it with the estimator on rows. An estimator
-without an adapter raises `UnsupportedModelError`, and is then treated as a black box.
+without an adapter raises `UnsupportedModelError`, and is then a `BlackBox`.
 """
 
 # importing a family registers its adapters
@@ -20,6 +20,7 @@ from scfe_sklearn.models import (  # noqa: F401
     selection,
     torch_module,
 )
+from scfe_sklearn.models.black_box import BlackBox
 from scfe_sklearn.models.errors import AdapterMismatchError, UnsupportedModelError
 from scfe_sklearn.models.hints import categorical_columns
 from scfe_sklearn.models.score_model import ScoreModel, as_torch
@@ -28,6 +29,7 @@ from scfe_sklearn.models.verification import verify
 
 __all__ = [
     "AdapterMismatchError",
+    "BlackBox",
     "ScoreModel",
     "TorchClassifier",
     "UnsupportedModelError",
