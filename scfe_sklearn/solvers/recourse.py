@@ -8,6 +8,7 @@ import torch
 
 from scfe_sklearn.solvers.anchors import Recall, recall
 from scfe_sklearn.solvers.climb import climb
+from scfe_sklearn.solvers.narrow import Section, narrow
 from scfe_sklearn.solvers.polish import Pattern, polish
 from scfe_sklearn.solvers.pool import Pool
 from scfe_sklearn.solvers.problem import Problem
@@ -34,6 +35,8 @@ class Effort:
         Descent over all features, where there are too many for the screen.
     pattern : Pattern
         Steps on the lattice.
+    section : Section
+        Search along the changed numbers where there is no gradient.
     recall : Recall
         Starts from training rows.
     starts : int
@@ -53,6 +56,7 @@ class Effort:
     descent: Descent = field(default_factory=Descent)
     continuation: Continuation = field(default_factory=Continuation)
     pattern: Pattern = field(default_factory=Pattern)
+    section: Section = field(default_factory=Section)
     recall: Recall = field(default_factory=Recall)
     starts: int = 3
     finalists: int = 2
@@ -101,11 +105,11 @@ def begin(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
 
 def improve(problem: Problem, pool: Pool, effort: Effort) -> Pool:
     """Refine the starts, whatever the target of their row."""
-    smooth = problem.objective.has_gradient
-    if smooth:
-        pool = refine(problem, pool, effort.descent, effort.starts, effort.sprint)
-    if smooth and effort.swaps and not too_wide(problem):
+    if not problem.objective.has_gradient:
+        return narrow(problem, pool, effort.section, effort.finalists)
+    pool = refine(problem, pool, effort.descent, effort.starts, effort.sprint)
+    if effort.swaps and not too_wide(problem):
         others = swap(problem, pool, effort.swaps, effort.exchanged)
         others = refine(problem, others, effort.descent, effort.swaps)
         pool = pool.merged(problem, others.z, others.cost)
-    return polish(problem, pool, effort.pattern, effort.finalists, smooth)
+    return polish(problem, pool, effort.pattern, effort.finalists, smooth=True)
