@@ -18,6 +18,9 @@ from scfe_sklearn.solvers.swap import swap
 from scfe_sklearn.solvers.trade_off import Descent
 from scfe_sklearn.solvers.wide import Continuation, descend_wide, too_wide
 
+THRIFTY = Screen(width=8, parents=16, evaluations=12, shortlist=12, eager=False)
+"""Narrow widths: of a model without a gradient, nothing is known but what was asked."""
+
 
 @dataclass(frozen=True)
 class Effort:
@@ -27,6 +30,8 @@ class Effort:
     ----------
     screen : Screen
         Search over supports.
+    thrifty : Screen
+        The same for rows with an answer, where every question to the model is paid for alone.
     sprint : Descent or None
         Short descents of the whole pool that decide which supports are worth more.
     descent : Descent
@@ -52,6 +57,7 @@ class Effort:
     """
 
     screen: Screen = field(default_factory=Screen)
+    thrifty: Screen = field(default_factory=lambda: THRIFTY)
     sprint: Descent | None = field(default_factory=lambda: Descent(max_iter=4))
     descent: Descent = field(default_factory=Descent)
     continuation: Continuation = field(default_factory=Continuation)
@@ -89,7 +95,8 @@ def begin(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
     """Find valid points to start from: supports first, and the other starts where that fails."""
     if problem.objective.has_gradient and too_wide(problem):
         return descend_wide(problem, anchors, effort.continuation, effort.screen.pool)
-    pool = screen(problem, effort.screen)
+    smooth = problem.objective.has_gradient
+    pool = screen(problem, effort.screen, None if smooth else effort.thrifty)
     # Where much has to change, whole training rows are better starts than sums of moves.
     many = problem.domain.changed(pool.z[:, :1])[:, 0].sum(1) > effort.recall.beyond
     again = ((pool.best == torch.inf) | many).nonzero()[:, 0]
