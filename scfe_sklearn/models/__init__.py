@@ -3,6 +3,8 @@
 `as_torch` builds an exact torch version, `verify` compares it with the estimator on rows. An
 estimator without an adapter raises `UnsupportedModelError`; `BlackBox` asks any estimator, and
 `adopt` takes whatever has predictions.
+`as_torch` builds the function, `verify` compares it with the estimator on rows. An estimator
+without an adapter raises `UnsupportedModelError`, and is then a `BlackBox`.
 """
 
 # importing a family registers its adapters

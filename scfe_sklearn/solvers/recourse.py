@@ -8,6 +8,7 @@ import torch
 
 from scfe_sklearn.solvers.anchors import Recall, recall
 from scfe_sklearn.solvers.climb import climb
+from scfe_sklearn.solvers.narrow import Section, narrow
 from scfe_sklearn.solvers.polish import Pattern, polish
 from scfe_sklearn.solvers.pool import Pool
 from scfe_sklearn.solvers.problem import Problem
@@ -16,6 +17,9 @@ from scfe_sklearn.solvers.screen import Screen, screen
 from scfe_sklearn.solvers.swap import swap
 from scfe_sklearn.solvers.trade_off import Descent
 from scfe_sklearn.solvers.wide import Continuation, descend_wide, too_wide
+
+THRIFTY = Screen(width=8, parents=16, evaluations=12, shortlist=12, eager=False)
+"""Narrow widths: of a model without a gradient, nothing is known but what was asked."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,8 @@ class Effort:
     ----------
     screen : Screen
         Search over supports.
+    thrifty : Screen
+        The same for rows with an answer, where every question to the model is paid for alone.
     sprint : Descent or None
         Short descents of the whole pool that decide which supports are worth more.
     descent : Descent
@@ -34,6 +40,8 @@ class Effort:
         Descent over all features, where there are too many for the screen.
     pattern : Pattern
         Steps on the lattice.
+    section : Section
+        Search along the changed numbers where there is no gradient.
     recall : Recall
         Starts from training rows.
     starts : int
@@ -49,10 +57,12 @@ class Effort:
     """
 
     screen: Screen = field(default_factory=Screen)
+    thrifty: Screen = field(default_factory=lambda: THRIFTY)
     sprint: Descent | None = field(default_factory=lambda: Descent(max_iter=4))
     descent: Descent = field(default_factory=Descent)
     continuation: Continuation = field(default_factory=Continuation)
     pattern: Pattern = field(default_factory=Pattern)
+    section: Section = field(default_factory=Section)
     recall: Recall = field(default_factory=Recall)
     starts: int = 3
     finalists: int = 2
@@ -85,7 +95,8 @@ def begin(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
     """Find valid points to start from: supports first, and the other starts where that fails."""
     if problem.objective.has_gradient and too_wide(problem):
         return descend_wide(problem, anchors, effort.continuation, effort.screen.pool)
-    pool = screen(problem, effort.screen)
+    smooth = problem.objective.has_gradient
+    pool = screen(problem, effort.screen, None if smooth else effort.thrifty)
     # Where much has to change, whole training rows are better starts than sums of moves.
     many = problem.domain.changed(pool.z[:, :1])[:, 0].sum(1) > effort.recall.beyond
     again = ((pool.best == torch.inf) | many).nonzero()[:, 0]
@@ -101,11 +112,11 @@ def begin(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
 
 def improve(problem: Problem, pool: Pool, effort: Effort) -> Pool:
     """Refine the starts, whatever the target of their row."""
-    smooth = problem.objective.has_gradient
-    if smooth:
-        pool = refine(problem, pool, effort.descent, effort.starts, effort.sprint)
-    if smooth and effort.swaps and not too_wide(problem):
+    if not problem.objective.has_gradient:
+        return narrow(problem, pool, effort.section, effort.finalists)
+    pool = refine(problem, pool, effort.descent, effort.starts, effort.sprint)
+    if effort.swaps and not too_wide(problem):
         others = swap(problem, pool, effort.swaps, effort.exchanged)
         others = refine(problem, others, effort.descent, effort.swaps)
         pool = pool.merged(problem, others.z, others.cost)
-    return polish(problem, pool, effort.pattern, effort.finalists, smooth)
+    return polish(problem, pool, effort.pattern, effort.finalists, smooth=True)

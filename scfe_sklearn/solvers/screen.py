@@ -45,6 +45,9 @@ class Screen:
     pairs : int
         Up to so many pairs of moves are all tried, without predicting their effect; the moves
         are thinned to get there. 0 tries none but the predicted ones.
+    eager : bool
+        Whether combinations are tried that are not predicted to be valid, and to be better than
+        what has been found. They improve the predictions.
     """
 
     width: int = 16
@@ -53,6 +56,7 @@ class Screen:
     shortlist: int = 20
     pool: int = 10
     pairs: int = 0
+    eager: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +92,7 @@ class _Beam:
         )
 
 
-def screen(problem: Problem, settings: Screen) -> Pool:
+def screen(problem: Problem, settings: Screen, thrifty: Screen | None = None) -> Pool:
     """Search supports of growing size and return the best valid points of each row.
 
     Parameters
@@ -97,6 +101,9 @@ def screen(problem: Problem, settings: Screen) -> Pool:
         The rows to be answered.
     settings : Screen
         Widths of the search.
+    thrifty : Screen or None
+        Widths for the single moves, and for rows of which one is an answer. None looks as
+        widely everywhere.
 
     Returns
     -------
@@ -106,8 +113,21 @@ def screen(problem: Problem, settings: Screen) -> Pool:
     n = len(problem)
     if n == 0 or len(problem.moves) == 0:
         return Pool.empty(problem, settings.pool)
-    pool, singles, beam = _try_singles(problem, settings)
-    active = torch.arange(n, device=beam.z.device)
+    if thrifty is None:
+        return _grow(problem, settings, *_try_singles(problem, settings))
+    pool, singles, beam = _try_singles(problem, thrifty)
+    found = pool
+    for widths, chosen in ((thrifty, pool.best < torch.inf), (settings, pool.best == torch.inf)):
+        rows = chosen.nonzero()[:, 0]
+        if len(rows):
+            start = Pool(pool.z[rows], pool.cost[rows]), singles.take(rows), beam.take(rows)
+            found = found.scattered(rows, _grow(problem.take(rows), widths, *start))
+    return found
+
+
+def _grow(problem: Problem, settings: Screen, pool: Pool, singles: _Singles, beam: _Beam) -> Pool:
+    """Add one move after the other to the combinations of the beam."""
+    active = torch.arange(len(problem), device=beam.z.device)
     best = problem.objective.best_plausibility(active)
     before = pool.best
     for size in range(2, int(problem.max_changes.max()) + 1):
@@ -130,7 +150,7 @@ def screen(problem: Problem, settings: Screen) -> Pool:
             pool = _merge(pool, part, active, pairs)
             if int(part.max_changes.max()) == size:
                 break
-        found, beam = _extend(part, settings, own, beam)
+        found, beam = _extend(part, settings, own, beam, pool.best[active])
         pool = _merge(pool, part, active, found)
     return pool
 
@@ -165,9 +185,9 @@ def _try_singles(problem: Problem, settings: Screen) -> tuple[Pool, _Singles, _B
 
 
 def _extend(
-    problem: Problem, settings: Screen, singles: _Singles, beam: _Beam
+    problem: Problem, settings: Screen, singles: _Singles, beam: _Beam, best: torch.Tensor
 ) -> tuple[Pool, _Beam]:
-    """Add one more move to the combinations of the beam."""
+    """Add one more move to the combinations of the beam; ``best`` (n,) is known already."""
     moves = problem.moves
     n = len(beam.margin)
     changed = problem.domain.changed(beam.z)
@@ -183,7 +203,9 @@ def _extend(
     plausibility = combined.reshape(n, -1)
     live = live.reshape(n, -1)
     rate = _rate(singles)
-    half = settings.evaluations // 2
+    if not settings.eager:
+        live &= (margin >= problem.floor) & (price - plausibility < best[:, None])
+    half = settings.evaluations // 2 if settings.eager else settings.evaluations
     key = support_key(changed)[:, :, None] + feature_key(moves.group + 1)
     key = (key % BUCKETS).reshape(n, -1)
     # One half by what looks valid already, the other by what could become so at a low price.
@@ -191,10 +213,11 @@ def _extend(
     sure = torch.where(
         live & (margin >= problem.floor), price - plausibility, torch.full_like(price, torch.inf)
     )
-    first = _smallest(_diversified(sure, key), half)
-    merit = _diversified(_merit(problem, margin, price, plausibility, live, rate), key)
-    merit = merit.scatter(1, first, torch.inf)
-    order = torch.cat([first, _smallest(merit, settings.evaluations - half)], 1)
+    order = _smallest(_diversified(sure, key), half)
+    if settings.eager:
+        merit = _diversified(_merit(problem, margin, price, plausibility, live, rate), key)
+        merit = merit.scatter(1, order, torch.inf)
+        order = torch.cat([order, _smallest(merit, settings.evaluations - half)], 1)
     parent, move = order // len(moves), order % len(moves)
     z = moves.apply(beam.z.gather(1, parent[..., None].expand(-1, -1, beam.z.shape[2])), move)
     live, price = live.gather(1, order), price.gather(1, order)
@@ -256,8 +279,9 @@ def _collect(
     # Valid points first; the rest of the shortlist improves the predictions of the next size.
     order = _smallest(torch.where(valid, guess, guess + 1e6), settings.shortlist)
     chosen = z.gather(1, order[..., None].expand(-1, -1, z.shape[2]))
-    value = problem.plausibility(chosen, live.gather(1, order))
-    value = torch.where(live.gather(1, order), value, plausibility.gather(1, order))
+    asked = (live if settings.eager else valid).gather(1, order)
+    value = problem.plausibility(chosen, asked)
+    value = torch.where(asked, value, plausibility.gather(1, order))
     plausibility = plausibility.scatter(1, order, value)
     cost = torch.where(valid.gather(1, order), price.gather(1, order) - value, torch.inf)
     return Pool.empty(problem, settings.pool).merged(problem, chosen, cost), plausibility
