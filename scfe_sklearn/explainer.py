@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -51,6 +51,7 @@ from scfe_sklearn.surroundings import Learned, Surroundings, learn, rows_of_clas
 from scfe_sklearn.targets import ClassWishes, ValueWishes, class_wishes, value_wishes
 from scfe_sklearn.trade_offs import BUDGETS, FACTORS, collect, undominated
 from scfe_sklearn.validation import HasMethods, Integral, Interval, Real, StrOptions, fit_context
+from scfe_sklearn.view import View
 from scfe_sklearn.voices import Voice, asked_voice, check_gradient, gradient_voice
 
 VERIFIED_ROWS = 256
@@ -108,6 +109,12 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         ``{column: price of its changes, relative to 1 for the others}``.
     fillable : list of columns, default=None
         Numeric columns whose missing values may become known ones.
+    blocks : dict, default=None
+        ``{name: [0/1 columns] or {level: column}}``: one-hot blocks that the user encoded before
+        the model; each moves as one categorical feature of that name.
+    derived : dict, default=None
+        ``{column: function of a data frame}``: columns that follow from the others; they are
+        computed again in every answer, and are no changes of their own.
     categorical, integer, continuous : list of columns, default=None
         Kinds of columns where the dtypes do not say it.
     ordinal : dict or list of columns, default=None
@@ -191,6 +198,8 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         "implications": [list, tuple, None],
         "costs": [dict, None],
         "fillable": ["array-like", None],
+        "blocks": [dict, None],
+        "derived": [dict, None],
         "categorical": ["array-like", None],
         "ordinal": [dict, "array-like", None],
         "integer": ["array-like", None],
@@ -223,6 +232,8 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         implications: Sequence[Any] | None = None,
         costs: Mapping[Hashable, float] | None = None,
         fillable: Sequence[Hashable] | None = None,
+        blocks: Mapping[Hashable, Any] | None = None,
+        derived: Mapping[Hashable, Callable[[Any], Any]] | None = None,
         categorical: Sequence[Hashable] | None = None,
         ordinal: Mapping[Hashable, Sequence[Any]] | Sequence[Hashable] | None = None,
         integer: Sequence[Hashable] | None = None,
@@ -251,6 +262,8 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         self.implications = implications
         self.costs = costs
         self.fillable = fillable
+        self.blocks = blocks
+        self.derived = derived
         self.categorical = categorical
         self.ordinal = ordinal
         self.integer = integer
@@ -290,6 +303,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         """
         X = as_table(X)
         y = read_outcomes(y, open_table(X))
+        self.view_ = View(self.blocks, self.derived).fit(X)
         self.estimator_ = self._fitted_estimator(X, y)
         if hasattr(self.estimator_, "classes_"):
             self.classes_ = read_classes(self.estimator_, y)
@@ -306,15 +320,25 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
             steps=self.steps,
             scale=self.scale,
         )
+        self._set_names(X)
+        X = self.view_.seen(X)
         names = list(open_table(X).names)
-        self.space_.fit(X, categorical_hint=categorical_columns(self.estimator_, names))
-        self.n_features_in_ = self.space_.n_features_in_
-        if hasattr(self.space_, "feature_names_in_"):
-            self.feature_names_in_ = self.space_.feature_names_in_
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
+        self.space_.fit(X, categorical_hint=categorical_columns(self._models()[0], names))
         self._fit_surroundings(X, y)
         return self
+
+    def _set_names(self, X: Any) -> None:
+        """Set what scikit-learn wants to know of the columns."""
+        table = open_table(X)
+        self.n_features_in_ = len(table.names)
+        if table.labelled and all(isinstance(name, str) for name in table.names):
+            self.feature_names_in_ = np.array(table.names, dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+
+    def _models(self) -> list[Any]:
+        """The model that is explained and those that must agree, asked by rows of the search."""
+        return [self.view_.wrapped(model) for model in (self.estimator_, *self.ensemble_)]
 
     def _fitted_estimator(self, X: Any, y: np.ndarray) -> Any:
         """Return a trained model: the user's if it is frozen, else a clone trained here."""
@@ -363,7 +387,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
     def _chosen_solver(self, X: Any, learned: Learned) -> str:
         """Say whether the gradients of all models are known."""
         if self.solver == "milp":
-            read_trees(self.estimator_, self.space_.columns_, self.sample_)
+            read_trees(self._models()[0], self.space_.columns_, self.sample_)
         if self.solver in ("search", "milp"):
             return self.solver
         whole = np.isfinite(self.space_.encode(take_rows(X, learned.position))).all(axis=1)
@@ -371,7 +395,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         rows = rows[np.linspace(0, len(rows) - 1, min(VERIFIED_ROWS, len(rows))).astype(int)]
         checked = take_rows(X, learned.position[rows])
         try:
-            for estimator in (self.estimator_, *self.ensemble_):
+            for estimator in self._models():
                 check_gradient(estimator, self.space_, checked, self.space_.encode(checked))
         except (UnsupportedModelError, AdapterMismatchError):
             if self.solver == "apg":
@@ -382,7 +406,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
     def _black_boxes(self) -> list[BlackBox]:
         return [
             BlackBox(model, self.space_.columns_, self.sample_, getattr(self, "classes_", None))
-            for model in (self.estimator_, *self.ensemble_)
+            for model in self._models()
         ]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -438,6 +462,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         """
         check_is_fitted(self, "solver_")
         check_count(n_counterfactuals)
+        X = as_table(X)
         with one_thread():
             engine, judge, query = self._prepared(X, target, rules, n_counterfactuals)
             if self.solver_ == "milp":
@@ -448,7 +473,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
                 answers = answer(engine, judge, query, n_counterfactuals)
             if best_effort:
                 add_closest(engine, judge, query, answers)
-            return report(engine, judge, query, answers, self.solver_)
+            return report(engine, judge, query, answers, self.solver_, self.view_, X)
 
     def pareto(
         self,
@@ -490,11 +515,12 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         >>> bool(front.success.all()), bool((front.n_changes[:-1] <= front.n_changes[1:]).all())
         (True, True)
         """
+        X = as_table(X)
         with one_thread(), warnings.catch_warnings():
             engine, judge, query = self._prepared(X, target, rules, 1)
             answers = collect(engine, judge, query, factors, budgets)
             warnings.simplefilter("ignore", UserWarning)
-            everything = report(engine, judge, query, answers, self.solver_)
+            everything = report(engine, judge, query, answers, self.solver_, self.view_, X)
         return undominated(everything, len(query.Z))
 
     def _exact_solver(self, count: int) -> ExactSolver:
@@ -511,7 +537,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
                     "The 'solver' parameter of CounterfactualExplainer must not be 'milp' with "
                     f"{name!r}, which the program does not know. Use 'search'."
                 )
-        trees = read_trees(self.estimator_, self.space_.columns_, self.sample_)
+        trees = read_trees(self._models()[0], self.space_.columns_, self.sample_)
         return ExactSolver(trees, self.max_changes == "fewest", self.milp_seconds)
 
     def _prepared(
@@ -520,7 +546,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         """Read a question, and gather all that is needed to answer it."""
         check_is_fitted(self, "solver_")
         check_rules(rules)
-        X = as_table(X)
+        X = self.view_.seen(X)
         n = open_table(X).n_rows
         judge = self._judge(n, rules)
 
@@ -584,15 +610,8 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
     def _judge(self, n_rows: int, rules: Rules | None = None) -> Judge:
         """Return the judge of some rows, for which there may be further rules."""
         every = self._rules() if rules is None else self._rules().merged(rules)
-        return Judge(
-            self.estimator_,
-            self.space_,
-            every,
-            self._budget(),
-            n_rows,
-            self.ensemble_,
-            self.shortfall,
-        )
+        model, *others = self._models()
+        return Judge(model, self.space_, every, self._budget(), n_rows, others, self.shortfall)
 
     def _budget(self) -> int | None:
         """Budget to start with; the fewest changes are looked for after that."""
@@ -605,8 +624,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
     def _voices(self) -> list[Voice]:
         """Build the models as functions; nothing of it is kept, so that the explainer pickles."""
         if self.solver_ == "apg":
-            models = (self.estimator_, *self.ensemble_)
-            return [gradient_voice(model, self.space_) for model in models]
+            return [gradient_voice(model, self.space_) for model in self._models()]
         asked = getattr(self, "_asked", None) or self._black_boxes()
         return [asked_voice(model, self.space_) for model in asked]
 

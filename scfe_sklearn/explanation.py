@@ -95,6 +95,9 @@ class Explanation:
     gap : array-like of shape (n,), default=None
         Share by which an answer may be dearer than the cheapest one: 0 where it is proved to be
         the cheapest, NaN where nothing is proved.
+    seen : pair of DataFrames or None, default=None
+        Factual and counterfactual rows by the features that are changed, where these are not the
+        columns of ``factual``: one-hot blocks as one feature, derived columns left out.
     index : pandas.Index, default=None
         Labels of the rows. None means those of ``factual``, or positions where it has none.
 
@@ -151,12 +154,14 @@ class Explanation:
     prediction_after: Any = None
     option: Any = None
     gap: Any = None
+    seen: Any = None
     index: Any = None
 
     def __post_init__(self) -> None:
         """Turn the arguments into read-only arrays and check that they are aligned."""
-        n, d = self.factual.shape
-        _check_shape("counterfactuals", self.counterfactuals.shape, (n, d))
+        n = self.factual.shape[0]
+        _check_shape("counterfactuals", self.counterfactuals.shape, self.factual.shape)
+        d = self._seen[0].shape[1]
         if self.prediction_after is None:
             object.__setattr__(self, "prediction_after", np.full(n, None, dtype=object))
         if self.option is None:
@@ -209,12 +214,19 @@ class Explanation:
     def __len__(self) -> int:
         return len(self.success)
 
+    @property
+    def _seen(self) -> tuple[Any, Any]:
+        """Factual and counterfactual rows, one column per feature."""
+        return (self.factual, self.counterfactuals) if self.seen is None else self.seen
+
     def __getitem__(self, rows: Any) -> Explanation:
         """Some rows by position: a number, a slice, an array of positions or a mask."""
         where = positions(rows, len(self))
         aligned = {name: getattr(self, name)[where] for name in _ALIGNED}
         for name in ("factual", "counterfactuals"):
             aligned[name] = take_rows(getattr(self, name), where)
+        if self.seen is not None:
+            aligned["seen"] = tuple(take_rows(part, where) for part in self.seen)
         return dataclasses.replace(self, **aligned)
 
     @property
@@ -236,8 +248,8 @@ class Explanation:
         for j in np.unique(features):
             here = features == j
             rows = where[here]
-            before[here] = objects(column_values(self.factual, int(j), rows))
-            after[here] = objects(column_values(self.counterfactuals, int(j), rows))
+            before[here] = objects(column_values(self._seen[0], int(j), rows))
+            after[here] = objects(column_values(self._seen[1], int(j), rows))
         index = pd.Index(where, name="position")
         return pd.DataFrame(
             {
@@ -350,7 +362,7 @@ class Explanation:
 
         every = np.arange(len(self))
         columns = [
-            pd.isna(objects(column_values(self.counterfactuals, j, every)))
+            pd.isna(objects(column_values(self._seen[1], j, every)))
             for j in range(self.changed.shape[1])
         ]
         return ~np.all(columns, axis=0)

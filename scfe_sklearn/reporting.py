@@ -16,6 +16,7 @@ from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.status import Status
 from scfe_sklearn.targets import ValueWishes
 from scfe_sklearn.targets.asked import interval_text
+from scfe_sklearn.view import View
 
 _NUMBERS = (
     "probability_before",
@@ -28,9 +29,15 @@ _NUMBERS = (
 
 
 def report(
-    engine: Engine, judge: Judge, query: Query, answers: Answers, solver: str
+    engine: Engine,
+    judge: Judge,
+    query: Query,
+    answers: Answers,
+    solver: str,
+    view: View,
+    asked: Any,
 ) -> Explanation:
-    """Put the result together: k entries per row, one after the other."""
+    """Put the result together: k entries per row ``asked`` by the user, one after the other."""
     space = engine.space
     n, k = answers.code.shape
     rows = np.repeat(np.arange(n), k)
@@ -60,15 +67,16 @@ def report(
         wanted = query.wishes.wanted[rows]
         codes = np.where(shown, code, wanted.argmax(axis=1))
         single = shown | (wanted.sum(axis=1) == 1)
-        for name, asked, container in (
+        for name, told, container in (
             ("probability_before", single & (query.outcome.code[rows] >= 0), X),
             ("probability_after", shown, frame),
         ):
-            where = np.flatnonzero(asked)
+            where = np.flatnonzero(told)
             numbers[name][where] = judge.probability(take_rows(container, where), codes[where])
     explanation = Explanation(
-        factual=X,
-        counterfactuals=frame,
+        factual=asked if k == 1 else take_rows(asked, rows),
+        counterfactuals=view.whole(frame),
+        seen=None if view.plain else (X, frame),
         target=target,
         prediction=prediction,
         prediction_after=now,

@@ -39,6 +39,7 @@ _TOGETHER = {
     "trade_offs",
     "training_rows",
     "validation",
+    "view",
     "voices",
 }
 ALLOWED = {
@@ -61,6 +62,7 @@ ALLOWED = {
     "validation": set(),
     "engine": {"densities", "features", "objective", "proximal", "solvers", "targets"},
     "judge": {"features", "presentation", "targets"},
+    "view": {"blocks", "features"},
     "voices": {"features", "models"},
     "asking": {"engine", "features", "judge", "presentation", "status", "targets"},
     "surroundings": {"asking", "densities", "judge", "presentation", "targets"},
@@ -90,6 +92,7 @@ ALLOWED = {
         "presentation",
         "status",
         "targets",
+        "view",
     },
     "explainer": _TOGETHER,
     "image": {"models", "proximal", "solvers"},
