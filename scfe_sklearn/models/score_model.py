@@ -137,6 +137,10 @@ def as_torch(
             "instead."
         )
     inner = unwrap(estimator)
+    if not hasattr(inner, "fit"):
+        raise UnsupportedModelError(
+            f"{type(inner).__name__} is no estimator of scikit-learn: its gradient is not known."
+        )
     check_is_fitted(inner)
     frame = Frame.from_columns(columns, dtype)
     chosen = select_inputs(inner, [column.name for column in columns])
