@@ -403,14 +403,15 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         judge = self._judge(n, rules)
 
         def read_target(predicted: np.ndarray) -> ClassWishes | ValueWishes:
-            if hasattr(self, "classes_"):
-                return class_wishes(target, predicted, self.classes_)
-            return value_wishes(target, n, self.training_values_)
+            if not hasattr(self, "classes_"):
+                return value_wishes(target, n, self.training_values_)
+            wishes = class_wishes(target, predicted, self.classes_)
+            _check_probabilities(wishes, [self.estimator_, *self.ensemble_])
+            return wishes
 
         with one_thread():
             voices = self._voices()
             query = ask(judge, [voice.scores for voice in voices], X, read_target)
-            _check_probabilities(query.wishes, [self.estimator_, *self.ensemble_])
             engine = self._engine(voices, query.wishes, n_counterfactuals)
             solve = answer_fewest if self.max_changes == "fewest" else answer
             answers = solve(engine, judge, query, n_counterfactuals)
@@ -578,7 +579,7 @@ def _check_same_answers(estimator: Any, other: Any) -> None:
         )
 
 
-def _check_probabilities(wishes: ClassWishes | ValueWishes, models: list[Any]) -> None:
+def _check_probabilities(wishes: ClassWishes, models: list[Any]) -> None:
     """Refuse a wish for a probability that no model tells."""
     if wishes.asks_probability and not all(hasattr(model, "predict_proba") for model in models):
         raise ValueError(
