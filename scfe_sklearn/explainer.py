@@ -551,13 +551,14 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         judge = self._judge(n, rules)
 
         def read_target(predicted: np.ndarray) -> ClassWishes | ValueWishes:
-            if hasattr(self, "classes_"):
-                return class_wishes(target, predicted, self.classes_)
-            return value_wishes(target, n, self.training_values_)
+            if not hasattr(self, "classes_"):
+                return value_wishes(target, n, self.training_values_)
+            wishes = class_wishes(target, predicted, self.classes_)
+            check_probabilities(wishes, [self.estimator_, *self.ensemble_])
+            return wishes
 
         voices = self._voices()
         query = ask(judge, [voice.scores for voice in voices], X, read_target)
-        check_probabilities(query.wishes, [self.estimator_, *self.ensemble_])
         return self._engine(voices, query.wishes, count), judge, query
 
     def score(self, X: Any, y: Any = None) -> float:

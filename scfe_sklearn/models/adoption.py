@@ -14,6 +14,9 @@ from torch import nn
 from scfe_sklearn.models.dispatch import unwrap
 from scfe_sklearn.models.torch_module import TorchClassifier
 
+SAID = 50
+"""Rows that show whether a function gives labels or values."""
+
 
 class Labelled:
     """A trained object that lacks ``classes_`` or ``predict``, with both.
@@ -91,17 +94,21 @@ def adopt(model: Any, X: Any, y: np.ndarray) -> Any:
         model = _Function(inner, method)
     if hasattr(model, "classes_") and hasattr(model, "predict"):
         return model
-    if hasattr(model, "predict") and _gives_values(model, y):
+    if hasattr(model, "predict") and _gives_values(model, X, y):
         return model
     return Labelled(model, np.unique(y) if not hasattr(model, "classes_") else model.classes_)
 
 
-def _gives_values(model: Any, y: np.ndarray) -> bool:
-    """Whether a model without ``classes_`` is a regressor; where it does not say, y decides."""
+def _gives_values(model: Any, X: Any, y: np.ndarray) -> bool:
+    """Whether a model without ``classes_`` is a regressor; who does not say so gives fractions."""
     inner = unwrap(model)
     if isinstance(inner, BaseEstimator) and (is_regressor(inner) or is_classifier(inner)):
         return bool(is_regressor(inner))
-    return type_of_target(y).startswith("continuous")
+    if type_of_target(y).startswith("continuous"):
+        return True
+    # Whole numbers in y may be values all the same: no label lies between them.
+    said = np.asarray(model.predict(X[:SAID]))
+    return said.dtype.kind == "f" and bool((said != np.rint(said)).any())
 
 
 def retrained(model: Any, X: Any, y: np.ndarray) -> Any:
