@@ -8,6 +8,7 @@ import torch
 
 from scfe_sklearn.solvers.anchors import Recall, recall
 from scfe_sklearn.solvers.climb import climb
+from scfe_sklearn.solvers.enrich import Enrich, enrich
 from scfe_sklearn.solvers.narrow import Section, narrow
 from scfe_sklearn.solvers.polish import Pattern, polish
 from scfe_sklearn.solvers.pool import Pool
@@ -40,6 +41,8 @@ class Effort:
         Descent over all features, where there are too many for the screen.
     pattern : Pattern
         Steps on the lattice.
+    enrich : Enrich
+        Changes for the sake of plausibility where there is no gradient.
     section : Section
         Search along the changed numbers where there is no gradient.
     recall : Recall
@@ -62,6 +65,7 @@ class Effort:
     descent: Descent = field(default_factory=Descent)
     continuation: Continuation = field(default_factory=Continuation)
     pattern: Pattern = field(default_factory=Pattern)
+    enrich: Enrich = field(default_factory=Enrich)
     section: Section = field(default_factory=Section)
     recall: Recall = field(default_factory=Recall)
     starts: int = 3
@@ -97,6 +101,8 @@ def begin(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
         return descend_wide(problem, anchors, effort.continuation, effort.screen.pool)
     smooth = problem.objective.has_gradient
     pool = screen(problem, effort.screen, None if smooth else effort.thrifty)
+    if not smooth:
+        pool = enrich(problem, pool, anchors, effort.enrich)
     # Where much has to change, whole training rows are better starts than sums of moves.
     many = problem.domain.changed(pool.z[:, :1])[:, 0].sum(1) > effort.recall.beyond
     again = ((pool.best == torch.inf) | many).nonzero()[:, 0]

@@ -116,13 +116,11 @@ def screen(problem: Problem, settings: Screen, thrifty: Screen | None = None) ->
     if thrifty is None:
         return _grow(problem, settings, *_try_singles(problem, settings))
     pool, singles, beam = _try_singles(problem, thrifty)
-    found = pool
-    for widths, chosen in ((thrifty, pool.best < torch.inf), (settings, pool.best == torch.inf)):
-        rows = chosen.nonzero()[:, 0]
-        if len(rows):
-            start = Pool(pool.z[rows], pool.cost[rows]), singles.take(rows), beam.take(rows)
-            found = found.scattered(rows, _grow(problem.take(rows), widths, *start))
-    return found
+    rows = (pool.best == torch.inf).nonzero()[:, 0]
+    if len(rows) == 0:
+        return pool
+    start = Pool(pool.z[rows], pool.cost[rows]), singles.take(rows), beam.take(rows)
+    return pool.scattered(rows, _grow(problem.take(rows), settings, *start))
 
 
 def _grow(problem: Problem, settings: Screen, pool: Pool, singles: _Singles, beam: _Beam) -> Pool:
