@@ -30,10 +30,13 @@ class Recall:
         Training rows tried per row.
     beyond : int
         Rows whose answer changes more features than this are tried too.
+    undone : int
+        Valid ones per row whose changes are undone, where there is no gradient.
     """
 
     anchors: int = 24
     beyond: int = 2
+    undone: int = 8
 
 
 def recall(problem: Problem, anchors: torch.Tensor, settings: Recall, size: int) -> Pool:
@@ -72,6 +75,10 @@ def recall(problem: Problem, anchors: torch.Tensor, settings: Recall, size: int)
     z = torch.cat([part[0] for part in starts])
     there = torch.cat([part[1] for part in starts])
     valid = problem.margin(z, there) >= problem.floor
+    if not problem.objective.has_gradient:
+        # Undoing is many questions: the nearest are asked about.
+        distance = torch.where(valid, problem.sparse_distance(z), torch.inf)
+        valid &= distance.argsort(1).argsort(1) < settings.undone
     instance = valid.nonzero()
     if len(instance) == 0:
         return Pool.empty(problem, size)

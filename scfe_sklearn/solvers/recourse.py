@@ -19,9 +19,6 @@ from scfe_sklearn.solvers.swap import swap
 from scfe_sklearn.solvers.trade_off import Descent
 from scfe_sklearn.solvers.wide import Continuation, descend_wide, too_wide
 
-THRIFTY = Screen(width=8, parents=16, evaluations=12, shortlist=12, eager=False)
-"""Narrow widths: of a model without a gradient, nothing is known but what was asked."""
-
 
 @dataclass(frozen=True)
 class Effort:
@@ -32,7 +29,7 @@ class Effort:
     screen : Screen
         Search over supports.
     thrifty : Screen
-        The same for rows with an answer, where every question to the model is paid for alone.
+        The same where there is no gradient.
     sprint : Descent or None
         Short descents of the whole pool that decide which supports are worth more.
     descent : Descent
@@ -60,7 +57,7 @@ class Effort:
     """
 
     screen: Screen = field(default_factory=Screen)
-    thrifty: Screen = field(default_factory=lambda: THRIFTY)
+    thrifty: Screen = field(default_factory=lambda: Screen(shortlist=12, thrifty=True))
     sprint: Descent | None = field(default_factory=lambda: Descent(max_iter=4))
     descent: Descent = field(default_factory=Descent)
     continuation: Continuation = field(default_factory=Continuation)
@@ -100,7 +97,7 @@ def begin(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
     if problem.objective.has_gradient and too_wide(problem):
         return descend_wide(problem, anchors, effort.continuation, effort.screen.pool)
     smooth = problem.objective.has_gradient
-    pool = screen(problem, effort.screen, None if smooth else effort.thrifty)
+    pool = screen(problem, effort.screen if smooth else effort.thrifty)
     if not smooth:
         pool = enrich(problem, pool, anchors, effort.enrich)
     # Where much has to change, whole training rows are better starts than sums of moves.
