@@ -21,6 +21,7 @@ from scfe_sklearn.exact import (
     value_between,
 )
 from scfe_sklearn.features import FeatureSpace
+from scfe_sklearn.features.column_bounds import column_bounds
 from scfe_sklearn.features.column_space import exact_columns
 from scfe_sklearn.features.levels import VERTEX
 from scfe_sklearn.judge import Judge
@@ -151,29 +152,10 @@ class ExactSolver:
     def _options(self, engine: Engine, query: Query, row: int) -> Options:
         """What one row may become, in raw units, and what that costs."""
         space, bounds = engine.space, query.rows.bounds
-        starts = self.trees.starts
         u = exact_columns(space.features_, space.slices_, space.lattice())(
             torch.from_numpy(query.Z[row : row + 1])
         ).numpy()[0]
-        lower, upper = np.full(len(u), -np.inf), np.full(len(u), np.inf)
-        allowed = np.zeros(len(u), dtype=bool)
-        for j, part in enumerate(space.slices_):
-            block = slice(int(starts[j]), int(starts[j + 1]))
-            if space.kinds_[j] == "categorical":
-                allowed[block] = bounds.allowed[row, part]
-                continue
-            low, high = (
-                space.center_[j] + space.scale_[j] * ends[row, part.start]
-                for ends in (bounds.lower, bounds.upper)
-            )
-            if space.levels_[j] is not None:
-                rank = np.arange(block.stop - block.start)
-                allowed[block] = (rank >= low - 1e-6) & (rank <= high + 1e-6)
-                allowed[block] &= bounds.allowed[row, part.start]
-                continue
-            exact = space.lattice(np.array([j])).nearest(np.array([[low], [high]]))
-            lower[block], upper[block] = exact[0, 0], exact[1, 0]
-            allowed[block] = bounds.allowed[row, part.start]
+        box = column_bounds(space, bounds.take(np.array([row])))
         unit = np.array(
             [
                 np.nan if k == "categorical" else s
@@ -184,9 +166,9 @@ class ExactSolver:
         options = row_options(
             self.trees,
             u,
-            lower=lower,
-            upper=upper,
-            allowed=allowed,
+            lower=box.lower[0],
+            upper=box.upper[0],
+            allowed=box.allowed[0],
             unit=unit,
             values=space.lattice(numbers),
         )

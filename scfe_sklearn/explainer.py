@@ -14,7 +14,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from scfe_sklearn.answering import add_closest, answer, answer_fewest
+from scfe_sklearn.answering import Answers, add_closest, answer, answer_fewest
 from scfe_sklearn.asking import Query, ask
 from scfe_sklearn.checks import (
     as_table,
@@ -40,11 +40,13 @@ from scfe_sklearn.models import (
     UnsupportedModelError,
     adopt,
     categorical_columns,
+    read_linear,
     read_trees,
     resampled,
     retrained,
 )
 from scfe_sklearn.presentation.containers import take_rows
+from scfe_sklearn.proofs import LinearProver
 from scfe_sklearn.reporting import report
 from scfe_sklearn.solvers.recourse import Effort
 from scfe_sklearn.surroundings import Learned, Surroundings, learn, rows_of_classes
@@ -471,6 +473,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
                 answers = answer_fewest(engine, judge, query, n_counterfactuals)
             else:
                 answers = answer(engine, judge, query, n_counterfactuals)
+            self._prove(query, answers)
             if best_effort:
                 add_closest(engine, judge, query, answers)
             return report(engine, judge, query, answers, self.solver_, self.view_, X)
@@ -522,6 +525,14 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
             warnings.simplefilter("ignore", UserWarning)
             everything = report(engine, judge, query, answers, self.solver_, self.view_, X)
         return undominated(everything, len(query.Z))
+
+    def _prove(self, query: Query, answers: Answers) -> None:
+        """Prove of a linear model that rows without an answer have none."""
+        if answers.found.all() or self.max_changes == "fewest":
+            return
+        with contextlib.suppress(UnsupportedModelError):
+            scores = read_linear(self._models()[0], self.space_.columns_)
+            LinearProver(self.space_, scores, self._budget()).prove(query, answers)
 
     def _exact_solver(self, count: int) -> ExactSolver:
         """Read the trees; refuse what the program does not know."""

@@ -30,6 +30,7 @@ _TOGETHER = {
     "models",
     "objective",
     "presentation",
+    "proofs",
     "proximal",
     "reporting",
     "solvers",
@@ -69,6 +70,7 @@ ALLOWED = {
     "enumeration": {"asking", "engine", "features", "judge", "presentation"},
     "training_rows": {"engine", "features", "targets"},
     "answering": {"asking", "engine", "enumeration", "judge", "presentation", "training_rows"},
+    "proofs": {"answering", "asking", "exact", "features", "models", "targets"},
     "exact_answers": {
         "answering",
         "asking",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -97,7 +97,8 @@ def begin(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
     if problem.objective.has_gradient and too_wide(problem):
         return descend_wide(problem, anchors, effort.continuation, effort.screen.pool)
     smooth = problem.objective.has_gradient
-    pool = screen(problem, effort.screen if smooth else effort.thrifty)
+    thrifty = replace(effort.thrifty, pool=effort.screen.pool)
+    pool = screen(problem, effort.screen if smooth else thrifty)
     if not smooth:
         pool = enrich(problem, pool, anchors, effort.enrich)
     # Where much has to change, whole training rows are better starts than sums of moves.
