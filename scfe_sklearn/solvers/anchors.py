@@ -78,7 +78,7 @@ def recall(problem: Problem, anchors: torch.Tensor, settings: Recall, size: int)
     if not problem.objective.has_gradient:
         # Undoing is many questions: the nearest are asked about.
         distance = torch.where(valid, problem.sparse_distance(z), torch.inf)
-        valid &= distance.argsort(1).argsort(1) < settings.undone
+        valid &= distance.argsort(dim=1, stable=True).argsort(1) < settings.undone
     instance = valid.nonzero()
     if len(instance) == 0:
         return Pool.empty(problem, size)

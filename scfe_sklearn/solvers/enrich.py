@@ -17,6 +17,9 @@ from scfe_sklearn.solvers.problem import Problem
 CHUNK = 4_000_000
 """Distances computed at once."""
 
+EXACT = 9
+"""Decimals of squared distances that count."""
+
 
 @dataclass(frozen=True)
 class Enrich:
@@ -114,7 +117,8 @@ def _extended(
     gain = torch.cat(gains)
     changed = problem.domain.changed(z[:, None])[:, 0]
     may = moves.permitted(problem.domain) & ~changed[:, moves.group] & (gain > 1e-9)
-    gain = torch.where(may, gain, torch.full_like(gain, -torch.inf))
+    # Many moves gain the same: which come first must not be a matter of rounding.
+    gain = torch.where(may, gain.round(decimals=EXACT), torch.full_like(gain, -torch.inf))
     best = gain.topk(min(settings.moves, gain.shape[1]), dim=1)
     return moves.apply(z[:, None], best.indices), best.values > -torch.inf
 
@@ -122,4 +126,6 @@ def _extended(
 def _nearest(z: torch.Tensor, anchors: torch.Tensor, count: int) -> torch.Tensor:
     """Positions (k, count) of the anchors nearest to ``z`` (k, D)."""
     squared = (anchors**2).sum(1) - 2 * z @ anchors.T
+    # Rows that are equally far away must be so exactly, whatever batch they are computed in.
+    squared = squared.round_(decimals=EXACT)
     return squared.topk(min(count, len(anchors)), dim=1, largest=False).indices
