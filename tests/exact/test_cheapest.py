@@ -123,6 +123,13 @@ def test_requirements_add_up(seed):
     check(case, both, good)
 
 
+def test_what_presolve_loses_is_found_again():
+    """HiGHS 1.12 calls a dearer answer of this program optimal unless presolve is off."""
+    case = make_case(CLASSIFIERS["pure forest"](), 241153, 3)
+    want = class_wins(case.ensemble, 2)
+    check(case, want, lambda rows: case.model.predict(rows) == 2, max_changes=1)
+
+
 @FEW
 @given(seed=SEEDS)
 def test_a_known_cost_prunes_but_does_not_change_the_answer(seed):
