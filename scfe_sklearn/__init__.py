@@ -2,7 +2,7 @@
 
 from scfe_sklearn.explainer import CounterfactualExplainer
 from scfe_sklearn.explanation import Explanation
-from scfe_sklearn.features import Relative, Rules
+from scfe_sklearn.features import Linear, Relative, Rules
 from scfe_sklearn.models import TorchClassifier
 from scfe_sklearn.status import Status
 from scfe_sklearn.targets import Interval, Probability
@@ -11,6 +11,7 @@ __all__ = [
     "CounterfactualExplainer",
     "Explanation",
     "Interval",
+    "Linear",
     "Probability",
     "Relative",
     "Rules",

@@ -26,11 +26,17 @@ class Answers:
         The kind of answer that each was meant for, -1 where there is none.
     proof : ndarray of shape (n,), object
         Why a row cannot have one, "" where that is not known.
+    closest : ndarray of shape (n,), int
+        The kind of answer that the first point comes closest to without being one, else -1.
+    gap : ndarray of shape (n, k)
+        Share by which an answer may be dearer than the cheapest one; NaN where that is unknown.
     """
 
     Z: np.ndarray
     code: np.ndarray
     proof: np.ndarray
+    closest: np.ndarray
+    gap: np.ndarray
 
     @classmethod
     def none(cls, query: Query, k: int) -> Answers:
@@ -40,6 +46,8 @@ class Answers:
             np.repeat(query.Z[:, None], k, axis=1),
             np.full((n, k), -1),
             np.full(n, "", dtype=object),
+            np.full(n, -1),
+            np.full((n, k), np.nan),
         )
 
     @property
@@ -72,6 +80,18 @@ def answer(engine: Engine, judge: Judge, query: Query, k: int = 1) -> Answers:
         nearest = training_rows(engine, query.rows.take(left))
         _accept(engine, judge, query, left, nearest, answers)
     return answers
+
+
+def add_closest(engine: Engine, judge: Judge, query: Query, answers: Answers) -> None:
+    """Write down, for rows without an answer, the lawful change that came closest to one."""
+    rows = np.flatnonzero(unset(query.status) & ~answers.found)
+    if len(rows) == 0:
+        return
+    near = engine.nearest_misses(query.rows.take(rows))
+    z, code = query.with_holes(near.z[:, 0], rows), near.code[:, 0]
+    verdict = judge(z, query.Z[rows], take_rows(query.X, rows), rows, code, query.wishes)
+    good = rows[verdict.lawful]
+    answers.Z[good, 0], answers.closest[good] = z[verdict.lawful], code[verdict.lawful]
 
 
 def answer_fewest(engine: Engine, judge: Judge, query: Query, k: int = 1) -> Answers:
@@ -158,14 +178,15 @@ def _accept_several(
     support: np.ndarray = np.zeros((*good.shape, d), dtype=bool)
     support[where, entry] = engine.space.changed(z, query.Z[rows[where]])
     count = np.zeros(len(rows), dtype=np.intp)
-    used = np.zeros((len(rows), answers.code.shape[1], d), dtype=bool)
+    used: np.ndarray = np.zeros((len(rows), answers.code.shape[1], d), dtype=bool)
     taken = np.zeros_like(good)
     for fresh in (True, False):
-        for e in range(good.shape[1]):
+        for e in range(candidates.cost.shape[1]):
             room = good[:, e] & ~taken[:, e] & (count < answers.code.shape[1])
             if fresh:
-                same = (used == support[:, e][:, np.newaxis]).all(axis=2)
-                room &= ~(same & (np.arange(used.shape[1]) < count[:, None])).any(axis=1)
+                own = support[:, e][:, None]
+                same = (used == own).all(axis=2) & (np.arange(used.shape[1]) < count[:, None])
+                room &= ~same.any(axis=1)
             at = np.flatnonzero(room)
             slot = count[at]
             answers.Z[rows[at], slot] = points[at, e]

@@ -21,6 +21,7 @@ from scfe_sklearn.objective import (
 from scfe_sklearn.objective.rows import Scores
 from scfe_sklearn.solvers.domain import Domain
 from scfe_sklearn.solvers.moves import Moves
+from scfe_sklearn.solvers.nearest_miss import nearest_miss
 from scfe_sklearn.solvers.pool import Pool
 from scfe_sklearn.solvers.problem import Problem
 from scfe_sklearn.solvers.recourse import Effort, begin, improve
@@ -101,6 +102,8 @@ class Engine:
         Whether they can be differentiated.
     anchors : list of ndarray of shape (T, D)
         Training rows of each kind: that have, and get, the class.
+    values : list of ndarray of shape (T,) or None
+        What a regressor gives them; None for a classifier.
     tau, beta : float
         Prices of plausibility and of a change.
     max_changes : int or None
@@ -124,6 +127,7 @@ class Engine:
     models: Sequence[Scores]
     has_gradient: bool
     anchors: list[np.ndarray]
+    values: list[np.ndarray] | None
     tau: float
     beta: float
     max_changes: int | None
@@ -153,6 +157,13 @@ class Engine:
             pool = self._solve(rows.take(where[chunk]), codes[chunk], floor)
             z[chunk], cost[chunk] = pool.z.numpy(), pool.cost.numpy()
         return _gathered(n, where, Candidates(z, cost, np.repeat(codes[:, None], size, axis=1)))
+
+    def nearest_misses(self, rows: Rows) -> Candidates:
+        """Return the point of each row that comes closest to any of the wanted kinds."""
+        where, codes = np.nonzero(rows.wishes.wanted)
+        z, margin = nearest_miss(self.problem(rows.take(where), codes, 0.0))
+        found = Candidates(z.numpy()[:, None], -margin.numpy()[:, None], codes[:, None])
+        return _gathered(len(rows.Z), where, found)
 
     def _solve(self, rows: Rows, codes: np.ndarray, floor: float) -> Pool:
         """Begin kind by kind, improve all together."""
@@ -184,7 +195,13 @@ class Engine:
         budget = space.n_features_in_ if self.max_changes is None else self.max_changes
         holes = torch.from_numpy(rows.holes) if rows.holes.any() else None
         conditions = Conditions(
-            factual, holes, (), torch.arange(len(codes)), self.shortfall, scalar, floor
+            factual,
+            holes,
+            bounds.requirements,
+            torch.arange(len(codes)),
+            self.shortfall,
+            scalar,
+            floor,
         )
         present, owner = np.unique(codes, return_inverse=True)
         objective = RowObjective(

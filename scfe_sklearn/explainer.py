@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -12,16 +12,27 @@ import torch
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from scfe_sklearn.answering import answer, answer_fewest
-from scfe_sklearn.asking import ask
+from scfe_sklearn.answering import Answers, add_closest, answer, answer_fewest
+from scfe_sklearn.asking import Query, ask
+from scfe_sklearn.checks import (
+    as_table,
+    check_count,
+    check_finite,
+    check_probabilities,
+    check_rules,
+    check_same_answers,
+    read_classes,
+    read_outcomes,
+    read_values,
+)
 from scfe_sklearn.densities import Density
 from scfe_sklearn.engine import Engine, several, thorough
+from scfe_sklearn.exact_answers import ExactSolver
 from scfe_sklearn.explanation import Explanation
-from scfe_sklearn.features import FeatureSpace, Rules
-from scfe_sklearn.features.frames import Table, open_table
+from scfe_sklearn.features import FeatureSpace, Linear, Rules
+from scfe_sklearn.features.frames import open_table
 from scfe_sklearn.judge import Judge
 from scfe_sklearn.models import (
     AdapterMismatchError,
@@ -29,15 +40,20 @@ from scfe_sklearn.models import (
     UnsupportedModelError,
     adopt,
     categorical_columns,
+    read_linear,
+    read_trees,
     resampled,
     retrained,
 )
 from scfe_sklearn.presentation.containers import take_rows
+from scfe_sklearn.proofs import LinearProver
 from scfe_sklearn.reporting import report
 from scfe_sklearn.solvers.recourse import Effort
 from scfe_sklearn.surroundings import Learned, Surroundings, learn, rows_of_classes
 from scfe_sklearn.targets import ClassWishes, ValueWishes, class_wishes, value_wishes
+from scfe_sklearn.trade_offs import BUDGETS, FACTORS, collect, undominated
 from scfe_sklearn.validation import HasMethods, Integral, Interval, Real, StrOptions, fit_context
+from scfe_sklearn.view import View
 from scfe_sklearn.voices import Voice, asked_voice, check_gradient, gradient_voice
 
 VERIFIED_ROWS = 256
@@ -86,6 +102,21 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         ``{column: (low, high)}`` or ``{column: Relative(low, high)}`` for new values.
     transitions : dict, default=None
         ``{column: {level: [levels it may become]}}``.
+    relations : list of str or Linear, default=None
+        Linear relations between numbers that an answer keeps, such as ``"rent <= 0.4 * income"``.
+    implications : list of (condition, consequence), default=None
+        Pairs of dicts ``{column: level, set of levels or (low, high)}``: where the first holds
+        in an answer, so does the second.
+    costs : dict, default=None
+        ``{column: price of its changes, relative to 1 for the others}``.
+    fillable : list of columns, default=None
+        Numeric columns whose missing values may become known ones.
+    blocks : dict, default=None
+        ``{name: [0/1 columns] or {level: column}}``: one-hot blocks that the user encoded before
+        the model; each moves as one categorical feature of that name.
+    derived : dict, default=None
+        ``{column: function of a data frame}``: columns that follow from the others; they are
+        computed again in every answer, and are no changes of their own.
     categorical, integer, continuous : list of columns, default=None
         Kinds of columns where the dtypes do not say it.
     ordinal : dict or list of columns, default=None
@@ -95,9 +126,12 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
     scale : {"std", None}, default="std"
         What a numeric unit of distance is: the training standard deviation of the column, or
         (None) one unit of the data, for columns that are comparable as they are, such as pixels.
-    solver : {"auto", "apg", "search"}, default="auto"
+    solver : {"auto", "apg", "search", "milp"}, default="auto"
         "apg" descends along the exact gradient of the model; "search" only asks it, and works for
-        whatever has predictions; "auto" takes the first where the gradient is known.
+        whatever has predictions; "auto" takes the first where the gradient is known. "milp"
+        finds, for tree ensembles of moderate size, answers that are proved to be the cheapest by
+        distance and `beta` (with ``max_changes="fewest"``: to have the fewest changes), or
+        proves that there is none; plausibility does not count.
     min_plausibility : float in [0, 1), default=0.0
         Share of the training rows of its class that an answer must be more plausible than: a
         limit beside the weight tau.
@@ -106,6 +140,8 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         samples, or trained models.
     shortfall : float in [0, 1), default=0.0
         Share of every change of a number that may be left undone without losing the target.
+    milp_seconds : float or None, default=60.0
+        Seconds that "milp" may take for a row; `Explanation.gap` says what is not proved.
     chunk_size : int, default=256
         Rows solved together: bounds the memory, not the answers.
     random_state : int, RandomState or None, default=None
@@ -160,16 +196,23 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         "decreasing": ["array-like", None],
         "ranges": [dict, None],
         "transitions": [dict, None],
+        "relations": [list, tuple, None],
+        "implications": [list, tuple, None],
+        "costs": [dict, None],
+        "fillable": ["array-like", None],
+        "blocks": [dict, None],
+        "derived": [dict, None],
         "categorical": ["array-like", None],
         "ordinal": [dict, "array-like", None],
         "integer": ["array-like", None],
         "continuous": ["array-like", None],
         "steps": [dict, None],
         "scale": [StrOptions({"std"}), None],
-        "solver": [StrOptions({"auto", "apg", "search"})],
+        "solver": [StrOptions({"auto", "apg", "search", "milp"})],
         "min_plausibility": [Interval(Real, 0, 1, closed="left")],
         "ensemble": [Interval(Integral, 1, None, closed="left"), list, tuple, None],
         "shortfall": [Interval(Real, 0, 1, closed="left")],
+        "milp_seconds": [Interval(Real, 0, None, closed="neither"), None],
         "chunk_size": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
     }
@@ -187,6 +230,12 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         decreasing: Sequence[Hashable] | None = None,
         ranges: Mapping[Hashable, Any] | None = None,
         transitions: Mapping[Hashable, Any] | None = None,
+        relations: Sequence[str | Linear] | None = None,
+        implications: Sequence[Any] | None = None,
+        costs: Mapping[Hashable, float] | None = None,
+        fillable: Sequence[Hashable] | None = None,
+        blocks: Mapping[Hashable, Any] | None = None,
+        derived: Mapping[Hashable, Callable[[Any], Any]] | None = None,
         categorical: Sequence[Hashable] | None = None,
         ordinal: Mapping[Hashable, Sequence[Any]] | Sequence[Hashable] | None = None,
         integer: Sequence[Hashable] | None = None,
@@ -197,6 +246,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         min_plausibility: float = 0.0,
         ensemble: int | Sequence[Any] | None = None,
         shortfall: float = 0.0,
+        milp_seconds: float | None = 60.0,
         chunk_size: int = 256,
         random_state: Any = None,
     ) -> None:
@@ -210,6 +260,12 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         self.decreasing = decreasing
         self.ranges = ranges
         self.transitions = transitions
+        self.relations = relations
+        self.implications = implications
+        self.costs = costs
+        self.fillable = fillable
+        self.blocks = blocks
+        self.derived = derived
         self.categorical = categorical
         self.ordinal = ordinal
         self.integer = integer
@@ -220,6 +276,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         self.min_plausibility = min_plausibility
         self.ensemble = ensemble
         self.shortfall = shortfall
+        self.milp_seconds = milp_seconds
         self.chunk_size = chunk_size
         self.random_state = random_state
 
@@ -247,12 +304,13 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
             If ``solver="apg"`` and no exact gradient of the model is known.
         """
         X = as_table(X)
-        y = _outcomes(y, open_table(X))
+        y = read_outcomes(y, open_table(X))
+        self.view_ = View(self.blocks, self.derived).fit(X)
         self.estimator_ = self._fitted_estimator(X, y)
         if hasattr(self.estimator_, "classes_"):
-            self.classes_ = _classes(self.estimator_, y)
+            self.classes_ = read_classes(self.estimator_, y)
         else:
-            y = _values(y)
+            y = read_values(y)
             if hasattr(self, "classes_"):
                 del self.classes_
         self.ensemble_ = self._fitted_ensemble(X, y)
@@ -264,15 +322,25 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
             steps=self.steps,
             scale=self.scale,
         )
+        self._set_names(X)
+        X = self.view_.seen(X)
         names = list(open_table(X).names)
-        self.space_.fit(X, categorical_hint=categorical_columns(self.estimator_, names))
-        self.n_features_in_ = self.space_.n_features_in_
-        if hasattr(self.space_, "feature_names_in_"):
-            self.feature_names_in_ = self.space_.feature_names_in_
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
+        self.space_.fit(X, categorical_hint=categorical_columns(self._models()[0], names))
         self._fit_surroundings(X, y)
         return self
+
+    def _set_names(self, X: Any) -> None:
+        """Set what scikit-learn wants to know of the columns."""
+        table = open_table(X)
+        self.n_features_in_ = len(table.names)
+        if table.labelled and all(isinstance(name, str) for name in table.names):
+            self.feature_names_in_ = np.array(table.names, dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+
+    def _models(self) -> list[Any]:
+        """The model that is explained and those that must agree, asked by rows of the search."""
+        return [self.view_.wrapped(model) for model in (self.estimator_, *self.ensemble_)]
 
     def _fitted_estimator(self, X: Any, y: np.ndarray) -> Any:
         """Return a trained model: the user's if it is frozen, else a clone trained here."""
@@ -288,7 +356,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         if not isinstance(self.ensemble, (int, np.integer)):
             others = [adopt(model, X, y) for model in self.ensemble]
             for other in others:
-                _check_same_answers(self.estimator_, other)
+                check_same_answers(self.estimator_, other)
             return others
         random = check_random_state(self.random_state)
         return [
@@ -304,9 +372,9 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         spread = np.linspace(0, len(learned.Z) - 1, min(SAMPLE_ROWS, len(learned.Z))).astype(int)
         self.sample_ = take_rows(X, learned.position[spread])
         self.solver_ = self._chosen_solver(X, learned)
-        self._asked = self._black_boxes() if self.solver_ == "search" else None
+        self._asked = self._black_boxes() if self.solver_ != "apg" else None
         for model in self._asked or ():
-            _check_finite(asked_voice(model, space), learned.Z[spread])
+            check_finite(asked_voice(model, space), learned.Z[spread])
         first = learned.position[:1]
         self._rules().bind(space, take_rows(X, first), space.encode(take_rows(X, first)))
         if hasattr(self, "classes_"):
@@ -320,14 +388,16 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
 
     def _chosen_solver(self, X: Any, learned: Learned) -> str:
         """Say whether the gradients of all models are known."""
-        if self.solver == "search":
-            return "search"
+        if self.solver == "milp":
+            read_trees(self._models()[0], self.space_.columns_, self.sample_)
+        if self.solver in ("search", "milp"):
+            return self.solver
         whole = np.isfinite(self.space_.encode(take_rows(X, learned.position))).all(axis=1)
         rows = np.flatnonzero(whole if whole.any() else ~whole)
         rows = rows[np.linspace(0, len(rows) - 1, min(VERIFIED_ROWS, len(rows))).astype(int)]
         checked = take_rows(X, learned.position[rows])
         try:
-            for estimator in (self.estimator_, *self.ensemble_):
+            for estimator in self._models():
                 check_gradient(estimator, self.space_, checked, self.space_.encode(checked))
         except (UnsupportedModelError, AdapterMismatchError):
             if self.solver == "apg":
@@ -338,7 +408,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
     def _black_boxes(self) -> list[BlackBox]:
         return [
             BlackBox(model, self.space_.columns_, self.sample_, getattr(self, "classes_", None))
-            for model in (self.estimator_, *self.ensemble_)
+            for model in self._models()
         ]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -354,6 +424,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         *,
         rules: Rules | None = None,
         n_counterfactuals: int = 1,
+        best_effort: bool = False,
     ) -> Explanation:
         """Find a counterfactual for every row.
 
@@ -369,6 +440,9 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         n_counterfactuals : int, default=1
             Answers per row: with different sets of features as far as there are, then with
             different values.
+        best_effort : bool, default=False
+            Whether a row without an answer gets the change within the rules that comes closest
+            to one, marked as not valid.
 
         Returns
         -------
@@ -389,16 +463,101 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
             If rows remain without an answer.
         """
         check_is_fitted(self, "solver_")
-        if not (rules is None or isinstance(rules, Rules)):
-            raise ValueError(
-                f"The 'rules' parameter of explain must be a Rules or None. Got {rules!r} instead."
-            )
-        if not _is_count(n_counterfactuals):
-            raise ValueError(
-                "The 'n_counterfactuals' parameter of explain must be an int in [1, inf). "
-                f"Got {n_counterfactuals!r} instead."
-            )
+        check_count(n_counterfactuals)
         X = as_table(X)
+        with one_thread():
+            engine, judge, query = self._prepared(X, target, rules, n_counterfactuals)
+            if self.solver_ == "milp":
+                answers = self._exact_solver(n_counterfactuals).answer(engine, judge, query)
+            elif self.max_changes == "fewest":
+                answers = answer_fewest(engine, judge, query, n_counterfactuals)
+            else:
+                answers = answer(engine, judge, query, n_counterfactuals)
+            self._prove(query, answers)
+            if best_effort:
+                add_closest(engine, judge, query, answers)
+            return report(engine, judge, query, answers, self.solver_, self.view_, X)
+
+    def pareto(
+        self,
+        X: Any,
+        target: Any = None,
+        *,
+        rules: Rules | None = None,
+        factors: Sequence[float] = FACTORS,
+        budgets: Sequence[int | None] = BUDGETS,
+    ) -> Explanation:
+        """Answers of which none is better than another in everything.
+
+        Every row is answered for several prices of plausibility and budgets of changes. Of all
+        answers those are kept for which no other has no more changes, is no farther and is no
+        less plausible (and is better in one of these).
+
+        Parameters
+        ----------
+        X, target, rules
+            As for `explain`.
+        factors : sequence of float, default=(0, 0.3, 1, 3, 10)
+            Multiples of `tau`.
+        budgets : sequence of int or None, default=(1, 2, 3, None)
+            Budgets of changed features, in place of `max_changes`.
+
+        Returns
+        -------
+        Explanation
+            One or more entries per row, one after the other, the fewest changes first; `option`
+            counts them.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_wine
+        >>> from sklearn.ensemble import RandomForestClassifier
+        >>> X, y = load_wine(return_X_y=True, as_frame=True)
+        >>> model = RandomForestClassifier(20, random_state=0)
+        >>> front = CounterfactualExplainer(model).fit(X, y).pareto(X[:1], target=1)
+        >>> bool(front.success.all()), bool((front.n_changes[:-1] <= front.n_changes[1:]).all())
+        (True, True)
+        """
+        X = as_table(X)
+        with one_thread(), warnings.catch_warnings():
+            engine, judge, query = self._prepared(X, target, rules, 1)
+            answers = collect(engine, judge, query, factors, budgets)
+            warnings.simplefilter("ignore", UserWarning)
+            everything = report(engine, judge, query, answers, self.solver_, self.view_, X)
+        return undominated(everything, len(query.Z))
+
+    def _prove(self, query: Query, answers: Answers) -> None:
+        """Prove of a linear model that rows without an answer have none."""
+        if answers.found.all() or self.max_changes == "fewest":
+            return
+        with contextlib.suppress(UnsupportedModelError):
+            scores = read_linear(self._models()[0], self.space_.columns_)
+            LinearProver(self.space_, scores, self._budget()).prove(query, answers)
+
+    def _exact_solver(self, count: int) -> ExactSolver:
+        """Read the trees; refuse what the program does not know."""
+        unknown = {
+            "n_counterfactuals": count > 1,
+            "ensemble": bool(self.ensemble_),
+            "shortfall": self.shortfall > 0,
+            "min_plausibility": self.min_plausibility > 0,
+        }
+        for name, wanted in unknown.items():
+            if wanted:
+                raise ValueError(
+                    "The 'solver' parameter of CounterfactualExplainer must not be 'milp' with "
+                    f"{name!r}, which the program does not know. Use 'search'."
+                )
+        trees = read_trees(self._models()[0], self.space_.columns_, self.sample_)
+        return ExactSolver(trees, self.max_changes == "fewest", self.milp_seconds)
+
+    def _prepared(
+        self, X: Any, target: Any, rules: Rules | None, count: int
+    ) -> tuple[Engine, Judge, Query]:
+        """Read a question, and gather all that is needed to answer it."""
+        check_is_fitted(self, "solver_")
+        check_rules(rules)
+        X = self.view_.seen(X)
         n = open_table(X).n_rows
         judge = self._judge(n, rules)
 
@@ -406,16 +565,12 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
             if not hasattr(self, "classes_"):
                 return value_wishes(target, n, self.training_values_)
             wishes = class_wishes(target, predicted, self.classes_)
-            _check_probabilities(wishes, [self.estimator_, *self.ensemble_])
+            check_probabilities(wishes, [self.estimator_, *self.ensemble_])
             return wishes
 
-        with one_thread():
-            voices = self._voices()
-            query = ask(judge, [voice.scores for voice in voices], X, read_target)
-            engine = self._engine(voices, query.wishes, n_counterfactuals)
-            solve = answer_fewest if self.max_changes == "fewest" else answer
-            answers = solve(engine, judge, query, n_counterfactuals)
-            return report(engine, judge, query, answers, self.solver_)
+        voices = self._voices()
+        query = ask(judge, [voice.scores for voice in voices], X, read_target)
+        return self._engine(voices, query.wishes, count), judge, query
 
     def score(self, X: Any, y: Any = None) -> float:
         r"""Quality of the counterfactuals of some rows for their nearest other class.
@@ -458,20 +613,17 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
             decreasing=self.decreasing,
             ranges=self.ranges,
             transitions=self.transitions,
+            relations=self.relations,
+            implications=self.implications,
+            costs=self.costs,
+            fillable=self.fillable,
         )
 
     def _judge(self, n_rows: int, rules: Rules | None = None) -> Judge:
         """Return the judge of some rows, for which there may be further rules."""
         every = self._rules() if rules is None else self._rules().merged(rules)
-        return Judge(
-            self.estimator_,
-            self.space_,
-            every,
-            self._budget(),
-            n_rows,
-            self.ensemble_,
-            self.shortfall,
-        )
+        model, *others = self._models()
+        return Judge(model, self.space_, every, self._budget(), n_rows, others, self.shortfall)
 
     def _budget(self) -> int | None:
         """Budget to start with; the fewest changes are looked for after that."""
@@ -484,15 +636,16 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
     def _voices(self) -> list[Voice]:
         """Build the models as functions; nothing of it is kept, so that the explainer pickles."""
         if self.solver_ == "apg":
-            models = (self.estimator_, *self.ensemble_)
-            return [gradient_voice(model, self.space_) for model in models]
+            return [gradient_voice(model, self.space_) for model in self._models()]
         asked = getattr(self, "_asked", None) or self._black_boxes()
         return [asked_voice(model, self.space_) for model in asked]
 
     def _engine(self, voices: list[Voice], wishes: ClassWishes | ValueWishes, count: int) -> Engine:
         """Build what the solvers need."""
         if isinstance(wishes, ValueWishes):
-            around = Surroundings.of_values(self.density, wishes, self.training_rows_)
+            around = Surroundings.of_values(
+                self.density, wishes, self.training_rows_, self.training_values_
+            )
         else:
             around = Surroundings(self.density_, self.anchors_)
         if wishes.asks_probability and any(voice.guides_only for voice in voices):
@@ -506,6 +659,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
             [voice.scores for voice in voices],
             all(voice.has_gradient for voice in voices),
             around.anchors,
+            around.values,
             self.tau,
             self.beta,
             budget,
@@ -516,96 +670,6 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
             float(self.shortfall),
             float(self.min_plausibility),
         )
-
-
-def as_table(X: Any) -> Any:
-    """Return a data frame as it is, and anything else array-like as an array."""
-    return X if hasattr(X, "columns") or hasattr(X, "tocsr") else np.asarray(X)
-
-
-def _outcomes(y: Any, table: Table) -> np.ndarray:
-    """Labels or values as an array, one for each row of a table that can be read."""
-    import pandas as pd
-
-    for j in range(len(table.names)):
-        table.storage(j)  # names a column that is neither numbers nor levels
-    if y is None:
-        raise ValueError("y must be an array of class labels. Got None instead.")
-    labels = np.asarray(y)
-    if labels.dtype.kind == "O" and {type(v) for v in labels.flat} <= {int, bool}:
-        labels = np.array(labels.tolist())  # a nullable dtype of pandas
-    if labels.ndim != 1 or len(labels) != table.n_rows:
-        raise ValueError(
-            "y must be a 1-D array with one label for each row of X. "
-            f"Got shape {labels.shape} for {table.n_rows} rows instead."
-        )
-    if not (table.n_rows and table.names):
-        raise ValueError(
-            "X must have at least one row and one column. "
-            f"Got shape ({table.n_rows}, {len(table.names)}) instead."
-        )
-    if pd.isna(labels).any():
-        raise ValueError("y must not hold missing labels. Got some.")
-    return labels
-
-
-def _values(y: np.ndarray) -> np.ndarray:
-    """Values for a regressor."""
-    if y.dtype.kind not in "biuf" or not np.isfinite(y).all():
-        raise ValueError(f"y must hold finite numbers for a regressor. Got {y.dtype} values.")
-    return y.astype(np.float64)
-
-
-def _check_finite(voice: Voice, Z: np.ndarray) -> None:
-    """Refuse a model that has no answer on training rows."""
-    bad = int((~torch.isfinite(voice.scores(torch.from_numpy(Z)))).any(1).sum())
-    if bad:
-        raise ValueError(
-            "The 'estimator' parameter of CounterfactualExplainer must have finite output on the "
-            f"training rows. Got one that returns NaN for {bad} of {len(Z)} rows."
-        )
-
-
-def _check_same_answers(estimator: Any, other: Any) -> None:
-    """Refuse a model that answers in other words than the one that is explained."""
-    ours, theirs = (
-        None if not hasattr(model, "classes_") else np.asarray(model.classes_).tolist()
-        for model in (estimator, other)
-    )
-    if ours != theirs:
-        raise ValueError(
-            "The 'ensemble' parameter of CounterfactualExplainer must hold models with the "
-            f"classes {ours}. Got one with {theirs} instead."
-        )
-
-
-def _check_probabilities(wishes: ClassWishes, models: list[Any]) -> None:
-    """Refuse a wish for a probability that no model tells."""
-    if wishes.asks_probability and not all(hasattr(model, "predict_proba") for model in models):
-        raise ValueError(
-            "The 'target' parameter of explain must be a class for a model without predict_proba. "
-            "Got a Probability instead."
-        )
-
-
-def _is_count(value: Any) -> bool:
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    return whole and bool(value >= 1)
-
-
-def _classes(estimator: Any, labels: np.ndarray) -> np.ndarray:
-    """Labels that a fitted estimator gives, which must cover those of the training rows."""
-    check_classification_targets(labels)
-    classes = np.asarray(estimator.classes_)
-    if len(classes) < 2:
-        raise ValueError(f"The model must know at least two classes. Got {classes.tolist()}.")
-    known = set(classes.tolist())
-    strange = [label for label in labels.tolist() if label not in known]
-    if strange:
-        raise ValueError(
-            f"y must hold classes of the model, {classes.tolist()}. Got {strange[0]!r} instead."
-        )
-    return classes
 
 
 @contextlib.contextmanager

@@ -36,7 +36,7 @@ _NUMBERS = (
     "density_quantile",
 )
 _COLUMNS = ("success", "status", "reason", "target", "prediction", *_NUMBERS)  # of to_frame
-_ALIGNED = (*_COLUMNS, "prediction_after", "option", "changed", "index")
+_ALIGNED = (*_COLUMNS, "prediction_after", "option", "gap", "changed", "index")
 _HTML_ROWS = 10
 _REPR_ROWS = 5
 
@@ -76,7 +76,7 @@ class Explanation:
         Log-density of the counterfactual under the target class, and the share of the training
         rows of that class that are less likely; NaN where there is no answer.
     changed : array-like of shape (n, d) and bool
-        Which features change; none in a row without success.
+        Which features change; none in a row without success, unless it holds what came closest.
     feature_names : sequence of length d
         Labels of the features, positions for arrays.
     kinds : sequence of {"numeric", "integer", "ordinal", "categorical"} of length d
@@ -92,6 +92,12 @@ class Explanation:
         What the model predicts for the counterfactual; None or NaN where there is no answer.
     option : array-like of int, shape (n,), default=None
         Which of several answers for the same row this is, counted from 0; default: all 0.
+    gap : array-like of shape (n,), default=None
+        Share by which an answer may be dearer than the cheapest one: 0 where it is proved to be
+        the cheapest, NaN where nothing is proved.
+    seen : pair of DataFrames or None, default=None
+        Factual and counterfactual rows by the features that are changed, where these are not the
+        columns of ``factual``: one-hot blocks as one feature, derived columns left out.
     index : pandas.Index, default=None
         Labels of the rows. None means those of ``factual``, or positions where it has none.
 
@@ -147,18 +153,24 @@ class Explanation:
     rules_text: Sequence[str] = ()
     prediction_after: Any = None
     option: Any = None
+    gap: Any = None
+    seen: Any = None
     index: Any = None
 
     def __post_init__(self) -> None:
         """Turn the arguments into read-only arrays and check that they are aligned."""
-        n, d = self.factual.shape
-        _check_shape("counterfactuals", self.counterfactuals.shape, (n, d))
+        n = self.factual.shape[0]
+        _check_shape("counterfactuals", self.counterfactuals.shape, self.factual.shape)
+        d = self._seen[0].shape[1]
         if self.prediction_after is None:
             object.__setattr__(self, "prediction_after", np.full(n, None, dtype=object))
         if self.option is None:
             object.__setattr__(self, "option", np.zeros(n, dtype=np.intp))
         for name in ("target", "prediction", "prediction_after"):
             self._set(name, _labels(getattr(self, name)), (n,))
+        if self.gap is None:
+            object.__setattr__(self, "gap", np.full(n, np.nan))
+        self._set("gap", np.array(self.gap, dtype=np.float64), (n,))
         self._set("option", np.array(self.option, dtype=np.intp), (n,))
         for name in ("status", "reason"):
             self._set(name, objects(getattr(self, name)), (n,))
@@ -191,8 +203,9 @@ class Explanation:
                     f"The {name!r} parameter of Explanation must hold values among "
                     f"{list(known)}. Got {unknown[0]!r} instead."
                 )
-        if self.changed[~self.success].any():
-            row = int(np.flatnonzero(self.changed.any(axis=1) & ~self.success)[0])
+        idle = ~self.success & (self.status != Status.CLOSEST)
+        if self.changed[idle].any():
+            row = int(np.flatnonzero(self.changed.any(axis=1) & idle)[0])
             raise ValueError(
                 "The 'changed' parameter of Explanation must be False in every row without "
                 f"success. Got a change at position {row} instead."
@@ -201,12 +214,19 @@ class Explanation:
     def __len__(self) -> int:
         return len(self.success)
 
+    @property
+    def _seen(self) -> tuple[Any, Any]:
+        """Factual and counterfactual rows, one column per feature."""
+        return (self.factual, self.counterfactuals) if self.seen is None else self.seen
+
     def __getitem__(self, rows: Any) -> Explanation:
         """Some rows by position: a number, a slice, an array of positions or a mask."""
         where = positions(rows, len(self))
         aligned = {name: getattr(self, name)[where] for name in _ALIGNED}
         for name in ("factual", "counterfactuals"):
             aligned[name] = take_rows(getattr(self, name), where)
+        if self.seen is not None:
+            aligned["seen"] = tuple(take_rows(part, where) for part in self.seen)
         return dataclasses.replace(self, **aligned)
 
     @property
@@ -228,8 +248,8 @@ class Explanation:
         for j in np.unique(features):
             here = features == j
             rows = where[here]
-            before[here] = objects(column_values(self.factual, int(j), rows))
-            after[here] = objects(column_values(self.counterfactuals, int(j), rows))
+            before[here] = objects(column_values(self._seen[0], int(j), rows))
+            after[here] = objects(column_values(self._seen[1], int(j), rows))
         index = pd.Index(where, name="position")
         return pd.DataFrame(
             {
@@ -342,7 +362,7 @@ class Explanation:
 
         every = np.arange(len(self))
         columns = [
-            pd.isna(objects(column_values(self.counterfactuals, j, every)))
+            pd.isna(objects(column_values(self._seen[1], j, every)))
             for j in range(self.changed.shape[1])
         ]
         return ~np.all(columns, axis=0)

@@ -16,6 +16,7 @@ from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.status import Status
 from scfe_sklearn.targets import ValueWishes
 from scfe_sklearn.targets.asked import interval_text
+from scfe_sklearn.view import View
 
 _NUMBERS = (
     "probability_before",
@@ -28,9 +29,15 @@ _NUMBERS = (
 
 
 def report(
-    engine: Engine, judge: Judge, query: Query, answers: Answers, solver: str
+    engine: Engine,
+    judge: Judge,
+    query: Query,
+    answers: Answers,
+    solver: str,
+    view: View,
+    asked: Any,
 ) -> Explanation:
-    """Put the result together: k entries per row, one after the other."""
+    """Put the result together: k entries per row ``asked`` by the user, one after the other."""
     space = engine.space
     n, k = answers.code.shape
     rows = np.repeat(np.arange(n), k)
@@ -38,10 +45,14 @@ def report(
     X = query.X if k == 1 else take_rows(query.X, rows)
     Z, code = query.Z[rows], answers.code.reshape(-1)
     success = code >= 0
-    points = np.where(success[:, None], answers.Z.reshape(n * k, Z.shape[1]), np.nan)
+    closest = np.where(option == 0, answers.closest[rows], -1)
+    shown = success | (closest >= 0)
+    code = np.where(success, code, closest)
+    points = np.where(shown[:, None], answers.Z.reshape(n * k, Z.shape[1]), np.nan)
     frame = space.decode(points, X, reference=Z)
     status, reason = _status(query, answers, rows, option)
-    good = np.flatnonzero(success)
+    status[shown & ~success] = Status.CLOSEST
+    good = np.flatnonzero(shown)
     after = space.encode(take_rows(frame, good))
     changed = np.zeros((len(success), space.n_features_in_), dtype=bool)
     changed[good] = space.changed(after, Z[good])
@@ -54,17 +65,18 @@ def report(
     target, prediction, now = _labels(judge, query, rows, code, said, good)
     if hasattr(judge.estimator, "classes_"):
         wanted = query.wishes.wanted[rows]
-        codes = np.where(success, code, wanted.argmax(axis=1))
-        single = success | (wanted.sum(axis=1) == 1)
-        for name, asked, container in (
+        codes = np.where(shown, code, wanted.argmax(axis=1))
+        single = shown | (wanted.sum(axis=1) == 1)
+        for name, told, container in (
             ("probability_before", single & (query.outcome.code[rows] >= 0), X),
-            ("probability_after", success, frame),
+            ("probability_after", shown, frame),
         ):
-            where = np.flatnonzero(asked)
+            where = np.flatnonzero(told)
             numbers[name][where] = judge.probability(take_rows(container, where), codes[where])
     explanation = Explanation(
-        factual=X,
-        counterfactuals=frame,
+        factual=asked if k == 1 else take_rows(asked, rows),
+        counterfactuals=view.whole(frame),
+        seen=None if view.plain else (X, frame),
         target=target,
         prediction=prediction,
         prediction_after=now,
@@ -78,6 +90,7 @@ def report(
         solver=solver,
         rules_text=judge.rules.describe(space),
         option=option,
+        gap=answers.gap.reshape(-1),
         **numbers,
     )
     _warn(explanation)
@@ -113,7 +126,7 @@ def _labels(
     judge: Judge, query: Query, rows: np.ndarray, code: np.ndarray, said: Any, good: np.ndarray
 ) -> tuple[Any, Any, Any]:
     """Targets, predictions before and predictions after, in the user's words."""
-    wishes, success = query.wishes, code >= 0
+    wishes, known = query.wishes, code >= 0
     if isinstance(wishes, ValueWishes):
         ends = zip(wishes.low[rows], wishes.high[rows], strict=True)
         target = np.array([interval_text(low, high) for low, high in ends], dtype=object)
@@ -123,8 +136,8 @@ def _labels(
     classes = np.asarray(judge.estimator.classes_)
     labels = np.array([None, *classes.tolist()], dtype=object)
     wanted = wishes.wanted[rows]
-    single = success | (wanted.sum(axis=1) == 1)
-    target = labels[np.where(single, np.where(success, code, wanted.argmax(axis=1)) + 1, 0)]
+    single = known | (wanted.sum(axis=1) == 1)
+    target = labels[np.where(single, np.where(known, code, wanted.argmax(axis=1)) + 1, 0)]
     after = np.full(len(rows), -1)
     after[good] = said.code
     return (

@@ -24,6 +24,9 @@ class Status:
     ALREADY_TARGET: Final = "already has the target"
     """The prediction of the factual is the target, so there is nothing to change."""
 
+    CLOSEST: Final = "closest, but not valid"
+    """No answer was found; the row holds the change that came closest, as was asked for."""
+
     UNREACHABLE: Final = "not reachable under these rules"
     """The search covered what the rules leave open, and the target is not there."""
 
@@ -42,6 +45,7 @@ class Status:
     ALL: Final = (
         FOUND,
         ALREADY_TARGET,
+        CLOSEST,
         UNREACHABLE,
         NOT_FOUND,
         INVALID_INPUT,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,10 +24,13 @@ class Surroundings:
         One density per kind.
     anchors : list of ndarray of shape (T, D)
         The rows of each kind.
+    values : list of ndarray of shape (T,) or None
+        What a regressor gives them.
     """
 
     density: ClassConditionalDensity
     anchors: list[np.ndarray]
+    values: list[np.ndarray] | None = None
 
     @classmethod
     def of_rows(cls, density: str | Density, anchors: list[np.ndarray]) -> Surroundings:
@@ -37,10 +40,11 @@ class Surroundings:
 
     @classmethod
     def of_values(
-        cls, density: str | Density, wishes: ValueWishes, rows: np.ndarray
+        cls, density: str | Density, wishes: ValueWishes, rows: np.ndarray, values: np.ndarray
     ) -> Surroundings:
-        """Fit a density for each group of intervals on the training rows ``rows`` (T, D) inside."""
-        return cls.of_rows(density, [rows[members] for members in wishes.members])
+        """Fit a density for each group of intervals on the training rows (T, D) inside."""
+        fitted = cls.of_rows(density, [rows[members] for members in wishes.members])
+        return replace(fitted, values=[values[members] for members in wishes.members])
 
 
 @dataclass(frozen=True, eq=False)

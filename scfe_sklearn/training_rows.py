@@ -6,6 +6,7 @@ import numpy as np
 
 from scfe_sklearn.engine import Candidates, Engine, Rows
 from scfe_sklearn.features import Actionability
+from scfe_sklearn.targets import ValueWishes
 
 TRIED = 24
 """Training rows of each class that the judge is asked about, per row."""
@@ -43,6 +44,10 @@ def training_rows(engine: Engine, rows: Rows, count: int = TRIED) -> Candidates:
         for part in np.array_split(own, max(1, -(-len(own) * anchors.size // CHUNK))):
             here = bounds.take(part)
             distance = _distance(engine, Z[part], here, anchors)
+            if isinstance(rows.wishes, ValueWishes) and engine.values is not None:
+                value, wish = engine.values[target], rows.wishes.take(part)
+                inside = (value >= wish.low[:, None]) & (value <= wish.high[:, None])
+                distance = np.where(inside, distance, np.inf)
             near = np.argsort(distance, axis=1, kind="stable")[:, :count]
             every = np.concatenate([cost[part], np.take_along_axis(distance, near, 1)], axis=1)
             best = np.argsort(every, axis=1, kind="stable")[:, :count]

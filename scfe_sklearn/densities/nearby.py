@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -162,19 +163,29 @@ def embed(z: torch.Tensor, support: torch.Tensor, offset: torch.Tensor) -> torch
     return padded.scatter_add(-1, support, offset)[..., :-1]
 
 
-def squared_distances(z: torch.Tensor, samples: torch.Tensor) -> torch.Tensor:
-    """Squared distances (n, m) by one matrix product, about the mean of the samples."""
+def distances_to(samples: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The function from rows (n, D) to their squared distances (n, m) to the samples.
+
+    One matrix product, about the mean of the samples, which is prepared once for many rows.
+    """
     offset = samples.mean(0)
-    z, samples = z - offset, samples - offset
-    squared = torch.addmm(samples.square().sum(1), z, samples.T, alpha=-2)
-    squared += z.square().sum(1, keepdim=True)
-    return squared.clamp_min_(0)
+    centred = samples - offset
+    squares, transposed = centred.square().sum(1), centred.T
+
+    def squared(z: torch.Tensor) -> torch.Tensor:
+        z = z - offset
+        out = torch.addmm(squares, z, transposed, alpha=-2)
+        out += z.square().sum(1, keepdim=True)
+        return out.clamp_min_(0)
+
+    return squared
 
 
 def nearest(z: torch.Tensor, samples: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Positions (n, size) of the samples nearest to each row, in no order, and their squares."""
+    squared = distances_to(samples)
     pieces = [
-        squared_distances(z[rows], samples).topk(size, dim=1, largest=False, sorted=False)
+        squared(z[rows]).topk(size, dim=1, largest=False, sorted=False)
         for rows in chunks(len(z), len(samples), z.device)
     ]
     if not pieces:

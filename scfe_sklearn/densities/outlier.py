@@ -16,7 +16,7 @@ from scfe_sklearn.densities.base import (
     kept_rows,
     parameter_error,
 )
-from scfe_sklearn.densities.nearby import PointDensity, squared_distances
+from scfe_sklearn.densities.nearby import PointDensity, distances_to
 
 _SMALLEST_REACH = 1e-3
 """Least reachability distance, as a share of the geometric mean: duplicates stay finite."""
@@ -265,8 +265,9 @@ class LocalOutlierDensity(PointDensity):
         samples = self._tensor("samples_", z)
         value = torch.empty_like(z[:, 0])
         slope = torch.empty_like(z) if gradient else z
+        distances = distances_to(samples)
         for rows in chunks(len(z), len(samples), z.device):
-            squared = squared_distances(z[rows], samples)
+            squared = distances(z[rows])
             value[rows], position, weight, crowded = self._ratio(squared, None)
             if gradient:
                 toward = samples[position] - z[rows][:, None]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scfe_sklearn.features.joint_binding import Joint, bind_joint, requirements_of
 from scfe_sklearn.features.kinds import Feature
 from scfe_sklearn.features.lattice import as_stored
 from scfe_sklearn.features.levels import MISSING, VERTEX, match_levels
+from scfe_sklearn.features.propagation import tighten
+from scfe_sklearn.features.requirements import Requirement
 from scfe_sklearn.features.rule_parsing import Limits, Moves, ParsedRules
 
 if TYPE_CHECKING:
@@ -37,6 +40,11 @@ class Actionability:
         Whether the raw feature may take any value but the factual one.
     conflict : ndarray of shape (n,), object
         None, or why the rules of the row contradict each other.
+    cost : ndarray of shape (n, d)
+        The price of changing a raw feature, relative to the others; 1 by default.
+    requirements : tuple of Requirement
+        What a point must fulfil in several features jointly: relations and implications. The
+        bounds are as narrow already as each of these implies for one feature alone.
     """
 
     lower: np.ndarray
@@ -44,6 +52,13 @@ class Actionability:
     allowed: np.ndarray
     mutable: np.ndarray
     conflict: np.ndarray
+    cost: np.ndarray = field(default=None)  # type: ignore[arg-type]
+    requirements: tuple[Requirement, ...] = ()
+
+    def __post_init__(self) -> None:
+        """No costs are costs of 1."""
+        if self.cost is None:
+            object.__setattr__(self, "cost", np.ones(self.mutable.shape))
 
     def take(self, rows: np.ndarray) -> Actionability:
         """The given rows, in their order."""
@@ -53,6 +68,8 @@ class Actionability:
             self.allowed[rows],
             self.mutable[rows],
             self.conflict[rows],
+            self.cost[rows],
+            tuple(requirement.take(rows) for requirement in self.requirements),
         )
 
 
@@ -71,8 +88,34 @@ def bind_rules(parsed: ParsedRules, space: FeatureSpace, X: Any, Z: np.ndarray) 
         if kind == "categorical":
             _bind_levels(bounds, parsed, space, j, Z)
         else:
-            _bind_number(bounds, parsed, space, j, _numbers(table, order[j], space, j, Z), Z)
-    return bounds
+            values = _numbers(table, order[j], space, j, Z)
+            unknown = np.zeros(n, dtype=bool)
+            if j in parsed.fillable:
+                unknown = parsed.fillable[j] & _missing(table, order[j], space, j)
+            _bind_number(bounds, parsed, space, j, values, Z, unknown)
+    for j, cost in parsed.costs.items():
+        bounds.cost[:, j] = cost
+    if not (parsed.relations or parsed.implications):
+        return bounds
+    joint = bind_joint(parsed, space, (table, order), Z)
+    # Before bounds are narrowed: a rule may leave no interval to a value that may be filled in.
+    requirements = requirements_of(joint, space, bounds.allowed, Z)
+    _find_contradictions(bounds, parsed, joint, space)
+    tighten(bounds, joint, space, Z)
+    return replace(bounds, requirements=requirements)
+
+
+def _find_contradictions(
+    bounds: Actionability, parsed: ParsedRules, joint: Joint, space: FeatureSpace
+) -> None:
+    """Report rows in which a relation has a lower limit above its upper one."""
+    for relation, bound in zip(parsed.relations, joint.relations, strict=True):
+        names = ", ".join(repr(space.names_[j]) for j in relation.features)
+        for i in np.flatnonzero(relation.low > relation.high + bound.tolerance):
+            bounds.conflict[i] = (
+                f"the limits of a relation between {names} contradict each other "
+                f"(at least {relation.low[i]:g}, at most {relation.high[i]:g})"
+            )
 
 
 def _numbers(table: Table, at: int, space: FeatureSpace, j: int, Z: np.ndarray) -> np.ndarray:
@@ -82,6 +125,13 @@ def _numbers(table: Table, at: int, space: FeatureSpace, j: int, Z: np.ndarray) 
     return np.rint(space.center_[j] + space.scale_[j] * Z[:, space.slices_[j].start])
 
 
+def _missing(table: Table, at: int, space: FeatureSpace, j: int) -> np.ndarray:
+    """Rows whose number or rank is missing, and not only unseen or infinite."""
+    if space.levels_[j] is None:
+        return np.isnan(table.numbers(at))
+    return table.factorize(at)[0] < 0
+
+
 def _bind_number(
     bounds: Actionability,
     parsed: ParsedRules,
@@ -89,19 +139,21 @@ def _bind_number(
     j: int,
     values: np.ndarray,
     Z: np.ndarray,
+    unknown: np.ndarray,
 ) -> None:
-    """Fill in the bounds of a numeric or ordinal feature."""
+    """Fill in the bounds of a numeric or ordinal feature; unknown values may become known."""
     feature, at = space.features_[j], space.slices_[j].start
-    values = np.where(np.isfinite(values), values, np.nan)
     z, no = Z[:, at], np.zeros(len(values), dtype=bool)
+    values = np.where(np.isfinite(values), values, np.nan)
     lattice = space.lattice(np.array([j]))
     up, down = parsed.increasing.get(j, no), parsed.decreasing.get(j, no)
     low, high, empty = _told_interval(parsed, space, j, values, bounds.conflict)
     bounds.conflict[up & down] = f"{space.names_[j]!r} must both increase and decrease"
 
     # The training range, or as far as the row itself is outside of it.
-    low = np.fmax(low, np.where(up, values, np.fmin(feature.low, values)))
-    high = np.fmin(high, np.where(down, values, np.fmax(feature.high, values)))
+    known = ~np.isnan(values)
+    low = np.fmax(low, np.where(up & known, values, np.fmin(feature.low, values)))
+    high = np.fmin(high, np.where(down & known, values, np.fmax(feature.high, values)))
     inside = (low <= values) & (values <= high)
     low, high = lattice.at_least(low[:, None])[:, 0], lattice.at_most(high[:, None])[:, 0]
     if feature.kind == "ordinal":
@@ -109,8 +161,8 @@ def _bind_number(
         inside &= (low <= values) & (values <= high)
 
     elsewhere = (low < high) | ((low == high) & (np.abs(low - values) > _SAME * feature.scale))
-    free = elsewhere & ~(parsed.immutable.get(j, no) | empty | (up & down))
-    free &= ~np.isnan(values) & (not feature.constant)
+    free = np.where(unknown, low <= high, elsewhere & known & (not feature.constant))
+    free &= ~(parsed.immutable.get(j, no) | empty | (up & down))
     with np.errstate(invalid="ignore"):
         lower, upper = (
             (low - feature.center) / feature.scale,
@@ -210,6 +262,9 @@ def _bind_levels(
     if feature.missing_level >= 0:
         # To withhold an answer is no action, unless a rule offers it.
         allowed[:, feature.missing_level] &= named[:, feature.missing_level]
+        # What nobody knows does not become known by itself, either.
+        gone = codes == feature.missing_level
+        allowed[gone] &= named[gone]
     no = np.zeros(len(codes), dtype=bool)
     allowed[parsed.immutable.get(j, no) | (codes < 0)] = False
     known = np.flatnonzero(codes >= 0)

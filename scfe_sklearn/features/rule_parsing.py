@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scfe_sklearn.features.implications import Implication, parse_implications
 from scfe_sklearn.features.kinds import is_listing, position, positions
 from scfe_sklearn.features.levels import MISSING, match_levels, plain_level
+from scfe_sklearn.features.raw_values import is_number
+from scfe_sklearn.features.relations import Relation, parse_relations
 
 if TYPE_CHECKING:
     from scfe_sklearn.features.rules import Relative, Rules
@@ -81,6 +84,10 @@ class ParsedRules:
     decreasing: dict[int, np.ndarray]
     limits: list[Limits]
     moves: list[Moves]
+    fillable: dict[int, np.ndarray] = field(default_factory=dict)
+    costs: dict[int, np.ndarray] = field(default_factory=dict)
+    relations: list[Relation] = field(default_factory=list)
+    implications: list[Implication] = field(default_factory=list)
 
     def take(self, rows: np.ndarray) -> ParsedRules:
         """The rules of some rows, given by distinct positions, in their order."""
@@ -88,11 +95,27 @@ class ParsedRules:
         moves = [
             replace(rule, rows=np.flatnonzero(np.isin(rows, rule.rows))) for rule in self.moves
         ]
-        immutable, increasing, decreasing = (
-            {j: flag[rows] for j, flag in flags.items()}
-            for flags in (self.immutable, self.increasing, self.decreasing)
+        immutable, increasing, decreasing, fillable, costs = (
+            {j: values[rows] for j, values in by_feature.items()}
+            for by_feature in (
+                self.immutable,
+                self.increasing,
+                self.decreasing,
+                self.fillable,
+                self.costs,
+            )
         )
-        return ParsedRules(immutable, increasing, decreasing, limits, moves)
+        return ParsedRules(
+            immutable,
+            increasing,
+            decreasing,
+            limits,
+            moves,
+            fillable,
+            costs,
+            [relation.take(rows) for relation in self.relations],
+            [implication.take(rows) for implication in self.implications],
+        )
 
 
 def parse_rules(rules: Rules, space: FeatureSpace, n: int) -> ParsedRules:
@@ -107,7 +130,7 @@ def parse_rules(rules: Rules, space: FeatureSpace, n: int) -> ParsedRules:
     parsed = ParsedRules({}, {}, {}, [], [])
     fixed: dict[str, set[int]] = {"increasing": set(), "decreasing": set()}
     for part in rules.parts():
-        for parameter in ("immutable", "increasing", "decreasing"):
+        for parameter in ("immutable", "increasing", "decreasing", "fillable"):
             flags = _flags(getattr(part, parameter), parameter, space, n)
             into = getattr(parsed, parameter)
             for j, (flag, whole) in flags.items():
@@ -115,9 +138,15 @@ def parse_rules(rules: Rules, space: FeatureSpace, n: int) -> ParsedRules:
                     _refuse_unordered(space, j, parameter)
                     if whole:
                         fixed[parameter].add(j)
+                if parameter == "fillable":
+                    _refuse_unfillable(space, j)
                 into[j] = into[j] | flag if j in into else flag
         parsed.limits.extend(_limits(part, space, n))
         parsed.moves.extend(_moves(part, space, n))
+        parsed.relations.extend(parse_relations(part, space, n))
+        parsed.implications.extend(parse_implications(part, space, n))
+        for j, cost in _costs(part, space, n).items():
+            parsed.costs[j] = parsed.costs[j] * cost if j in parsed.costs else cost
     both = sorted(fixed["increasing"] & fixed["decreasing"])
     if both:
         raise ValueError(
@@ -136,6 +165,39 @@ def _refuse_unordered(space: FeatureSpace, j: int, parameter: str) -> None:
             f"FeatureSpace(ordinal={{{space.names_[j]!r}: [...]}}) with its levels "
             f"{levels[:6]} from lowest to highest."
         )
+
+
+def _refuse_unfillable(space: FeatureSpace, j: int) -> None:
+    if space.kinds_[j] == "categorical":
+        raise ValueError(
+            "The 'fillable' parameter of Rules must name numeric or ordinal columns. "
+            f"Got {space.names_[j]!r}, which is categorical; use 'transitions' from None."
+        )
+
+
+def _costs(part: Rules, space: FeatureSpace, n: int) -> dict[int, np.ndarray]:
+    """The price of changing a feature, for each row."""
+    if not (part.costs is None or isinstance(part.costs, Mapping)):
+        raise ValueError(
+            "The 'costs' parameter of Rules must be a dict from columns to positive numbers. "
+            f"Got {_short(part.costs)} instead."
+        )
+    out = {}
+    for name, given in (part.costs or {}).items():
+        j = position(space.names_, name, "costs", "Rules")
+        try:
+            values = np.asarray(given, dtype=np.float64)
+        except (TypeError, ValueError):
+            values = np.array(np.nan)
+        scalar = values.shape == () and is_number(given) and not isinstance(given, bool)
+        finite = bool(((values > 0) & (values < np.inf)).all())
+        if not finite or not (scalar or values.shape == (n,)):
+            raise ValueError(
+                "The 'costs' parameter of Rules must give a positive number for a column, or one "
+                f"for each of the {n} rows. Got {_short(given)} for {name!r} instead."
+            )
+        out[j] = np.broadcast_to(values, (n,))
+    return out
 
 
 def _flags(

@@ -62,6 +62,23 @@ class Rules(BaseEstimator):
         become any. Row by row: ``{column: [item, ...]}`` with n items, each such a dict of
         levels, a list of the levels that the row may take, or None. A missing value
         becomes a new value only where a transition names it.
+    relations : list of str or Linear, default=None
+        Linear relations between numeric, ordinal or boolean columns, such as
+        ``"rent + 0.3 * food <= 1000"``. Each holds in the answer; a row that breaks one
+        already must not break it more. Where a number is missing, it is not judged.
+    implications : list of (dict, dict), default=None
+        Pairs (condition, consequence) of dicts ``{column: level, set of levels, or
+        (low, high)}``: where the row's answer fulfils all of the condition, it must fulfil all
+        of the consequence, or be no further from it than the row is already. The ends of an
+        interval may be None, or of a number arrays (n,); those of an ordinal column are levels.
+        None is the level "missing"; a missing number fulfils no condition and breaks no
+        consequence.
+    costs : dict, default=None
+        ``{column: weight}`` or ``{column: (n,) weights}``: how dear a change of the column is,
+        relative to 1, the default. Weights of merged rules are multiplied.
+    fillable : list of columns or dict, default=None
+        Numeric or ordinal columns in which a missing value may become a known one; without it
+        a missing value stays missing. Dict as in `immutable`.
     also : sequence of Rules, default=None
         Further rules that must hold too; `merged` fills it.
 
@@ -90,6 +107,10 @@ class Rules(BaseEstimator):
         decreasing: Sequence[Hashable] | Mapping[Hashable, Any] | None = None,
         ranges: Mapping[Hashable, Any] | None = None,
         transitions: Mapping[Hashable, Any] | None = None,
+        relations: Sequence[Any] | None = None,
+        implications: Sequence[tuple[Mapping, Mapping]] | None = None,
+        costs: Mapping[Hashable, Any] | None = None,
+        fillable: Sequence[Hashable] | Mapping[Hashable, Any] | None = None,
         also: Sequence[Rules] | None = None,
     ) -> None:
         self.immutable = immutable
@@ -97,6 +118,10 @@ class Rules(BaseEstimator):
         self.decreasing = decreasing
         self.ranges = ranges
         self.transitions = transitions
+        self.relations = relations
+        self.implications = implications
+        self.costs = costs
+        self.fillable = fillable
         self.also = also
 
     def parts(self) -> Iterator[Rules]:
@@ -147,7 +172,8 @@ class Rules(BaseEstimator):
         Returns
         -------
         Actionability
-            Bounds and allowed levels, rounded inward to values that the data can have.
+            Bounds and allowed levels, rounded inward to values that the data can have, costs,
+            and what relations and implications require jointly.
 
         Raises
         ------
@@ -176,7 +202,9 @@ class Rules(BaseEstimator):
         -------
         ndarray of shape (n, d), bool
             True where the change of a feature breaks a rule. Rows of ``after`` that are all
-            missing break none; a single value that turns missing breaks any rule about it.
+            missing break none; a single value that turns missing breaks any rule about it, and
+            a number or rank must neither turn missing nor, unless it is fillable, known. A
+            relation or implication that is broken marks each of its columns that changed.
             Differences below 1e-9 training standard deviations do not count.
         """
         n, m = open_table(before).n_rows, open_table(after).n_rows

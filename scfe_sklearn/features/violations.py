@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scfe_sklearn.features.joint_violations import find_joint_violations
 from scfe_sklearn.features.kinds import Feature
 from scfe_sklearn.features.lattice import as_stored
-from scfe_sklearn.features.levels import match_levels, plain_level
+from scfe_sklearn.features.raw_values import coded, ranks
 from scfe_sklearn.features.rule_parsing import ParsedRules
 
 if TYPE_CHECKING:
@@ -26,20 +27,21 @@ def find_violations(
     (old, old_order), (new, new_order) = space.align(before), space.align(after)
     n, d = old.n_rows, space.n_features_in_
     broken = np.zeros((n, d), dtype=bool)
-    lost = np.zeros((n, d), dtype=bool)
+    lost, changed = broken.copy(), broken.copy()
     for j in range(d):
         at, to = old_order[j], new_order[j]
-        if space.levels_[j] is None:
-            broken[:, j], lost[:, j] = _number(parsed, space, j, old, at, new, to)
-        else:
-            broken[:, j], lost[:, j] = _level(parsed, space, j, old, at, new, to)
+        judge = _number if space.levels_[j] is None else _level
+        broken[:, j], changed[:, j], lost[:, j] = judge(parsed, space, j, old, at, new, to)
+    if parsed.relations or parsed.implications:
+        opened = (old, old_order), (new, new_order)
+        broken |= find_joint_violations(parsed, space, *opened, changed)
     return broken & ~lost.all(axis=1, keepdims=True)
 
 
 def _number(
     parsed: ParsedRules, space: FeatureSpace, j: int, old: Table, at: int, new: Table, to: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Broken rules and missing new values of a numeric feature."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Broken rules, changes and missing new values of a numeric feature."""
     before, after = old.numbers(at), new.numbers(to)
     slack = _TOLERANCE * space.scale_[j]
     lost = np.isnan(after)
@@ -47,7 +49,14 @@ def _number(
         same = (before == after) | (np.abs(after - before) <= slack)
     changed = ~(same | (lost & np.isnan(before)))
     bits = min(old.storage(at).bits, new.storage(to).bits)
-    return changed & _out_of_order(parsed, j, before, after, slack, bits), lost
+    broken = _out_of_order(parsed, j, before, after, slack, bits)
+    broken |= lost | _filled(parsed, j, np.isnan(before))
+    return changed & broken, changed, lost
+
+
+def _filled(parsed: ParsedRules, j: int, missing: np.ndarray) -> np.ndarray:
+    """Missing numbers that must stay missing."""
+    return missing & ~parsed.fillable.get(j, np.zeros(len(missing), dtype=bool))
 
 
 def _out_of_order(
@@ -76,35 +85,33 @@ def _out_of_order(
 
 def _level(
     parsed: ParsedRules, space: FeatureSpace, j: int, old: Table, at: int, new: Table, to: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Broken rules and missing new values of a categorical or ordinal feature."""
-    before, old_levels = _coded(old, at)
-    after, new_levels = _coded(new, to)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Broken rules, changes and missing new values of a categorical or ordinal feature."""
+    before, old_levels = coded(old, at)
+    after, new_levels = coded(new, to)
     same = np.array([[a == b for b in new_levels] for a in old_levels], dtype=bool)
     same = same.reshape(len(old_levels), len(new_levels))
     changed = ~same[before, after]
     no = np.zeros(len(before), dtype=bool)
     broken = parsed.immutable.get(j, no).copy()
     feature = space.features_[j]
+    lost = after == len(new_levels) - 1
     if feature.kind == "ordinal":
+        broken |= lost | _filled(parsed, j, before == len(old_levels) - 1)
         broken |= _out_of_rank(parsed, feature, j, (before, old_levels), (after, new_levels))
+    gone = len(old_levels) - 1
+    offered = np.zeros(len(before), dtype=bool)
     for rule in (rule for rule in parsed.moves if rule.feature == j):
         forbidden = np.zeros_like(same)
         for i, level in enumerate(old_levels):
             targets = rule.targets(level)
             if targets is not None:
                 forbidden[i] = [other not in targets for other in new_levels]
+                offered[rule.rows] |= i == gone
         broken[rule.rows] |= forbidden[before[rule.rows], after[rule.rows]]
-    return changed & broken, after == len(new_levels) - 1
-
-
-def _coded(table: Table, at: int) -> tuple[np.ndarray, list[Hashable]]:
-    """Codes and the levels that occur, missing last (whether or not it occurs)."""
-    codes, distinct = table.factorize(at)
-    used = np.unique(codes[codes >= 0])
-    place = np.full(len(distinct) + 1, len(used))
-    place[used] = np.arange(len(used))
-    return place[codes], [*(plain_level(v) for v in distinct[used]), None]
+    if feature.kind == "categorical":
+        broken |= (before == gone) & ~offered
+    return changed & broken, changed, lost
 
 
 def _out_of_rank(
@@ -122,15 +129,6 @@ def _out_of_rank(
     relative = ParsedRules({}, {}, {}, [r for r in parsed.limits if r.relative], [])
     broken = np.zeros(len(before[0]), dtype=bool)
     for rules, order in ((absolute, declared), (relative, seen)):
-        ranks = [_ranks(order, levels)[codes] for codes, levels in (before, after)]
-        broken |= _out_of_order(rules, j, ranks[0], ranks[1], _TOLERANCE)
+        places = [ranks(order, levels)[codes] for codes, levels in (before, after)]
+        broken |= _out_of_order(rules, j, places[0], places[1], _TOLERANCE)
     return broken
-
-
-def _ranks(order: np.ndarray, levels: list[Hashable]) -> np.ndarray:
-    """The place of each level in an order, NaN where it has none."""
-    objects = np.empty(len(levels), dtype=object)
-    objects[:] = levels
-    place = match_levels(order, objects).astype(np.float64)
-    place[place < 0] = np.nan
-    return place

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scfe_sklearn.features.joint_wording import describe_joint, number, subject
 from scfe_sklearn.features.kinds import position
 from scfe_sklearn.features.levels import plain_level
 
@@ -18,6 +19,7 @@ _PHRASES = {
     "immutable": "must not change",
     "increasing": "may only increase",
     "decreasing": "may only decrease",
+    "fillable": "may be filled in where it is missing",
 }
 
 
@@ -27,8 +29,7 @@ def describe_rules(parts: list[Rules], space: FeatureSpace) -> list[str]:
 
     def add(name: Hashable, parameter: str, phrase: str) -> None:
         j = position(space.names_, name, parameter, "Rules")
-        subject = name if isinstance(name, str) else f"column {name}"
-        found.append((j, f"{subject} {phrase}"))
+        found.append((j, f"{subject(name)} {phrase}"))
 
     for part in parts:
         for parameter, phrase in _PHRASES.items():
@@ -46,6 +47,12 @@ def describe_rules(parts: list[Rules], space: FeatureSpace) -> list[str]:
         for name, given in (part.transitions or {}).items():
             for phrase in _transitions(given):
                 add(name, "transitions", phrase)
+        found.extend(describe_joint(part, space))
+        for name, weight in (part.costs or {}).items():
+            j = position(space.names_, name, "costs", "Rules")
+            times = "differently much" if np.ndim(weight) else f"{number(weight)} times as much"
+            where = " row by row" if np.ndim(weight) else ""
+            found.append((j, f"changing {subject(name)} costs {times}{where}"))
     ordered = sorted(found, key=lambda item: item[0])
     return list(dict.fromkeys(sentence for _, sentence in ordered))
 

@@ -104,16 +104,21 @@ class BlackBox:
         self.columns = list(columns)
         self.width = sum(column.width for column in columns)
         self._write = RowWriter(sample, columns)
-        rows = _chosen_rows(sample, columns)
-        raw, u = rows, column_points(rows, columns)
+        raw = _chosen_rows(sample, columns)
         self.classes = _class_labels(estimator, classes, raw)
         self.n_classes = 1 if self.classes is None else len(self.classes)
-        self.response_method = _response_method(estimator, self.n_classes, self.classes, raw)
-        self._corrects = self._disagrees(raw)
+        self.response_method, response = _first_response(estimator, self.classes, raw)
+        expected = self._scored(response)
+        self._corrects = False
+        if self.classes is not None and hasattr(estimator, "predict"):
+            predicted = _positions(estimator.predict(raw), self.classes)
+            self._corrects = _disagree(expected, predicted)
+            if self._corrects:
+                expected = _corrected(expected, predicted)
         self._whole: Response = self._asked(estimator)
         self._bare: Program | None = None
         self._missing = np.zeros(self.width, dtype=bool)
-        self._find_fast_road(raw, u)
+        self._find_fast_road(column_points(raw, columns), expected)
 
     @property
     def fast(self) -> bool:
@@ -179,26 +184,14 @@ class BlackBox:
             return np.log(np.maximum(out, LEAST))
         return np.stack([-out / 2, out / 2], axis=1) if out.ndim == 1 else out
 
-    def _disagrees(self, raw: Any) -> bool:
-        """Whether predictions are not the largest score, as with a threshold of one's own."""
-        self._corrects = False
-        if self.classes is None or self.response_method == "predict":
-            return False
-        if not hasattr(self.estimator, "predict"):
-            return False
-        scores = self._asked(self.estimator)(raw)
-        predicted = _positions(self.estimator.predict(raw), self.classes)
-        own = np.take_along_axis(scores, predicted[:, None], axis=1)[:, 0]
-        return bool((own < scores.max(axis=1) - CLOSE).any())
-
-    def _find_fast_road(self, raw: Any, u: np.ndarray) -> None:
+    def _find_fast_road(self, u: np.ndarray, expected: np.ndarray) -> None:
         """Replay what stands before the last estimator, and keep it if it is right."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 matrix, last = replay(self.estimator, self.columns)
                 bare = _direct(matrix, last, self._asked(last), self.response_method)
-                got, expected = bare(u), self._whole(raw)
+                got = bare(u)
             close = np.abs(got - expected) <= CLOSE * (1 + np.abs(expected))
             if got.shape == expected.shape and bool(close.all()):
                 self._bare = bare
@@ -332,16 +325,23 @@ def _regresses(estimator: Any) -> bool:
     return getattr(estimator, "_estimator_type", None) == "regressor"
 
 
-def _response_method(estimator: Any, n_classes: int, classes: Any, raw: Any) -> str:
+def _first_response(estimator: Any, classes: np.ndarray | None, raw: Any) -> tuple[str, np.ndarray]:
+    """The method to ask, and what it says of some rows."""
     if classes is not None:
         for name in ("predict_proba", "decision_function"):
             if not hasattr(estimator, name):
                 continue
             out = np.asarray(getattr(estimator, name)(raw))
             # One-vs-one decisions are no scores of classes.
-            if out.shape[1:] == (n_classes,) or (out.ndim == 1 and n_classes == 2):
-                return name
-    return "predict"
+            if out.shape[1:] == (len(classes),) or (out.ndim == 1 and len(classes) == 2):
+                return name, out
+    return "predict", np.asarray(estimator.predict(raw))
+
+
+def _disagree(scores: np.ndarray, predicted: np.ndarray) -> bool:
+    """Whether predictions are not the largest scores, as with a threshold of one's own."""
+    own = np.take_along_axis(scores, predicted[:, None], axis=1)[:, 0]
+    return bool((own < scores.max(axis=1) - CLOSE).any())
 
 
 def _positions(labels: Any, classes: np.ndarray | None) -> np.ndarray:

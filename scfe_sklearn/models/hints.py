@@ -13,6 +13,7 @@ from sklearn.naive_bayes import CategoricalNB
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, TargetEncoder
 
+from scfe_sklearn.blocks import BlockExpander
 from scfe_sklearn.models.dispatch import unwrap
 from scfe_sklearn.models.pipeline import column_positions
 
@@ -122,6 +123,8 @@ def _walk_members(estimator: Any, lineage: Lineage, found: set[int]) -> None:
 
 
 def _output_lineage(estimator: Any, lineage: Lineage) -> Lineage | None:
+    if isinstance(estimator, BlockExpander):
+        return [lineage[k] for k, _, _ in estimator.column_sources()]
     if isinstance(estimator, SelectorMixin):
         support = estimator.get_support()
         return [k for k, keep in zip(lineage, support, strict=True) if keep]

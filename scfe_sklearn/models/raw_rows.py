@@ -156,7 +156,8 @@ def _stack(values: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
         return np.stack([column.astype(object) for column in values], axis=1)
     if kind in "fiub":
         out = np.stack([column.astype(np.float64) for column in values], axis=1)
-        return out.astype(dtype) if kind == "f" or (kind in "iu" and _whole(out)) else out
+        fits = kind == "f" or (kind in "iu" and _whole(out)) or bool(np.isin(out, (0, 1)).all())
+        return out.astype(dtype) if fits else out
     return np.stack(values, axis=1).astype(dtype)
 
 

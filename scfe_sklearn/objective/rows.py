@@ -149,6 +149,8 @@ class RowObjective:
             margin = self._differentiable(leaf, rows)
             (gradient,) = torch.autograd.grad(margin.sum(), leaf)
         margin = margin.detach()
+        if self.conditions is not None and self.conditions.holes is not None:
+            gradient = gradient.nan_to_num()  # nothing moves along what is missing
         for own, part in self._limited(rows):
             slack, slope = part.slack_and_grad(z[own])
             slack = slack + self._floor
@@ -230,12 +232,13 @@ class RowObjective:
         conditions = self.conditions
         if conditions is None:
             return self._agreed(points, rows)
-        margin = self._agreed(conditions.opened(points, rows), rows)
+        opened = conditions.opened(points, rows)
+        margin = self._agreed(opened, rows)
         short = conditions.fallen_short(points, rows)
         if short is not None:
             margin = torch.minimum(margin, self._agreed(conditions.opened(short, rows), rows))
         for requirement in conditions.requirements:
-            slack = requirement.slack(points, conditions.row[rows])
+            slack = requirement.slack(opened, conditions.row[rows])
             margin = torch.minimum(margin, slack + conditions.floor)
         return margin
 

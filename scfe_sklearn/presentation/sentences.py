@@ -74,7 +74,8 @@ def sentence(outcome: Outcome, max_features: int | None = None) -> str:
     """
     if outcome.status == Status.ALREADY_TARGET:
         return f"No change needed: the prediction is already {quoted(outcome.prediction)}."
-    if outcome.status != Status.FOUND:
+    closest = outcome.status == Status.CLOSEST
+    if outcome.status != Status.FOUND and not closest:
         return f"No change found: {failure(outcome)}."
     if not outcome.changes:
         return "No change needed."
@@ -85,6 +86,8 @@ def sentence(outcome: Outcome, max_features: int | None = None) -> str:
         more = "more " if shown else ""
         phrases.append(f"make {hidden} {more}change{'s' if hidden > 1 else ''}")
     text = _joined(phrases)
+    if closest:
+        return f"No change found; closest, but not valid: {text}."
     return f"{text[0].upper()}{text[1:]}."
 
 

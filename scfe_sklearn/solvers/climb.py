@@ -37,7 +37,7 @@ def climb(problem: Problem, size: int) -> Pool:
     active = torch.arange(len(z), device=z.device)
     for _ in range(min(domain.n_features, int(problem.max_changes.max()))):
         part, here = problem.take(active), z[active]
-        trial, live = _pushes(part, here)
+        trial, live = pushes(part, here)
         got, move = part.margin(trial, live).max(1)
         better = got > margin[active]
         active, got, move = active[better], got[better], move[better]
@@ -56,7 +56,7 @@ def climb(problem: Problem, size: int) -> Pool:
     return pool.scattered(rows, found)
 
 
-def _pushes(problem: Problem, here: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def pushes(problem: Problem, here: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Points (k, K, D) one further change away from ``here`` (k, D), and which are permitted."""
     domain, width = problem.domain, here.shape[1]
     own = torch.eye(width, dtype=torch.bool, device=here.device)

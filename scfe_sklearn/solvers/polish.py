@@ -74,7 +74,7 @@ def polish(
     for _ in range(TURNS):
         here, before = part.take(left), z[left]
         searched = _search_moved(here, before, movable, settings)
-        after = _undo(here, searched)
+        after = undo(here, searched)
         z = z.index_copy(0, left, after)
         # What is undone leaves margin for the rest, continuous numbers included.
         settled = before if smooth else searched
@@ -175,7 +175,7 @@ def _cost(
     return torch.where(valid, price - plausibility, torch.full_like(price, torch.inf))
 
 
-def _undo(problem: Problem, z: torch.Tensor, rounds: int = 3) -> torch.Tensor:
+def undo(problem: Problem, z: torch.Tensor, rounds: int = 3) -> torch.Tensor:
     """Undo changes of ``z`` (n, D), one per round, while that lowers the objective."""
     domain = problem.domain
     z = z.clone()

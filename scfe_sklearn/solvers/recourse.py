@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from scfe_sklearn.solvers.anchors import Recall, recall
 from scfe_sklearn.solvers.climb import climb
+from scfe_sklearn.solvers.enrich import Enrich, enrich
+from scfe_sklearn.solvers.narrow import Section, narrow
 from scfe_sklearn.solvers.polish import Pattern, polish
 from scfe_sklearn.solvers.pool import Pool
 from scfe_sklearn.solvers.problem import Problem
@@ -26,6 +28,8 @@ class Effort:
     ----------
     screen : Screen
         Search over supports.
+    thrifty : Screen
+        The same where there is no gradient.
     sprint : Descent or None
         Short descents of the whole pool that decide which supports are worth more.
     descent : Descent
@@ -34,6 +38,10 @@ class Effort:
         Descent over all features, where there are too many for the screen.
     pattern : Pattern
         Steps on the lattice.
+    enrich : Enrich
+        Changes for the sake of plausibility where there is no gradient.
+    section : Section
+        Search along the changed numbers where there is no gradient.
     recall : Recall
         Starts from training rows.
     starts : int
@@ -49,10 +57,13 @@ class Effort:
     """
 
     screen: Screen = field(default_factory=Screen)
+    thrifty: Screen = field(default_factory=lambda: Screen(shortlist=12, thrifty=True))
     sprint: Descent | None = field(default_factory=lambda: Descent(max_iter=4))
     descent: Descent = field(default_factory=Descent)
     continuation: Continuation = field(default_factory=Continuation)
     pattern: Pattern = field(default_factory=Pattern)
+    enrich: Enrich = field(default_factory=Enrich)
+    section: Section = field(default_factory=Section)
     recall: Recall = field(default_factory=Recall)
     starts: int = 3
     finalists: int = 2
@@ -85,7 +96,11 @@ def begin(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
     """Find valid points to start from: supports first, and the other starts where that fails."""
     if problem.objective.has_gradient and too_wide(problem):
         return descend_wide(problem, anchors, effort.continuation, effort.screen.pool)
-    pool = screen(problem, effort.screen)
+    smooth = problem.objective.has_gradient
+    thrifty = replace(effort.thrifty, pool=effort.screen.pool)
+    pool = screen(problem, effort.screen if smooth else thrifty)
+    if not smooth:
+        pool = enrich(problem, pool, anchors, effort.enrich)
     # Where much has to change, whole training rows are better starts than sums of moves.
     many = problem.domain.changed(pool.z[:, :1])[:, 0].sum(1) > effort.recall.beyond
     again = ((pool.best == torch.inf) | many).nonzero()[:, 0]
@@ -101,11 +116,11 @@ def begin(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
 
 def improve(problem: Problem, pool: Pool, effort: Effort) -> Pool:
     """Refine the starts, whatever the target of their row."""
-    smooth = problem.objective.has_gradient
-    if smooth:
-        pool = refine(problem, pool, effort.descent, effort.starts, effort.sprint)
-    if smooth and effort.swaps and not too_wide(problem):
+    if not problem.objective.has_gradient:
+        return narrow(problem, pool, effort.section, effort.finalists)
+    pool = refine(problem, pool, effort.descent, effort.starts, effort.sprint)
+    if effort.swaps and not too_wide(problem):
         others = swap(problem, pool, effort.swaps, effort.exchanged)
         others = refine(problem, others, effort.descent, effort.swaps)
         pool = pool.merged(problem, others.z, others.cost)
-    return polish(problem, pool, effort.pattern, effort.finalists, smooth)
+    return polish(problem, pool, effort.pattern, effort.finalists, smooth=True)

@@ -45,6 +45,10 @@ class Screen:
     pairs : int
         Up to so many pairs of moves are all tried, without predicting their effect; the moves
         are thinned to get there. 0 tries none but the predicted ones.
+    thrifty : bool
+        Whether the density of single moves that are no answer is left out, though it would
+        improve the predictions, and combinations are tried only for rows that need, or could
+        come nearer by, several moves.
     """
 
     width: int = 16
@@ -53,6 +57,7 @@ class Screen:
     shortlist: int = 20
     pool: int = 10
     pairs: int = 0
+    thrifty: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +112,20 @@ def screen(problem: Problem, settings: Screen) -> Pool:
     if n == 0 or len(problem.moves) == 0:
         return Pool.empty(problem, settings.pool)
     pool, singles, beam = _try_singles(problem, settings)
-    active = torch.arange(n, device=beam.z.device)
+    if not settings.thrifty:
+        return _grow(problem, settings, pool, singles, beam)
+    # Two changes can be nearer than one only if that one is dearer than two of no length.
+    dear = problem.sparse_distance(pool.z[:, :1])[:, 0] > 2 * problem.beta
+    rows = (dear | (pool.best == torch.inf)).nonzero()[:, 0]
+    if len(rows) == 0:
+        return pool
+    start = Pool(pool.z[rows], pool.cost[rows]), singles.take(rows), beam.take(rows)
+    return pool.scattered(rows, _grow(problem.take(rows), settings, *start))
+
+
+def _grow(problem: Problem, settings: Screen, pool: Pool, singles: _Singles, beam: _Beam) -> Pool:
+    """Add one move after the other to the combinations of the beam."""
+    active = torch.arange(len(problem), device=beam.z.device)
     best = problem.objective.best_plausibility(active)
     before = pool.best
     for size in range(2, int(problem.max_changes.max()) + 1):
@@ -256,8 +274,9 @@ def _collect(
     # Valid points first; the rest of the shortlist improves the predictions of the next size.
     order = _smallest(torch.where(valid, guess, guess + 1e6), settings.shortlist)
     chosen = z.gather(1, order[..., None].expand(-1, -1, z.shape[2]))
-    value = problem.plausibility(chosen, live.gather(1, order))
-    value = torch.where(live.gather(1, order), value, plausibility.gather(1, order))
+    asked = (valid if settings.thrifty else live).gather(1, order)
+    value = problem.plausibility(chosen, asked)
+    value = torch.where(asked, value, plausibility.gather(1, order))
     plausibility = plausibility.scatter(1, order, value)
     cost = torch.where(valid.gather(1, order), price.gather(1, order) - value, torch.inf)
     return Pool.empty(problem, settings.pool).merged(problem, chosen, cost), plausibility

@@ -10,7 +10,7 @@ from scfe_sklearn.densities import (
     LocalOutlierDensity,
     NearestNeighbours,
 )
-from scfe_sklearn.densities.nearby import embed, near, nearest, squared_distances
+from scfe_sklearn.densities.nearby import distances_to, embed, near, nearest
 
 D = 4
 DENSITIES = [
@@ -131,7 +131,7 @@ def test_distances_and_nearest():
     rng = np.random.default_rng(5)
     z, samples = rng.normal(size=(7, 3)) + 50, rng.normal(size=(30, 3)) + 50
     expected = ((z[:, None] - samples) ** 2).sum(-1)
-    squared = squared_distances(torch.from_numpy(z), torch.from_numpy(samples))
+    squared = distances_to(torch.from_numpy(samples))(torch.from_numpy(z))
     np.testing.assert_allclose(squared, expected, atol=1e-10)
     index, squares = nearest(torch.from_numpy(z), torch.from_numpy(samples), 4)
     np.testing.assert_array_equal(

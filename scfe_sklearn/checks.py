@@ -1,0 +1,117 @@
+"""What ``fit`` and ``explain`` refuse, and the form in which they take the rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils.multiclass import check_classification_targets
+
+from scfe_sklearn.features import Rules
+from scfe_sklearn.features.frames import Table
+from scfe_sklearn.targets import ClassWishes, ValueWishes
+from scfe_sklearn.voices import Voice
+
+
+def as_table(X: Any) -> Any:
+    """Return a data frame as it is, and anything else array-like as an array."""
+    return X if hasattr(X, "columns") or hasattr(X, "tocsr") else np.asarray(X)
+
+
+def read_outcomes(y: Any, table: Table) -> np.ndarray:
+    """Labels or values as an array, one for each row of a table that can be read."""
+    import pandas as pd
+
+    for j in range(len(table.names)):
+        table.storage(j)  # names a column that is neither numbers nor levels
+    if y is None:
+        raise ValueError("y must be an array of class labels. Got None instead.")
+    labels = np.asarray(y)
+    if labels.dtype.kind == "O" and {type(v) for v in labels.flat} <= {int, bool}:
+        labels = np.array(labels.tolist())  # a nullable dtype of pandas
+    if labels.ndim != 1 or len(labels) != table.n_rows:
+        raise ValueError(
+            "y must be a 1-D array with one label for each row of X. "
+            f"Got shape {labels.shape} for {table.n_rows} rows instead."
+        )
+    if not (table.n_rows and table.names):
+        raise ValueError(
+            "X must have at least one row and one column. "
+            f"Got shape ({table.n_rows}, {len(table.names)}) instead."
+        )
+    if pd.isna(labels).any():
+        raise ValueError("y must not hold missing labels. Got some.")
+    return labels
+
+
+def read_values(y: np.ndarray) -> np.ndarray:
+    """Values for a regressor."""
+    if y.dtype.kind not in "biuf" or not np.isfinite(y).all():
+        raise ValueError(f"y must hold finite numbers for a regressor. Got {y.dtype} values.")
+    return y.astype(np.float64)
+
+
+def check_finite(voice: Voice, Z: np.ndarray) -> None:
+    """Refuse a model that has no answer on training rows."""
+    bad = int((~torch.isfinite(voice.scores(torch.from_numpy(Z)))).any(1).sum())
+    if bad:
+        raise ValueError(
+            "The 'estimator' parameter of CounterfactualExplainer must have finite output on the "
+            f"training rows. Got one that returns NaN for {bad} of {len(Z)} rows."
+        )
+
+
+def check_same_answers(estimator: Any, other: Any) -> None:
+    """Refuse a model that answers in other words than the one that is explained."""
+    ours, theirs = (
+        None if not hasattr(model, "classes_") else np.asarray(model.classes_).tolist()
+        for model in (estimator, other)
+    )
+    if ours != theirs:
+        raise ValueError(
+            "The 'ensemble' parameter of CounterfactualExplainer must hold models with the "
+            f"classes {ours}. Got one with {theirs} instead."
+        )
+
+
+def check_probabilities(wishes: ClassWishes | ValueWishes, models: list[Any]) -> None:
+    """Refuse a wish for a probability that no model tells."""
+    if wishes.asks_probability and not all(hasattr(model, "predict_proba") for model in models):
+        raise ValueError(
+            "The 'target' parameter of explain must be a class for a model without predict_proba. "
+            "Got a Probability instead."
+        )
+
+
+def read_classes(estimator: Any, labels: np.ndarray) -> np.ndarray:
+    """Labels that a fitted estimator gives, which must cover those of the training rows."""
+    check_classification_targets(labels)
+    classes = np.asarray(estimator.classes_)
+    if len(classes) < 2:
+        raise ValueError(f"The model must know at least two classes. Got {classes.tolist()}.")
+    known = set(classes.tolist())
+    strange = [label for label in labels.tolist() if label not in known]
+    if strange:
+        raise ValueError(
+            f"y must hold classes of the model, {classes.tolist()}. Got {strange[0]!r} instead."
+        )
+    return classes
+
+
+def check_rules(rules: Any) -> None:
+    """Refuse what is no Rules."""
+    if not (rules is None or isinstance(rules, Rules)):
+        raise ValueError(
+            f"The 'rules' parameter of explain must be a Rules or None. Got {rules!r} instead."
+        )
+
+
+def check_count(value: Any) -> None:
+    """Refuse a number of counterfactuals below 1."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or value < 1:
+        raise ValueError(
+            "The 'n_counterfactuals' parameter of explain must be an int in [1, inf). "
+            f"Got {value!r} instead."
+        )

@@ -1,0 +1,360 @@
+"""The provably cheapest counterfactual of a tree ensemble, or the proof that there is none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from scipy import sparse
+from scipy.optimize import Bounds, LinearConstraint, OptimizeResult, milp
+
+from scfe_sklearn.exact.options import Options
+from scfe_sklearn.exact.program import Program, build
+from scfe_sklearn.exact.protocols import Ensemble
+from scfe_sklearn.exact.reduction import Limits, Reach, reduce
+from scfe_sklearn.exact.requirements import Requirement
+
+Objective = Literal["changes", "distance", "cost"]
+Status = Literal["optimal", "feasible", "unreachable", "unknown"]
+
+_BAND = 1e-6  # sums this near to their bound are left to the ensemble's own arithmetic
+_OBJECTIVES = ("changes", "distance", "cost")
+
+
+@dataclass(frozen=True, eq=False)
+class ExactAnswer:
+    """What is known of one row.
+
+    Parameters
+    ----------
+    status : {"optimal", "feasible", "unreachable", "unknown"}
+        "optimal": `u` is the cheapest answer. "feasible": an answer, perhaps not the cheapest.
+        "unreachable": proved that no answer exists within the limits. "unknown": time ran out
+        before either.
+    u : ndarray of shape (U,) or None
+        The answer in column space.
+    cost : float
+        Its objective value, infinite without an answer.
+    bound : float
+        No answer costs less than this.
+    gap : float
+        ``(cost - bound) / cost``; 0 if optimal, infinite without an answer.
+    changes : int
+        Changed columns of the answer.
+    distance : float
+        Its squared distance.
+    seconds : float
+        Wall time.
+    rounds : int
+        Programs that were solved.
+    """
+
+    status: Status
+    u: np.ndarray | None
+    cost: float
+    bound: float
+    gap: float
+    changes: int
+    distance: float
+    seconds: float
+    rounds: int
+
+
+def cheapest(
+    ensemble: Ensemble,
+    options: Options,
+    requirement: Requirement,
+    *,
+    objective: Objective = "distance",
+    beta: float = 0.0,
+    max_changes: int | None = None,
+    at_most: float = np.inf,
+    refused: Sequence[np.ndarray] = (),
+    time_limit: float | None = None,
+    max_rounds: int = 50,
+) -> ExactAnswer:
+    r"""Find the cheapest admissible row that meets a requirement, by mixed-integer programming.
+
+    .. math:: \min_u \ \lVert u - u_0\rVert^2 + \beta\, \#\{j : u_j \neq u_{0j}\}
+              \quad \text{s.t. the requirement and at most } m \text{ changes}
+
+    over the options of the row, which hold every cheapest answer. Solved by HiGHS with the
+    program of `scfe_sklearn.exact.program`. A sum of leaves that is within rounding of its bound
+    is judged by the ensemble's own arithmetic: a solution that it refuses is cut off, and the
+    next best one sought, so that ties count as the estimator counts them.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+        The trees.
+    options : Options
+        What the row may become, from `row_options`.
+    requirement : Requirement
+        What is asked of the output.
+    objective : {"distance", "cost", "changes"}, default="distance"
+        "distance": the squared distance. "cost": that plus `beta` for every change. "changes":
+        the fewest changes, and the nearest answer among those with so few.
+    beta : float, default=0.0
+        Price of a change.
+    max_changes : int, default=None
+        Budget of changed columns.
+    at_most : float, default=inf
+        Look only for answers that cost no more, such as the cost of one that is known. It
+        prunes much. "unreachable" then means: none that costs no more than this.
+    refused : sequence of ndarray of shape (U,), default=()
+        Answers that somebody else refused; all rows that reach the same leaves are left out.
+    time_limit : float, default=None
+        Seconds for this row.
+    max_rounds : int, default=50
+        How many refused solutions are cut off one by one before a margin of ``1e-6`` is
+        demanded, after which an answer may be called "feasible" only.
+
+    Returns
+    -------
+    ExactAnswer
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.ensemble import RandomForestClassifier
+    >>> from scfe_sklearn.columns import Column
+    >>> from scfe_sklearn.exact import cheapest, class_wins, row_options
+    >>> from scfe_sklearn.models import read_trees
+    >>> X = np.arange(20.0)[:, None]
+    >>> forest = RandomForestClassifier(5, random_state=0).fit(X, X[:, 0] > 9)
+    >>> ensemble = read_trees(forest, [Column(0, None)])
+    >>> options = row_options(ensemble, np.array([3.0]), lower=np.array([0.0]),
+    ...     upper=np.array([19.0]), allowed=np.array([True]), unit=np.array([1.0]))
+    >>> answer = cheapest(ensemble, options, class_wins(ensemble, 1))
+    >>> answer.status, bool(forest.predict(answer.u[None])[0])
+    ('optimal', True)
+    """
+    _check(objective, beta, max_changes, at_most, time_limit)
+    begin = time.perf_counter()
+    price = {"distance": 0.0, "cost": float(beta), "changes": 1.0}[objective]
+    distance = np.zeros_like(options.distance) if objective == "changes" else options.distance
+    cost = distance + price * options.changed
+    budget = len(options.stay) if max_changes is None else int(max_changes)
+    limits = Limits(cost, at_most * (1 + 1e-9), budget)
+    end = np.inf if time_limit is None else begin + time_limit
+    search = _Search.over(ensemble, options, requirement, limits)
+    found = search.run([np.asarray(u) for u in refused], end, max_rounds)
+    if objective == "changes" and found.chosen is not None:
+        # among the answers with so few changes, the nearest
+        few = Limits(options.distance, np.inf, round(found.cost))
+        second = _Search.over(ensemble, options, requirement, few)
+        nearer = second.run([np.asarray(u) for u in refused], end, max_rounds)
+        if nearer.chosen is not None:
+            exact = found.status == nearer.status == "optimal"
+            found = replace(
+                found,
+                chosen=nearer.chosen,
+                status="optimal" if exact else "feasible",
+                rounds=found.rounds + nearer.rounds,
+            )
+    return _answer(options, cost, found, time.perf_counter() - begin)
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """A search's outcome; `chosen` is a row of column space."""
+
+    status: Status
+    chosen: np.ndarray | None
+    cost: float
+    bound: float
+    rounds: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """One program, and the loop that cuts off what the ensemble itself refuses."""
+
+    ensemble: Ensemble
+    requirement: Requirement
+    limits: Limits
+    reach: Reach
+    program: Program
+
+    @classmethod
+    def over(
+        cls, ensemble: Ensemble, options: Options, requirement: Requirement, limits: Limits
+    ) -> _Search:
+        reach, limits = reduce(ensemble, options, limits)
+        return cls(ensemble, requirement, limits, reach, build(ensemble, reach))
+
+    def run(self, refused: Sequence[np.ndarray], end: float, max_rounds: int) -> _Found:
+        cuts = [self._leaves(u) for u in refused]
+        bound = 0.0
+        for done in range(1, max_rounds + 1):
+            result = self._solve(cuts, end, margin=-1.0)
+            if result.status == 2:
+                return _Found("unreachable", None, np.inf, np.inf, done)
+            bound = max(bound, self._bound(result))
+            if result.x is None:
+                return _Found("unknown", None, np.inf, bound, done)
+            u, cost = self._point(result.x)
+            if self.requirement.accepts(u[None])[0]:
+                status: Status = "optimal" if result.status == 0 else "feasible"
+                return _Found(status, u, cost, cost if status == "optimal" else bound, done)
+            cuts.append(self._leaves(u))
+            if time.perf_counter() >= end:
+                return _Found("unknown", None, np.inf, bound, done)
+        return self._with_margin(cuts, end, bound, max_rounds + 1)
+
+    def _with_margin(self, cuts: list[np.ndarray], end: float, bound: float, rounds: int) -> _Found:
+        """Too many near ties: ask for a margin, and say what is known of cheaper answers."""
+        result = self._solve(cuts, end, margin=1.0)
+        if result.x is not None:
+            u, cost = self._point(result.x)
+            if self.requirement.accepts(u[None])[0]:
+                same = result.status == 0 and cost <= bound * (1 + 1e-9) + 1e-9
+                return _Found("optimal" if same else "feasible", u, cost, bound, rounds)
+        return _Found("unknown", None, np.inf, bound, rounds)
+
+    def _solve(self, cuts: list[np.ndarray], end: float, margin: float) -> OptimizeResult:
+        program, limits, asked = self.program, self.limits, self.requirement
+        n = program.n_variables
+        if not n:
+            return self._fixed(margin, cuts)
+        cost = np.append(limits.cost @ program.pick.toarray(), np.zeros(len(program.leaf)))
+        rows, low, high = [program.matrix], [program.low], [program.high]
+        if len(asked.bound):
+            scale, bound = self._bounds(margin)
+            rows.append(sparse.diags_array(scale) @ program.over_leaves(asked.coefficient))
+            low.append(scale * bound)
+            high.append(np.full(len(bound), np.inf))
+        if limits.max_changes < len(self.reach.options.stay):
+            stay = program.pick[self.reach.options.stay].sum(axis=0)
+            stay = np.append(np.asarray(stay).ravel(), np.zeros(len(program.leaf)))
+            kept = len(self.reach.options.stay) - limits.max_changes
+            kept -= program.pick_constant[self.reach.options.stay].sum()
+            rows.append(sparse.csr_array(stay[None]))
+            low.append(np.array([kept]))
+            high.append(np.array([np.inf]))
+        if np.isfinite(limits.most):
+            rows.append(sparse.csr_array(cost[None]))
+            low.append(np.array([-np.inf]))
+            high.append(np.array([limits.most - limits.cost @ program.pick_constant + 1e-9]))
+        for leaves in filter(self._binds, cuts):
+            hit = np.isin(program.leaf, leaves).astype(np.float64)
+            rows.append(sparse.csr_array(np.append(np.zeros(program.n_binary), hit)[None]))
+            low.append(np.array([-np.inf]))
+            high.append(np.array([hit.sum() - 1.0]))
+        matrix = sparse.csc_array(sparse.vstack(rows, format="csc"))
+        options: dict[str, float | bool] = {"mip_rel_gap": 0.0, "disp": False}
+        if np.isfinite(end):
+            options["time_limit"] = max(end - time.perf_counter(), 0.01)
+        whole = np.arange(n) < program.n_binary
+        return milp(
+            cost,
+            integrality=whole.astype(int),
+            bounds=Bounds(0.0, 1.0),
+            constraints=LinearConstraint(matrix, np.concatenate(low), np.concatenate(high)),
+            options=options,
+        )
+
+    def _binds(self, leaves: np.ndarray) -> bool:
+        """Whether the row can reach these leaves (T,) at all."""
+        return bool(self.reach.reached[leaves].all())
+
+    def _bounds(self, margin: float) -> tuple[np.ndarray, np.ndarray]:
+        """Scale of each condition and what its reachable leaves must add up to."""
+        asked, program = self.requirement, self.program
+        some = asked.coefficient[program.leaf]
+        certain = asked.coefficient[program.certain]
+        need = asked.bound - certain.sum(axis=0)
+        size = np.abs(some).max(axis=0, initial=0.0)
+        size = np.where(size > 0, size, 1.0)
+        # sums of whole numbers are exact: half of one tells equality from more
+        whole = np.all(some == np.rint(some), axis=0) & np.all(certain == np.rint(certain), axis=0)
+        whole &= asked.bound == np.rint(asked.bound)
+        shift = np.where(whole, np.where(asked.strict, 0.5, -0.5), margin * _BAND * size)
+        return 1.0 / size, need + shift
+
+    def _fixed(self, margin: float, cuts: list[np.ndarray]) -> OptimizeResult:
+        """Nothing can move."""
+        _, bound = self._bounds(margin)
+        met = bool(np.all(bound <= 0)) and not any(map(self._binds, cuts))
+        return OptimizeResult(
+            status=0 if met else 2, x=np.empty(0) if met else None, mip_dual_bound=0.0
+        )
+
+    def _bound(self, result: OptimizeResult) -> float:
+        told = getattr(result, "mip_dual_bound", None)
+        constant = float(self.limits.cost @ self.program.pick_constant)
+        return 0.0 if told is None or not np.isfinite(told) else float(told) + constant
+
+    def _point(self, v: np.ndarray) -> tuple[np.ndarray, float]:
+        options = self.reach.options
+        padded = v[: self.program.n_binary]
+        chosen = self.program.chosen(padded, options.starts)
+        return options.point(chosen[None])[0], float(self.limits.cost[chosen].sum())
+
+    def _leaves(self, u: np.ndarray) -> np.ndarray:
+        return np.asarray(self.ensemble.leaves(u[None])[0])
+
+
+def _answer(options: Options, cost: np.ndarray, found: _Found, seconds: float) -> ExactAnswer:
+    if found.chosen is None:
+        return ExactAnswer(
+            found.status, None, np.inf, found.bound, np.inf, 0, np.inf, seconds, found.rounds
+        )
+    u = found.chosen
+    chosen = _options_of(options, u)
+    total = float(cost[chosen].sum())
+    changes = int(options.changed[chosen].sum())
+    distance = float(options.distance[chosen].sum())
+    bound = total if found.status == "optimal" else min(found.bound, total)
+    gap = (total - bound) / total if total > 0 else 0.0
+    return ExactAnswer(found.status, u, total, bound, gap, changes, distance, seconds, found.rounds)
+
+
+def _options_of(options: Options, u: np.ndarray) -> np.ndarray:
+    """Which option (J,) each column of a point takes."""
+    chosen = options.stay.copy()
+    for j, numeric in enumerate(options.numeric):
+        start, stop = int(options.starts[j]), int(options.starts[j + 1])
+        at = slice(int(options.offsets[j]), int(options.offsets[j + 1]))
+        value = u[at][0] if numeric else float(u[at].argmax())
+        hit = np.flatnonzero(options.value[start:stop] == value)
+        if len(hit):
+            chosen[j] = start + hit[0]
+    return chosen
+
+
+def _check(
+    objective: str,
+    beta: float,
+    max_changes: int | None,
+    at_most: float,
+    time_limit: float | None,
+) -> None:
+    if objective not in _OBJECTIVES:
+        raise ValueError(
+            f"The 'objective' parameter of cheapest must be one of {list(_OBJECTIVES)}. "
+            f"Got {objective!r} instead."
+        )
+    if not 0 <= beta < np.inf:
+        raise ValueError(
+            f"The 'beta' parameter of cheapest must be a float in [0, inf). Got {beta!r} instead."
+        )
+    if max_changes is not None and (max_changes < 0 or max_changes != int(max_changes)):
+        raise ValueError(
+            "The 'max_changes' parameter of cheapest must be None or an int in [0, inf). "
+            f"Got {max_changes!r} instead."
+        )
+    for name, value in (("at_most", at_most), ("time_limit", time_limit)):
+        if value is not None and not value >= 0:
+            raise ValueError(
+                f"The {name!r} parameter of cheapest must be a float in [0, inf]. "
+                f"Got {value!r} instead."
+            )

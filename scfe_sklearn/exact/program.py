@@ -1,0 +1,211 @@
+"""The mixed-integer program of one row.
+
+Variables: for a number with options 0 to M - 1 the binaries ``z_p = [its option is below p]``,
+p = 1 to M - 1, which ascend; for a column with levels one binary per option, which add up to
+1; and for every reachable leaf of a tree with more than one of them a continuous y in [0, 1],
+which add up to 1 per tree. Below every branch, the leaves together are at most the options of
+the asked column that lead there, so whole z and x leave one leaf per tree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from scipy import sparse
+
+from scfe_sklearn.exact.protocols import Ensemble
+from scfe_sklearn.exact.reduction import Reach
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """Minimise ``cost @ v + constant`` with ``low <= matrix @ v <= high``, v in [0, 1].
+
+    Parameters
+    ----------
+    matrix : sparse array of shape (rows, V)
+        All rows that do not depend on what is asked of the output.
+    low, high : ndarray of shape (rows,)
+        Their bounds.
+    pick : sparse array of shape (M, V)
+        Options as functions of the variables, with `pick_constant` (M,).
+    pick_constant : ndarray of shape (M,)
+        See there.
+    n_binary : int
+        The first variables are whole.
+    leaf : ndarray of shape (L,), int
+        Node of each of the other variables.
+    certain : ndarray of shape (k,), int
+        Leaves that the row reaches whatever it does.
+    """
+
+    matrix: sparse.csr_array
+    low: np.ndarray
+    high: np.ndarray
+    pick: sparse.csr_array
+    pick_constant: np.ndarray
+    n_binary: int
+    leaf: np.ndarray
+    certain: np.ndarray
+
+    @property
+    def n_variables(self) -> int:
+        """Number of variables."""
+        return self.n_binary + len(self.leaf)
+
+    def over_leaves(self, coefficient: np.ndarray) -> sparse.csr_array:
+        """Rows (R, V) of node coefficients (N, R) over the leaf variables."""
+        empty = sparse.csr_array((coefficient.shape[1], self.n_binary))
+        return sparse.csr_array(
+            sparse.hstack([empty, sparse.csr_array(coefficient[self.leaf].T)], format="csr")
+        )
+
+    def chosen(self, v: np.ndarray, starts: np.ndarray) -> np.ndarray:
+        """Option (J,) that a solution takes in each column."""
+        share = self.pick @ v + self.pick_constant
+        return np.array([a + int(share[a:b].argmax()) for a, b in pairwise(starts)])
+
+
+def build(ensemble: Ensemble, reach: Reach) -> Program:
+    """Write down the program of a reduced row.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+        The trees.
+    reach : Reach
+        What the row can reach.
+
+    Returns
+    -------
+    Program
+    """
+    pick, pick_constant, order_rows, order_low, order_high = _pick(reach)
+    n_binary = pick.shape[1]
+    is_leaf = reach.reached & (ensemble.column < 0)
+    leaves = np.flatnonzero(is_leaf)
+    counts = np.bincount(reach.tree[leaves], minlength=len(ensemble.roots))
+    certain = leaves[counts[reach.tree[leaves]] == 1]
+    leaf = leaves[counts[reach.tree[leaves]] > 1]
+    below = _below(ensemble, reach, leaf)
+    paths, bounds = _paths(ensemble, reach, below, pick, pick_constant)
+    trees = _one_leaf_per_tree(reach, leaf)
+    padding = sparse.csr_array((order_rows.shape[0], len(leaf)))
+    matrix = sparse.vstack(
+        [
+            sparse.hstack([order_rows, padding]),
+            sparse.hstack([sparse.csr_array((trees.shape[0], n_binary)), trees]),
+            paths,
+        ],
+        format="csr",
+    )
+    ones = np.ones(trees.shape[0])
+    low = np.concatenate([order_low, ones, np.full(len(bounds), -np.inf)])
+    high = np.concatenate([order_high, ones, bounds])
+    return Program(
+        sparse.csr_array(matrix), low, high, pick, pick_constant, n_binary, leaf, certain
+    )
+
+
+def _pick(
+    reach: Reach,
+) -> tuple[sparse.csr_array, np.ndarray, sparse.csr_array, np.ndarray, np.ndarray]:
+    """Options as functions of the binaries, and the rows that the binaries obey."""
+    options = reach.options
+    rows: list[int] = []
+    cols: list[int] = []
+    data: list[float] = []
+    constant = np.zeros(len(options.value))
+    order: list[tuple[list[int], list[float], float, float]] = []
+    count = 0
+    for j, numeric in enumerate(options.numeric):
+        start, stop = int(options.starts[j]), int(options.starts[j + 1])
+        size = stop - start
+        if size == 1:
+            constant[start] = 1.0
+        elif numeric:
+            # option p is z_{p+1} - z_p, with z_0 = 0 and z_M = 1
+            names = range(count, count + size - 1)
+            for p, name in enumerate(names):
+                rows += [start + p, start + p + 1]
+                cols += [name, name]
+                data += [1.0, -1.0]
+            constant[stop - 1] = 1.0
+            order += [([a, a + 1], [1.0, -1.0], -np.inf, 0.0) for a in names[:-1]]
+            count += size - 1
+        else:
+            names = range(count, count + size)
+            rows += range(start, stop)
+            cols += names
+            data += [1.0] * size
+            order.append((list(names), [1.0] * size, 1.0, 1.0))
+            count += size
+    pick = sparse.csr_array((data, (rows, cols)), shape=(len(options.value), count))
+    at = np.repeat(np.arange(len(order)), [len(names) for names, *_ in order])
+    flat = [name for names, *_ in order for name in names]
+    weights = [weight for _, listed, *_ in order for weight in listed]
+    matrix = sparse.csr_array((weights, (at, flat)), shape=(len(order), count))
+    low, high = np.array([row[2] for row in order]), np.array([row[3] for row in order])
+    return pick, constant, matrix, low, high
+
+
+def _one_leaf_per_tree(reach: Reach, leaf: np.ndarray) -> sparse.csr_array:
+    trees, row = np.unique(reach.tree[leaf], return_inverse=True)
+    shape = (len(trees), len(leaf))
+    return sparse.csr_array((np.ones(len(leaf)), (np.ravel(row), np.arange(len(leaf)))), shape)
+
+
+def _below(ensemble: Ensemble, reach: Reach, leaf: np.ndarray) -> sparse.csr_array:
+    """Which leaf variables lie below each node (N, L)."""
+    n = len(ensemble.left)
+    parent = np.full(n, -1, dtype=np.intp)
+    inner = np.flatnonzero(reach.reached & (ensemble.column >= 0))
+    for child in (ensemble.left[inner], ensemble.right[inner]):
+        alive = reach.reached[child]
+        parent[child[alive]] = inner[alive]
+    node, which = leaf.copy(), np.arange(len(leaf))
+    rows, cols = [], []
+    while len(node):
+        rows.append(node)
+        cols.append(which)
+        up = parent[node]
+        node, which = up[up >= 0], which[up >= 0]
+    at = (np.concatenate(rows), np.concatenate(cols)) if rows else (leaf, leaf)
+    return sparse.csr_array((np.ones(len(at[0])), at), shape=(n, len(leaf)))
+
+
+def _paths(
+    ensemble: Ensemble,
+    reach: Reach,
+    below: sparse.csr_array,
+    pick: sparse.csr_array,
+    pick_constant: np.ndarray,
+) -> tuple[sparse.csr_array, np.ndarray]:
+    """Rows: the leaves below a child are at most the options of the asked column that lead there.
+
+    All that the path above asked of the same column counts as well, which is what makes the
+    relaxation tight.
+    """
+    options = reach.options
+    inner = np.flatnonzero(
+        reach.reached & (ensemble.column >= 0) & (ensemble.left != ensemble.right)
+    )
+    child = np.concatenate([ensemble.left[inner], ensemble.right[inner]])
+    asked = np.concatenate([ensemble.column[inner]] * 2)
+    some = reach.reached[child] & (np.diff(below.indptr)[child] > 0)
+    child, asked = child[some], asked[some]
+    mine = options.column[None] == asked[:, None]
+    lead = reach.passes[child] & mine
+    binding = (lead != mine).any(axis=1)  # else every option leads there
+    child, asked, lead, mine = child[binding], asked[binding], lead[binding], mine[binding]
+    # of many levels, say which do not lead there: fewer entries
+    many = ~options.numeric[asked] & (2 * lead.sum(axis=1) > mine.sum(axis=1))
+    flags = sparse.csr_array(np.where(many[:, None], mine & ~lead, lead).astype(np.float64))
+    sign = np.where(many, -1.0, 1.0)
+    over = sparse.diags_array(sign) @ (flags @ pick)
+    bound = many + sign * (flags @ pick_constant)
+    rows = sparse.csr_array(sparse.hstack([-over, below[child]], format="csr"))
+    rows.eliminate_zeros()
+    return rows, bound

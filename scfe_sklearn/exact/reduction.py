@@ -1,0 +1,177 @@
+"""Which nodes a row can reach, and which of its options the reachable nodes tell apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from scfe_sklearn.exact.options import Options
+from scfe_sklearn.exact.protocols import Ensemble
+
+
+@dataclass(frozen=True, eq=False)
+class Reach:
+    """The part of an ensemble that a row can reach, over a reduced set of options.
+
+    Parameters
+    ----------
+    options : Options
+        The options that are left.
+    tree : ndarray of shape (N,), int
+        Tree of each node.
+    passes : ndarray of shape (N, M), bool
+        Whether an option leads to a node, as far as the path above asks its column.
+    reached : ndarray of shape (N,), bool
+        Nodes that some choice of options reaches.
+    """
+
+    options: Options
+    tree: np.ndarray
+    passes: np.ndarray
+    reached: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Limits:
+    """What an answer may cost.
+
+    Parameters
+    ----------
+    cost : ndarray of shape (M,)
+        What each option adds to the cost, nothing negative.
+    most : float
+        Cost of a known answer: only answers that cost no more are looked for.
+    max_changes : int
+        Budget of changed columns.
+    """
+
+    cost: np.ndarray
+    most: float
+    max_changes: int
+
+
+def reduce(ensemble: Ensemble, options: Options, limits: Limits) -> tuple[Reach, Limits]:
+    """Drop what no answer within the limits can use.
+
+    Options that cost too much go first, then nodes that no remaining choice reaches within
+    cost and budget; then all but the cheapest of neighbouring options that no reachable node
+    tells apart. All of this is exact.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+        The trees.
+    options : Options
+        What the row may become.
+    limits : Limits
+        What it may cost.
+
+    Returns
+    -------
+    Reach, Limits
+        The reduced problem, with the costs of its options.
+    """
+    affordable = limits.cost <= limits.most
+    if limits.max_changes == 0:
+        affordable &= ~options.changed
+    affordable[options.stay] = True
+    options, limits = _kept(options, limits, affordable)
+    reach = _reach(ensemble, options, limits)
+    return _merged(ensemble, reach, limits)
+
+
+def _kept(options: Options, limits: Limits, keep: np.ndarray) -> tuple[Options, Limits]:
+    return options.keep(keep), replace(limits, cost=limits.cost[keep])
+
+
+def left_options(ensemble: Ensemble, options: Options, nodes: np.ndarray) -> np.ndarray:
+    """Options (k, M) that go left at nodes (k,); all of the columns that they do not ask."""
+    asked = ensemble.column[nodes]
+    out = options.column[None] != asked[:, None]
+    for j in np.unique(asked):
+        block = slice(int(options.starts[j]), int(options.starts[j + 1]))
+        at = np.flatnonzero(asked == j)
+        value = options.value[block][None]
+        if options.numeric[j]:
+            left = value <= ensemble.threshold[nodes[at]][:, None]
+            left |= np.isnan(value) & ensemble.missing_left[nodes[at]][:, None]
+        else:
+            where = options.offsets[j] + options.value[block].astype(np.intp)
+            left = ensemble.level_sets[ensemble.level_set[nodes[at]][:, None], where[None]]
+        out[at, block] = left
+    return out
+
+
+def _reach(ensemble: Ensemble, options: Options, limits: Limits) -> Reach:
+    """Walk down all trees at once, level by level."""
+    n, m = len(ensemble.left), len(options.value)
+    sizes: np.ndarray = np.diff(np.append(ensemble.roots, n))
+    tree = np.repeat(np.arange(len(ensemble.roots)), sizes)
+    passes = np.zeros((n, m), dtype=bool)
+    reached = np.zeros(n, dtype=bool)
+    passes[ensemble.roots] = True
+    reached[ensemble.roots] = True
+    level = np.asarray(ensemble.roots, dtype=np.intp)
+    while len(level):
+        level = level[ensemble.column[level] >= 0]
+        fixed = ensemble.left[level] == ensemble.right[level]  # asks nothing
+        passes[ensemble.left[level[fixed]]] = passes[level[fixed]]
+        reached[ensemble.left[level[fixed]]] = True
+        below = [ensemble.left[level[fixed]]]
+        asking = level[~fixed]
+        if len(asking):
+            left = left_options(ensemble, options, asking)
+            asked = options.column[None] != ensemble.column[asking][:, None]
+            for child, goes in ((ensemble.left, left), (ensemble.right, ~left | asked)):
+                nodes = child[asking]
+                passes[nodes] = passes[asking] & goes
+                alive = _affordable(passes[nodes], options, limits)
+                reached[nodes[alive]] = True
+                below.append(nodes[alive])
+        level = np.concatenate(below)
+    return Reach(options, tree, passes & reached[:, None], reached)
+
+
+def _affordable(passes: np.ndarray, options: Options, limits: Limits) -> np.ndarray:
+    """Which nodes (k,) some choice among the options that pass (k, M) reaches within limits."""
+    if not len(passes):
+        return np.zeros(0, dtype=bool)
+    cost = np.where(passes, limits.cost, np.inf)
+    least = np.minimum.reduceat(cost, options.starts[:-1], axis=1).sum(axis=1)
+    changes = (~passes[:, options.stay]).sum(axis=1)
+    return np.isfinite(least) & (least <= limits.most) & (changes <= limits.max_changes)
+
+
+def _merged(ensemble: Ensemble, reach: Reach, limits: Limits) -> tuple[Reach, Limits]:
+    """Keep the cheapest of the options that every branching node sends the same way.
+
+    A node with one reachable child need not be asked: the other way breaks the limits, and a
+    cheaper option does not break limits that a dearer one keeps.
+    """
+    options = reach.options
+    branching = np.flatnonzero(
+        reach.reached
+        & (ensemble.left != ensemble.right)
+        & reach.reached[ensemble.left]
+        & reach.reached[ensemble.right]
+    )
+    keep = np.zeros(len(options.value), dtype=bool)
+    keep[options.stay] = True
+    asked = ensemble.column[branching]
+    for j in range(len(options.stay)):
+        start, stop = int(options.starts[j]), int(options.starts[j + 1])
+        mine = branching[asked == j]
+        if not len(mine) or stop - start == 1:
+            continue  # nothing asks it: it may as well stay
+        left = left_options(ensemble, options, mine)[:, start:stop]
+        _, group = np.unique(left, axis=1, return_inverse=True)
+        group = np.ravel(group)
+        order = np.lexsort((limits.cost[start:stop], group))
+        first = np.ones(len(order), dtype=bool)
+        first[1:] = group[order][1:] != group[order][:-1]
+        cheapest = order[first]
+        own = group[int(options.stay[j]) - start]
+        keep[start + cheapest[group[cheapest] != own]] = True
+    kept, limits = _kept(options, limits, keep)
+    return replace(reach, options=kept, passes=reach.passes[:, keep]), limits

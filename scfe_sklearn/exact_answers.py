@@ -1,0 +1,196 @@
+"""Provably cheapest answers: one mixed-integer program per row, started from what was found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from scfe_sklearn.answering import Answers, answer
+from scfe_sklearn.asking import Query, unset
+from scfe_sklearn.engine import Engine
+from scfe_sklearn.exact import (
+    ExactAnswer,
+    Options,
+    Requirement,
+    cheapest,
+    class_wins,
+    probability_at_least,
+    row_options,
+    value_between,
+)
+from scfe_sklearn.features import FeatureSpace
+from scfe_sklearn.features.column_bounds import column_bounds
+from scfe_sklearn.features.column_space import exact_columns
+from scfe_sklearn.features.levels import VERTEX
+from scfe_sklearn.judge import Judge
+from scfe_sklearn.models import TreeEnsemble
+from scfe_sklearn.presentation.containers import take_rows
+from scfe_sklearn.targets import ValueWishes
+
+ATTEMPTS = 20
+"""How often a point that the judge refuses is left out and the next one sought."""
+
+PROOF = "proved by mixed-integer programming"
+"""Why a row has no answer."""
+
+
+@dataclass(frozen=True, eq=False)
+class ExactSolver:
+    """What a program per row needs.
+
+    Parameters
+    ----------
+    trees : TreeEnsemble
+        The model.
+    fewest : bool
+        Whether the number of changes counts first, and the distance second; else the squared
+        distance plus the price of the changes.
+    seconds : float or None
+        Time limit of a row.
+    """
+
+    trees: TreeEnsemble
+    fewest: bool
+    seconds: float | None
+
+    def answer(self, engine: Engine, judge: Judge, query: Query) -> Answers:
+        """Search first, then prove the answer the cheapest, improve it, or prove there is none."""
+        if query.rows.bounds.requirements:
+            raise ValueError(
+                "The 'solver' parameter of CounterfactualExplainer must not be 'milp' with "
+                "relations or implications, which the program does not know. Use 'search'."
+            )
+        engine = replace(engine, tau=0.0)
+        answers = answer(engine, judge, query)
+        for row in np.flatnonzero(unset(query.status)):
+            self._improve(engine, judge, query, answers, int(row))
+        return answers
+
+    def _improve(
+        self, engine: Engine, judge: Judge, query: Query, answers: Answers, row: int
+    ) -> None:
+        """Settle one row."""
+        space, at = engine.space, np.array([row])
+        options = self._options(engine, query, row)
+        known = self._known_cost(engine, query, answers, row)
+        best, bound, proven = known, np.inf, True
+        for code in np.flatnonzero(query.wishes.wanted[row]):
+            requirement = self._requirement(query, row, int(code))
+            refused: list[np.ndarray] = []
+            for _ in range(ATTEMPTS):
+                found = self._solve(engine, options, requirement, best, refused)
+                if found.u is None:
+                    break
+                z = to_points(space, found.u[None])
+                verdict = judge(
+                    z, query.Z[at], take_rows(query.X, at), at, np.array([code]), query.wishes
+                )
+                if verdict.good[0]:
+                    break
+                refused.append(found.u)
+            if found.u is None:
+                # Nothing cheaper than what is known, unless time ran out or points were refused.
+                sure = found.status == "unreachable" and not refused
+                proven &= sure
+                bound = min(bound, best if sure else found.bound)
+            elif verdict.good[0]:
+                answers.Z[row, 0], answers.code[row, 0] = z[0], code
+                proven &= found.status == "optimal"
+                best, bound = min(best, found.cost), min(bound, found.bound)
+            else:
+                proven, bound = False, min(bound, found.bound)
+        if answers.code[row, 0] < 0:
+            answers.proof[row] = PROOF if proven else ""
+            return
+        answers.proof[row] = ""
+        gap = 0.0 if proven else (best - bound) / max(best, 1e-12)
+        answers.gap[row, 0] = max(gap, 0.0) if np.isfinite(gap) else 1.0
+
+    def _solve(
+        self,
+        engine: Engine,
+        options: Options,
+        requirement: Requirement,
+        best: float,
+        refused: list[np.ndarray],
+    ) -> ExactAnswer:
+        return cheapest(
+            self.trees,
+            options,
+            requirement,
+            objective="changes" if self.fewest else "cost",
+            beta=0.0 if self.fewest else engine.beta,
+            max_changes=engine.max_changes,
+            at_most=best,
+            refused=refused,
+            time_limit=self.seconds,
+        )
+
+    def _requirement(self, query: Query, row: int, code: int) -> Requirement:
+        wishes = query.wishes
+        if isinstance(wishes, ValueWishes):
+            return value_between(self.trees, float(wishes.low[row]), float(wishes.high[row]))
+        if wishes.level[row, code]:
+            return probability_at_least(self.trees, code, float(wishes.level[row, code]))
+        return class_wins(self.trees, code)
+
+    def _known_cost(self, engine: Engine, query: Query, answers: Answers, row: int) -> float:
+        """Objective of the answer that the search found, infinite without one."""
+        if answers.code[row, 0] < 0:
+            return np.inf
+        at = slice(row, row + 1)
+        changed = engine.space.changed(answers.Z[at, 0], query.Z[at])
+        cost = query.rows.bounds.cost[at]
+        if self.fewest:
+            return float(changed.sum())
+        gap = np.nan_to_num(answers.Z[at, 0] - query.Z[at]) ** 2
+        per_feature = np.add.reduceat(gap, [part.start for part in engine.space.slices_], axis=1)
+        return float((cost * (per_feature + engine.beta * changed)).sum())
+
+    def _options(self, engine: Engine, query: Query, row: int) -> Options:
+        """What one row may become, in raw units, and what that costs."""
+        space, bounds = engine.space, query.rows.bounds
+        u = exact_columns(space.features_, space.slices_, space.lattice())(
+            torch.from_numpy(query.Z[row : row + 1])
+        ).numpy()[0]
+        box = column_bounds(space, bounds.take(np.array([row])))
+        unit = np.array(
+            [
+                np.nan if k == "categorical" else s
+                for k, s in zip(space.kinds_, space.scale_, strict=True)
+            ]
+        )
+        numbers = np.array([j for j, levels in enumerate(space.levels_) if levels is None], int)
+        options = row_options(
+            self.trees,
+            u,
+            lower=box.lower[0],
+            upper=box.upper[0],
+            allowed=box.allowed[0],
+            unit=unit,
+            values=space.lattice(numbers),
+        )
+        if self.fewest:
+            return options
+        cost = bounds.cost[row, options.column]
+        price = engine.beta * (cost - 1) * options.changed
+        return replace(options, distance=cost * options.distance + price)
+
+
+def to_points(space: FeatureSpace, u: np.ndarray) -> np.ndarray:
+    """Solver coordinates (n, D) of points of column space (n, U) that are rows of the data."""
+    z = np.empty((len(u), len(space.groups_)))
+    at = 0
+    for j, part in enumerate(space.slices_):
+        levels = space.levels_[j]
+        width = 1 if levels is None else len(levels)
+        block = u[:, at : at + width]
+        at += width
+        if space.kinds_[j] == "categorical":
+            z[:, part] = np.where(block > 0.5, VERTEX, 0.0)
+            continue
+        value = block[:, 0] if levels is None else block.argmax(axis=1)
+        z[:, part.start] = (value - space.center_[j]) / space.scale_[j]
+    return z

@@ -1,0 +1,204 @@
+"""Columns that a user's function computes from the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from scfe_sklearn.features.frames import Edit, Table, open_table
+from scfe_sklearn.features.kinds import position
+from scfe_sklearn.features.levels import plain_level
+
+Functions = Mapping[Hashable, Callable[[Any], Any]]
+
+
+class Derived(BaseEstimator):
+    """Columns that follow from others, so that they move when those move.
+
+    Parameters
+    ----------
+    functions : dict
+        ``{column: function}``: a function takes a data frame (or array) of n rows and returns
+        the n values of its column. They are called in the given order, each with the columns
+        before it up to date, and must not depend on which rows stand together.
+    tol : float, default=1e-6
+        Relative difference up to which a stored number counts as the derived one.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from scfe_sklearn.features import Derived
+    >>> X = pd.DataFrame({"debt": [10.0, 20.0], "income": [40.0, 40.0], "ratio": [0.25, 0.5]})
+    >>> derived = Derived({"ratio": lambda X: X.debt / X.income})
+    >>> derived.obeys(X.assign(debt=[10.0, 30.0])).tolist()
+    [True, False]
+    >>> derived.recompute(X.assign(debt=[10.0, 30.0]))["ratio"].tolist()
+    [0.25, 0.75]
+    """
+
+    def __init__(self, functions: Functions, tol: float = 1e-6) -> None:
+        self.functions = functions
+        self.tol = tol
+
+    @property
+    def names(self) -> tuple[Hashable, ...]:
+        """The derived columns."""
+        return tuple(self._checked())
+
+    def recompute(self, X: Any) -> Any:
+        """Rows with every derived column computed again.
+
+        Parameters
+        ----------
+        X : DataFrame or ndarray of shape (n, d)
+            Rows, for example decoded ones.
+
+        Returns
+        -------
+        DataFrame or ndarray of shape (n, d)
+            A copy. A number that comes out infinite or NaN is missing.
+
+        Raises
+        ------
+        ValueError
+            If a function gives another shape or another kind of values than its column has.
+        """
+        out = open_table(X).write({})
+        for name, function in self._checked().items():
+            table = open_table(out)
+            j = position(table.names, name, "functions", "Derived")
+            # A copy: what the function does to its rows is not ours.
+            values = _values(function, table.write({}), table, j)
+            known = ~_missing(values) & ~_infinite(values)
+            rows = np.flatnonzero(known & ~self._same(table, j, values))
+            out = table.write({j: Edit(rows, values[rows], np.flatnonzero(~known))})
+        return out
+
+    def obeys(self, X: Any) -> np.ndarray:
+        """Judge whether rows hold what the functions give.
+
+        Parameters
+        ----------
+        X : DataFrame or ndarray of shape (n, d)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n,), bool
+            True where every derived column is up to date. A value that the function leaves
+            missing must be missing; an infinite one is never right.
+        """
+        table = open_table(X)
+        good = np.ones(table.n_rows, dtype=bool)
+        for name, function in self._checked().items():
+            j = position(table.names, name, "functions", "Derived")
+            good &= self._same(table, j, _values(function, table.write({}), table, j))
+        return good
+
+    def check(self, X: Any) -> None:
+        """Refuse training rows that do not obey.
+
+        Parameters
+        ----------
+        X : DataFrame or ndarray of shape (n, d)
+            Training rows.
+
+        Raises
+        ------
+        ValueError
+            If a column of them is not what its function gives.
+        """
+        wrong = np.flatnonzero(~self.obeys(X))
+        if len(wrong):
+            raise ValueError(
+                "The 'functions' parameter of Derived must give the columns of the training "
+                f"data. Got other values of {list(self.names)} in {len(wrong)} rows, the first "
+                f"of which is row {wrong[0]}."
+            )
+
+    def _checked(self) -> Functions:
+        functions = self.functions
+        if not isinstance(functions, Mapping) or not functions:
+            raise ValueError(
+                "The 'functions' parameter of Derived must be a dict from columns to functions. "
+                f"Got {functions!r} instead."
+            )
+        for name, function in functions.items():
+            if not callable(function):
+                raise ValueError(
+                    "The 'functions' parameter of Derived must have functions. "
+                    f"Got {function!r} for {name!r} instead."
+                )
+        return functions
+
+    def _same(self, table: Table, j: int, values: np.ndarray) -> np.ndarray:
+        """(n,) whether the column holds the values already."""
+        if table.storage(j).family == "levels":
+            codes, distinct = table.factorize(j)
+            levels = [*(plain_level(v) for v in distinct.tolist()), None]
+            pairs = zip(codes.tolist(), values.tolist(), strict=True)
+            return np.array([levels[code] == plain_level(v) for code, v in pairs], dtype=bool)
+        stored = table.numbers(j)
+        with np.errstate(invalid="ignore"):
+            near = np.abs(stored - values) <= self.tol * np.maximum(np.abs(stored), np.abs(values))
+            if table.storage(j).family != "float":
+                near = stored == values
+        return (near & np.isfinite(values)) | (np.isnan(stored) & np.isnan(values))
+
+
+def _values(function: Callable[[Any], Any], X: Any, table: Table, j: int) -> np.ndarray:
+    """What a function gives for a column: floats, or objects if the column has levels."""
+    given = function(X)
+    name, n = table.names[j], table.n_rows
+    # A reordered series would otherwise put values into the wrong rows in silence.
+    index: Any = getattr(given, "index", None)
+    moved = hasattr(X, "index") and hasattr(index, "equals") and not index.equals(X.index)
+    values = np.asarray(given)
+    if values.shape != (n,) or moved:
+        what = "values in another order of rows" if moved else f"shape {values.shape}"
+        raise ValueError(
+            f"The function of {name!r} in Derived must return one value for each of the {n} "
+            f"rows, in their order. Got {what} instead."
+        )
+    family = table.storage(j).family
+    if family == "levels":
+        return values.astype(object)
+    try:
+        if values.dtype.kind in "USmM":
+            raise TypeError
+        numbers = (
+            np.array([np.nan if _gone(v) else v for v in values], dtype=np.float64)
+            if (values.dtype.kind == "O")
+            else values.astype(np.float64)
+        )
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"The function of {name!r} in Derived must return numbers, as the column has. "
+            f"Got values of type {values.dtype} instead."
+        ) from None
+    finite = numbers[np.isfinite(numbers)]
+    allowed = {"integer": finite == np.rint(finite), "boolean": (finite == 0) | (finite == 1)}
+    if not allowed.get(family, np.ones(1, dtype=bool)).all():
+        kind = "whole numbers" if family == "integer" else "booleans"
+        raise ValueError(
+            f"The function of {name!r} in Derived must return {kind}, as the column has. "
+            f"Got {finite[~allowed[family]][0]} instead."
+        )
+    return numbers
+
+
+def _gone(value: Any) -> bool:
+    return plain_level(value) is None
+
+
+def _missing(values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind == "O":
+        return np.array([_gone(v) for v in values], dtype=bool)
+    return np.isnan(values)
+
+
+def _infinite(values: np.ndarray) -> np.ndarray:
+    return np.isinf(values) if values.dtype.kind == "f" else np.zeros(len(values), dtype=bool)

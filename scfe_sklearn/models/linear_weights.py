@@ -1,0 +1,149 @@
+"""The weights of a linear model over column space, scalers and encoders folded in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from sklearn import linear_model
+from sklearn.base import is_classifier
+from sklearn.pipeline import Pipeline
+from sklearn.svm import LinearSVC, LinearSVR
+from sklearn.utils.validation import check_is_fitted
+
+from scfe_sklearn.columns import Column
+from scfe_sklearn.models.dispatch import transform, unwrap
+from scfe_sklearn.models.errors import UnsupportedModelError
+from scfe_sklearn.models.frame import Frame
+from scfe_sklearn.models.score_model import select_inputs
+
+_LINEAR = (
+    linear_model.LogisticRegression,
+    linear_model.LogisticRegressionCV,
+    linear_model.RidgeClassifier,
+    linear_model.RidgeClassifierCV,
+    linear_model.SGDClassifier,
+    linear_model.Perceptron,
+    linear_model.LinearRegression,
+    linear_model.Ridge,
+    linear_model.RidgeCV,
+    linear_model.Lasso,
+    linear_model.LassoCV,
+    linear_model.ElasticNet,
+    linear_model.ElasticNetCV,
+    linear_model.SGDRegressor,
+    linear_model.HuberRegressor,
+    linear_model.BayesianRidge,
+    LinearSVC,
+    LinearSVR,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class LinearScores:
+    """Scores ``u @ weights + intercept`` of rows of column space.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (U, R)
+        One column of weights for two classes and for a regressor, else one per class.
+    intercept : ndarray of shape (R,)
+        Constants.
+    n_classes : int
+        Number of classes, 0 for a regressor.
+    """
+
+    weights: np.ndarray
+    intercept: np.ndarray
+    n_classes: int
+
+    def scores(self, u: np.ndarray) -> np.ndarray:
+        """Scores (n, R) of rows (n, U)."""
+        return np.asarray(u @ self.weights + self.intercept)
+
+    def leads(self, code: int) -> tuple[np.ndarray, np.ndarray]:
+        """Weights (U, k) and constants (k,) of what class `code` leads each other one by."""
+        if not 0 <= code < self.n_classes:
+            raise ValueError(
+                f"The 'code' parameter of leads must be a position among the {self.n_classes} "
+                f"classes. Got {code!r} instead."
+            )
+        if self.n_classes == 2:
+            sign = 1.0 if code == 1 else -1.0
+            return sign * self.weights, sign * self.intercept
+        others = [c for c in range(self.n_classes) if c != code]
+        weights = self.weights[:, [code]] - self.weights[:, others]
+        return weights, self.intercept[code] - self.intercept[others]
+
+
+def read_linear(estimator: Any, columns: Sequence[Column]) -> LinearScores:
+    """Weights over column space of a linear model behind affine transformers.
+
+    Parameters
+    ----------
+    estimator : fitted estimator or Pipeline
+        Logistic, ridge, SGD or SVM classifiers, perceptrons and linear regressors, behind
+        scalers, encoders and projections.
+    columns : sequence of Column
+        Layout of column space, as for `as_torch`.
+
+    Returns
+    -------
+    LinearScores
+
+    Raises
+    ------
+    UnsupportedModelError
+        The model is not linear in column space.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LinearRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from scfe_sklearn.columns import Column
+    >>> X = np.array([[1.0], [3.0], [8.0]])
+    >>> model = make_pipeline(StandardScaler(), LinearRegression()).fit(X, [3.0, 7.0, 17.0])
+    >>> read = read_linear(model, [Column(0, None)])
+    >>> read.weights.round(6), read.intercept.round(6)
+    (array([[2.]]), array([1.]))
+    """
+    inner = unwrap(estimator)
+    check_is_fitted(inner)
+    frame = Frame.from_columns(columns, torch.float64)
+    chosen = select_inputs(inner, [column.name for column in columns])
+    frame = frame if chosen is None else frame.take(chosen)
+    while isinstance(inner, Pipeline):
+        for _, step in inner.steps[:-1]:
+            frame = transform(step, frame)
+        inner = unwrap(inner.steps[-1][1])
+    if not isinstance(inner, _LINEAR) or not type(inner).__module__.startswith("sklearn."):
+        raise UnsupportedModelError(
+            f"{type(inner).__name__} is no linear model. Supported: "
+            f"{', '.join(sorted(cls.__name__ for cls in _LINEAR))}."
+        )
+    frame.require_numbers(inner)
+    coef = inner.coef_.toarray() if sparse.issparse(inner.coef_) else np.asarray(inner.coef_)
+    weight = np.atleast_2d(coef).T.astype(np.float64)
+    n_classes = len(inner.classes_) if is_classifier(inner) else 0
+    expected = n_classes if n_classes > 2 else 1
+    if weight.shape[1] != expected:
+        raise UnsupportedModelError(
+            f"{type(inner).__name__} was fitted for several outputs; one output is supported."
+        )
+    out = frame.project(weight, np.ravel(inner.intercept_).astype(np.float64))
+    weights, intercept = np.zeros((out.source.width, expected)), out.bias.copy()
+    for term in out.terms:
+        if term.node is not out.source:
+            raise UnsupportedModelError(
+                "A transformer before the linear model is not affine, so the model is not "
+                "linear in the raw columns."
+            )
+        weights += term.weight.toarray()
+        intercept -= term.center @ term.weight
+    return LinearScores(weights, intercept, n_classes)

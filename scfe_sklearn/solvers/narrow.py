@@ -1,0 +1,305 @@
+"""Narrow down where each changed number should end, for models that can only be asked.
+
+Along one number the answer usually lies just beyond a step of the model. Instead of one step
+after the other, several values of the whole way are tried at once, then several between the
+best one and its neighbours: the way shrinks by a factor per round, and a round is one question
+to the model for all rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from scfe_sklearn.solvers.domain import TOLERANCE
+from scfe_sklearn.solvers.polish import undo
+from scfe_sklearn.solvers.pool import Pool
+from scfe_sklearn.solvers.problem import Problem
+from scfe_sklearn.solvers.subspace import Subspace
+
+SAME = 1e-12
+"""Places along a way that are the same."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """How finely the ways are divided.
+
+    Parameters
+    ----------
+    first : int
+        Values of each changed number tried in the first round, between the factual and the
+        start; half as many more are tried beyond the start.
+    values : int
+        Values tried in every later round.
+    rounds : int
+        Rounds at most.
+    reach : float
+        How far beyond the start, as a share of the change.
+    finest : float
+        Where the search of a continuous number ends, as a share of the change.
+    """
+
+    first: int = 8
+    values: int = 6
+    rounds: int = 12
+    reach: float = 0.5
+    finest: float = 1e-6
+
+
+def narrow(problem: Problem, pool: Pool, settings: Section, starts: int) -> Pool:
+    """Improve the first points of the pool along the numbers that they change.
+
+    Changes of any kind that do not pay are undone first. A number on a lattice ends where the
+    next lattice point on the way back is no better; a continuous one within ``finest`` of such
+    a place, on the valid side.
+
+    Parameters
+    ----------
+    problem : Problem
+        n rows.
+    pool : Pool
+        Valid points.
+    settings : Section
+        Widths and lengths of the search.
+    starts : int
+        Points per row that are improved.
+
+    Returns
+    -------
+    Pool
+        The pool with the improved points.
+    """
+    domain, z = problem.domain, pool.z[:, :starts]
+    number = ((z - domain.factual[:, None]).abs() > TOLERANCE) & domain.scalar
+    # A single change of level can neither be shortened nor undone.
+    several = number.any(-1) | (domain.changed(z).sum(-1) > 1)
+    rows, entry = ((pool.cost[:, :starts] < torch.inf) & several).nonzero().T
+    if len(rows) == 0:
+        return pool
+    part, start, cost = problem.take(rows), z[rows, entry], pool.cost[rows, entry]
+    # As long as there is margin left: a change that does not pay hides what the others could be.
+    found = undo(part, start)
+    less = ((found - start).abs() > TOLERANCE).any(1).nonzero()[:, 0]
+    if len(less):
+        there, lean = part.take(less), found[less][:, None]
+        price = there.sparse_distance(lean) - there.plausibility(lean)
+        cost = cost.index_copy(0, less, price[:, 0])
+    found = _along_numbers(part, found, cost, rows, pool.best, settings)
+    moved = ((found - start).abs() > TOLERANCE).any(1).nonzero()[:, 0]
+    if len(moved) == 0:
+        return pool
+    rows, entry, found = rows[moved], entry[moved], found[moved][:, None]
+    part = problem.take(rows)
+    points = domain.factual[:, None].repeat(1, z.shape[1], 1)
+    costs = torch.full_like(pool.cost[:, : z.shape[1]], torch.inf)
+    points[rows, entry] = found[:, 0]
+    costs[rows, entry] = (part.sparse_distance(found) - part.plausibility(found))[:, 0]
+    return pool.merged(problem, points, costs)
+
+
+def _along_numbers(
+    problem: Problem,
+    z: torch.Tensor,
+    cost: torch.Tensor,
+    rows: torch.Tensor,
+    rivals: torch.Tensor,
+    settings: Section,
+) -> torch.Tensor:
+    """Improve points ``z`` (k, D) along the numbers that they change.
+
+    Several points may belong to one of the ``rows`` (k,), whose best known cost is in
+    ``rivals`` (n,): those which are unlikely to become the best of their row are given up.
+    """
+    domain = problem.domain
+    free = ((z - domain.factual).abs() > TOLERANCE) & domain.scalar
+    moving = free.any(1).nonzero()[:, 0]
+    if len(moving) == 0:
+        return z
+    space = Subspace.around(problem.take(moving), z[moving], free[moving])
+    ways = _Ways.of(space, settings)
+    x, cost, rows = space.start.clone(), cost[moving].clone(), rows[moving]
+    for turn in range(settings.rounds):
+        # What the distance could become: plausibility is taken to stay as it is.
+        length = (x - space.factual).abs()
+        gain = (length**2 - (length - ways.inner).clamp_min(0) ** 2).sum(1)
+        hopeful = (cost - gain < rivals[rows] + TOLERANCE) & (ways.inner > ways.finest).any(1)
+        active = hopeful.nonzero()[:, 0]
+        if len(active) == 0:
+            break
+        here, part = x[active], ways.take(active)
+        tried, fresh = part.values(here, turn, settings)
+        value, valid = _judge(space, active, here, tried, fresh, cost[active])
+        least, place = value.flatten(1).min(1)
+        better = least < cost[active] - 1e-9
+        goes = torch.zeros_like(fresh[..., 0])
+        goes = goes.scatter(1, place[:, None] // tried.shape[2], better[:, None])
+        goal = torch.where(goes, tried.flatten(1).gather(1, place[:, None]), here)
+        part = part.narrowed(here, goal, tried, fresh, valid)
+        # Numbers that stay while another one goes keep their gaps: they are tried again.
+        ways.update(active, part, goes | ~better[:, None])
+        x[active] = goal
+        cost[active] = torch.where(better, least, cost[active])
+        rivals = rivals.scatter_reduce(0, rows[active], cost[active], "amin")
+    return z.index_copy(0, moving, space.problem.domain.snap(space.embed(x)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Ways:
+    """The ways of k instances along w numbers each, all of shape (k, w).
+
+    Parameters
+    ----------
+    way : Tensor
+        Direction of the change: 1 or -1; 0 for padding.
+    step, offset, lower, upper : Tensor
+        Lattice and interval.
+    inner, outer : Tensor
+        Distances to the nearest values that are known, or taken, to be no better: back towards
+        the factual and away from it.
+    blocked : Tensor of bool
+        Whether the inner one is no answer at all.
+    finest : Tensor
+        Where an inner gap is narrow enough.
+    """
+
+    way: torch.Tensor
+    step: torch.Tensor
+    offset: torch.Tensor
+    lower: torch.Tensor
+    upper: torch.Tensor
+    inner: torch.Tensor
+    outer: torch.Tensor
+    blocked: torch.Tensor
+    finest: torch.Tensor
+
+    @classmethod
+    def of(cls, space: Subspace, settings: Section) -> _Ways:
+        x = space.start
+        way = torch.sign(x - space.factual)
+        inner = (x - space.factual).abs()
+        room = torch.where(way > 0, space.upper - x, x - space.lower).clamp_min(0)
+        offset = torch.cat([space.problem.domain.offset, x.new_zeros(1)])[space.support]
+        return cls(
+            way,
+            space.step,
+            offset,
+            space.lower,
+            space.upper,
+            inner,
+            torch.minimum(settings.reach * inner, room),
+            torch.ones_like(way, dtype=torch.bool),
+            torch.maximum(1.5 * space.step, settings.finest * inner),
+        )
+
+    def take(self, rows: torch.Tensor) -> _Ways:
+        return _Ways(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+    def values(
+        self, x: torch.Tensor, turn: int, settings: Section
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Values (a, w, K) to be tried about ``x`` (a, w), and which of them are new."""
+        if turn == 0:
+            back, on = settings.first, settings.first // 2
+            share = _shares(back, on, x)
+        else:
+            half = settings.values // 2
+            # Beside an invalid value the answer is on the border, or else on either side.
+            share = torch.where(
+                self.blocked[..., None],
+                _shares(settings.values - 1, 1, x),
+                _shares(half, settings.values - half, x),
+            )
+        reach = torch.where(share < 0, self.inner[..., None], self.outer[..., None])
+        tried = x[..., None] + self.way[..., None] * share * reach
+        step, offset = self.step[..., None], self.offset[..., None]
+        safe = torch.where(step > 0, step, torch.ones_like(step))
+        tried = torch.where(step > 0, offset + torch.round((tried - offset) / safe) * safe, tried)
+        gap = self.along(x, tried)
+        # In the order of their distance: rounding to the lattice may have made them equal.
+        fresh = (gap.abs() > SAME) & (self.way[..., None] != 0)
+        fresh &= (gap > SAME - self.inner[..., None]) & (gap <= self.outer[..., None] + SAME)
+        fresh[..., 1:] &= (gap[..., 1:] - gap[..., :-1]).abs() > SAME
+        return tried, fresh
+
+    def along(self, x: torch.Tensor, tried: torch.Tensor) -> torch.Tensor:
+        """Return how far (a, w, K) values lie from ``x``, away from the factual."""
+        return self.way[..., None] * (tried - x[..., None])
+
+    def narrowed(
+        self,
+        x: torch.Tensor,
+        goal: torch.Tensor,
+        tried: torch.Tensor,
+        fresh: torch.Tensor,
+        valid: torch.Tensor,
+    ) -> _Ways:
+        """Return the ways about ``goal`` (a, w), after values about ``x`` have been tried."""
+        zero = torch.zeros_like(x)[..., None]
+        place = torch.cat(
+            [self.along(x, tried), zero, -self.inner[..., None], self.outer[..., None]], -1
+        )
+        known = torch.ones_like(zero, dtype=torch.bool)
+        counts = torch.cat([fresh, known, known, known], -1)
+        answer = torch.cat([valid, known, ~self.blocked[..., None], known], -1)
+        gap = place - self.along(x, goal[..., None])
+        below = torch.where(counts & (gap < -SAME), gap, -torch.inf)
+        above = torch.where(counts & (gap > SAME), gap, torch.inf)
+        inner, nearest = below.max(-1, keepdim=True)
+        outer = above.amin(-1)
+        return replace(
+            self,
+            inner=torch.where(inner[..., 0] > -torch.inf, -inner[..., 0], zero[..., 0]),
+            outer=torch.where(outer < torch.inf, outer, zero[..., 0]),
+            blocked=~answer.gather(-1, nearest)[..., 0],
+        )
+
+    def update(self, rows: torch.Tensor, part: _Ways, where: torch.Tensor) -> None:
+        """Write the gaps of some of the instances, ``where`` (a, w) they are to change."""
+        for name in ("inner", "outer", "blocked"):
+            own, new = getattr(self, name), getattr(part, name)
+            own[rows] = torch.where(where, new, own[rows])
+
+
+def _shares(back: int, on: int, like: torch.Tensor) -> torch.Tensor:
+    """Shares of the gaps: ``back`` negative ones of the inner, then ``on`` of the outer gap."""
+    inner = -torch.arange(1, back + 1, dtype=like.dtype, device=like.device) / (back + 1)
+    outer = torch.arange(1, on + 1, dtype=like.dtype, device=like.device) / (on + 1)
+    return torch.cat([inner, outer])
+
+
+def _judge(
+    space: Subspace,
+    rows: torch.Tensor,
+    x: torch.Tensor,
+    tried: torch.Tensor,
+    fresh: torch.Tensor,
+    cost: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Objective (a, w, K) of ``x`` (a, w) with one of its values replaced, and what is valid.
+
+    The objective is infinite where a value is no answer, or not worth asking about.
+    """
+    a, w, k = tried.shape
+    problem = space.problem.take(rows)
+    own = torch.eye(w, dtype=torch.bool, device=x.device)[None, :, None]
+    points = torch.where(own, tried[..., None], x[:, None, None]).reshape(a, w * k, w)
+    inside = (tried >= space.lower[rows, :, None]) & (tried <= space.upper[rows, :, None])
+    offset = points - space.factual[rows][:, None]
+    distance = (offset**2).sum(-1) + space.rest[rows][:, None]
+    numbers = (offset.abs() > TOLERANCE).sum(-1)
+    levels = problem.domain.changed(space.centre[rows][:, None]).sum(-1)
+    levels = levels - ((space.start - space.factual)[rows].abs() > TOLERANCE).sum(-1)[:, None]
+    price = distance + problem.beta[:, None] * (numbers + levels)
+    best = problem.objective.best_plausibility(torch.arange(a, device=x.device))
+    asked = (fresh & inside).reshape(a, -1) & (price - best[:, None] < cost[:, None])
+    margin = problem.margin(space.embed(points, rows), asked)
+    valid = asked & (margin >= problem.floor)
+    value = torch.full_like(price, torch.inf)
+    instance, place = valid.nonzero().T
+    if len(instance):
+        moved = (points - space.start[rows][:, None])[instance, place]
+        plausibility = space.local.value(moved[:, None], rows[instance])[:, 0]
+        value[instance, place] = price[instance, place] - plausibility
+    return value.reshape(a, w, k), valid.reshape(a, w, k)

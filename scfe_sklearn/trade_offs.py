@@ -1,0 +1,103 @@
+"""Few changes, near, or plausible: answers to one question for several prices and budgets."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from scfe_sklearn.answering import Answers, answer
+from scfe_sklearn.asking import Query
+from scfe_sklearn.engine import Engine
+from scfe_sklearn.explanation import Explanation
+from scfe_sklearn.judge import Judge
+
+FACTORS = (0.0, 0.3, 1.0, 3.0, 10.0)
+"""Multiples of the price of plausibility."""
+
+BUDGETS = (1, 2, 3, None)
+"""Budgets of changed features."""
+
+_CLOSE = 1e-9
+
+
+def collect(
+    engine: Engine,
+    judge: Judge,
+    query: Query,
+    factors: Sequence[float],
+    budgets: Sequence[int | None],
+) -> Answers:
+    """Answer all rows for every price and budget, side by side.
+
+    Raises
+    ------
+    ValueError
+        If there is no factor or budget, or one that is negative.
+    """
+    _check(factors, budgets)
+    found = []
+    for budget in budgets:
+        for factor in factors:
+            priced = replace(engine, tau=factor * engine.tau, max_changes=budget)
+            found.append(answer(priced, replace(judge, max_changes=budget), query))
+    code = np.concatenate([one.code for one in found], axis=1)
+    # Answers first, so that the first entry of a row tells whether there is any.
+    order = np.argsort(code < 0, axis=1, kind="stable")
+    Z = np.concatenate([one.Z for one in found], axis=1)
+    return Answers(
+        np.take_along_axis(Z, order[..., None], axis=1),
+        np.take_along_axis(code, order, axis=1),
+        found[-1].proof,
+        found[-1].closest,
+        np.full(code.shape, np.nan),
+    )
+
+
+def undominated(explanation: Explanation, n: int) -> Explanation:
+    """Keep, of the entries of each of n rows, those that no other one beats.
+
+    Parameters
+    ----------
+    explanation : Explanation
+        As many entries for every row, one row after the other.
+    n : int
+        Number of rows.
+
+    Returns
+    -------
+    Explanation
+        At least one entry per row, the fewest changes first.
+    """
+    k = len(explanation) // max(n, 1)
+    success = explanation.success.reshape(n, k)
+    price = np.stack(
+        [explanation.n_changes, explanation.distance, -explanation.density_quantile], axis=-1
+    ).reshape(n, k, 3)
+    price = np.where(success[..., None], price, np.inf)
+    no_worse = (price[:, :, None] <= price[:, None] + _CLOSE).all(axis=3)
+    better = (price[:, :, None] < price[:, None] - _CLOSE).any(axis=3)
+    first = np.arange(k)[:, None] < np.arange(k)
+    beaten = (no_worse & (better | first)).any(axis=1)
+    keep = success & ~beaten
+    keep[:, 0] |= ~success.any(axis=1)
+    row, entry = np.nonzero(keep)
+    order = np.lexsort((price[row, entry, 1], price[row, entry, 0], row))
+    row, entry = row[order], entry[order]
+    kept = explanation[row * k + entry]
+    return dataclasses.replace(kept, option=np.arange(len(row)) - np.searchsorted(row, row))
+
+
+def _check(factors: Sequence[float], budgets: Sequence[int | None]) -> None:
+    if len(factors) == 0 or not all(factor >= 0 for factor in factors):
+        raise ValueError(
+            "The 'factors' parameter of pareto must hold floats in [0, inf). "
+            f"Got {factors!r} instead."
+        )
+    if len(budgets) == 0 or not all(one is None or one >= 1 for one in budgets):
+        raise ValueError(
+            "The 'budgets' parameter of pareto must hold ints in [1, inf) or None. "
+            f"Got {budgets!r} instead."
+        )
