@@ -115,7 +115,7 @@ def adopt(model: Any, X: Any, y: np.ndarray) -> Any:
         model = clone(model).fit(X, y)
         inner = unwrap(model)
     if not (hasattr(inner, "predict") or hasattr(inner, "predict_proba")):
-        said = np.asarray(inner(X[:2]))
+        said = np.asarray(inner(_shown(X)[:2]))
         method = "predict_proba" if said.ndim == 2 and said.shape[1] > 1 else "predict"
         model = _Function(inner, method)
     if hasattr(model, "classes_") and hasattr(model, "predict"):
@@ -133,8 +133,21 @@ def _gives_values(model: Any, X: Any, y: np.ndarray) -> bool:
     if type_of_target(y).startswith("continuous"):
         return True
     # Whole numbers in y may be values all the same: no label lies between them.
-    said = np.asarray(model.predict(X[:SAID]))
+    said = np.asarray(model.predict(_shown(X)))
     return said.dtype.kind == "f" and bool((said != np.rint(said)).any())
+
+
+def _shown(X: Any) -> Any:
+    """Return some rows, without missing values if there are such."""
+    import pandas as pd
+
+    if hasattr(X, "drop_nulls"):
+        whole = X.drop_nulls()
+    elif hasattr(X, "dropna"):
+        whole = X.dropna()
+    else:
+        whole = X[~pd.isna(X).any(axis=1)]
+    return (whole if len(whole) else X)[:SAID]
 
 
 def retrained(model: Any, X: Any, y: np.ndarray) -> Any:
