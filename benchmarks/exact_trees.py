@@ -156,10 +156,7 @@ def agreement(n_problems: int) -> tuple[int, int, int]:
         grid = np.array(
             list(
                 itertools.product(
-                    *(
-                        np.arange(low[k], high[k] + 1) if free[k] else [row[k]]
-                        for k in range(4)
-                    )
+                    *(np.arange(low[k], high[k] + 1) if free[k] else [row[k]] for k in range(4))
                 )
             )
         )

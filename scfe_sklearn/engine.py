@@ -219,6 +219,7 @@ class Engine:
             torch.full((len(codes),), float(self.beta), dtype=torch.float64),
             torch.full((len(codes),), budget),
             floor,
+            torch.from_numpy(bounds.cost) if (bounds.cost != 1).any() else None,
         )
 
     def _reading(self, wishes: ClassWishes | ValueWishes, codes: np.ndarray) -> Reading:
@@ -268,10 +269,23 @@ class Engine:
             return np.ones(len(code), dtype=bool)
         return np.asarray(self.plausibility(Z, code)[1] >= self.min_plausibility)
 
-    def cost(self, Z: np.ndarray, Z0: np.ndarray, code: np.ndarray) -> np.ndarray:
+    def price(self, Z: np.ndarray, Z0: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Weighted squared distance and price of the changes (m,) of points (m, D).
+
+        ``weight`` (m, d) are the costs of the features.
+        """
+        squared = np.nan_to_num(Z - Z0) ** 2
+        starts = [part.start for part in self.space.slices_]
+        by_feature = np.add.reduceat(squared, starts, axis=1)
+        changed = self.space.changed(Z, Z0)
+        return np.asarray((weight * (by_feature + self.beta * changed)).sum(axis=1))
+
+    def cost(
+        self, Z: np.ndarray, Z0: np.ndarray, code: np.ndarray, weight: np.ndarray
+    ) -> np.ndarray:
         """Objective (m,) of points: distance, price of the changes, minus plausibility."""
-        Z, Z0 = np.nan_to_num(Z), np.nan_to_num(Z0)
-        cost = ((Z - Z0) ** 2).sum(axis=1) + self.beta * self.space.changed(Z, Z0).sum(axis=1)
+        cost = self.price(Z, Z0, weight)
+        Z = np.nan_to_num(Z)
         for kind in np.unique(code):
             own = code == kind
             cost[own] -= self.plausible(int(kind)).value(torch.from_numpy(Z[own])).numpy()

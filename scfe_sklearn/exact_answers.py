@@ -141,13 +141,10 @@ class ExactSolver:
         if answers.code[row, 0] < 0:
             return np.inf
         at = slice(row, row + 1)
-        changed = engine.space.changed(answers.Z[at, 0], query.Z[at])
-        cost = query.rows.bounds.cost[at]
+        z, z0 = answers.Z[at, 0], query.Z[at]
         if self.fewest:
-            return float(changed.sum())
-        gap = np.nan_to_num(answers.Z[at, 0] - query.Z[at]) ** 2
-        per_feature = np.add.reduceat(gap, [part.start for part in engine.space.slices_], axis=1)
-        return float((cost * (per_feature + engine.beta * changed)).sum())
+            return float(engine.space.changed(z, z0).sum())
+        return float(engine.price(z, z0, query.rows.bounds.cost[at])[0])
 
     def _options(self, engine: Engine, query: Query, row: int) -> Options:
         """What one row may become, in raw units, and what that costs."""

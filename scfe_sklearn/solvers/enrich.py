@@ -71,7 +71,7 @@ def enrich(problem: Problem, pool: Pool, anchors: torch.Tensor, settings: Enrich
         best = part.objective.best_plausibility(torch.arange(len(active), device=active.device))
         z = now.z[:, :starts]
         # The least that a further change could cost.
-        price = part.sparse_distance(z) + part.beta[:, None]
+        price = part.sparse_distance(z) + (part.beta * part.least_cost)[:, None]
         room = part.domain.changed(z).sum(-1) < part.max_changes[:, None]
         worth = (
             (now.cost[:, :starts] < torch.inf) & room & (price - best[:, None] < now.best[:, None])

@@ -123,7 +123,7 @@ def _along_numbers(
     for turn in range(settings.rounds):
         # What the distance could become: plausibility is taken to stay as it is.
         length = (x - space.factual).abs()
-        gain = (length**2 - (length - ways.inner).clamp_min(0) ** 2).sum(1)
+        gain = (space.weight * (length**2 - (length - ways.inner).clamp_min(0) ** 2)).sum(1)
         hopeful = (cost - gain < rivals[rows] + TOLERANCE) & (ways.inner > ways.finest).any(1)
         active = hopeful.nonzero()[:, 0]
         if len(active) == 0:
@@ -287,11 +287,12 @@ def _judge(
     points = torch.where(own, tried[..., None], x[:, None, None]).reshape(a, w * k, w)
     inside = (tried >= space.lower[rows, :, None]) & (tried <= space.upper[rows, :, None])
     offset = points - space.factual[rows][:, None]
-    distance = (offset**2).sum(-1) + space.rest[rows][:, None]
-    numbers = (offset.abs() > TOLERANCE).sum(-1)
-    levels = problem.domain.changed(space.centre[rows][:, None]).sum(-1)
-    levels = levels - ((space.start - space.factual)[rows].abs() > TOLERANCE).sum(-1)[:, None]
-    price = distance + problem.beta[:, None] * (numbers + levels)
+    weight = space.weight[rows]
+    distance = (weight[:, None] * offset**2).sum(-1) + space.rest[rows][:, None]
+    numbers = (weight[:, None] * (offset.abs() > TOLERANCE)).sum(-1)
+    before = (weight * ((space.start - space.factual)[rows].abs() > TOLERANCE)).sum(-1)
+    levels = problem.change_price(space.centre[rows][:, None])
+    price = distance + problem.beta[:, None] * (numbers - before[:, None]) + levels
     best = problem.objective.best_plausibility(torch.arange(a, device=x.device))
     asked = (fresh & inside).reshape(a, -1) & (price - best[:, None] < cost[:, None])
     margin = problem.margin(space.embed(points, rows), asked)

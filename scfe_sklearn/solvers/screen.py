@@ -115,7 +115,7 @@ def screen(problem: Problem, settings: Screen) -> Pool:
     if not settings.thrifty:
         return _grow(problem, settings, pool, singles, beam)
     # Two changes can be nearer than one only if that one is dearer than two of no length.
-    dear = problem.sparse_distance(pool.z[:, :1])[:, 0] > 2 * problem.beta
+    dear = problem.sparse_distance(pool.z[:, :1])[:, 0] > 2 * problem.beta * problem.least_cost
     rows = (dear | (pool.best == torch.inf)).nonzero()[:, 0]
     if len(rows) == 0:
         return pool
@@ -130,7 +130,7 @@ def _grow(problem: Problem, settings: Screen, pool: Pool, singles: _Singles, bea
     before = pool.best
     for size in range(2, int(problem.max_changes.max()) + 1):
         # Another change pays only where nothing was found, or the rest could improve by its price.
-        bound = size * problem.beta - best
+        bound = size * problem.beta * problem.least_cost - best
         useful = problem.max_changes >= size
         if not settings.pairs:
             useful &= pool.best > bound
@@ -169,7 +169,7 @@ def _try_singles(problem: Problem, settings: Screen) -> tuple[Pool, _Singles, _B
     everything = torch.arange(len(moves), device=root.device)
     z = moves.apply(root, everything)
     margin = problem.margin(z, permitted)
-    price = moves.distance(domain) + problem.beta[:, None]
+    price = problem.move_price(moves)
     gain = torch.where(permitted, margin - margin0, torch.zeros_like(margin))
     pool, plausibility = _collect(
         problem, settings, z, margin, price, plausibility0.expand_as(margin), permitted
