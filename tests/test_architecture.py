@@ -35,6 +35,7 @@ _TOGETHER = {
     "reporting",
     "solvers",
     "status",
+    "surrogate",
     "surroundings",
     "targets",
     "trade_offs",
@@ -61,6 +62,7 @@ ALLOWED = {
     # The explainer's own parts: what is asked, who searches, who judges, who reports.
     "targets": set(),
     "validation": set(),
+    "surrogate": set(),
     "engine": {"densities", "features", "objective", "proximal", "solvers", "targets"},
     "judge": {"features", "presentation", "targets"},
     "view": {"blocks", "features"},
