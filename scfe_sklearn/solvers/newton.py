@@ -1,0 +1,289 @@
+"""Newton steps in planes: two numbers change, and the model of the cost is solved exactly.
+
+Every step minimises a quadratic model of the cost plus the weighted violation of the linearised
+margin over a small box. In two dimensions that needs no iteration: the minimiser lies at the
+unconstrained minimum, at the best point of a line, or where two lines meet, and all of these are
+tried. At a kink of the margin, where one linear piece meets another, the piece on the other side
+of the last step is kept as a second line; so the corner itself is found, not approached.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+
+from scfe_sklearn.solvers.plane import Predicted
+from scfe_sklearn.solvers.pool import Pool
+from scfe_sklearn.solvers.problem import Problem
+from scfe_sklearn.solvers.refine import merge_instances
+from scfe_sklearn.solvers.subspace import Subspace
+
+AIM = 1e-7
+"""Margin above the floor that is aimed at, so that points on the border count as valid."""
+
+SKEWED = 0.05
+"""A difference of gradients that is nearly orthogonal to the step tells nothing of curvature."""
+
+CROSSINGS = torch.tensor(
+    [[i, j] for i in range(6) for j in range(i + 1, 6) if (i, j) not in ((2, 3), (4, 5))]
+)
+"""Pairs of lines that may meet: two cuts and the four sides of the box."""
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """Successive halving: many starts for a few steps, few starts for many.
+
+    Parameters
+    ----------
+    steps : tuple of int
+        Steps in each round.
+    kept : tuple of int
+        Starts per row that are left for each round.
+    """
+
+    steps: tuple[int, ...] = (2, 3, 8)
+    kept: tuple[int, ...] = (12, 5, 2)
+
+
+@dataclass(frozen=True, eq=False)
+class _Here:
+    """What is known of k points: values x (k, 2), cost, its gradient, margin and its slope."""
+
+    x: torch.Tensor
+    cost: torch.Tensor
+    pull: torch.Tensor
+    margin: torch.Tensor
+    slope: torch.Tensor
+
+    def merit(self, gamma: torch.Tensor) -> torch.Tensor:
+        return self.cost + gamma * (-self.margin).clamp_min(0)
+
+    def chosen(self, first: torch.Tensor, other: _Here) -> _Here:
+        """Return these points where ``first``, and the other ones elsewhere."""
+        column = first[:, None]
+        return _Here(
+            torch.where(column, self.x, other.x),
+            torch.where(first, self.cost, other.cost),
+            torch.where(column, self.pull, other.pull),
+            torch.where(first, self.margin, other.margin),
+            torch.where(column, self.slope, other.slope),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Walk:
+    """k walks: where they are, the last point beside, curvature (k, 2, 2), trust and weight."""
+
+    index: torch.Tensor
+    here: _Here
+    beside: _Here
+    bend: torch.Tensor
+    trust: torch.Tensor
+    gamma: torch.Tensor
+    best: torch.Tensor
+    least: torch.Tensor
+
+    def take(self, keep: torch.Tensor) -> _Walk:
+        def part(value: _Here | torch.Tensor) -> _Here | torch.Tensor:
+            if isinstance(value, torch.Tensor):
+                return value[keep]
+            return _Here(*(getattr(value, f.name)[keep] for f in fields(value)))
+
+        return replace(self, **{f.name: part(getattr(self, f.name)) for f in fields(self)})
+
+
+def descend_planes(problem: Problem, starts: Predicted, settings: Rounds, size: int) -> Pool:
+    """Walk from predicted points to the local minima of their planes.
+
+    Parameters
+    ----------
+    problem : Problem
+        n rows of numbers; the objective must have gradients.
+    starts : Predicted
+        Where to start.
+    settings : Rounds
+        How many starts, and how far.
+    size : int
+        Size of the pool that is returned.
+
+    Returns
+    -------
+    Pool
+        Valid points.
+    """
+    pool = Pool.empty(problem, max(size, settings.kept[-1]))
+    rows, entry = (starts.value[:, : settings.kept[0]] < torch.inf).nonzero().T
+    if len(rows) == 0:
+        return pool
+    z = starts.z[rows, entry]
+    space = Subspace.around(problem.take(rows), z, starts.width[rows, entry] > 0)
+    curve = starts.bend[rows, entry].gather(1, space.support)
+    walk = _begin(space, curve, starts.width[rows, entry].gather(1, space.support))
+    for turn, steps in enumerate(settings.steps):
+        if turn:
+            walk = walk.take(_leaders(walk, rows, len(problem), settings.kept[turn]))
+        for _ in range(steps):
+            walk = _stepped(space, walk)
+    found = (walk.least < torch.inf).nonzero()[:, 0]
+    index = walk.index[found]
+    owner = rows[index]
+    z = problem.domain.take(owner).snap(space.embed(walk.best[found], index))
+    # The pool counts its entries: those of a row one after the other.
+    place = torch.arange(len(owner)) - torch.searchsorted(owner, owner)
+    return merge_instances(problem, pool, owner, place, z)
+
+
+def _look(space: Subspace, x: torch.Tensor, index: torch.Tensor) -> _Here:
+    """Evaluate the values ``x`` (k, 2) of the instances ``index`` (k,)."""
+    margin, slope = space.margin_and_grad(x, index)
+    plausibility, lift = space.plausibility_and_grad(x, index)
+    offset, weight = x - space.factual[index], space.weight[index]
+    cost = (weight * offset**2).sum(1) - plausibility
+    return _Here(x, cost, 2 * weight * offset - lift, margin - space.problem.floor - AIM, slope)
+
+
+def _begin(space: Subspace, curve: torch.Tensor, trust: torch.Tensor) -> _Walk:
+    index = torch.arange(len(space.start), device=space.start.device)
+    here = _look(space, space.start, index)
+    bend = torch.diag_embed(torch.maximum(curve, 2 * space.weight))
+    strength = here.slope.norm(dim=1).clamp_min(1e-6)
+    gamma = 2 * (here.pull.norm(dim=1) + 1) / strength
+    least = torch.where(here.margin >= -AIM, here.cost, torch.inf)
+    return _Walk(index, here, here, bend, trust.clamp_min(1e-3), gamma, here.x, least)
+
+
+def _leaders(walk: _Walk, rows: torch.Tensor, n: int, count: int) -> torch.Tensor:
+    """Return the positions of the ``count`` most promising walks of each row, in order of rows."""
+    owner = rows[walk.index]
+    value = torch.minimum(walk.here.merit(walk.gamma), walk.least)
+    place = torch.arange(len(owner)) - torch.searchsorted(owner, owner)
+    table = torch.full((n, int(place.max()) + 1), torch.inf, dtype=value.dtype)
+    table[owner, place] = value
+    rank = table.argsort(dim=1, stable=True).argsort(dim=1, stable=True)
+    return (rank[owner, place] < count).nonzero()[:, 0]
+
+
+def _stepped(space: Subspace, walk: _Walk) -> _Walk:
+    """One step of every walk; where it does not help, the next one is shorter."""
+    here, index = walk.here, walk.index
+    low = torch.maximum(space.lower[index] - here.x, -walk.trust)
+    high = torch.minimum(space.upper[index] - here.x, walk.trust)
+    # The other piece of a kink: only where it says more than what is known here.
+    beyond = walk.beside
+    level = beyond.margin + (beyond.slope * (here.x - beyond.x)).sum(1)
+    consistent = level >= here.margin - 1e-9
+    slope = torch.where(consistent[:, None], beyond.slope, here.slope)
+    level = torch.where(consistent, level, here.margin)
+    step, expected, gamma = _solved(here, walk.bend, low, high, level, slope, walk.gamma)
+    trial = _look(space, here.x + step, index)
+    before, after = here.merit(gamma), trial.merit(gamma)
+    better = after < before
+    ratio = (before - after) / expected.clamp_min(1e-12)
+    longer = torch.where(ratio > 0.7, 1.5, torch.where(ratio > 0.2, 1.0, 0.5))
+    length = step.abs().amax(1, keepdim=True)
+    trust = torch.where(
+        better[:, None],
+        walk.trust * longer[:, None],
+        torch.minimum(walk.trust, 0.35 * torch.maximum(length, 1e-3 * walk.trust)),
+    )
+    valid = (trial.margin >= -AIM) & (trial.cost < walk.least)
+    return _Walk(
+        index,
+        trial.chosen(better, here),
+        here.chosen(better, trial),
+        _curved(walk.bend, step, trial.pull - here.pull),
+        trust,
+        gamma,
+        torch.where(valid[:, None], trial.x, walk.best),
+        torch.where(valid, trial.cost, walk.least),
+    )
+
+
+def _curved(bend: torch.Tensor, step: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
+    """Curvature after a change of the gradient: the symmetric update of rank one."""
+    rest = change - (bend @ step[..., None])[..., 0]
+    along = (rest * step).sum(1)
+    sure = along.abs() > SKEWED * rest.norm(dim=1) * step.norm(dim=1)
+    sure &= step.abs().amax(1) > 1e-9
+    update = rest[:, :, None] * rest[:, None] / torch.where(sure, along, 1.0)[:, None, None]
+    return torch.where(sure[:, None, None], bend + update, bend)
+
+
+def _solved(
+    here: _Here,
+    bend: torch.Tensor,
+    low: torch.Tensor,
+    high: torch.Tensor,
+    level: torch.Tensor,
+    slope: torch.Tensor,
+    gamma: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Minimise the model of merit over a box.
+
+    Returns the step (k, 2), by how much the model falls (k,), and the weights (k,) of the
+    violation, which are raised to what the step needs.
+    """
+    k = len(low)
+    sides = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]], dtype=low.dtype)
+    normal = torch.cat([here.slope[:, None], slope[:, None], sides.expand(k, 4, 2)], 1)
+    side = torch.stack([low[:, 0], high[:, 0], low[:, 1], high[:, 1]], 1)
+    offset = torch.cat([-here.margin[:, None], -level[:, None], side], 1)
+    points = torch.cat(
+        [
+            _bottom(here.pull, bend)[:, None],
+            _along(normal, offset, here.pull, bend),
+            _crossed(normal, offset),
+        ],
+        1,
+    ).nan_to_num(0.0, 0.0, 0.0)
+    points = torch.minimum(torch.maximum(points, low[:, None]), high[:, None])
+    curved = points @ bend
+    value = (points * (here.pull[:, None] + curved / 2)).sum(-1)
+    short = -torch.minimum(
+        here.margin[:, None] + (points * here.slope[:, None]).sum(-1),
+        level[:, None] + (points * slope[:, None]).sum(-1),
+    )
+    short = short.clamp_min(0)
+    merit = value + gamma[:, None] * short
+    least, place = merit.min(1)
+    at = place[:, None, None].expand(-1, 1, 2)
+    step = points.gather(1, at)[:, 0]
+    multiplier = ((here.pull + curved.gather(1, at)[:, 0]) * here.slope).sum(1)
+    multiplier = multiplier / (here.slope**2).sum(1).clamp_min(1e-12)
+    missed = short.gather(1, place[:, None])[:, 0] > AIM
+    gamma = torch.where(missed, 4 * gamma, torch.maximum(gamma, 2 * multiplier))
+    now = gamma * (-torch.minimum(here.margin, level)).clamp_min(0)
+    after = value.gather(1, place[:, None])[:, 0] + gamma * short.gather(1, place[:, None])[:, 0]
+    return step, now - after, gamma
+
+
+def _bottom(pull: torch.Tensor, bend: torch.Tensor) -> torch.Tensor:
+    """Stationary point (k, 2) of the quadratic model."""
+    a, b, c = bend[:, 0, 0], bend[:, 0, 1], bend[:, 1, 1]
+    det = a * c - b * b
+    x, y = pull.T
+    return torch.stack([b * y - c * x, b * x - a * y], 1) / det[:, None]
+
+
+def _along(
+    normal: torch.Tensor, offset: torch.Tensor, pull: torch.Tensor, bend: torch.Tensor
+) -> torch.Tensor:
+    """Stationary points (k, L, 2) of the model on the lines ``normal . d = offset``."""
+    square = (normal**2).sum(-1, keepdim=True)
+    foot = normal * offset[..., None] / square
+    way = torch.stack([-normal[..., 1], normal[..., 0]], -1)
+    stiff = ((way @ bend) * way).sum(-1, keepdim=True)
+    slant = ((pull[:, None] + foot @ bend) * way).sum(-1, keepdim=True)
+    return torch.where(stiff > 0, foot - slant / stiff * way, foot)
+
+
+def _crossed(normal: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
+    """Points (k, C, 2) where two lines meet."""
+    i, j = CROSSINGS.T
+    first, second, p, q = normal[:, i], normal[:, j], offset[:, i], offset[:, j]
+    det = first[..., 0] * second[..., 1] - first[..., 1] * second[..., 0]
+    x = p * second[..., 1] - q * first[..., 1]
+    y = q * first[..., 0] - p * second[..., 0]
+    return torch.stack([x, y], -1) / det[..., None]

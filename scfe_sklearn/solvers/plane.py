@@ -1,0 +1,344 @@
+"""All pairs of numbers on one coarse grid each, read as functions rather than as points.
+
+With two changes the problem falls apart into planes, one for each pair of numbers. On a grid in
+every plane the cost comes almost for free, and the model is asked only where the cost does not
+rule an answer out. Values and differences between neighbours predict, around every grid point,
+where the cheapest valid point near it lies: so small valid regions between the grid points, and
+boundaries that run across the cells, are not missed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from scfe_sklearn.solvers.moves import Moves
+from scfe_sklearn.solvers.problem import Problem
+
+FLATTEST = 0.5
+"""Least curvature of a prediction."""
+
+PROBED = 64
+"""Cheapest grid points of a row about which the model is asked first."""
+
+
+@dataclass(frozen=True)
+class Planes:
+    """How finely the planes are searched.
+
+    Parameters
+    ----------
+    values : int
+        Grid values of each number.
+    most : int
+        The road is taken where there are at most so many grid points a row.
+    starts : int
+        Predicted points per row that are returned.
+    """
+
+    values: int = 7
+    most: int = 12_000
+    starts: int = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """Up to K predicted points a row, best first.
+
+    Parameters
+    ----------
+    z : Tensor of shape (n, K, D)
+        The points, inside the box and with at most two changes; valid or nearly so.
+    bend : Tensor of shape (n, K, D)
+        Second derivatives of the cost along what changes; 0 elsewhere.
+    width : Tensor of shape (n, K, D)
+        How far the prediction may be trusted along what changes; 0 elsewhere.
+    value : Tensor of shape (n, K)
+        Predicted cost; infinite where there is no point.
+    """
+
+    z: torch.Tensor
+    bend: torch.Tensor
+    width: torch.Tensor
+    value: torch.Tensor
+
+
+def fits(problem: Problem, settings: Planes, coarsest: float) -> bool:
+    """Return whether a problem is about two numbers each, and of a size to be searched so."""
+    domain = problem.domain
+    width = domain.factual.shape[1]
+    size = width * (width - 1) // 2 * settings.values**2
+    numbers = bool((domain.scalar & (domain.step < coarsest)).all())
+    two = bool((problem.max_changes == 2).all())
+    return numbers and two and 1 < width and size <= settings.most
+
+
+def grid_values(column: torch.Tensor, count: int) -> torch.Tensor:
+    """Return ``count`` values from the least to the largest of a column.
+
+    They are evenly spread over a mixture of ranks and values: dense where the rows are, but
+    without gaps in between.
+
+    Examples
+    --------
+    >>> import torch
+    >>> grid_values(torch.tensor([0.0, 0.0, 1.0, 2.0, 10.0]), 3).tolist()
+    [0.0, 1.666..., 10.0]
+    """
+    distinct, times = column.sort().values.unique_consecutive(return_counts=True)
+    if len(distinct) == 1:
+        return distinct.expand(count).clone()
+    rank = times.cumsum(0).to(column.dtype) - times / 2
+    rank = (rank - rank[0]) / (rank[-1] - rank[0])
+    share = (rank + (distinct - distinct[0]) / (distinct[-1] - distinct[0])) / 2
+    wanted = torch.linspace(0, 1, count, dtype=column.dtype, device=column.device)
+    after = torch.searchsorted(share, wanted).clamp(1, len(share) - 1)
+    low, high = share[after - 1], share[after]
+    part = ((wanted - low) / (high - low)).clamp(0, 1)
+    return distinct[after - 1] + part * (distinct[after] - distinct[after - 1])
+
+
+def predict(problem: Problem, anchors: torch.Tensor, settings: Planes) -> Predicted | None:
+    """Predict the cheapest valid points of all planes of all rows.
+
+    Parameters
+    ----------
+    problem : Problem
+        n rows whose features are all numbers, with a budget of two.
+    anchors : Tensor of shape (T, D)
+        Training rows of the target: the range of the grid.
+    settings : Planes
+        Fineness.
+
+    Returns
+    -------
+    Predicted or None
+        Points to be refined; None where the costs of all pairs are not cheap.
+    """
+    grid = _Grid.of(problem, anchors, settings)
+    if grid is None:
+        return None
+    return _best(problem, grid, settings)
+
+
+@dataclass(frozen=True, eq=False)
+class _Grid:
+    """Costs (n, P, V, V) on the grids of P planes, and what they say around the grid points.
+
+    Parameters
+    ----------
+    pairs : LongTensor of shape (P, 2)
+        The two coordinates of each plane.
+    values : Tensor of shape (P, 2, V)
+        Grid values along them.
+    low, high : Tensor of shape (2, n, P, V)
+        How far a grid point speaks for its surroundings: to its neighbours, or to the box.
+    cost, slope, bend : Tensor of shape (n, P, V, V); slope and bend for each of two axes
+        Costs and their first and second differences.
+    hope : Tensor of shape (n, P, V, V)
+        Least cost nearby, by these differences; infinite where the row may not go.
+    """
+
+    pairs: torch.Tensor
+    values: torch.Tensor
+    low: torch.Tensor
+    high: torch.Tensor
+    cost: torch.Tensor
+    slope: torch.Tensor
+    bend: torch.Tensor
+    hope: torch.Tensor
+
+    @classmethod
+    def of(cls, problem: Problem, anchors: torch.Tensor, settings: Planes) -> _Grid | None:
+        domain, count = problem.domain, settings.values
+        n, width = domain.factual.shape
+        values = torch.stack([grid_values(column, count) for column in anchors.T])
+        coordinate = torch.arange(width, device=values.device).repeat_interleave(count)
+        moves = Moves.from_values(coordinate, values.flatten(), domain.groups)
+        single = moves.apply(domain.factual[:, None], torch.arange(len(moves)))
+        plausibility = problem.objective.combined_plausibility(
+            single, domain.factual, moves.target, moves.keeps
+        )
+        if plausibility is None:
+            return None
+        pairs = torch.triu_indices(width, width, 1, device=values.device).T
+        i, j = pairs.T
+        price = problem.move_price(moves).reshape(n, width, count)
+        square = plausibility.reshape(n, width, count, width, count)
+        cost = price[:, i, :, None] + price[:, j, None, :]
+        cost = cost - square[:, i, :, j, :].permute(1, 0, 2, 3)
+        inside = moves.permitted(domain).reshape(n, width, count)
+        there = inside[:, i, :, None] & inside[:, j, None, :] & (cost < torch.inf)
+        gap = values.diff(dim=1)
+        low, high = _reach(problem, values, gap)
+        slope, bend, hope = [], [], cost
+        for axis, coordinates in enumerate((i, j)):
+            first, second = _differences(cost, gap[coordinates], 2 + axis)
+            shape = (n, len(pairs), count, 1) if axis == 0 else (n, len(pairs), 1, count)
+            ends = [side[:, coordinates].reshape(shape) for side in (low, high)]
+            hope = hope + _drop(first, second, *ends)
+            slope.append(first)
+            bend.append(second)
+        hope = torch.where(there, hope, torch.inf)
+        return cls(
+            pairs,
+            values[pairs],
+            torch.stack([low[:, i], low[:, j]]),
+            torch.stack([high[:, i], high[:, j]]),
+            cost,
+            torch.stack(slope),
+            torch.stack(bend),
+            hope,
+        )
+
+
+def _reach(
+    problem: Problem, values: torch.Tensor, gap: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return how far (n, D, V) each grid value speaks, down (negative) and up."""
+    domain = problem.domain
+    below = torch.cat([gap[:, :1], gap], 1)
+    above = torch.cat([gap, gap[:, -1:]], 1)
+    low = torch.maximum(domain.lower[..., None] - values, -below)
+    high = torch.minimum(domain.upper[..., None] - values, above)
+    return low.clamp_max(0), high.clamp_min(0)
+
+
+def _differences(
+    cost: torch.Tensor, gap: torch.Tensor, dim: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """First and second differences of costs (n, P, V, V) along an axis with gaps (P, V - 1)."""
+    shape = (1, len(gap), -1, 1) if dim == 2 else (1, len(gap), 1, gap.shape[1])
+    gap = gap.clamp_min(1e-6).reshape(shape)
+    rise = cost.diff(dim=dim) / gap
+    count = gap.shape[dim]
+    left, right = rise.narrow(dim, 0, count - 1), rise.narrow(dim, 1, count - 1)
+    wide, wider = gap.narrow(dim, 0, count - 1), gap.narrow(dim, 1, count - 1)
+    bend = 2 * (right - left) / (wide + wider)
+    inner = (left * wider + right * wide) / (wide + wider)
+    bend = torch.cat([bend.narrow(dim, 0, 1), bend, bend.narrow(dim, count - 2, 1)], dim)
+    first = rise.narrow(dim, 0, 1) - bend.narrow(dim, 0, 1) * gap.narrow(dim, 0, 1) / 2
+    last = rise.narrow(dim, count - 1, 1)
+    last = last + bend.narrow(dim, count, 1) * gap.narrow(dim, count - 1, 1) / 2
+    return torch.cat([first, inner, last], dim).nan_to_num(0, 0, 0), bend.nan_to_num(0, 0, 0)
+
+
+def _drop(
+    slope: torch.Tensor, bend: torch.Tensor, low: torch.Tensor, high: torch.Tensor
+) -> torch.Tensor:
+    """Least change of the cost along an axis between ``low`` and ``high``."""
+    stiff = bend.clamp_min(1e-6)
+    way = torch.minimum(torch.maximum(-slope / stiff, low), high)
+    return (slope + stiff * way / 2) * way
+
+
+def _best(problem: Problem, grid: _Grid, settings: Planes) -> Predicted:
+    """Ask the model about hopeful grid points, and predict the best points nearby."""
+    n, count = len(problem), settings.values
+    shape = grid.cost.shape
+    bound = _known(problem, grid, settings)
+    wanted = grid.hope < bound[:, None, None, None]
+    # Neighbours tell how the margin changes.
+    wanted = torch.nn.functional.max_pool2d(wanted.flatten(0, 1).float(), 3, 1, 1) > 0
+    wanted = wanted.reshape(shape) & (grid.hope < torch.inf)
+    where = wanted.nonzero()
+    margin = _margins(problem, grid, where)
+    row, plane, a, b = where.T
+    whole = torch.full((n, shape[1], count + 2, count + 2), torch.nan, dtype=margin.dtype)
+    whole[row, plane, a + 1, b + 1] = margin
+    slope = []
+    for axis, (da, db, at) in enumerate(((1, 0, a), (0, 1, b))):
+        gap = grid.values[plane, axis].diff(dim=1).clamp_min(1e-6)
+        on = torch.arange(len(row))
+        up = (whole[row, plane, a + 1 + da, b + 1 + db] - margin) / gap[
+            on, at.clamp_max(count - 2)
+        ]
+        down = (margin - whole[row, plane, a + 1 - da, b + 1 - db]) / gap[on, (at - 1).clamp_min(0)]
+        slope.append(torch.stack([up, down]).nanmean(0).nan_to_num(0))
+    steep = torch.stack(slope, 1)
+    pull = grid.slope[:, row, plane, a, b].T
+    bend = grid.bend[:, row, plane, a, b].T
+    low = torch.stack([grid.low[0, row, plane, a], grid.low[1, row, plane, b]], 1)
+    high = torch.stack([grid.high[0, row, plane, a], grid.high[1, row, plane, b]], 1)
+    step, gain = _step(margin - problem.floor, steep, pull, bend, low, high)
+    value = grid.cost[row, plane, a, b] + gain
+    dense = torch.full(shape, torch.inf, dtype=value.dtype)
+    dense[row, plane, a, b] = value
+    least = -torch.nn.functional.max_pool2d(-dense.flatten(0, 1), 3, 1, 1).reshape(shape)
+    dense = torch.where(dense <= least, dense, torch.inf).flatten(1)
+    best = dense.topk(min(settings.starts, dense.shape[1]), dim=1, largest=False)
+    # Back from the places of the best to their entries in the list of hopeful points.
+    entry = torch.zeros(shape, dtype=torch.long)
+    entry[row, plane, a, b] = torch.arange(len(row))
+    entry = entry.flatten(1).gather(1, best.indices)
+    there = best.values < torch.inf
+    factual = problem.domain.factual
+    z = factual[:, None].repeat(1, entry.shape[1], 1)
+    pair = grid.pairs[plane[entry]] if len(row) else torch.zeros(*entry.shape, 2, dtype=torch.long)
+    if len(row):
+        at = torch.stack(
+            [grid.values[plane, 0].gather(1, a[:, None]), grid.values[plane, 1].gather(1, b[:, None])],
+            1,
+        )[..., 0]
+        goal = (at + step)[entry]
+        z = torch.where(there[..., None], z.scatter(2, pair, goal), z)
+        curve, width = torch.zeros_like(z), torch.zeros_like(z)
+        curve = curve.scatter(2, pair, bend[entry])
+        width = width.scatter(2, pair, torch.maximum(high, -low)[entry])
+    else:
+        curve = width = torch.zeros_like(z)
+    return Predicted(z, curve, width, best.values)
+
+
+def _known(problem: Problem, grid: _Grid, settings: Planes) -> torch.Tensor:
+    """Return the cost (n,) of the best valid one of the cheapest grid points."""
+    flat = torch.where(grid.hope < torch.inf, grid.cost, torch.inf).flatten(1)
+    cheap = flat.topk(min(PROBED, flat.shape[1]), dim=1, largest=False)
+    row, place = (cheap.values < torch.inf).nonzero().T
+    index = cheap.indices[row, place]
+    count = settings.values
+    where = torch.stack(
+        [row, index // count**2, index // count % count, index % count], 1
+    )
+    valid = _margins(problem, grid, where) >= problem.floor
+    cost = torch.full_like(cheap.values, torch.inf)
+    cost[row[valid], place[valid]] = cheap.values[row[valid], place[valid]]
+    return cost.amin(1)
+
+
+def _margins(problem: Problem, grid: _Grid, where: torch.Tensor) -> torch.Tensor:
+    """Margins (k,) of grid points (k, 4): row, plane and two places."""
+    row, plane, a, b = where.T
+    z = problem.domain.factual[row]
+    goal = torch.stack([grid.values[plane, 0, a], grid.values[plane, 1, b]], 1)
+    z.scatter_(1, grid.pairs[plane], goal)
+    return problem.objective.take(row).margin(z[:, None])[:, 0]
+
+
+def _step(
+    margin: torch.Tensor,
+    steep: torch.Tensor,
+    pull: torch.Tensor,
+    bend: torch.Tensor,
+    low: torch.Tensor,
+    high: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cheapest step (k, 2) to where the linear margin is met, and what it changes the cost by."""
+    stiff = bend.clamp_min(FLATTEST)
+    free = -pull / stiff
+    missing = -(margin + (steep * free).sum(1))
+    weight = missing.clamp_min(0) / (steep**2 / stiff).sum(1).clamp_min(1e-12)
+    step = free + weight[:, None] * steep / stiff
+    step = torch.minimum(torch.maximum(step, low), high)
+    for axis in (0, 1):
+        # What a bound cut off is made up for by the other coordinate.
+        missing = (-(margin + (steep * step).sum(1))).clamp_min(0)
+        own = steep[:, axis]
+        more = torch.where(own.abs() > 1e-9, missing / own, 0.0)
+        moved = torch.minimum(torch.maximum(step[:, axis] + more, low[:, axis]), high[:, axis])
+        step = step.clone()
+        step[:, axis] = moved
+    missing = -(margin + (steep * step).sum(1))
+    gain = ((pull + stiff * step / 2) * step).sum(1)
+    return step, torch.where(missing <= 1e-6 + 0.05 * margin.abs(), gain, torch.inf)
