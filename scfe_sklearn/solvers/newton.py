@@ -150,7 +150,7 @@ def _begin(space: Subspace, curve: torch.Tensor, trust: torch.Tensor) -> _Walk:
     bend = torch.diag_embed(torch.maximum(curve, 2 * space.weight))
     strength = here.slope.norm(dim=1).clamp_min(1e-6)
     gamma = 2 * (here.pull.norm(dim=1) + 1) / strength
-    least = torch.where(here.margin >= -AIM, here.cost, torch.inf)
+    least = torch.where(here.margin >= -AIM / 2, here.cost, torch.inf)
     return _Walk(index, here, here, bend, trust.clamp_min(1e-3), gamma, here.x, least)
 
 
@@ -188,7 +188,7 @@ def _stepped(space: Subspace, walk: _Walk) -> _Walk:
         walk.trust * longer[:, None],
         torch.minimum(walk.trust, 0.35 * torch.maximum(length, 1e-3 * walk.trust)),
     )
-    valid = (trial.margin >= -AIM) & (trial.cost < walk.least)
+    valid = (trial.margin >= -AIM / 2) & (trial.cost < walk.least)
     return _Walk(
         index,
         trial.chosen(better, here),

@@ -19,6 +19,9 @@ from scfe_sklearn.solvers.problem import Problem
 FLATTEST = 0.5
 """Least curvature of a prediction."""
 
+DOUBT = 0.5
+"""By how much the cost may fall more than differences tell, as a share of that."""
+
 PROBED = 64
 """Cheapest grid points of a row about which the model is asked first."""
 
@@ -177,7 +180,7 @@ class _Grid:
             first, second = _differences(cost, gap[coordinates], 2 + axis)
             shape = (n, len(pairs), count, 1) if axis == 0 else (n, len(pairs), 1, count)
             ends = [side[:, coordinates].reshape(shape) for side in (low, high)]
-            hope = hope + _drop(first, second, *ends)
+            hope = hope + (1 + DOUBT) * _drop(first, second, *ends)
             slope.append(first)
             bend.append(second)
         hope = torch.where(there, hope, torch.inf)
@@ -265,8 +268,13 @@ def _best(problem: Problem, grid: _Grid, settings: Planes) -> Predicted:
     value = grid.cost[row, plane, a, b] + gain
     dense = torch.full(shape, torch.inf, dtype=value.dtype)
     dense[row, plane, a, b] = value
-    least = -torch.nn.functional.max_pool2d(-dense.flatten(0, 1), 3, 1, 1).reshape(shape)
-    dense = torch.where(dense <= least, dense, torch.inf).flatten(1)
+    # Of neighbours that predict the same, the best; of those that are valid, too: a prediction
+    # may be too good to be true, and must not hide them.
+    valid = torch.full_like(dense, torch.inf)
+    sure = margin >= problem.floor
+    valid[row[sure], plane[sure], a[sure], b[sure]] = grid.cost[row, plane, a, b][sure]
+    peak = (dense <= _around(dense)) | ((valid <= _around(valid)) & (valid < torch.inf))
+    dense = torch.where(peak, dense, torch.inf).flatten(1)
     best = dense.topk(min(settings.starts, dense.shape[1]), dim=1, largest=False)
     # Back from the places of the best to their entries in the list of hopeful points.
     entry = torch.zeros(shape, dtype=torch.long)
@@ -289,6 +297,12 @@ def _best(problem: Problem, grid: _Grid, settings: Planes) -> Predicted:
     else:
         curve = width = torch.zeros_like(z)
     return Predicted(z, curve, width, best.values)
+
+
+def _around(value: torch.Tensor) -> torch.Tensor:
+    """Least value (n, P, V, V) among a grid point and its neighbours."""
+    least = -torch.nn.functional.max_pool2d(-value.flatten(0, 1), 3, 1, 1)
+    return least.reshape(value.shape)
 
 
 def _known(problem: Problem, grid: _Grid, settings: Planes) -> torch.Tensor:
