@@ -24,7 +24,7 @@ from scfe_sklearn.solvers.moves import Moves
 from scfe_sklearn.solvers.nearest_miss import nearest_miss
 from scfe_sklearn.solvers.pool import Pool
 from scfe_sklearn.solvers.problem import Problem
-from scfe_sklearn.solvers.recourse import Effort, begin, improve
+from scfe_sklearn.solvers.recourse import Effort, Kind, begin, improve, solve_kinds
 from scfe_sklearn.solvers.trade_off import Descent
 from scfe_sklearn.targets import ClassWishes, ValueWishes
 
@@ -172,16 +172,23 @@ class Engine:
         return _gathered(len(rows.Z), where, found)
 
     def _solve(self, rows: Rows, codes: np.ndarray, floor: float) -> Pool:
-        """Begin kind by kind, improve all together."""
+        """Answer rows that each want the kind of answer ``codes`` (n,)."""
         problem = self.problem(rows, codes, floor)
+        kinds: list[Kind] = [
+            (
+                torch.from_numpy(np.flatnonzero(codes == code)),
+                torch.from_numpy(self.anchors[code]),
+                self._moves(int(code), problem.domain),
+            )
+            for code in np.unique(codes)
+        ]
+        if self.guide is None:
+            return solve_kinds(problem, kinds, self.effort)
         pool = Pool.empty(problem, self.effort.screen.pool)
-        for code in np.unique(codes):
-            index = torch.from_numpy(np.flatnonzero(codes == code))
-            part = replace(problem.take(index), moves=self._moves(int(code), problem.domain))
-            anchors = torch.from_numpy(self.anchors[code])
+        for index, anchors, moves in kinds:
+            part = replace(problem.take(index), moves=moves)
             pool = pool.scattered(index, begin(part, anchors, self.effort))
-        if self.guide is not None:
-            pool = _tried(problem, pool, self.guide._solve(rows, codes, GUIDED_FLOOR).z)
+        pool = _tried(problem, pool, self.guide._solve(rows, codes, GUIDED_FLOOR).z)
         return improve(problem, pool, self.effort)
 
     def problem(self, rows: Rows, codes: np.ndarray, floor: float) -> Problem:
@@ -351,8 +358,14 @@ def several(effort: Effort, count: int) -> Effort:
         return effort
     screen = replace(effort.screen, pool=max(effort.screen.pool, 4 * count))
     more = count + 1
+    planes = effort.planes
+    if planes is not None:
+        planes = replace(planes, starts=max(planes.starts, 4 * more))
+    rounds = replace(effort.rounds, kept=tuple(max(k, 2 * more) for k in effort.rounds.kept))
     return replace(
         effort,
+        planes=planes,
+        rounds=rounds,
         screen=screen,
         starts=max(effort.starts, more),
         finalists=max(effort.finalists, more),

@@ -40,11 +40,11 @@ class Rounds:
     steps : tuple of int
         Steps in each round.
     kept : tuple of int
-        Starts per row that are left for each round.
+        Starts per row that are left after each round but the last.
     """
 
     steps: tuple[int, ...] = (2, 3, 8)
-    kept: tuple[int, ...] = (12, 5, 2)
+    kept: tuple[int, ...] = (5, 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,16 +114,22 @@ def descend_planes(problem: Problem, starts: Predicted, settings: Rounds, size: 
         Valid points.
     """
     pool = Pool.empty(problem, max(size, settings.kept[-1]))
-    rows, entry = (starts.value[:, : settings.kept[0]] < torch.inf).nonzero().T
-    if len(rows) == 0:
+    there = starts.value < torch.inf
+    free = starts.width > 0
+    rows, entry = there.nonzero().T
+    if not bool((free.sum(-1) == 2)[there].any()):
         return pool
     z = starts.z[rows, entry]
-    space = Subspace.around(problem.take(rows), z, starts.width[rows, entry] > 0)
-    curve = starts.bend[rows, entry].gather(1, space.support)
-    walk = _begin(space, curve, starts.width[rows, entry].gather(1, space.support))
+    space = Subspace.around(problem.take(rows), z, free[rows, entry])
+    bend, trust = (
+        torch.cat([part, torch.zeros_like(part[:, :1])], 1).gather(1, space.support)
+        for part in (starts.bend[rows, entry], starts.width[rows, entry])
+    )
+    walk = _begin(space, bend, trust)
+    charge = problem.take(rows).change_price(z[:, None])[:, 0]
     for turn, steps in enumerate(settings.steps):
         if turn:
-            walk = walk.take(_leaders(walk, rows, len(problem), settings.kept[turn]))
+            walk = walk.take(_leaders(walk, rows, charge, len(problem), settings.kept[turn - 1]))
         for _ in range(steps):
             walk = _stepped(space, walk)
     found = (walk.least < torch.inf).nonzero()[:, 0]
@@ -154,10 +160,12 @@ def _begin(space: Subspace, curve: torch.Tensor, trust: torch.Tensor) -> _Walk:
     return _Walk(index, here, here, bend, trust.clamp_min(1e-3), gamma, here.x, least)
 
 
-def _leaders(walk: _Walk, rows: torch.Tensor, n: int, count: int) -> torch.Tensor:
+def _leaders(
+    walk: _Walk, rows: torch.Tensor, charge: torch.Tensor, n: int, count: int
+) -> torch.Tensor:
     """Return the positions of the ``count`` most promising walks of each row, in order of rows."""
     owner = rows[walk.index]
-    value = torch.minimum(walk.here.merit(walk.gamma), walk.least)
+    value = torch.minimum(walk.here.merit(walk.gamma), walk.least) + charge[walk.index]
     place = torch.arange(len(owner)) - torch.searchsorted(owner, owner)
     table = torch.full((n, int(place.max()) + 1), torch.inf, dtype=value.dtype)
     table[owner, place] = value

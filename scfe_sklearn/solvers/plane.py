@@ -38,11 +38,14 @@ class Planes:
         The road is taken where there are at most so many grid points a row.
     starts : int
         Predicted points per row that are returned.
+    singles : int
+        Single moves among them, where a change has a price of its own.
     """
 
-    values: int = 7
+    values: int = 8
     most: int = 12_000
     starts: int = 12
+    singles: int = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +68,32 @@ class Predicted:
     bend: torch.Tensor
     width: torch.Tensor
     value: torch.Tensor
+
+    @classmethod
+    def none(cls, problem: Problem, settings: Planes) -> Predicted:
+        """Return no points."""
+        factual = problem.domain.factual
+        z = factual[:, None].repeat(1, settings.starts + settings.singles, 1)
+        value = torch.full_like(z[..., 0], torch.inf)
+        return cls(z, torch.zeros_like(z), torch.zeros_like(z), value)
+
+    def joined(self, other: Predicted) -> Predicted:
+        """Return these points and others of the same rows."""
+        return Predicted(
+            torch.cat([self.z, other.z], 1),
+            torch.cat([self.bend, other.bend], 1),
+            torch.cat([self.width, other.width], 1),
+            torch.cat([self.value, other.value], 1),
+        )
+
+    def scattered(self, rows: torch.Tensor, part: Predicted) -> Predicted:
+        """Return the points with those of the ``rows`` replaced."""
+        whole = [self.z.clone(), self.bend.clone(), self.width.clone(), self.value.clone()]
+        for mine, new in zip(whole, (part.z, part.bend, part.width, part.value), strict=True):
+            space = mine[rows]
+            space[:, : new.shape[1]] = new
+            mine[rows] = space
+        return Predicted(*whole)
 
 
 def fits(problem: Problem, settings: Planes, coarsest: float) -> bool:
@@ -119,10 +148,35 @@ def predict(problem: Problem, anchors: torch.Tensor, settings: Planes) -> Predic
     Predicted or None
         Points to be refined; None where the costs of all pairs are not cheap.
     """
-    grid = _Grid.of(problem, anchors, settings)
+    domain, count = problem.domain, settings.values
+    values = torch.stack([grid_values(column, count) for column in anchors.T])
+    coordinate = torch.arange(len(values), device=values.device).repeat_interleave(count)
+    moves = Moves.from_values(coordinate, values.flatten(), domain.groups)
+    single = moves.apply(domain.factual[:, None], torch.arange(len(moves)))
+    grid = _Grid.of(problem, values, moves, single)
     if grid is None:
         return None
-    return _best(problem, grid, settings)
+    found = _best(problem, grid, settings)
+    if bool((problem.beta > 0).any()):
+        return found.joined(_singles(problem, moves, single, settings))
+    return found
+
+
+def _singles(
+    problem: Problem, moves: Moves, single: torch.Tensor, settings: Planes
+) -> Predicted:
+    """Best valid single moves of different numbers: they save the price of a second change."""
+    n, width = problem.domain.factual.shape
+    permitted = moves.permitted(problem.domain)
+    valid = permitted & (problem.margin(single, permitted) >= problem.floor)
+    cost = problem.move_price(moves) - problem.plausibility(single, valid)
+    cost = torch.where(valid, cost, torch.inf).reshape(n, width, settings.values)
+    least, place = cost.min(2)
+    best = least.topk(min(settings.singles, width), dim=1, largest=False)
+    move = best.indices * settings.values + place.gather(1, best.indices)
+    z = single.gather(1, move[..., None].expand(-1, -1, width))
+    own = torch.nn.functional.one_hot(best.indices, width).to(z.dtype)
+    return Predicted(z, 2 * own, own / 2, best.values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,13 +207,13 @@ class _Grid:
     hope: torch.Tensor
 
     @classmethod
-    def of(cls, problem: Problem, anchors: torch.Tensor, settings: Planes) -> _Grid | None:
-        domain, count = problem.domain, settings.values
+    def of(
+        cls, problem: Problem, values: torch.Tensor, moves: Moves, single: torch.Tensor
+    ) -> _Grid | None:
+        """Compute the costs from all pairs of single moves; None where that is not cheap."""
+        domain = problem.domain
         n, width = domain.factual.shape
-        values = torch.stack([grid_values(column, count) for column in anchors.T])
-        coordinate = torch.arange(width, device=values.device).repeat_interleave(count)
-        moves = Moves.from_values(coordinate, values.flatten(), domain.groups)
-        single = moves.apply(domain.factual[:, None], torch.arange(len(moves)))
+        count = values.shape[1]
         plausibility = problem.objective.combined_plausibility(
             single, domain.factual, moves.target, moves.keeps
         )

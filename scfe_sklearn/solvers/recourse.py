@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -9,11 +10,14 @@ import torch
 from scfe_sklearn.solvers.anchors import Recall, recall
 from scfe_sklearn.solvers.climb import climb
 from scfe_sklearn.solvers.enrich import Enrich, enrich
+from scfe_sklearn.solvers.moves import Moves
 from scfe_sklearn.solvers.narrow import Section, narrow
+from scfe_sklearn.solvers.newton import Rounds, descend_planes
+from scfe_sklearn.solvers.plane import Planes, Predicted, fits, predict
 from scfe_sklearn.solvers.polish import Pattern, polish
 from scfe_sklearn.solvers.pool import Pool
 from scfe_sklearn.solvers.problem import Problem
-from scfe_sklearn.solvers.refine import refine
+from scfe_sklearn.solvers.refine import COARSE_STEP, refine
 from scfe_sklearn.solvers.screen import Screen, screen
 from scfe_sklearn.solvers.swap import swap
 from scfe_sklearn.solvers.trade_off import Descent
@@ -54,6 +58,10 @@ class Effort:
         Supports one exchange away from the best that are refined in the end.
     exchanged : int
         Moves that are tried in an exchange, about.
+    planes : Planes or None
+        Search of all planes, where two numbers may change; None never takes this road.
+    rounds : Rounds
+        Newton steps in these planes.
     """
 
     screen: Screen = field(default_factory=Screen)
@@ -70,6 +78,8 @@ class Effort:
     values: int = 12
     swaps: int = 2
     exchanged: int = 200
+    planes: Planes | None = field(default_factory=Planes)
+    rounds: Rounds = field(default_factory=Rounds)
 
 
 def solve(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
@@ -89,7 +99,58 @@ def solve(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
     Pool
         Valid points, cheapest first; no point for a row which could not be answered.
     """
-    return improve(problem, begin(problem, anchors, effort), effort)
+    return solve_kinds(problem, [(torch.arange(len(problem)), anchors, problem.moves)], effort)
+
+
+Kind = tuple[torch.Tensor, torch.Tensor, Moves]
+"""Rows (k,) that want one kind of answer, the training rows of that kind, and their moves."""
+
+
+def solve_kinds(problem: Problem, kinds: Sequence[Kind], effort: Effort) -> Pool:
+    """Answer every row of a problem with several target classes.
+
+    Parameters
+    ----------
+    problem : Problem
+        n rows.
+    kinds : sequence of (rows, anchors, moves)
+        What is different for the rows of each class.
+    effort : Effort
+        Widths and lengths of the steps.
+
+    Returns
+    -------
+    Pool
+        Valid points, cheapest first; no point for a row which could not be answered.
+    """
+    pool = in_planes(problem, kinds, effort)
+    left = pool.best == torch.inf
+    if not bool(left.any()):
+        return pool
+    rows = left.nonzero()[:, 0]
+    place = left.cumsum(0) - 1
+    part, found = problem.take(rows), Pool(pool.z[rows], pool.cost[rows])
+    for own, anchors, moves in kinds:
+        mine = own[left[own]]
+        if len(mine):
+            begun = begin(replace(problem.take(mine), moves=moves), anchors, effort)
+            found = found.scattered(place[mine], begun)
+    return pool.scattered(rows, improve(part, found, effort))
+
+
+def in_planes(problem: Problem, kinds: Sequence[Kind], effort: Effort) -> Pool:
+    """Search the planes of two numbers, where a row is about nothing else."""
+    pool = Pool.empty(problem, effort.screen.pool)
+    if effort.planes is None or not fits(problem, effort.planes, COARSE_STEP):
+        return pool
+    starts = Predicted.none(problem, effort.planes)
+    for rows, anchors, _ in kinds:
+        found = predict(problem.take(rows), anchors, effort.planes)
+        if found is None:
+            return pool
+        starts = starts.scattered(rows, found)
+    pool = descend_planes(problem, starts, effort.rounds, effort.screen.pool)
+    return polish(problem, pool, effort.pattern, effort.finalists, smooth=True)
 
 
 def begin(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
