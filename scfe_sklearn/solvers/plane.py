@@ -214,21 +214,23 @@ class _Grid:
         domain = problem.domain
         n, width = domain.factual.shape
         count = values.shape[1]
+        # Single precision is enough to predict: what comes of it is evaluated anew.
         plausibility = problem.objective.combined_plausibility(
-            single, domain.factual, moves.target, moves.keeps
+            single.float(), domain.factual.float(), moves.target.float(), moves.keeps.float()
         )
         if plausibility is None:
             return None
         pairs = torch.triu_indices(width, width, 1, device=values.device).T
         i, j = pairs.T
-        price = problem.move_price(moves).reshape(n, width, count)
+        price = problem.move_price(moves).float().reshape(n, width, count)
         square = plausibility.reshape(n, width, count, width, count)
         cost = price[:, i, :, None] + price[:, j, None, :]
         cost = cost - square[:, i, :, j, :].permute(1, 0, 2, 3)
         inside = moves.permitted(domain).reshape(n, width, count)
         there = inside[:, i, :, None] & inside[:, j, None, :] & (cost < torch.inf)
         gap = values.diff(dim=1)
-        low, high = _reach(problem, values, gap)
+        low, high = (side.float() for side in _reach(problem, values, gap))
+        gap = gap.float()
         slope, bend, hope = [], [], cost
         for axis, coordinates in enumerate((i, j)):
             first, second = _differences(cost, gap[coordinates], 2 + axis)
@@ -278,7 +280,8 @@ def _differences(
     first = rise.narrow(dim, 0, 1) - bend.narrow(dim, 0, 1) * gap.narrow(dim, 0, 1) / 2
     last = rise.narrow(dim, count - 1, 1)
     last = last + bend.narrow(dim, count, 1) * gap.narrow(dim, count - 1, 1) / 2
-    return torch.cat([first, inner, last], dim).nan_to_num(0, 0, 0), bend.nan_to_num(0, 0, 0)
+    slope = torch.cat([first, inner, last], dim)
+    return slope.nan_to_num_(0, 0, 0), bend.nan_to_num_(0, 0, 0)
 
 
 def _drop(
@@ -297,8 +300,12 @@ def _best(problem: Problem, grid: _Grid, settings: Planes) -> Predicted:
     bound = _known(problem, grid, settings)
     wanted = grid.hope < bound[:, None, None, None]
     # Neighbours tell how the margin changes.
-    wanted = torch.nn.functional.max_pool2d(wanted.flatten(0, 1).float(), 3, 1, 1) > 0
-    wanted = wanted.reshape(shape) & (grid.hope < torch.inf)
+    near = wanted.clone()
+    near[..., 1:, :] |= wanted[..., :-1, :]
+    near[..., :-1, :] |= wanted[..., 1:, :]
+    near[..., 1:] |= wanted[..., :-1]
+    near[..., :-1] |= wanted[..., 1:]
+    wanted = near & (grid.hope < torch.inf)
     where = wanted.nonzero()
     margin = _margins(problem, grid, where)
     row, plane, a, b = where.T
@@ -314,26 +321,26 @@ def _best(problem: Problem, grid: _Grid, settings: Planes) -> Predicted:
         down = (margin - whole[row, plane, a + 1 - da, b + 1 - db]) / gap[on, (at - 1).clamp_min(0)]
         slope.append(torch.stack([up, down]).nanmean(0).nan_to_num(0))
     steep = torch.stack(slope, 1)
-    pull = grid.slope[:, row, plane, a, b].T
-    bend = grid.bend[:, row, plane, a, b].T
-    low = torch.stack([grid.low[0, row, plane, a], grid.low[1, row, plane, b]], 1)
-    high = torch.stack([grid.high[0, row, plane, a], grid.high[1, row, plane, b]], 1)
+    pull = grid.slope[:, row, plane, a, b].T.double()
+    bend = grid.bend[:, row, plane, a, b].T.double()
+    low = torch.stack([grid.low[0, row, plane, a], grid.low[1, row, plane, b]], 1).double()
+    high = torch.stack([grid.high[0, row, plane, a], grid.high[1, row, plane, b]], 1).double()
     step, gain = _step(margin - problem.floor, steep, pull, bend, low, high)
-    value = grid.cost[row, plane, a, b] + gain
-    dense = torch.full(shape, torch.inf, dtype=value.dtype)
-    dense[row, plane, a, b] = value
+    flat = ((row * shape[1] + plane) * count + a) * count + b
+    cost = grid.cost.flatten()[flat]
+    value = cost + gain.float()
+    dense = torch.full(shape, torch.inf).flatten().index_copy_(0, flat, value).reshape(shape)
     # Of neighbours that predict the same, the best; of those that are valid, too: a prediction
     # may be too good to be true, and must not hide them.
-    valid = torch.full_like(dense, torch.inf)
-    sure = margin >= problem.floor
-    valid[row[sure], plane[sure], a[sure], b[sure]] = grid.cost[row, plane, a, b][sure]
+    held = torch.where(margin >= problem.floor, cost, torch.inf)
+    valid = torch.full(shape, torch.inf).flatten().index_copy_(0, flat, held).reshape(shape)
     peak = (dense <= _around(dense)) | ((valid <= _around(valid)) & (valid < torch.inf))
     dense = torch.where(peak, dense, torch.inf).flatten(1)
     best = dense.topk(min(settings.starts, dense.shape[1]), dim=1, largest=False)
     # Back from the places of the best to their entries in the list of hopeful points.
-    entry = torch.zeros(shape, dtype=torch.long)
-    entry[row, plane, a, b] = torch.arange(len(row))
-    entry = entry.flatten(1).gather(1, best.indices)
+    entry = torch.zeros(dense.numel(), dtype=torch.long)
+    entry = entry.index_copy_(0, flat, torch.arange(len(row))).reshape(dense.shape)
+    entry = entry.gather(1, best.indices)
     there = best.values < torch.inf
     factual = problem.domain.factual
     z = factual[:, None].repeat(1, entry.shape[1], 1)
@@ -345,12 +352,14 @@ def _best(problem: Problem, grid: _Grid, settings: Planes) -> Predicted:
         )[..., 0]
         goal = (at + step)[entry]
         z = torch.where(there[..., None], z.scatter(2, pair, goal), z)
+        lower, upper = problem.domain.lower[:, None], problem.domain.upper[:, None]
+        z = torch.where(z == factual[:, None], z, torch.minimum(torch.maximum(z, lower), upper))
         curve, width = torch.zeros_like(z), torch.zeros_like(z)
         curve = curve.scatter(2, pair, bend[entry])
         width = width.scatter(2, pair, torch.maximum(high, -low)[entry])
     else:
         curve = width = torch.zeros_like(z)
-    return Predicted(z, curve, width, best.values)
+    return Predicted(z, curve, width, best.values.double())
 
 
 def _around(value: torch.Tensor) -> torch.Tensor:
