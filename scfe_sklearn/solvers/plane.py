@@ -22,8 +22,8 @@ FLATTEST = 0.5
 DOUBT = 0.5
 """By how much the cost may fall more than differences tell, as a share of that."""
 
-PROBED = 64
-"""Cheapest grid points of a row about which the model is asked first."""
+PROBED = 192
+"""Most hopeful grid points of a row, about which the model is asked first."""
 
 
 @dataclass(frozen=True)
@@ -297,7 +297,7 @@ def _best(problem: Problem, grid: _Grid, settings: Planes) -> Predicted:
     """Ask the model about hopeful grid points, and predict the best points nearby."""
     n, count = len(problem), settings.values
     shape = grid.cost.shape
-    bound = _known(problem, grid, settings)
+    first, margin, bound = _probed(problem, grid)
     wanted = grid.hope < bound[:, None, None, None]
     # Neighbours tell how the margin changes.
     near = wanted.clone()
@@ -305,10 +305,11 @@ def _best(problem: Problem, grid: _Grid, settings: Planes) -> Predicted:
     near[..., :-1, :] |= wanted[..., 1:, :]
     near[..., 1:] |= wanted[..., :-1]
     near[..., :-1] |= wanted[..., 1:]
-    wanted = near & (grid.hope < torch.inf)
-    where = wanted.nonzero()
-    margin = _margins(problem, grid, where)
-    row, plane, a, b = where.T
+    near &= grid.hope < torch.inf
+    near.view(-1)[first] = False
+    flat = torch.cat([first, near.flatten().nonzero()[:, 0]])
+    row, plane, a, b = _places(flat, shape)
+    margin = torch.cat([margin, _margins(problem, grid, flat[len(first) :])])
     whole = torch.full((n, shape[1], count + 2, count + 2), torch.nan, dtype=margin.dtype)
     whole[row, plane, a + 1, b + 1] = margin
     slope = []
@@ -326,7 +327,6 @@ def _best(problem: Problem, grid: _Grid, settings: Planes) -> Predicted:
     low = torch.stack([grid.low[0, row, plane, a], grid.low[1, row, plane, b]], 1).double()
     high = torch.stack([grid.high[0, row, plane, a], grid.high[1, row, plane, b]], 1).double()
     step, gain = _step(margin - problem.floor, steep, pull, bend, low, high)
-    flat = ((row * shape[1] + plane) * count + a) * count + b
     cost = grid.cost.flatten()[flat]
     value = cost + gain.float()
     dense = torch.full(shape, torch.inf).flatten().index_copy_(0, flat, value).reshape(shape)
@@ -368,25 +368,33 @@ def _around(value: torch.Tensor) -> torch.Tensor:
     return least.reshape(value.shape)
 
 
-def _known(problem: Problem, grid: _Grid, settings: Planes) -> torch.Tensor:
-    """Return the cost (n,) of the best valid one of the cheapest grid points."""
-    flat = torch.where(grid.hope < torch.inf, grid.cost, torch.inf).flatten(1)
-    cheap = flat.topk(min(PROBED, flat.shape[1]), dim=1, largest=False)
-    row, place = (cheap.values < torch.inf).nonzero().T
-    index = cheap.indices[row, place]
-    count = settings.values
-    where = torch.stack(
-        [row, index // count**2, index // count % count, index % count], 1
-    )
-    valid = _margins(problem, grid, where) >= problem.floor
-    cost = torch.full_like(cheap.values, torch.inf)
-    cost[row[valid], place[valid]] = cheap.values[row[valid], place[valid]]
-    return cost.amin(1)
+def _probed(problem: Problem, grid: _Grid) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Ask the model about the most hopeful points of every row.
+
+    Returns their flat positions (k,), their margins (k,), and the cost (n,) of the best valid one
+    of each row: what is no more hopeful than that need not be asked about.
+    """
+    hope = grid.hope.flatten(1)
+    best = hope.topk(min(PROBED, hope.shape[1]), dim=1, largest=False)
+    row, place = (best.values < torch.inf).nonzero().T
+    flat = row * hope.shape[1] + best.indices[row, place]
+    margin = _margins(problem, grid, flat)
+    cost = torch.where(margin >= problem.floor, grid.cost.flatten()[flat], torch.inf)
+    bound = hope.new_full((len(hope),), torch.inf).scatter_reduce(0, row, cost, "amin")
+    return flat, margin, bound
 
 
-def _margins(problem: Problem, grid: _Grid, where: torch.Tensor) -> torch.Tensor:
-    """Margins (k,) of grid points (k, 4): row, plane and two places."""
-    row, plane, a, b = where.T
+def _places(flat: torch.Tensor, shape: torch.Size) -> tuple[torch.Tensor, ...]:
+    """Row, plane and two places on the axes of flat positions (k,)."""
+    count = shape[3]
+    line, b = flat // count, flat % count
+    plane, a = line // count, line % count
+    return plane // shape[1], plane % shape[1], a, b
+
+
+def _margins(problem: Problem, grid: _Grid, flat: torch.Tensor) -> torch.Tensor:
+    """Margins (k,) of grid points at flat positions (k,)."""
+    row, plane, a, b = _places(flat, grid.cost.shape)
     z = problem.domain.factual[row]
     goal = torch.stack([grid.values[plane, 0, a], grid.values[plane, 1, b]], 1)
     z.scatter_(1, grid.pairs[plane], goal)
