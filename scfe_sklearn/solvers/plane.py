@@ -19,10 +19,13 @@ from scfe_sklearn.solvers.problem import Problem
 FLATTEST = 0.5
 """Least curvature of a prediction."""
 
-DOUBT = 0.5
+DOUBT = 0.3
 """By how much the cost may fall more than differences tell, as a share of that."""
 
-PROBED = 192
+SURE = 0.25
+"""What a cost counts for against the hope for a lower one nearby, when points are asked about."""
+
+PROBED = 160
 """Most hopeful grid points of a row, about which the model is asked first."""
 
 
@@ -44,7 +47,7 @@ class Planes:
 
     values: int = 8
     most: int = 12_000
-    starts: int = 12
+    starts: int = 16
     singles: int = 2
 
 
@@ -375,7 +378,9 @@ def _probed(problem: Problem, grid: _Grid) -> tuple[torch.Tensor, torch.Tensor, 
     of each row: what is no more hopeful than that need not be asked about.
     """
     hope = grid.hope.flatten(1)
-    best = hope.topk(min(PROBED, hope.shape[1]), dim=1, largest=False)
+    # What is cheap itself is hopeful for sure.
+    merit = torch.lerp(hope, grid.cost.flatten(1), SURE).where(hope < torch.inf, torch.inf)
+    best = merit.topk(min(PROBED, hope.shape[1]), dim=1, largest=False)
     row, place = (best.values < torch.inf).nonzero().T
     flat = row * hope.shape[1] + best.indices[row, place]
     margin = _margins(problem, grid, flat)
