@@ -217,6 +217,36 @@ class GaussianKDE(PointDensity):
         product = torch.bmm(points, moves.sub_(best).exp_().transpose(1, 2))
         return product.log_() + top + best.transpose(1, 2)
 
+    def from_pairs(
+        self, squared: torch.Tensor, change: torch.Tensor, index: torch.Tensor
+    ) -> torch.Tensor:
+        """Log-densities of one point after any two of its moves, from some of the kernels.
+
+        Parameters
+        ----------
+        squared : Tensor of shape (n, S)
+            Squared distances of the points to the samples ``index``.
+        change : Tensor of shape (n, M, S)
+            What moves add to them; overwritten.
+        index : LongTensor of shape (n, S)
+            Which samples.
+
+        Returns
+        -------
+        Tensor of shape (n, M, M)
+            Of use where the two moves are along different coordinates.
+        """
+        precision = self._tensor("_precision", squared)[index]
+        point = torch.addcmul(
+            self._tensor("_log_height", squared)[index], squared, precision, value=-0.5
+        )
+        moves = change.mul_((precision / -2)[:, None])
+        # The point itself may be so far away that only its first move tells which kernels count.
+        moved = moves + point[:, None]
+        top, best = moved.amax(-1, keepdim=True), moves.amax(-1, keepdim=True)
+        product = torch.bmm(moved.sub_(top).exp_(), moves.sub_(best).exp_().transpose(1, 2))
+        return product.log_().add_(top).add_(best.transpose(1, 2))
+
     def training_log_prob(self, Z: Any = None) -> np.ndarray:
         """Leave-one-out log-densities of the kernel centres.
 

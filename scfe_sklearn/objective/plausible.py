@@ -14,6 +14,9 @@ from scfe_sklearn.densities.nearby import Nearby, near
 COMBINATIONS = 2**25
 """Kernels evaluated at once for combinations of moves; above, these are predicted as sums."""
 
+NEAREST = 96
+"""Training points that are looked at for pairs of moves."""
+
 
 @dataclass(frozen=True, eq=False)
 class Plausible:
@@ -83,6 +86,34 @@ class Plausible:
         before = ((factual[:, None] - samples) ** 2) @ clears.T
         change = after[None] - before.transpose(1, 2)
         return self.weight * density.from_sums(squared, change)
+
+    def pairs(
+        self, factual: torch.Tensor, target: torch.Tensor, keeps: torch.Tensor
+    ) -> torch.Tensor | None:
+        """Values (n, M, M) of ``factual`` (n, D) after any two of M moves, about.
+
+        Only the training points nearest to what two moves can reach are looked at. None where
+        it is not cheap.
+        """
+        density = self.density
+        if self.weight == 0 or not isinstance(density, GaussianKDE):
+            return None
+        samples = torch.as_tensor(density.samples_, dtype=factual.dtype, device=factual.device)
+        count = min(NEAREST, len(samples))
+        if len(factual) * len(target) * max(count, len(target)) > COMBINATIONS:
+            return None
+        apart = (factual[:, None] - samples).square_()
+        squared = apart.sum(-1)
+        # Two moves may take away the largest differences, whatever they are.
+        most = apart.topk(min(2, apart.shape[2]), dim=-1, sorted=False).values.sum(-1)
+        index = (squared - most).topk(count, dim=1, largest=False, sorted=False).indices
+        clears, near = 1 - keeps, samples[index]
+        before = apart.gather(1, index[..., None].expand(-1, -1, factual.shape[1]))
+        # (v - y)^2 - (x - y)^2 along the coordinates that the move writes.
+        added = (near.square() - before) @ clears.T
+        added -= 2 * near @ target.T
+        change = (added + target.square().sum(1)).transpose(1, 2).contiguous()
+        return self.weight * density.from_pairs(squared.gather(1, index), change, index)
 
     def around(self, z: torch.Tensor, support: torch.Tensor) -> LocalPlausibility:
         """Values at points that differ from the rows of ``z`` along ``support`` only."""

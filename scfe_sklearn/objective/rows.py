@@ -196,6 +196,23 @@ class RowObjective:
             out[rows] = value
         return out
 
+    @torch.no_grad()
+    def pair_plausibility(
+        self, factual: torch.Tensor, target: torch.Tensor, keeps: torch.Tensor
+    ) -> torch.Tensor | None:
+        """Plausibility (n, M, M) after any two of M moves, about; None if not cheap."""
+        present = self._present()
+        found = [part.pairs(factual[rows], target, keeps) for rows, part in present]
+        if any(value is None for value in found):
+            return None
+        if len(found) == 1:
+            return found[0]
+        out = factual.new_empty(len(factual), len(target), len(target))
+        for (rows, _), value in zip(present, found, strict=True):
+            assert value is not None
+            out[rows] = value
+        return out
+
     def best_plausibility(self, rows: torch.Tensor) -> torch.Tensor:
         """Plausibility that few training rows of the kind exceed, for ``rows`` (k,)."""
         best = torch.tensor([part.best for part in self.parts], dtype=torch.float64)

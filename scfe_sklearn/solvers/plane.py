@@ -19,7 +19,7 @@ from scfe_sklearn.solvers.problem import Problem
 FLATTEST = 0.5
 """Least curvature of a prediction."""
 
-DOUBT = 0.3
+DOUBT = 0.2
 """By how much the cost may fall more than differences tell, as a share of that."""
 
 SURE = 0.25
@@ -47,7 +47,7 @@ class Planes:
 
     values: int = 8
     most: int = 12_000
-    starts: int = 16
+    starts: int = 14
     singles: int = 2
 
 
@@ -155,21 +155,19 @@ def predict(problem: Problem, anchors: torch.Tensor, settings: Planes) -> Predic
     values = torch.stack([grid_values(column, count) for column in anchors.T])
     coordinate = torch.arange(len(values), device=values.device).repeat_interleave(count)
     moves = Moves.from_values(coordinate, values.flatten(), domain.groups)
-    single = moves.apply(domain.factual[:, None], torch.arange(len(moves)))
-    grid = _Grid.of(problem, values, moves, single)
+    grid = _Grid.of(problem, values, moves)
     if grid is None:
         return None
     found = _best(problem, grid, settings)
     if bool((problem.beta > 0).any()):
-        return found.joined(_singles(problem, moves, single, settings))
+        return found.joined(_singles(problem, moves, settings))
     return found
 
 
-def _singles(
-    problem: Problem, moves: Moves, single: torch.Tensor, settings: Planes
-) -> Predicted:
+def _singles(problem: Problem, moves: Moves, settings: Planes) -> Predicted:
     """Best valid single moves of different numbers: they save the price of a second change."""
     n, width = problem.domain.factual.shape
+    single = moves.apply(problem.domain.factual[:, None], torch.arange(len(moves)))
     permitted = moves.permitted(problem.domain)
     valid = permitted & (problem.margin(single, permitted) >= problem.floor)
     cost = problem.move_price(moves) - problem.plausibility(single, valid)
@@ -210,16 +208,14 @@ class _Grid:
     hope: torch.Tensor
 
     @classmethod
-    def of(
-        cls, problem: Problem, values: torch.Tensor, moves: Moves, single: torch.Tensor
-    ) -> _Grid | None:
+    def of(cls, problem: Problem, values: torch.Tensor, moves: Moves) -> _Grid | None:
         """Compute the costs from all pairs of single moves; None where that is not cheap."""
         domain = problem.domain
         n, width = domain.factual.shape
         count = values.shape[1]
         # Single precision is enough to predict: what comes of it is evaluated anew.
-        plausibility = problem.objective.combined_plausibility(
-            single.float(), domain.factual.float(), moves.target.float(), moves.keeps.float()
+        plausibility = problem.objective.pair_plausibility(
+            domain.factual.float(), moves.target.float(), moves.keeps.float()
         )
         if plausibility is None:
             return None
@@ -367,8 +363,14 @@ def _best(problem: Problem, grid: _Grid, settings: Planes) -> Predicted:
 
 def _around(value: torch.Tensor) -> torch.Tensor:
     """Least value (n, P, V, V) among a grid point and its neighbours."""
-    least = -torch.nn.functional.max_pool2d(-value.flatten(0, 1), 3, 1, 1)
-    return least.reshape(value.shape)
+    least = value.clone()
+    for dim in (2, 3):
+        left = least.narrow(dim, 0, least.shape[dim] - 1).clone()
+        right = least.narrow(dim, 1, least.shape[dim] - 1).clone()
+        torch.minimum(right, left, out=least.narrow(dim, 1, least.shape[dim] - 1))
+        low = least.narrow(dim, 0, least.shape[dim] - 1)
+        torch.minimum(low, right, out=low)
+    return least
 
 
 def _probed(problem: Problem, grid: _Grid) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -50,6 +50,15 @@ class Objective(Protocol):
         None where they are not cheaper than one by one.
         """
 
+    def pair_plausibility(
+        self, factual: torch.Tensor, target: torch.Tensor, keeps: torch.Tensor
+    ) -> torch.Tensor | None:
+        """Plausibilities (n, M, M) of the rows ``factual`` (n, D) after any two of M moves, about.
+
+        Moves as in ``combined_plausibility``, along different coordinates. Good enough to
+        predict where to look; None where they are not cheap.
+        """
+
     def best_plausibility(self, rows: torch.Tensor) -> torch.Tensor:
         """Plausibility (k,) that few training rows of the target class of ``rows`` (k,) exceed."""
 
