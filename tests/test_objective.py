@@ -186,6 +186,27 @@ def test_combinations_of_moves(monkeypatch):
     assert objective.combined_plausibility(z, factual, moves.target, moves.keeps) is None
 
 
+def test_pairs_of_moves():
+    """A point after any two moves along different coordinates, in both precisions."""
+    objective = make(GaussianKDE(0.8), n=3)
+    rng = np.random.default_rng(6)
+    samples = torch.from_numpy(rng.normal(size=(5, D)))
+    moves = Moves.from_samples(samples, torch.arange(D), torch.ones(D, dtype=torch.bool), 10)
+    factual, first = torch.from_numpy(rng.normal(size=(3, D))), torch.arange(len(moves))
+    both = moves.apply(moves.apply(factual[:, None], first)[:, :, None], first)
+    expected = objective.plausibility(both.reshape(3, -1, D)).reshape(3, len(moves), len(moves))
+    apart = (moves.group[:, None] != moves.group).expand_as(expected)
+    for dtype, tol in ((torch.float64, 1e-6), (torch.float32, 1e-3)):
+        got = objective.pair_plausibility(
+            factual.to(dtype), moves.target.to(dtype), moves.keeps.to(dtype)
+        )
+        torch.testing.assert_close(got[apart].double(), expected[apart], rtol=tol, atol=tol)
+    other = make(LocalOutlierDensity(5), n=3)
+    assert other.pair_plausibility(factual, moves.target, moves.keeps) is None
+    free = make(GaussianKDE(0.5), weight=0.0, n=3)
+    assert bool((free.pair_plausibility(factual, moves.target, moves.keeps) == 0).all())
+
+
 def test_combinations_only_of_kernels():
     keeps = torch.ones(2, D, dtype=torch.float64)
     for objective in (make(LocalOutlierDensity(5), n=3), make(GaussianKDE(0.5), weight=0.0, n=3)):

@@ -96,7 +96,9 @@ class Plausible:
         it is not cheap.
         """
         density = self.density
-        if self.weight == 0 or not isinstance(density, GaussianKDE):
+        if self.weight == 0 or density is None:
+            return factual.new_zeros(len(factual), len(target), len(target))
+        if not isinstance(density, GaussianKDE):
             return None
         samples = torch.as_tensor(density.samples_, dtype=factual.dtype, device=factual.device)
         count = min(NEAREST, len(samples))

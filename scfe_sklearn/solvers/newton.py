@@ -9,7 +9,7 @@ of the last step is kept as a second line; so the corner itself is found, not ap
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -60,6 +60,16 @@ class _Here:
     def merit(self, gamma: torch.Tensor) -> torch.Tensor:
         return self.cost + gamma * (-self.margin).clamp_min(0)
 
+    def take(self, keep: torch.Tensor) -> _Here:
+        """Return some of the points."""
+        return _Here(
+            self.x[keep],
+            self.cost[keep],
+            self.pull[keep],
+            self.margin[keep],
+            self.slope[keep],
+        )
+
     def chosen(self, first: torch.Tensor, other: _Here) -> _Here:
         """Return these points where ``first``, and the other ones elsewhere."""
         column = first[:, None]
@@ -86,12 +96,17 @@ class _Walk:
     least: torch.Tensor
 
     def take(self, keep: torch.Tensor) -> _Walk:
-        def part(value: _Here | torch.Tensor) -> _Here | torch.Tensor:
-            if isinstance(value, torch.Tensor):
-                return value[keep]
-            return _Here(*(getattr(value, f.name)[keep] for f in fields(value)))
-
-        return replace(self, **{f.name: part(getattr(self, f.name)) for f in fields(self)})
+        """Return some of the walks."""
+        return _Walk(
+            self.index[keep],
+            self.here.take(keep),
+            self.beside.take(keep),
+            self.bend[keep],
+            self.trust[keep],
+            self.gamma[keep],
+            self.best[keep],
+            self.least[keep],
+        )
 
 
 def descend_planes(problem: Problem, starts: Predicted, settings: Rounds, size: int) -> Pool:
@@ -255,7 +270,7 @@ def _solved(
     )
     short = short.clamp_min(0)
     merit = value + gamma[:, None] * short
-    least, place = merit.min(1)
+    place = merit.argmin(1)
     at = place[:, None, None].expand(-1, 1, 2)
     step = points.gather(1, at)[:, 0]
     multiplier = ((here.pull + curved.gather(1, at)[:, 0]) * here.slope).sum(1)
