@@ -1,6 +1,7 @@
 """Margin and plausibility of rows with a wish each, against their definitions."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -186,25 +187,26 @@ def test_combinations_of_moves(monkeypatch):
     assert objective.combined_plausibility(z, factual, moves.target, moves.keeps) is None
 
 
-def test_pairs_of_moves():
-    """A point after any two moves along different coordinates, in both precisions."""
+def test_pairs_of_changes():
+    """A point after any two changes of different coordinates, in both precisions."""
     objective = make(GaussianKDE(0.8), n=3)
     rng = np.random.default_rng(6)
-    samples = torch.from_numpy(rng.normal(size=(5, D)))
-    moves = Moves.from_samples(samples, torch.arange(D), torch.ones(D, dtype=torch.bool), 10)
-    factual, first = torch.from_numpy(rng.normal(size=(3, D))), torch.arange(len(moves))
-    both = moves.apply(moves.apply(factual[:, None], first)[:, :, None], first)
-    expected = objective.plausibility(both.reshape(3, -1, D)).reshape(3, len(moves), len(moves))
-    apart = (moves.group[:, None] != moves.group).expand_as(expected)
+    factual, values = torch.from_numpy(rng.normal(size=(3, D))), rng.normal(size=(3, D, 4))
+    both = factual.repeat(4 * D, 4 * D, 1, 1)
+    for row, (i, v), (j, w) in product(range(3), *[list(product(range(D), range(4)))] * 2):
+        both[4 * i + v, 4 * j + w, row, i] = values[row, i, v]
+        both[4 * i + v, 4 * j + w, row, j] = values[row, j, w]
+    points = both.permute(2, 0, 1, 3).reshape(3, -1, D)
+    expected = objective.plausibility(points).reshape(3, 4 * D, 4 * D)
+    coordinate = torch.arange(D).repeat_interleave(4)
+    apart = (coordinate[:, None] != coordinate).expand_as(expected)
     for dtype, tol in ((torch.float64, 1e-6), (torch.float32, 1e-3)):
-        got = objective.pair_plausibility(
-            factual.to(dtype), moves.target.to(dtype), moves.keeps.to(dtype)
-        )
+        got = objective.pair_plausibility(factual.to(dtype), torch.from_numpy(values).to(dtype))
         torch.testing.assert_close(got[apart].double(), expected[apart], rtol=tol, atol=tol)
-    other = make(LocalOutlierDensity(5), n=3)
-    assert other.pair_plausibility(factual, moves.target, moves.keeps) is None
+    values = torch.from_numpy(values)
+    assert make(LocalOutlierDensity(5), n=3).pair_plausibility(factual, values) is None
     free = make(GaussianKDE(0.5), weight=0.0, n=3)
-    assert bool((free.pair_plausibility(factual, moves.target, moves.keeps) == 0).all())
+    assert bool((free.pair_plausibility(factual, values) == 0).all())
 
 
 def test_combinations_only_of_kernels():

@@ -15,7 +15,7 @@ COMBINATIONS = 2**25
 """Kernels evaluated at once for combinations of moves; above, these are predicted as sums."""
 
 NEAREST = 96
-"""Training points that are looked at for pairs of moves."""
+"""Training points that are looked at for pairs of changes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,35 +87,35 @@ class Plausible:
         change = after[None] - before.transpose(1, 2)
         return self.weight * density.from_sums(squared, change)
 
-    def pairs(
-        self, factual: torch.Tensor, target: torch.Tensor, keeps: torch.Tensor
-    ) -> torch.Tensor | None:
-        """Values (n, M, M) of ``factual`` (n, D) after any two of M moves, about.
+    def pairs(self, factual: torch.Tensor, values: torch.Tensor) -> torch.Tensor | None:
+        """Values (n, M, M) of ``factual`` (n, D) after any two of M = D V changes, about.
 
-        Only the training points nearest to what two moves can reach are looked at. None where
-        it is not cheap.
+        A change sets a coordinate to one of its ``values`` (n, D, V). Only the training points
+        nearest to what two changes can reach are looked at. None where it is not cheap.
         """
         density = self.density
+        n, width, size = values.shape
+        moves = width * size
         if self.weight == 0 or density is None:
-            return factual.new_zeros(len(factual), len(target), len(target))
+            return factual.new_zeros(n, moves, moves)
         if not isinstance(density, GaussianKDE):
             return None
         samples = torch.as_tensor(density.samples_, dtype=factual.dtype, device=factual.device)
         count = min(NEAREST, len(samples))
-        if len(factual) * len(target) * max(count, len(target)) > COMBINATIONS:
+        if n * moves * max(count, moves) > COMBINATIONS:
             return None
         apart = (factual[:, None] - samples).square_()
         squared = apart.sum(-1)
-        # Two moves may take away the largest differences, whatever they are.
-        most = apart.topk(min(2, apart.shape[2]), dim=-1, sorted=False).values.sum(-1)
+        # Two changes may take away the two largest differences.
+        most = apart.topk(min(2, width), dim=-1, sorted=False).values.sum(-1)
         index = (squared - most).topk(count, dim=1, largest=False, sorted=False).indices
-        clears, near = 1 - keeps, samples[index]
-        before = apart.gather(1, index[..., None].expand(-1, -1, factual.shape[1]))
-        # (v - y)^2 - (x - y)^2 along the coordinates that the move writes.
-        added = (near.square() - before) @ clears.T
-        added -= 2 * near @ target.T
-        change = (added + target.square().sum(1)).transpose(1, 2).contiguous()
-        return self.weight * density.from_pairs(squared.gather(1, index), change, index)
+        near = samples[index].transpose(1, 2)
+        # (v - y)^2 - (x - y)^2 = (v - x) (v + x - 2 y)
+        change = (values + factual[..., None])[..., None] - 2 * near[:, :, None]
+        change *= (values - factual[..., None])[..., None]
+        return self.weight * density.from_pairs(
+            squared.gather(1, index), change.reshape(n, moves, count), index
+        )
 
     def around(self, z: torch.Tensor, support: torch.Tensor) -> LocalPlausibility:
         """Values at points that differ from the rows of ``z`` along ``support`` only."""

@@ -197,17 +197,16 @@ class RowObjective:
         return out
 
     @torch.no_grad()
-    def pair_plausibility(
-        self, factual: torch.Tensor, target: torch.Tensor, keeps: torch.Tensor
-    ) -> torch.Tensor | None:
-        """Plausibility (n, M, M) after any two of M moves, about; None if not cheap."""
+    def pair_plausibility(self, factual: torch.Tensor, values: torch.Tensor) -> torch.Tensor | None:
+        """Plausibility (n, M, M) after any two of M = D V changes, about; None if not cheap."""
         present = self._present()
-        found = [part.pairs(factual[rows], target, keeps) for rows, part in present]
+        found = [part.pairs(factual[rows], values[rows]) for rows, part in present]
         if any(value is None for value in found):
             return None
         if len(found) == 1:
             return found[0]
-        out = factual.new_empty(len(factual), len(target), len(target))
+        moves = values.shape[1] * values.shape[2]
+        out = factual.new_empty(len(factual), moves, moves)
         for (rows, _), value in zip(present, found, strict=True):
             assert value is not None
             out[rows] = value

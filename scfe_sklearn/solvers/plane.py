@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from scfe_sklearn.solvers.moves import Moves
+from scfe_sklearn.solvers.domain import TOLERANCE
 from scfe_sklearn.solvers.problem import Problem
 
 FLATTEST = 0.5
@@ -151,33 +151,53 @@ def predict(problem: Problem, anchors: torch.Tensor, settings: Planes) -> Predic
     Predicted or None
         Points to be refined; None where the costs of all pairs are not cheap.
     """
-    domain, count = problem.domain, settings.values
-    values = torch.stack([grid_values(column, count) for column in anchors.T])
-    coordinate = torch.arange(len(values), device=values.device).repeat_interleave(count)
-    moves = Moves.from_values(coordinate, values.flatten(), domain.groups)
-    grid = _Grid.of(problem, values, moves)
+    values = _row_values(problem, anchors, settings.values)
+    grid = _Grid.of(problem, values)
     if grid is None:
         return None
     found = _best(problem, grid, settings)
     if bool((problem.beta > 0).any()):
-        return found.joined(_singles(problem, moves, settings))
+        return found.joined(_singles(problem, values, settings))
     return found
 
 
-def _singles(problem: Problem, moves: Moves, settings: Planes) -> Predicted:
-    """Best valid single moves of different numbers: they save the price of a second change."""
-    n, width = problem.domain.factual.shape
-    single = moves.apply(problem.domain.factual[:, None], torch.arange(len(moves)))
-    permitted = moves.permitted(problem.domain)
+def _row_values(problem: Problem, anchors: torch.Tensor, count: int) -> torch.Tensor:
+    """Grid values (n, D, V) of every row: those of the anchors, squeezed into its interval."""
+    domain = problem.domain
+    values = torch.stack([grid_values(column, count) for column in anchors.T])
+    first, last = values[:, 0], values[:, -1]
+    low, high = torch.maximum(domain.lower, first), torch.minimum(domain.upper, last)
+    # An interval beside all anchors is searched as a whole.
+    beside = low >= high
+    low = torch.where(beside & domain.lower.isfinite(), domain.lower, low)
+    high = torch.where(beside & domain.upper.isfinite(), domain.upper, high)
+    share = (values - first[:, None]) / (last - first).clamp_min(1e-12)[:, None]
+    return low[..., None] + share * (high - low).clamp_min(0)[..., None]
+
+
+def _prices(problem: Problem, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Price (n, D, V) of setting a coordinate to a value, and whether that is a change at all."""
+    offset = values - problem.domain.factual[..., None]
+    price = offset**2 + problem.beta[:, None, None]
+    if problem.cost is not None:
+        price = price * problem.cost[..., None]
+    return price, (offset.abs() > TOLERANCE) & problem.domain.allowed[..., None]
+
+
+def _singles(problem: Problem, values: torch.Tensor, settings: Planes) -> Predicted:
+    """Best valid single changes of different numbers: they save the price of a second one."""
+    n, width, count = values.shape
+    price, permitted = (part.flatten(1) for part in _prices(problem, values))
+    own = torch.eye(width, dtype=torch.bool).repeat_interleave(count, 0)
+    single = torch.where(own, values.reshape(n, -1, 1), problem.domain.factual[:, None])
     valid = permitted & (problem.margin(single, permitted) >= problem.floor)
-    cost = problem.move_price(moves) - problem.plausibility(single, valid)
-    cost = torch.where(valid, cost, torch.inf).reshape(n, width, settings.values)
-    least, place = cost.min(2)
+    cost = price - problem.plausibility(single, valid)
+    least, place = torch.where(valid, cost, torch.inf).reshape(n, width, count).min(2)
     best = least.topk(min(settings.singles, width), dim=1, largest=False)
-    move = best.indices * settings.values + place.gather(1, best.indices)
+    move = best.indices * count + place.gather(1, best.indices)
     z = single.gather(1, move[..., None].expand(-1, -1, width))
-    own = torch.nn.functional.one_hot(best.indices, width).to(z.dtype)
-    return Predicted(z, 2 * own, own / 2, best.values)
+    along = torch.nn.functional.one_hot(best.indices, width).to(z.dtype)
+    return Predicted(z, 2 * along, along / 2, best.values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,8 +208,8 @@ class _Grid:
     ----------
     pairs : LongTensor of shape (P, 2)
         The two coordinates of each plane.
-    values : Tensor of shape (P, 2, V)
-        Grid values along them.
+    values, gap : Tensor of shape (n, P, 2, V); (n, P, 2, V - 1)
+        Grid values along them, and the distances between neighbours.
     low, high : Tensor of shape (2, n, P, V)
         How far a grid point speaks for its surroundings: to its neighbours, or to the box.
     cost, slope, bend : Tensor of shape (n, P, V, V); slope and bend for each of two axes
@@ -200,6 +220,7 @@ class _Grid:
 
     pairs: torch.Tensor
     values: torch.Tensor
+    gap: torch.Tensor
     low: torch.Tensor
     high: torch.Tensor
     cost: torch.Tensor
@@ -208,31 +229,28 @@ class _Grid:
     hope: torch.Tensor
 
     @classmethod
-    def of(cls, problem: Problem, values: torch.Tensor, moves: Moves) -> _Grid | None:
-        """Compute the costs from all pairs of single moves; None where that is not cheap."""
-        domain = problem.domain
-        n, width = domain.factual.shape
-        count = values.shape[1]
+    def of(cls, problem: Problem, values: torch.Tensor) -> _Grid | None:
+        """Compute the costs of all pairs of changes; None where that is not cheap."""
+        n, width, count = values.shape
         # Single precision is enough to predict: what comes of it is evaluated anew.
         plausibility = problem.objective.pair_plausibility(
-            domain.factual.float(), moves.target.float(), moves.keeps.float()
+            problem.domain.factual.float(), values.float()
         )
         if plausibility is None:
             return None
         pairs = torch.triu_indices(width, width, 1, device=values.device).T
         i, j = pairs.T
-        price = problem.move_price(moves).float().reshape(n, width, count)
+        price, inside = _prices(problem, values)
+        price = price.float()
         square = plausibility.reshape(n, width, count, width, count)
         cost = price[:, i, :, None] + price[:, j, None, :]
         cost = cost - square[:, i, :, j, :].permute(1, 0, 2, 3)
-        inside = moves.permitted(domain).reshape(n, width, count)
         there = inside[:, i, :, None] & inside[:, j, None, :] & (cost < torch.inf)
-        gap = values.diff(dim=1)
+        gap = values.diff(dim=2).clamp_min(1e-6)
         low, high = (side.float() for side in _reach(problem, values, gap))
-        gap = gap.float()
         slope, bend, hope = [], [], cost
         for axis, coordinates in enumerate((i, j)):
-            first, second = _differences(cost, gap[coordinates], 2 + axis)
+            first, second = _differences(cost, gap[:, coordinates].float(), 2 + axis)
             shape = (n, len(pairs), count, 1) if axis == 0 else (n, len(pairs), 1, count)
             ends = [side[:, coordinates].reshape(shape) for side in (low, high)]
             hope = hope + (1 + DOUBT) * _drop(first, second, *ends)
@@ -241,7 +259,8 @@ class _Grid:
         hope = torch.where(there, hope, torch.inf)
         return cls(
             pairs,
-            values[pairs],
+            values[:, pairs],
+            gap[:, pairs],
             torch.stack([low[:, i], low[:, j]]),
             torch.stack([high[:, i], high[:, j]]),
             cost,
@@ -256,8 +275,8 @@ def _reach(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return how far (n, D, V) each grid value speaks, down (negative) and up."""
     domain = problem.domain
-    below = torch.cat([gap[:, :1], gap], 1)
-    above = torch.cat([gap, gap[:, -1:]], 1)
+    below = torch.cat([gap[..., :1], gap], 2)
+    above = torch.cat([gap, gap[..., -1:]], 2)
     low = torch.maximum(domain.lower[..., None] - values, -below)
     high = torch.minimum(domain.upper[..., None] - values, above)
     return low.clamp_max(0), high.clamp_min(0)
@@ -266,9 +285,8 @@ def _reach(
 def _differences(
     cost: torch.Tensor, gap: torch.Tensor, dim: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """First and second differences of costs (n, P, V, V) along an axis with gaps (P, V - 1)."""
-    shape = (1, len(gap), -1, 1) if dim == 2 else (1, len(gap), 1, gap.shape[1])
-    gap = gap.clamp_min(1e-6).reshape(shape)
+    """First and second differences of costs (n, P, V, V) along an axis with gaps (n, P, V - 1)."""
+    gap = gap.unsqueeze(5 - dim)
     rise = cost.diff(dim=dim) / gap
     count = gap.shape[dim]
     left, right = rise.narrow(dim, 0, count - 1), rise.narrow(dim, 1, count - 1)
@@ -307,16 +325,19 @@ def _best(problem: Problem, grid: _Grid, settings: Planes) -> Predicted:
     near &= grid.hope < torch.inf
     near.view(-1)[first] = False
     flat = torch.cat([first, near.flatten().nonzero()[:, 0]])
+    if len(flat) == 0:
+        return Predicted.none(problem, settings)
     row, plane, a, b = _places(flat, shape)
     margin = torch.cat([margin, _margins(problem, grid, flat[len(first) :])])
     whole = torch.full((n, shape[1], count + 2, count + 2), torch.nan, dtype=margin.dtype)
     whole[row, plane, a + 1, b + 1] = margin
     slope = []
     for axis, (da, db, at) in enumerate(((1, 0, a), (0, 1, b))):
-        gap = grid.values[plane, axis].diff(dim=1).clamp_min(1e-6)
-        on = torch.arange(len(row))
-        up = (whole[row, plane, a + 1 + da, b + 1 + db] - margin) / gap[on, at.clamp_max(count - 2)]
-        down = (margin - whole[row, plane, a + 1 - da, b + 1 - db]) / gap[on, (at - 1).clamp_min(0)]
+        gap = grid.gap[row, plane, axis]
+        above = gap.gather(1, at.clamp_max(count - 2)[:, None])[:, 0]
+        below = gap.gather(1, (at - 1).clamp_min(0)[:, None])[:, 0]
+        up = (whole[row, plane, a + 1 + da, b + 1 + db] - margin) / above
+        down = (margin - whole[row, plane, a + 1 - da, b + 1 - db]) / below
         slope.append(torch.stack([up, down]).nanmean(0).nan_to_num(0))
     steep = torch.stack(slope, 1)
     pull = grid.slope[:, row, plane, a, b].T.double()
@@ -339,26 +360,16 @@ def _best(problem: Problem, grid: _Grid, settings: Planes) -> Predicted:
     entry = entry.index_copy_(0, flat, torch.arange(len(row))).reshape(dense.shape)
     entry = entry.gather(1, best.indices)
     there = best.values < torch.inf
-    factual = problem.domain.factual
-    z = factual[:, None].repeat(1, entry.shape[1], 1)
-    pair = grid.pairs[plane[entry]] if len(row) else torch.zeros(*entry.shape, 2, dtype=torch.long)
-    if len(row):
-        at = torch.stack(
-            [
-                grid.values[plane, 0].gather(1, a[:, None]),
-                grid.values[plane, 1].gather(1, b[:, None]),
-            ],
-            1,
-        )[..., 0]
-        goal = (at + step)[entry]
-        z = torch.where(there[..., None], z.scatter(2, pair, goal), z)
-        lower, upper = problem.domain.lower[:, None], problem.domain.upper[:, None]
-        z = torch.where(z == factual[:, None], z, torch.minimum(torch.maximum(z, lower), upper))
-        curve, width = torch.zeros_like(z), torch.zeros_like(z)
-        curve = curve.scatter(2, pair, bend[entry])
-        width = width.scatter(2, pair, torch.maximum(high, -low)[entry])
-    else:
-        curve = width = torch.zeros_like(z)
+    row, plane, a, b = row[entry], plane[entry], a[entry], b[entry]
+    at = torch.stack([grid.values[row, plane, 0, a], grid.values[row, plane, 1, b]], 2)
+    factual, pair = problem.domain.factual[:, None], grid.pairs[plane]
+    z = factual.repeat(1, entry.shape[1], 1)
+    z = torch.where(there[..., None], z.scatter(2, pair, at + step[entry]), z)
+    lower, upper = problem.domain.lower[:, None], problem.domain.upper[:, None]
+    z = torch.where(z == factual, z, torch.minimum(torch.maximum(z, lower), upper))
+    zeros = torch.zeros_like(z)
+    curve = zeros.scatter(2, pair, bend[entry])
+    width = zeros.scatter(2, pair, torch.maximum(high, -low)[entry])
     return Predicted(z, curve, width, best.values.double())
 
 
@@ -404,7 +415,7 @@ def _margins(problem: Problem, grid: _Grid, flat: torch.Tensor) -> torch.Tensor:
     """Margins (k,) of grid points at flat positions (k,)."""
     row, plane, a, b = _places(flat, grid.cost.shape)
     z = problem.domain.factual[row]
-    goal = torch.stack([grid.values[plane, 0, a], grid.values[plane, 1, b]], 1)
+    goal = torch.stack([grid.values[row, plane, 0, a], grid.values[row, plane, 1, b]], 1)
     z.scatter_(1, grid.pairs[plane], goal)
     return problem.objective.take(row).margin(z[:, None])[:, 0]
 

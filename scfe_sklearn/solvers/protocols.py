@@ -50,13 +50,12 @@ class Objective(Protocol):
         None where they are not cheaper than one by one.
         """
 
-    def pair_plausibility(
-        self, factual: torch.Tensor, target: torch.Tensor, keeps: torch.Tensor
-    ) -> torch.Tensor | None:
-        """Plausibilities (n, M, M) of the rows ``factual`` (n, D) after any two of M moves, about.
+    def pair_plausibility(self, factual: torch.Tensor, values: torch.Tensor) -> torch.Tensor | None:
+        """Plausibilities (n, M, M) of the rows ``factual`` (n, D) after two of M changes, about.
 
-        Moves as in ``combined_plausibility``, along different coordinates. Good enough to
-        predict where to look; None where they are not cheap.
+        Change number ``j V + v`` sets coordinate j to its v-th of ``values`` (n, D, V); the two
+        are of different coordinates. Good enough to predict where to look; None where they are
+        not cheap.
         """
 
     def best_plausibility(self, rows: torch.Tensor) -> torch.Tensor:
