@@ -101,6 +101,8 @@ class Predicted:
 
 def fits(problem: Problem, settings: Planes, coarsest: float) -> bool:
     """Return whether a problem is about two numbers each, and of a size to be searched so."""
+    if not problem.objective.has_gradient or len(problem) == 0:
+        return False
     domain = problem.domain
     width = domain.factual.shape[1]
     size = width * (width - 1) // 2 * settings.values**2
