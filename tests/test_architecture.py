@@ -33,6 +33,7 @@ _TOGETHER = {
     "proofs",
     "proximal",
     "reporting",
+    "robustness",
     "solvers",
     "status",
     "surrogate",
@@ -72,6 +73,7 @@ ALLOWED = {
     "enumeration": {"asking", "engine", "features", "judge", "presentation"},
     "training_rows": {"engine", "features", "targets"},
     "answering": {"asking", "engine", "enumeration", "judge", "presentation", "training_rows"},
+    "robustness": {"explanation", "features", "models", "presentation"},
     "proofs": {"answering", "asking", "exact", "features", "models", "targets"},
     "exact_answers": {
         "answering",
