@@ -5,19 +5,19 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from scfe_sklearn.answering import add_closest, answer, answer_fewest
 from scfe_sklearn.asking import Query, ask
 from scfe_sklearn.checks import (
-    as_table,
     check_count,
     check_finite,
     check_probabilities,
@@ -32,7 +32,7 @@ from scfe_sklearn.engine import Engine, several, thorough
 from scfe_sklearn.exact_answers import ExactSolver
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.features import FeatureSpace, Linear, Rules
-from scfe_sklearn.features.frames import open_table
+from scfe_sklearn.features.frames import as_table, open_table
 from scfe_sklearn.judge import Judge
 from scfe_sklearn.models import (
     AdapterMismatchError,
@@ -46,6 +46,7 @@ from scfe_sklearn.models import (
 )
 from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.reporting import report
+from scfe_sklearn.scoring import recourse, usual_target
 from scfe_sklearn.solvers.recourse import Effort
 from scfe_sklearn.surroundings import Learned, Surroundings, learn, rows_of_classes
 from scfe_sklearn.targets import ClassWishes, ValueWishes, class_wishes, value_wishes
@@ -278,6 +279,14 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         self.chunk_size = chunk_size
         self.random_state = random_state
 
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn what `fit` takes: what the model takes, and labels."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        with contextlib.suppress(AttributeError, TypeError):  # a model of another world has none
+            tags.input_tags = replace(get_tags(self.estimator).input_tags, sparse=False)
+        return tags
+
     @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: Any, y: Any) -> Self:
         """Train or take over the model, and learn the features and the densities of the classes.
@@ -344,7 +353,9 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         """Return a trained model: the user's if it is frozen, else a clone trained here."""
         present = np.unique(y)
         if len(present) < 2 and not isinstance(self.estimator, FrozenEstimator):
-            raise ValueError(f"y must hold at least two classes. Got only {present.tolist()}.")
+            raise ValueError(
+                f"y must hold at least two classes. Got only {present.tolist()}, one class."
+            )
         return adopt(self.estimator, X, y)
 
     def _fitted_ensemble(self, X: Any, y: np.ndarray) -> list[Any]:
@@ -563,6 +574,8 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
     def score(self, X: Any, y: Any = None) -> float:
         r"""Quality of the counterfactuals of some rows for their nearest other class.
 
+        For a regressor, for the other side of the median of its predictions in training.
+
         .. math::
             \frac1n \sum_{i\ \text{answered}} \frac13 \Big( p_i
             + \frac{1}{n_i} + \frac{1}{1 + d_i} \Big)
@@ -581,18 +594,13 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         -------
         float
         """
+        check_is_fitted(self, "solver_")
+        X = as_table(X)
+        if X.shape[0] == 0:
+            raise ValueError("X must have at least one row to be scored. Got none.")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            result = self.explain(X)
-        if len(result) == 0:
-            raise ValueError("X must have at least one row to be scored. Got none.")
-        good = result.success
-        parts = (
-            result.density_quantile[good]
-            + 1 / result.n_changes[good]
-            + 1 / (1 + result.distance[good])
-        )
-        return float(parts.sum() / 3 / len(result))
+            return recourse(self.explain(X, usual_target(self, X)))
 
     def _rules(self) -> Rules:
         return Rules(

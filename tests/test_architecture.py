@@ -32,6 +32,7 @@ _TOGETHER = {
     "presentation",
     "proximal",
     "reporting",
+    "scoring",
     "solvers",
     "status",
     "surroundings",
@@ -69,6 +70,7 @@ ALLOWED = {
     "enumeration": {"asking", "engine", "features", "judge", "presentation"},
     "training_rows": {"engine", "features", "targets"},
     "answering": {"asking", "engine", "enumeration", "judge", "presentation", "training_rows"},
+    "scoring": {"presentation", "status", "targets"},
     "exact_answers": {
         "answering",
         "asking",
@@ -95,9 +97,11 @@ ALLOWED = {
         "view",
     },
     "explainer": _TOGETHER,
+    "transformer": {"features", "presentation", "status", "validation"},
+    "recourse_pipeline": {"explainer", "explanation", "features"},
     "image": {"models", "proximal", "solvers"},
     "inspection": {"explanation", "metrics", "presentation", "status"},
-    "__init__": _TOGETHER | {"explainer"},
+    "__init__": _TOGETHER | {"explainer", "recourse_pipeline", "transformer"},
     "demo": _TOGETHER | {"explainer"},
     "__main__": _TOGETHER | {"demo", "explainer", "__init__"},
 }
