@@ -13,7 +13,7 @@ import torch
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state, get_tags
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, check_memory
 
 from scfe_sklearn.answering import add_closest, answer, answer_fewest
 from scfe_sklearn.asking import Query, ask
@@ -145,6 +145,10 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         Rows solved together: bounds the memory, not the answers.
     random_state : int, RandomState or None, default=None
         Seed of the bootstrap samples.
+    memory : str, joblib.Memory or None, default=None
+        Where trained models and fitted densities are kept: a search over tau, beta or
+        max_changes then fits them once per fold. They are found again by the content of the
+        parameters and of the training rows.
 
     Attributes
     ----------
@@ -214,6 +218,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         "milp_seconds": [Interval(Real, 0, None, closed="neither"), None],
         "chunk_size": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
+        "memory": [str, HasMethods(["cache"]), None],
     }
 
     def __init__(
@@ -248,6 +253,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         milp_seconds: float | None = 60.0,
         chunk_size: int = 256,
         random_state: Any = None,
+        memory: Any = None,
     ) -> None:
         self.estimator = estimator
         self.density = density
@@ -278,6 +284,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         self.milp_seconds = milp_seconds
         self.chunk_size = chunk_size
         self.random_state = random_state
+        self.memory = memory
 
     def __sklearn_tags__(self) -> Any:
         """Tell scikit-learn what `fit` takes: what the model takes, and labels."""
@@ -356,6 +363,10 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
             raise ValueError(
                 f"y must hold at least two classes. Got only {present.tolist()}, one class."
             )
+        if hasattr(self.estimator, "get_params") and not isinstance(
+            self.estimator, FrozenEstimator
+        ):
+            return check_memory(self.memory).cache(adopt)(self.estimator, X, y)
         return adopt(self.estimator, X, y)
 
     def _fitted_ensemble(self, X: Any, y: np.ndarray) -> list[Any]:
@@ -388,7 +399,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         self._rules().bind(space, take_rows(X, first), space.encode(take_rows(X, first)))
         if hasattr(self, "classes_"):
             surroundings = Surroundings.of_rows(
-                self.density, rows_of_classes(learned, y, self.classes_)
+                self.density, rows_of_classes(learned, y, self.classes_), self.memory
             )
             self.density_, self.anchors_ = surroundings.density, surroundings.anchors
         else:

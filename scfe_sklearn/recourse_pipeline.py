@@ -242,7 +242,7 @@ class RecoursePipeline(Pipeline):
 
     def __getitem__(self, ind: Any) -> Any:
         """Return a step; of several steps an ordinary Pipeline, which knows how to transform."""
-        steps = getattr(self, "steps_", self.steps)
+        steps = self._steps()
         if isinstance(ind, slice):
             return Pipeline(steps[ind], memory=self.memory, verbose=self.verbose)
         return dict(steps)[ind] if isinstance(ind, str) else steps[ind][1]
@@ -250,7 +250,11 @@ class RecoursePipeline(Pipeline):
     @property
     def named_steps(self) -> Bunch:
         """The steps by name, fitted once `fit` was called."""
-        return Bunch(**dict(getattr(self, "steps_", self.steps)))
+        return Bunch(**dict(self._steps()))
+
+    def _steps(self) -> list[tuple[str, Any]]:
+        """Return the fitted steps, or the given ones before `fit`."""
+        return list(self.steps_ if hasattr(self, "steps_") else self.steps)
 
     def _explainer_step(self) -> tuple[str, CounterfactualExplainer]:
         """Return the last step; refuse what is no explainer around an estimator."""

@@ -223,7 +223,7 @@ def quality(result: Any, plausible: np.ndarray) -> dict[str, np.ndarray]:
         "near": known(1 / (1 + np.where(good, result.distance, 0.0))),
         "plausible": known(np.where(good, plausible, 0.0)),
     }
-    return parts | {"recourse": sum(parts.values()) / len(parts)}
+    return parts | {"recourse": np.mean(list(parts.values()), axis=0)}
 
 
 def recourse(result: Any) -> float:
