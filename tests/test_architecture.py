@@ -29,6 +29,7 @@ _TOGETHER = {
     "metrics",
     "models",
     "objective",
+    "portable",
     "presentation",
     "proximal",
     "reporting",
@@ -57,7 +58,8 @@ ALLOWED = {
     "solvers": {"proximal"},
     "objective": {"densities"},
     "presentation": {"metrics", "status"},
-    "explanation": {"metrics", "presentation", "status"},
+    "portable": set(),
+    "explanation": {"metrics", "portable", "presentation", "status"},
     # The explainer's own parts: what is asked, who searches, who judges, who reports.
     "targets": set(),
     "validation": set(),
@@ -98,15 +100,16 @@ ALLOWED = {
     },
     "explainer": _TOGETHER,
     "transformer": {"features", "presentation", "status", "validation"},
+    "persistence": {"portable", "presentation"},
     "recourse_pipeline": {"explainer", "explanation", "features"},
     "image": {"models", "proximal", "solvers"},
     "inspection": {"explanation", "metrics", "presentation", "status"},
-    "__init__": _TOGETHER | {"explainer", "recourse_pipeline", "transformer"},
+    "__init__": _TOGETHER | {"explainer", "persistence", "recourse_pipeline", "transformer"},
     "demo": _TOGETHER | {"explainer"},
     "__main__": _TOGETHER | {"demo", "explainer", "__init__"},
 }
 OUTSIDE = {"tests", "benchmarks", "examples"}
-OPTIONAL = {"jinja2", "matplotlib", "polars", "pyarrow", "skorch"}
+OPTIONAL = {"jinja2", "matplotlib", "polars", "pyarrow", "skops", "skorch", "tqdm"}
 
 
 class Import(NamedTuple):
