@@ -46,6 +46,7 @@ from scfe_sklearn.models import (
     retrained,
 )
 from scfe_sklearn.presentation.containers import take_rows
+from scfe_sklearn.progress import Progress, Watch, answer_in_parts
 from scfe_sklearn.proofs import LinearProver
 from scfe_sklearn.reporting import report
 from scfe_sklearn.scoring import recourse, usual_target
@@ -63,6 +64,13 @@ VERIFIED_ROWS = 256
 
 SAMPLE_ROWS = 2000
 """Training rows that are kept for models which are asked by raw rows."""
+
+
+PARTS = 4
+"""Chunks of rows that are answered together where nobody listens to the progress."""
+
+PROGRAMS = 8
+"""Rows between two words where every row is a program of its own."""
 
 
 class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
@@ -460,6 +468,9 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         rules: Rules | None = None,
         n_counterfactuals: int = 1,
         best_effort: bool = False,
+        callback: Callable[[Progress], Any] | None = None,
+        time_limit: float | None = None,
+        progress: bool = False,
     ) -> Explanation:
         """Find a counterfactual for every row.
 
@@ -478,12 +489,21 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         best_effort : bool, default=False
             Whether a row without an answer gets the change within the rules that comes closest
             to one, marked as not valid.
+        callback : callable or None, default=None
+            Called after every part of the rows with a `Progress`: how many are ``done`` of the
+            ``total``, how many were ``found``, and the ``seconds``. What is true stops the call.
+        time_limit : float or None, default=None
+            Seconds after which no further part is begun.
+        progress : bool, default=False
+            Whether a bar is shown, by tqdm if it is installed.
 
         Returns
         -------
         Explanation
             ``n_counterfactuals`` entries per row, one after the other. A row without an answer
-            has missing values and a status.
+            has missing values and a status. Where the time limit, the callback or Ctrl-C ended
+            the call, the rows that nobody came to have the status "budget exhausted" and a
+            reason that says so.
 
         Raises
         ------
@@ -499,18 +519,29 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         """
         check_is_fitted(self, "solver_")
         check_count(n_counterfactuals)
+        watch = Watch(callback, time_limit, progress)
         X = as_table(X)
         with one_thread():
             engine, judge, query = self._prepared(X, target, rules, n_counterfactuals)
-            if self.solver_ == "milp":
-                answers = self._exact_solver(n_counterfactuals).answer(engine, judge, query)
-            elif self.max_changes == "fewest":
-                answers = answer_fewest(engine, judge, query, n_counterfactuals)
-            else:
-                answers = answer(engine, judge, query, n_counterfactuals)
-            self._prove(query, answers)
-            if best_effort:
-                add_closest(engine, judge, query, answers)
+            exact = self._exact_solver(n_counterfactuals) if self.solver_ == "milp" else None
+
+            def answer_part(judge: Judge, query: Query) -> Answers:
+                if exact is not None:
+                    answers = exact.within(watch.left).answer(engine, judge, query)
+                elif self.max_changes == "fewest":
+                    answers = answer_fewest(engine, judge, query, n_counterfactuals)
+                else:
+                    answers = answer(engine, judge, query, n_counterfactuals)
+                self._prove(query, answers)
+                if best_effort:
+                    add_closest(engine, judge, query, answers)
+                return answers
+
+            size = self.chunk_size * (1 if watch.heard else PARTS)
+            size = PROGRAMS if exact is not None else size
+            query, answers = answer_in_parts(
+                answer_part, judge, query, n_counterfactuals, size, watch
+            )
             return report(engine, judge, query, answers, self.solver_, self.view_, X)
 
     def pareto(

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from scfe_sklearn.explainer import CounterfactualExplainer
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.features import Rules
+from scfe_sklearn.progress import Progress
 
 __all__ = ["RecoursePipeline"]
 
@@ -136,6 +137,9 @@ class RecoursePipeline(Pipeline):
         rules: Rules | None = None,
         n_counterfactuals: int = 1,
         best_effort: bool = False,
+        callback: Callable[[Progress], Any] | None = None,
+        time_limit: float | None = None,
+        progress: bool = False,
     ) -> Explanation:
         """Find a counterfactual for every raw row.
 
@@ -143,7 +147,7 @@ class RecoursePipeline(Pipeline):
         ----------
         X : DataFrame or array-like of shape (n, d)
             Rows to explain, with the columns of the training rows.
-        target, rules, n_counterfactuals, best_effort
+        target, rules, n_counterfactuals, best_effort, callback, time_limit, progress
             As for `CounterfactualExplainer.explain`.
 
         Returns
@@ -158,6 +162,9 @@ class RecoursePipeline(Pipeline):
             rules=rules,
             n_counterfactuals=n_counterfactuals,
             best_effort=best_effort,
+            callback=callback,
+            time_limit=time_limit,
+            progress=progress,
         )
 
     def score(self, X: Any, y: Any = None) -> float:
