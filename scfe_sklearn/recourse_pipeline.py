@@ -119,11 +119,12 @@ class RecoursePipeline(Pipeline):
         fitted: list[tuple[str, Any]] = []
         if len(self.steps) > 1 and y is not None:  # else the explainer says what is wrong
             whole = Pipeline(
-                [*((key, clone(step)) for key, step in self.steps[:-1]), (name, clone(model))],
+                [*self.steps[:-1], (name, model)],
                 transform_input=self.transform_input,
                 memory=self.memory,
                 verbose=self.verbose,
-            ).fit(X, y, **params)
+            )
+            whole = clone(whole).fit(X, y, **params)
             fitted, model = whole.steps[:-1], FrozenEstimator(whole)
         self.explainer_ = clone(explainer).set_params(estimator=model).fit(X, y)
         self.steps_ = [*fitted, (name, self.explainer_)]
