@@ -51,6 +51,17 @@ class Query:
         """What would answer the rows."""
         return self.rows.wishes
 
+    def take(self, rows: np.ndarray) -> Query:
+        """Return some of the rows."""
+        return Query(
+            take_rows(self.X, rows),
+            self.Z[rows],
+            self.rows.take(rows),
+            self.outcome.take(rows),
+            self.status[rows],
+            self.reason[rows],
+        )
+
     def with_holes(self, z: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Return points ``z`` (m, ..., D) of some rows with NaN where nothing was filled in."""
         shape = (len(rows), *[1] * (z.ndim - 2), z.shape[-1])

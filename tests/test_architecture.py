@@ -29,11 +29,14 @@ _TOGETHER = {
     "metrics",
     "models",
     "objective",
+    "portable",
     "presentation",
+    "progress",
     "proofs",
     "proximal",
     "reporting",
     "robustness",
+    "scoring",
     "solvers",
     "status",
     "surrogate",
@@ -59,7 +62,8 @@ ALLOWED = {
     "solvers": {"proximal"},
     "objective": {"densities"},
     "presentation": {"metrics", "status"},
-    "explanation": {"metrics", "presentation", "status"},
+    "portable": set(),
+    "explanation": {"metrics", "portable", "presentation", "status"},
     # The explainer's own parts: what is asked, who searches, who judges, who reports.
     "targets": set(),
     "validation": set(),
@@ -75,6 +79,7 @@ ALLOWED = {
     "answering": {"asking", "engine", "enumeration", "judge", "presentation", "training_rows"},
     "robustness": {"explanation", "features", "models", "presentation"},
     "proofs": {"answering", "asking", "exact", "features", "models", "targets"},
+    "scoring": {"presentation", "status", "targets"},
     "exact_answers": {
         "answering",
         "asking",
@@ -101,14 +106,18 @@ ALLOWED = {
         "view",
     },
     "explainer": _TOGETHER,
+    "transformer": {"features", "presentation", "status", "validation"},
+    "persistence": {"portable", "presentation"},
+    "progress": {"answering", "asking", "judge", "status"},
+    "recourse_pipeline": {"explainer", "explanation", "features", "progress"},
     "image": {"models", "proximal", "solvers"},
     "inspection": {"explanation", "metrics", "presentation", "status"},
-    "__init__": _TOGETHER | {"explainer"},
+    "__init__": _TOGETHER | {"explainer", "persistence", "recourse_pipeline", "transformer"},
     "demo": _TOGETHER | {"explainer"},
     "__main__": _TOGETHER | {"demo", "explainer", "__init__"},
 }
 OUTSIDE = {"tests", "benchmarks", "examples"}
-OPTIONAL = {"jinja2", "matplotlib", "polars", "pyarrow", "skorch"}
+OPTIONAL = {"jinja2", "matplotlib", "polars", "pyarrow", "skops", "skorch", "tqdm"}
 
 
 class Import(NamedTuple):
