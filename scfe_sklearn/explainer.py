@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, Self
@@ -16,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from scfe_sklearn.answering import add_closest, answer, answer_fewest
 from scfe_sklearn.asking import Query, ask
+from scfe_sklearn.background import Background, summarise
 from scfe_sklearn.checks import (
     as_table,
     check_count,
@@ -162,6 +164,8 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         Number of columns.
     feature_names_in_ : ndarray of shape (d,)
         Column names, where X had names.
+    background_ : Background
+        How training rows are spread over each feature, for pictures of the answers.
 
     References
     ----------
@@ -371,6 +375,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         self.sample_ = take_rows(X, learned.position[spread])
         self.solver_ = self._chosen_solver(X, learned)
         self._asked = self._black_boxes() if self.solver_ != "apg" else None
+        self.background_ = self._background(learned.code[spread])
         for model in self._asked or ():
             check_finite(asked_voice(model, space), learned.Z[spread])
         first = learned.position[:1]
@@ -383,6 +388,13 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         else:
             self.training_rows_, self.training_values_ = learned.Z, learned.value
             self.unit_ = float(np.std(learned.value)) or 1.0
+
+    def _background(self, codes: np.ndarray) -> Background:
+        """Summarise what the kept training rows look like, for pictures of the answers."""
+        space = self.space_
+        values = space.ranks(space.encode(self.sample_))
+        n_levels = [0 if levels is None else len(levels) for levels in space.levels_]
+        return summarise(values, space.step_, n_levels, codes, getattr(self, "classes_", ()))
 
     def _chosen_solver(self, X: Any, learned: Learned) -> str:
         """Say whether the gradients of all models are known."""
@@ -473,7 +485,8 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
                 answers = answer(engine, judge, query, n_counterfactuals)
             if best_effort:
                 add_closest(engine, judge, query, answers)
-            return report(engine, judge, query, answers, self.solver_, self.view_, X)
+            result = report(engine, judge, query, answers, self.solver_, self.view_, X)
+        return dataclasses.replace(result, background=self.background_)
 
     def pareto(
         self,
@@ -521,6 +534,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
             answers = collect(engine, judge, query, factors, budgets)
             warnings.simplefilter("ignore", UserWarning)
             everything = report(engine, judge, query, answers, self.solver_, self.view_, X)
+        everything = dataclasses.replace(everything, background=self.background_)
         return undominated(everything, len(query.Z))
 
     def _exact_solver(self, count: int) -> ExactSolver:

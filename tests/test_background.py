@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+from scipy.stats import gaussian_kde
+
+from scfe_sklearn.background import summarise
+
+
+def test_shares_of_levels_are_counted():
+    values = np.array([[0.0], [0], [1], [2], [2], [2], [np.nan]])
+    codes = np.array([0, 0, 0, 1, 1, 1, 1])
+    background = summarise(values, np.ones(1), [3], codes, ["no", "yes"])
+    np.testing.assert_allclose(background.curve(0, "no")[1], [2 / 3, 1 / 3, 0])
+    np.testing.assert_allclose(background.curve(0, "yes")[1], [0, 0, 1])
+    places, everyone, own = background.curve(0, "maybe")
+    np.testing.assert_allclose(everyone, [2 / 6, 1 / 6, 3 / 6])
+    assert not own and places.tolist() == [0, 1, 2]
+
+
+def test_the_curve_of_a_number_is_its_density():
+    rng = np.random.default_rng(0)
+    number = np.r_[rng.normal(-2, 0.5, 600), rng.normal(3, 1, 600)]
+    codes = np.repeat([0, 1], 600)
+    background = summarise(number[:, None], np.zeros(1), [0], codes, ["low", "high"])
+    for code, label in enumerate(["low", "high"]):
+        places, heights, own = background.curve(0, label)
+        kernel = gaussian_kde(number[codes == code])(places)
+        assert own and heights.max() == pytest.approx(1)
+        # A smoother over all rows, so wider: the same peak, and close by everywhere.
+        assert places[heights.argmax()] == pytest.approx(places[kernel.argmax()], abs=0.5)
+        assert np.abs(heights - kernel / kernel.max()).mean() < 0.12
+
+
+def test_whole_numbers_make_no_comb():
+    number = np.tile(np.arange(5.0), 40)[:, None]
+    heights = summarise(number, np.ones(1), [0], np.zeros(200, int), ["a"]).curve(0, "a")[1]
+    assert (np.diff(np.sign(np.diff(heights))) > 0).sum() == 0
+
+
+@pytest.mark.parametrize("column", [np.full(6, np.nan), np.full(6, 3.0), np.array([np.inf] * 6)])
+def test_columns_without_spread_have_a_curve(column):
+    background = summarise(column[:, None], np.zeros(1), [0], np.zeros(6, int), ["a"])
+    places, heights, _ = background.curve(0, "a")
+    assert np.isfinite(places).all() and np.isfinite(heights).all()
+    assert (np.diff(places) > 0).all()
