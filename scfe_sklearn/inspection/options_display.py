@@ -67,8 +67,9 @@ class OptionsDisplay:
     >>> from scfe_sklearn.inspection import OptionsDisplay
     >>> X, y = load_wine(return_X_y=True, as_frame=True)
     >>> explainer = CounterfactualExplainer(RandomForestClassifier(20, random_state=0)).fit(X, y)
-    >>> OptionsDisplay.from_estimator(explainer, X[:1], target=1, n_options=2).places.shape[0]
-    2
+    >>> display = OptionsDisplay.from_estimator(explainer, X[1:2], target=1, n_options=2)
+    >>> display.places.shape == (len(display.names), len(display.features))
+    True
     """
 
     title: str
