@@ -100,7 +100,7 @@ ALLOWED = {
     "explainer": _TOGETHER,
     "image": {"models", "proximal", "solvers"},
     "inspection": {"explanation", "metrics", "presentation", "status"},
-    "serving": {"explanation", "inspection", "presentation", "status"},
+    "serving": {"explanation", "features", "inspection", "presentation", "status"},
     "__init__": _TOGETHER | {"explainer"},
     "demo": _TOGETHER | {"explainer"},
     "__main__": _TOGETHER | {"demo", "explainer", "__init__"},

@@ -81,7 +81,7 @@ def row_name(label: Any) -> str:
 def percent(share: float) -> str:
     """A share in whole per cent; a sign where it is nearly, but not, nothing or all."""
     if 0 < share < 0.005:
-        return "< 1 %"
+        return "<\u00a01\u00a0%"
     if 0.995 <= share < 1:
-        return "> 99 %"
-    return f"{100 * share:.0f} %"
+        return ">\u00a099\u00a0%"
+    return f"{100 * share:.0f}\u00a0%"
