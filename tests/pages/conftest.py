@@ -5,11 +5,13 @@ SCFE_PICTURES=folder the pictures that they take are kept.
 """
 
 import base64
+import fcntl
 import json
 import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -38,17 +40,23 @@ class Browser:
     """Messages to Chromium and back: JSON, each ended by a zero byte."""
 
     def __init__(self, program, profile):
-        there, self._out = os.pipe()
-        self._in, back = os.pipe()
-        command = f'exec "$0" "$@" 3<&{there} 4>&{back}'
+        reading, self._out = os.pipe()
+        self._in, writing = os.pipe()
+        # Chromium reads from 3 and writes to 4: ours must not be one of them.
+        there, back = (fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (reading, writing))
+        become = (
+            f"import os, sys; os.dup2({there}, 3); os.dup2({back}, 4); "
+            "os.execv(sys.argv[1], sys.argv[1:])"
+        )
+        flags = [*FLAGS, f"--user-data-dir={profile}", "about:blank"]
         self.process = subprocess.Popen(
-            ["sh", "-c", command, program, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+            [sys.executable, "-c", become, program, *flags],
             pass_fds=(there, back),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        os.close(there)
-        os.close(back)
+        for end in (reading, writing, there, back):
+            os.close(end)
         self._buffer = b""
         self._number = 0
         self.events = []
