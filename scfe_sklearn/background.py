@@ -91,7 +91,7 @@ def _curves(
     """Places (k, P) and densities (K, k, P) of k numbers: counts in bins, smoothed."""
     known = np.where(np.isfinite(values), values, np.nan)
     known[:, np.isnan(known).all(axis=0)] = 0.0
-    low, high = np.nanquantile(known, [_TAIL, 1 - _TAIL], axis=0)
+    low, high = np.nanquantile(known, [_TAIL, 1 - _TAIL], axis=0, method="nearest")
     flat = high <= low
     low, high = np.where(flat, low - 0.5, low), np.where(flat, high + 0.5, high)
     width = np.asarray((high - low) / (_POINTS - 1))

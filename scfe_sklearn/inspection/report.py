@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scfe_sklearn.explanation import Explanation
+from scfe_sklearn.inspection.bidi import without_overrides
 from scfe_sklearn.inspection.entries import check_explanation
 from scfe_sklearn.inspection.report_context import page_context
 
@@ -60,6 +61,11 @@ def script_policy(script: str, connect: str = "'none'") -> str:
     )
 
 
+def _final(value: Any) -> Any:
+    """What a page shows of a value; markup has been through here in parts."""
+    return without_overrides(value) if type(value) is str else value
+
+
 def _template() -> Any:
     try:
         import jinja2
@@ -72,6 +78,7 @@ def _template() -> Any:
         loader=jinja2.PackageLoader("scfe_sklearn.inspection", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_final,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -49,7 +49,7 @@ def page_context(explanation: Explanation) -> dict[str, Any]:
         "lead": _lead(first),
         "tiles": _tiles(first) if many else [],
         "frequencies": _frequencies(first) if many else [],
-        "n_found": f"{int(first.success.sum()):,}",
+        "n_found": _answers(int(first.success.sum())),
         "rules": list(explanation.rules_text),
         "statuses": _statuses(first),
         "solver": explanation.solver,
@@ -69,6 +69,10 @@ def _lead(first: Explanation) -> str:
             else f"What was asked: what would have to change, for the model to say {wanted}."
         )
     return f"For {found:,} of {n:,} rows there is a change that makes the model say {wanted}."
+
+
+def _answers(n: int) -> str:
+    return f"{n:,} answer{'' if n == 1 else 's'}"
 
 
 def _tiles(first: Explanation) -> list[tuple[str, str]]:

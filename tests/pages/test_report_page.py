@@ -1,6 +1,8 @@
+import dataclasses
 import warnings
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from scfe_sklearn.demo import open_loan_desk
@@ -137,3 +139,25 @@ def test_the_browser_notices_what_is_wrong(page, tmp_path):
     page.wait_for("performance.now() > 300")
     found = " ".join(page.problems(path.as_uri()))
     assert "request: http://elsewhere.example/" in found and "boom" in found
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+def test_strange_names_stay_on_the_page(page, written, result, width):
+    names = [
+        "<script>document.title = 'harm'</script>",
+        "w" * 200,
+        "\u05e9\u05dc\u05d5\u05dd\u202e",
+        "\U0001f680",
+    ]
+    some = result[:6]
+    frame = dataclasses.replace(
+        some, feature_names=(names * 4)[: len(some.kinds)], index=pd.Index(names[:2] * 3)
+    )
+    url = written(frame, "strange")
+    page.look(width)
+    page.open(url)
+    page.picture(f"report-strange-{width}")
+    assert page.run("document.title") == "What would change the answer"
+    assert page.run("document.querySelectorAll('script').length") == 1
+    assert page.overflow() == 0
+    assert page.problems(url) == []
