@@ -69,29 +69,31 @@ def summarise(
     >>> background.curve(1, "no")[1], background.curve(1, "yes")[1]
     (array([0.5, 0.5]), array([0., 1.]))
     """
-    members = np.vstack([np.ones(len(codes), bool), *(codes == k for k in range(len(labels)))])
     counted = np.array([count > 0 for count in n_levels], dtype=bool)
     positions: list[np.ndarray] = [np.empty(0)] * len(counted)
     heights: list[np.ndarray] = [np.empty(0)] * len(counted)
     numbers = np.flatnonzero(~counted)
     if len(numbers):
-        places, curves = _curves(values[:, numbers], steps[numbers], members)
+        places, curves = _curves(values[:, numbers], steps[numbers], codes, len(labels))
         for k, j in enumerate(numbers):
             positions[j], heights[j] = places[k], curves[:, k]
     for j in np.flatnonzero(counted):
         positions[j] = np.arange(n_levels[int(j)], dtype=np.float64)
-        counts = members.astype(np.float64) @ (values[:, j, None] == positions[j])
+        known = np.isin(values[:, j], positions[j])
+        counts = _counts(
+            codes[known], len(labels), values[known, j].astype(np.intp), n_levels[int(j)]
+        )
         heights[j] = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     return Background([None, *labels], positions, heights)
 
 
 def _curves(
-    values: np.ndarray, steps: np.ndarray, members: np.ndarray
+    values: np.ndarray, steps: np.ndarray, codes: np.ndarray, n_labels: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Places (k, P) and densities (K, k, P) of k numbers: counts in bins, smoothed."""
     known = np.where(np.isfinite(values), values, np.nan)
     known[:, np.isnan(known).all(axis=0)] = 0.0
-    low, high = np.nanquantile(known, [_TAIL, 1 - _TAIL], axis=0, method="nearest")
+    low, first, third, high = _quantiles(known, [_TAIL, 0.25, 0.75, 1 - _TAIL])
     flat = high <= low
     low, high = np.where(flat, low - 0.5, low), np.where(flat, high + 0.5, high)
     width = np.asarray((high - low) / (_POINTS - 1))
@@ -100,15 +102,29 @@ def _curves(
     inside = (bins >= 0) & (bins < _POINTS)
     rows, columns = np.nonzero(inside)
     flat_bins = columns * _POINTS + bins[rows, columns].astype(np.intp)
-    size = values.shape[1] * _POINTS
-    counts = np.stack([np.bincount(flat_bins, some[rows], size) for some in members])
-    counts = counts.reshape(len(members), values.shape[1], _POINTS)
+    counts = _counts(codes[rows], n_labels, flat_bins, values.shape[1] * _POINTS)
+    counts = counts.reshape(-1, values.shape[1], _POINTS)
     # Silverman's rule, but no narrower than the step of the values: no comb of whole numbers.
-    quarter = np.subtract(*np.nanquantile(known, [0.75, 0.25], axis=0)) / 1.34
+    quarter = (third - first) / 1.34
     spread = np.nanstd(known, axis=0)
     spread = np.where(quarter > 0, np.minimum(quarter, spread), spread)
     broad = np.maximum.reduce([0.9 * spread * len(values) ** -0.2, 0.7 * steps, 0.8 * width])
     gap = (places[:, :, None] - places[:, None]) / broad[:, None, None]
-    curves = np.einsum("ckp,kpq->ckq", counts, np.exp(-0.5 * gap**2))
+    smoothed = np.matmul(counts.transpose(1, 0, 2), np.exp(-0.5 * gap**2))
+    curves = smoothed.transpose(1, 0, 2)
     highest = curves.max(axis=2, keepdims=True)
     return places, curves / np.where(highest > 0, highest, 1.0)
+
+
+def _quantiles(values: np.ndarray, shares: Sequence[float]) -> np.ndarray:
+    """Quantiles (q, k) of the columns, each a value that occurs; missing values do not count."""
+    last = np.isfinite(values).sum(axis=0) - 1
+    rows = np.rint(np.outer(shares, last)).astype(np.intp)
+    return np.asarray(np.take_along_axis(np.sort(values, axis=0), rows, axis=0))
+
+
+def _counts(codes: np.ndarray, n_labels: int, bins: np.ndarray, n_bins: int) -> np.ndarray:
+    """How often each bin occurs (K, n_bins): in all rows, then in those of each label."""
+    own = np.bincount((codes + 1) * n_bins + bins, minlength=(n_labels + 1) * n_bins)
+    own = own.reshape(n_labels + 1, n_bins).astype(np.float64)
+    return np.vstack([own.sum(axis=0), own[1:]])

@@ -195,14 +195,14 @@ class MapDisplay:
         ax.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
         ax.set_xlabel(label(self.features[0], 40))
         ax.set_ylabel(label(self.features[1], 40))
-        notes = [(f"shade: training rows, {self.target}", TARGET_EDGE)]
-        notes += [(f"dashed: where this row would become {self.target}", INK)]
-        for k, (text, colour) in enumerate(notes):
-            ax.annotate(label(text, 60), (1, 1), (-4, -5 - 13 * k), xycoords="axes fraction",
-                        textcoords="offset points", ha="right", va="top", fontsize=8.5,
-                        color=colour, zorder=6, bbox={"color": "white", "alpha": 0.75,
-                        "pad": 1.5, "linewidth": 0})  # fmt: skip
-        heading(ax, self.title)
+        for side, text, colour in (
+            (0, f"dashed: where this row becomes {self.target}", INK),
+            (1, f"shade: training rows, {self.target}", TARGET_EDGE),
+        ):
+            ax.annotate(label(text, 48), (side, 1), (0, 4), xycoords="axes fraction", fontsize=8.5,
+                        textcoords="offset points", ha="right" if side else "left",
+                        color=colour)  # fmt: skip
+        heading(ax, self.title, pad=19)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 

@@ -52,6 +52,6 @@ def quiet(ax: Any, *sides: str) -> None:
         axis.label.set_color(INK)
 
 
-def heading(ax: Any, text: str) -> None:
+def heading(ax: Any, text: str, pad: float = 6.0) -> None:
     """A title at the left, where reading starts."""
-    ax.set_title(literal(text), loc="left", fontsize=11, fontweight="bold", color=INK)
+    ax.set_title(literal(text), loc="left", fontsize=11, fontweight="bold", color=INK, pad=pad)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
@@ -88,8 +89,7 @@ class WhatIfServer:
 
     def __init__(self, questions: WhatIf, port: int = 0) -> None:
         handler = type("Handler", (_Handler,), {"questions": questions, "lock": threading.Lock()})
-        self._server = ThreadingHTTPServer((_HOST, port), handler)
-        self._server.daemon_threads = True
+        self._server = _Server((_HOST, port), handler)
         self.port = self._server.server_port
         self.url = f"http://{_HOST}:{self.port}/"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
@@ -111,6 +111,17 @@ class WhatIfServer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class _Server(ThreadingHTTPServer):
+    """A thread per connection; none of them keeps the interpreter from ending."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a browser that went away."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

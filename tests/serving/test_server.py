@@ -1,3 +1,4 @@
+import contextlib
 import http.client
 import json
 import socket
@@ -42,10 +43,10 @@ def ask(server, path, question=None, *, method=None, raw=None, **headers):
     body = raw if raw is not None else None if question is None else json.dumps(question)
     given = {"Content-Type": "application/json"} if body is not None else {}
     given |= {name.replace("_", "-"): value for name, value in headers.items()}
-    connection.request(method or ("GET" if body is None else "POST"), path, body, given)
-    response = connection.getresponse()
-    text = response.read().decode("utf-8")
-    connection.close()
+    with contextlib.closing(connection):
+        connection.request(method or ("GET" if body is None else "POST"), path, body, given)
+        response = connection.getresponse()
+        text = response.read().decode("utf-8")
     is_json = response.headers.get_content_type() == "application/json"
     return response.status, response.headers, json.loads(text) if is_json else text
 
