@@ -54,7 +54,7 @@ def summarise(
     n_levels : sequence of int, length d
         Number of levels; 0 for a number.
     codes : ndarray of shape (n,), int
-        Positions of the labels that a model gives the rows; -1 for none.
+        Positions of the labels that a model gives the rows; anything else for none.
     labels : sequence of length C
         The labels.
 
@@ -69,6 +69,7 @@ def summarise(
     >>> background.curve(1, "no")[1], background.curve(1, "yes")[1]
     (array([0.5, 0.5]), array([0., 1.]))
     """
+    codes = np.where(codes < len(labels), codes, -1)  # a regressor gives no label
     counted = np.array([count > 0 for count in n_levels], dtype=bool)
     positions: list[np.ndarray] = [np.empty(0)] * len(counted)
     heights: list[np.ndarray] = [np.empty(0)] * len(counted)

@@ -42,3 +42,11 @@ def test_columns_without_spread_have_a_curve(column):
     places, heights, _ = background.curve(0, "a")
     assert np.isfinite(places).all() and np.isfinite(heights).all()
     assert (np.diff(places) > 0).all()
+
+
+def test_rows_without_a_label_count_among_all():
+    values = np.array([[0.0], [1], [1], [2]])
+    for codes, labels in ((np.zeros(4, int), []), (np.array([-1, -1, 0, -1]), ["a"])):
+        background = summarise(values, np.ones(1), [3], codes, labels)
+        np.testing.assert_allclose(background.curve(0, None)[1], [0.25, 0.5, 0.25])
+    np.testing.assert_allclose(background.curve(0, "a")[1], [0, 1, 0])
