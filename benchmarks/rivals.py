@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import time
 
 import numpy as np
@@ -12,6 +14,11 @@ from benchmarks.models import Case
 
 NICE_MISSING = (
     "NICEx is not installed (pip install --no-deps NICEx): no comparison with NICE is made."
+)
+
+DICE_MISSING = (
+    "dice-ml is not installed (pip install --no-deps dice-ml; pip install jsonschema tqdm): no "
+    "comparison with DiCE is made."
 )
 
 
@@ -68,4 +75,41 @@ def nice_answers(case: Case, queries: pd.DataFrame) -> tuple[pd.DataFrame, float
     answers = to_frame(np.where(missing[:, None], coded, found)).astype(object)
     answers.index = queries.index
     answers[missing] = np.nan
+    return answers, seconds
+
+
+def dice_available() -> bool:
+    """Whether dice_ml can be imported."""
+    return importlib.util.find_spec("dice_ml") is not None
+
+
+def dice_answers(case: Case, queries: pd.DataFrame) -> tuple[pd.DataFrame, float]:
+    """Return one answer of DiCE (genetic) per row, missing where it fails, and the seconds.
+
+    It is told which columns stay; a direction it cannot be told.
+    """
+    import dice_ml
+
+    label = "outcome of the model"
+    training = case.X.assign(**{label: np.asarray(case.y)})
+    data = dice_ml.Data(dataframe=training, continuous_features=case.numeric, outcome_name=label)
+    model = dice_ml.Model(model=case.model, backend="sklearn")
+    free = [name for name in case.X.columns if name not in case.loans.immutable]
+    answers = pd.DataFrame(np.nan, index=queries.index, columns=queries.columns, dtype=object)
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        explainer = dice_ml.Dice(data, model, method="genetic")
+        start = time.perf_counter()
+        for i in range(len(queries)):
+            try:
+                found = explainer.generate_counterfactuals(
+                    queries.iloc[i : i + 1],
+                    total_CFs=1,
+                    desired_class=int(case.loans.target),
+                    features_to_vary=free,
+                )
+                frame = found.cf_examples_list[0].final_cfs_df
+                answers.iloc[i] = frame[list(queries.columns)].iloc[0].to_numpy(dtype=object)
+            except Exception:  # one row that the rival cannot answer must not end the comparison
+                continue
+        seconds = time.perf_counter() - start
     return answers, seconds

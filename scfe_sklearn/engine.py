@@ -34,6 +34,9 @@ FLOORS = (1e-6, 1e-3, 3e-2, 0.3)
 CERTAIN = 1e-7
 """A probability this close to 1 is searched for as if it were 1; the judge tells them apart."""
 
+GUIDED_FLOOR = 0.3
+"""Margin that a stand-in is asked for, since the model itself may see less."""
+
 SINGLE_FLOOR = 1e-4
 """First margin of a model that computes in single precision."""
 
@@ -120,6 +123,8 @@ class Engine:
         Share of every change that may be left undone.
     min_plausibility : float
         Share of the training rows of its kind that an answer must be more plausible than.
+    guide : Engine or None
+        The same for a stand-in of the models, whose answers are tried as starts.
     """
 
     space: FeatureSpace
@@ -137,6 +142,7 @@ class Engine:
     unit: float = 1.0
     shortfall: float = 0.0
     min_plausibility: float = 0.0
+    guide: Engine | None = None
 
     @property
     def floors(self) -> tuple[float, ...]:
@@ -174,6 +180,8 @@ class Engine:
             part = replace(problem.take(index), moves=self._moves(int(code), problem.domain))
             anchors = torch.from_numpy(self.anchors[code])
             pool = pool.scattered(index, begin(part, anchors, self.effort))
+        if self.guide is not None:
+            pool = _tried(problem, pool, self.guide._solve(rows, codes, GUIDED_FLOOR).z)
         return improve(problem, pool, self.effort)
 
     def problem(self, rows: Rows, codes: np.ndarray, floor: float) -> Problem:
@@ -219,6 +227,7 @@ class Engine:
             torch.full((len(codes),), float(self.beta), dtype=torch.float64),
             torch.full((len(codes),), budget),
             floor,
+            torch.from_numpy(bounds.cost) if (bounds.cost != 1).any() else None,
         )
 
     def _reading(self, wishes: ClassWishes | ValueWishes, codes: np.ndarray) -> Reading:
@@ -268,14 +277,36 @@ class Engine:
             return np.ones(len(code), dtype=bool)
         return np.asarray(self.plausibility(Z, code)[1] >= self.min_plausibility)
 
-    def cost(self, Z: np.ndarray, Z0: np.ndarray, code: np.ndarray) -> np.ndarray:
+    def price(self, Z: np.ndarray, Z0: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Weighted squared distance and price of the changes (m,) of points (m, D).
+
+        ``weight`` (m, d) are the costs of the features.
+        """
+        squared = np.nan_to_num(Z - Z0) ** 2
+        starts = [part.start for part in self.space.slices_]
+        by_feature = np.add.reduceat(squared, starts, axis=1)
+        changed = self.space.changed(Z, Z0)
+        return np.asarray((weight * (by_feature + self.beta * changed)).sum(axis=1))
+
+    def cost(
+        self, Z: np.ndarray, Z0: np.ndarray, code: np.ndarray, weight: np.ndarray
+    ) -> np.ndarray:
         """Objective (m,) of points: distance, price of the changes, minus plausibility."""
-        Z, Z0 = np.nan_to_num(Z), np.nan_to_num(Z0)
-        cost = ((Z - Z0) ** 2).sum(axis=1) + self.beta * self.space.changed(Z, Z0).sum(axis=1)
+        cost = self.price(Z, Z0, weight)
+        Z = np.nan_to_num(Z)
         for kind in np.unique(code):
             own = code == kind
             cost[own] -= self.plausible(int(kind)).value(torch.from_numpy(Z[own])).numpy()
         return np.asarray(cost)
+
+
+def _tried(problem: Problem, pool: Pool, z: torch.Tensor) -> Pool:
+    """Return the pool after points ``z`` (n, K, D) that may be answers, or not."""
+    there = problem.domain.changed(z).any(-1)
+    there &= problem.domain.changed(z).sum(-1) <= problem.max_changes[:, None]
+    valid = there & (problem.margin(z, there) >= problem.floor)
+    cost = problem.sparse_distance(z) - problem.plausibility(z, valid)
+    return pool.merged(problem, z, torch.where(valid, cost, torch.inf))
 
 
 def _gathered(n: int, rows: np.ndarray, found: Candidates) -> Candidates:
@@ -325,4 +356,5 @@ def several(effort: Effort, count: int) -> Effort:
         screen=screen,
         starts=max(effort.starts, more),
         finalists=max(effort.finalists, more),
+        narrowed=max(effort.narrowed, more),
     )

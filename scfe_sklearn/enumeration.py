@@ -152,7 +152,7 @@ def search_exhaustively(
         verdict = judge(points, Z[here], take_rows(X, here), here, got, wishes)
         good = verdict.good & engine.plausible_enough(verdict.after, got)
         points, owner, here, got = points[good], owner[good], here[good], got[good]
-        order = np.argsort(engine.cost(points, Z[here], got), kind="stable")
+        order = np.argsort(engine.cost(points, Z[here], got, bounds.cost[here]), kind="stable")
         answered, first = np.unique(owner[order], return_index=True)
         best = order[first]
         point[answered], code[answered], proof[answered] = points[best], got[best], ""

@@ -21,6 +21,7 @@ from scfe_sklearn.exact import (
     value_between,
 )
 from scfe_sklearn.features import FeatureSpace
+from scfe_sklearn.features.column_bounds import column_bounds
 from scfe_sklearn.features.column_space import exact_columns
 from scfe_sklearn.features.levels import VERTEX
 from scfe_sklearn.judge import Judge
@@ -140,40 +141,18 @@ class ExactSolver:
         if answers.code[row, 0] < 0:
             return np.inf
         at = slice(row, row + 1)
-        changed = engine.space.changed(answers.Z[at, 0], query.Z[at])
-        cost = query.rows.bounds.cost[at]
+        z, z0 = answers.Z[at, 0], query.Z[at]
         if self.fewest:
-            return float(changed.sum())
-        gap = np.nan_to_num(answers.Z[at, 0] - query.Z[at]) ** 2
-        per_feature = np.add.reduceat(gap, [part.start for part in engine.space.slices_], axis=1)
-        return float((cost * (per_feature + engine.beta * changed)).sum())
+            return float(engine.space.changed(z, z0).sum())
+        return float(engine.price(z, z0, query.rows.bounds.cost[at])[0])
 
     def _options(self, engine: Engine, query: Query, row: int) -> Options:
         """What one row may become, in raw units, and what that costs."""
         space, bounds = engine.space, query.rows.bounds
-        starts = self.trees.starts
         u = exact_columns(space.features_, space.slices_, space.lattice())(
             torch.from_numpy(query.Z[row : row + 1])
         ).numpy()[0]
-        lower, upper = np.full(len(u), -np.inf), np.full(len(u), np.inf)
-        allowed = np.zeros(len(u), dtype=bool)
-        for j, part in enumerate(space.slices_):
-            block = slice(int(starts[j]), int(starts[j + 1]))
-            if space.kinds_[j] == "categorical":
-                allowed[block] = bounds.allowed[row, part]
-                continue
-            low, high = (
-                space.center_[j] + space.scale_[j] * ends[row, part.start]
-                for ends in (bounds.lower, bounds.upper)
-            )
-            if space.levels_[j] is not None:
-                rank = np.arange(block.stop - block.start)
-                allowed[block] = (rank >= low - 1e-6) & (rank <= high + 1e-6)
-                allowed[block] &= bounds.allowed[row, part.start]
-                continue
-            exact = space.lattice(np.array([j])).nearest(np.array([[low], [high]]))
-            lower[block], upper[block] = exact[0, 0], exact[1, 0]
-            allowed[block] = bounds.allowed[row, part.start]
+        box = column_bounds(space, bounds.take(np.array([row])))
         unit = np.array(
             [
                 np.nan if k == "categorical" else s
@@ -184,9 +163,9 @@ class ExactSolver:
         options = row_options(
             self.trees,
             u,
-            lower=lower,
-            upper=upper,
-            allowed=allowed,
+            lower=box.lower[0],
+            upper=box.upper[0],
+            allowed=box.allowed[0],
             unit=unit,
             values=space.lattice(numbers),
         )

@@ -137,9 +137,10 @@ class Judge:
             return Outcome(empty.astype(np.intp), empty, np.empty((0, width)))
         X = in_order(X, self.space)
         with np.errstate(invalid="ignore"):
-            predicted = np.asarray(estimator.predict(X))
+            # Some models give labels as a column.
+            predicted = np.asarray(estimator.predict(X)).reshape(n, -1)[:, 0]
             if not hasattr(estimator, "classes_"):
-                value = predicted.astype(np.float64).reshape(n, -1)[:, 0]
+                value = predicted.astype(np.float64)
                 return Outcome(np.where(np.isfinite(value), 0, -1), value)
             asked = wishes is not None and wishes.asks_probability
             probability = np.asarray(estimator.predict_proba(X)) if asked else None

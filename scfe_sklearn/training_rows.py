@@ -72,8 +72,10 @@ def _distance(
     # Of a level that is left nothing is asked.
     forbidden = moved & ~fits & (scalar | (anchors > 0))
     starts = [part.start for part in space.slices_]
-    changes = np.logical_or.reduceat(moved, starts, axis=2).sum(axis=2)
-    price = (gap**2).sum(axis=2) + engine.beta * changes
+    features = np.logical_or.reduceat(moved, starts, axis=2)
+    changes = features.sum(axis=2)
+    by_feature = np.add.reduceat(gap**2, starts, axis=2) + engine.beta * features
+    price = (bounds.cost[:, None] * by_feature).sum(axis=2)
     refused = forbidden.any(axis=2) | (changes == 0)
     if engine.max_changes is not None:
         refused |= changes > engine.max_changes

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scfe_sklearn.targets import class_wishes
+from scfe_sklearn.targets import Interval, Outcome, Probability, class_wishes
 
 TEXT = np.array(["high", "low", "mid"])
 
@@ -123,3 +123,79 @@ def test_arguments_stay_as_they_are():
     assert labels == ["low", "mid"]
     np.testing.assert_array_equal(predicted, [0, 1])
     np.testing.assert_array_equal(classes, TEXT)
+
+
+# --------------------------------------------------------------------- sure of a class
+
+ZERO = np.zeros(3, dtype=int)
+
+
+def test_a_probability_is_for_all_rows():
+    wishes = class_wishes(Probability("low", 0.8), ZERO, TEXT)
+    assert wishes.asks_probability
+    assert wishes.wanted.tolist() == [[False, True, False]] * 3
+    assert wishes.level.tolist() == [[0.0, 0.8, 0.0]] * 3
+
+
+def test_probabilities_and_labels_in_a_set():
+    wishes = class_wishes({Probability("low", 0.8), "mid"}, ZERO, TEXT)
+    assert wishes.wanted.tolist() == [[False, True, True]] * 3
+    assert wishes.level.tolist() == [[0.0, 0.8, 0.0]] * 3
+
+
+@pytest.mark.parametrize(
+    ("target", "level"),
+    [
+        ({Probability("low", 0.8), Probability("low", 0.6)}, 0.6),
+        ({Probability("low", 0.8), "low"}, 0.0),
+    ],
+)
+def test_the_weaker_of_two_wishes_is_enough(target, level):
+    wishes = class_wishes(target, ZERO, TEXT)
+    assert wishes.level[:, 1].tolist() == [level] * 3
+    assert wishes.asks_probability == (level > 0)
+
+
+@pytest.mark.parametrize("container", [list, tuple, lambda x: np.array(x, dtype=object), pd.Series])
+def test_one_wish_per_row(container):
+    target = container([Probability("low", 0.8), "mid", Probability("high", 0.5)])
+    wishes = class_wishes(target, ZERO, TEXT)
+    assert wishes.wanted.tolist() == np.eye(3, dtype=bool)[[1, 2, 0]].tolist()
+    assert wishes.level.tolist() == [[0, 0.8, 0], [0, 0, 0], [0.5, 0, 0]]
+    some = wishes.take(np.array([2, 0]))
+    assert some.level.tolist() == [[0.5, 0, 0], [0, 0.8, 0]]
+    assert some.wanted.argmax(axis=1).tolist() == [0, 1]
+
+
+def test_what_is_met():
+    """By the right class, with enough of it; a row without a prediction never is."""
+    target = [Probability("low", 0.6), "mid", Probability("high", 0.3), "low"]
+    wishes = class_wishes(target, np.zeros(4, dtype=int), TEXT)
+    outcome = Outcome(
+        np.array([1, 1, 0, -1]),
+        np.full(4, np.nan),
+        np.array([[0.2, 0.6, 0.2], [0.0, 1.0, 0.0], [0.29, 0.25, 0.24], [0.1, 0.8, 0.1]]),
+    )
+    rows = np.arange(4)
+    assert wishes.answered_by(rows, outcome).tolist() == [1, -1, -1, -1]
+    sure = Outcome(outcome.code, outcome.value, outcome.probability + 0.01)
+    assert wishes.answered_by(rows, sure).tolist() == [1, -1, 0, -1]
+    less = Outcome(outcome.code, outcome.value, outcome.probability - 0.01)
+    assert wishes.answered_by(rows, less).tolist() == [-1, -1, -1, -1]
+    assert wishes.met(rows, np.array([2, 2, 0, 1]), sure).tolist() == [False, False, True, False]
+    turned = np.array([2, 0])
+    part = Outcome(sure.code[turned], sure.value[turned], sure.probability[turned])
+    assert wishes.answered_by(turned, part).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("level", [0, -0.5, 1.0001, np.nan, True, "0.8", None, [0.8]])
+def test_levels_that_are_no_probabilities(level):
+    message = r"The 'at_least' parameter of Probability must be a float in \(0, 1\]. Got .* instead"
+    with pytest.raises(ValueError, match=message):
+        Probability("low", level)
+
+
+@pytest.mark.parametrize("target", [Probability("none", 0.5), {Probability(1, 0.5)}, Interval(1)])
+def test_wishes_for_what_is_no_class(target):
+    with pytest.raises(ValueError, match="The 'target' parameter of explain must be None, a class"):
+        class_wishes(target, ZERO, TEXT)

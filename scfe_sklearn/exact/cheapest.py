@@ -21,6 +21,7 @@ Objective = Literal["changes", "distance", "cost"]
 Status = Literal["optimal", "feasible", "unreachable", "unknown"]
 
 _BAND = 1e-6  # sums this near to their bound are left to the ensemble's own arithmetic
+_SLACK = 1e-5  # costs nearer than this are the same to the solver
 _OBJECTIVES = ("changes", "distance", "cost")
 
 
@@ -75,6 +76,7 @@ def cheapest(
     refused: Sequence[np.ndarray] = (),
     time_limit: float | None = None,
     max_rounds: int = 50,
+    confirm: bool = True,
 ) -> ExactAnswer:
     r"""Find the cheapest admissible row that meets a requirement, by mixed-integer programming.
 
@@ -111,6 +113,9 @@ def cheapest(
     max_rounds : int, default=50
         How many refused solutions are cut off one by one before a margin of ``1e-6`` is
         demanded, after which an answer may be called "feasible" only.
+    confirm : bool, default=True
+        Solve a second time, for anything cheaper and without the solver's presolve, before an
+        answer is called optimal or unreachable: presolve is known to lose solutions at times.
 
     Returns
     -------
@@ -144,31 +149,73 @@ def cheapest(
     cost = distance + price * options.changed
     budget = len(options.stay) if max_changes is None else int(max_changes)
     limits = Limits(cost, at_most * (1 + 1e-9), budget)
-    end = np.inf if time_limit is None else begin + time_limit
-    search = _Search.over(ensemble, options, requirement, limits)
-    found = search.run([np.asarray(u) for u in refused], end, max_rounds)
-    if objective == "changes" and found.chosen is not None:
+    left_out = [np.asarray(u, dtype=np.float64) for u in refused]
+    clock = _Clock(np.inf if time_limit is None else begin + time_limit, max_rounds)
+    found = _confirmed(ensemble, options, requirement, limits, left_out, clock, confirm)
+    if objective == "changes" and found.u is not None:
         # among the answers with so few changes, the nearest
         few = Limits(options.distance, np.inf, round(found.cost))
-        second = _Search.over(ensemble, options, requirement, few)
-        nearer = second.run([np.asarray(u) for u in refused], end, max_rounds)
-        if nearer.chosen is not None:
-            exact = found.status == nearer.status == "optimal"
-            found = replace(
-                found,
-                chosen=nearer.chosen,
-                status="optimal" if exact else "feasible",
-                rounds=found.rounds + nearer.rounds,
-            )
+        near = _confirmed(ensemble, options, requirement, few, left_out, clock, confirm)
+        sure = found.status == near.status == "optimal"
+        found = replace(
+            found,
+            u=found.u if near.u is None else near.u,
+            status="optimal" if sure else "feasible",
+            rounds=found.rounds + near.rounds,
+        )
     return _answer(options, cost, found, time.perf_counter() - begin)
+
+
+def _confirmed(
+    ensemble: Ensemble,
+    options: Options,
+    requirement: Requirement,
+    limits: Limits,
+    refused: list[np.ndarray],
+    clock: _Clock,
+    confirm: bool,
+) -> _Found:
+    """Solve, and solve again for anything cheaper, without presolve, until there is nothing.
+
+    Versions of HiGHS are known to lose solutions in the presolve of mixed programs. The second
+    program is small, as it may cost less than the answer of the first.
+    """
+    found = _Search.over(ensemble, options, requirement, limits).run(refused, clock, True)
+    while confirm and found.status in ("optimal", "unreachable"):
+        slack = _SLACK * max(1.0, found.cost) if found.u is not None else 0.0
+        if found.cost <= slack:
+            break
+        less = replace(limits, most=min(limits.most, found.cost - slack))
+        again = _Search.over(ensemble, options, requirement, less).run(refused, clock, False)
+        rounds = found.rounds + again.rounds
+        if again.status == "unreachable" or found.cost <= again.cost < np.inf:
+            return replace(found, rounds=rounds)  # the same again, within its tolerance
+        if again.u is None:  # time ran out
+            status: Status = "unknown" if found.u is None else "feasible"
+            return replace(found, status=status, bound=min(again.bound, found.cost), rounds=rounds)
+        found = replace(again, rounds=rounds)
+    return found
+
+
+@dataclass(frozen=True)
+class _Clock:
+    """When to stop."""
+
+    end: float
+    max_rounds: int
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left."""
+        return self.end - time.perf_counter()
 
 
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """A search's outcome; `chosen` is a row of column space."""
+    """A search's outcome."""
 
     status: Status
-    chosen: np.ndarray | None
+    u: np.ndarray | None
     cost: float
     bound: float
     rounds: int
@@ -191,11 +238,10 @@ class _Search:
         reach, limits = reduce(ensemble, options, limits)
         return cls(ensemble, requirement, limits, reach, build(ensemble, reach))
 
-    def run(self, refused: Sequence[np.ndarray], end: float, max_rounds: int) -> _Found:
-        cuts = [self._leaves(u) for u in refused]
-        bound = 0.0
-        for done in range(1, max_rounds + 1):
-            result = self._solve(cuts, end, margin=-1.0)
+    def run(self, refused: list[np.ndarray], clock: _Clock, presolve: bool) -> _Found:
+        cuts, bound = [self._leaves(u) for u in refused], 0.0
+        for done in range(1, clock.max_rounds + 1):
+            result = self._solve(cuts, clock, -1.0, presolve)
             if result.status == 2:
                 return _Found("unreachable", None, np.inf, np.inf, done)
             bound = max(bound, self._bound(result))
@@ -206,13 +252,16 @@ class _Search:
                 status: Status = "optimal" if result.status == 0 else "feasible"
                 return _Found(status, u, cost, cost if status == "optimal" else bound, done)
             cuts.append(self._leaves(u))
-            if time.perf_counter() >= end:
+            if clock.left <= 0:
                 return _Found("unknown", None, np.inf, bound, done)
-        return self._with_margin(cuts, end, bound, max_rounds + 1)
+        return self._with_margin(cuts, clock, bound, presolve)
 
-    def _with_margin(self, cuts: list[np.ndarray], end: float, bound: float, rounds: int) -> _Found:
+    def _with_margin(
+        self, cuts: list[np.ndarray], clock: _Clock, bound: float, presolve: bool
+    ) -> _Found:
         """Too many near ties: ask for a margin, and say what is known of cheaper answers."""
-        result = self._solve(cuts, end, margin=1.0)
+        rounds = clock.max_rounds + 1
+        result = self._solve(cuts, clock, 1.0, presolve)
         if result.x is not None:
             u, cost = self._point(result.x)
             if self.requirement.accepts(u[None])[0]:
@@ -220,7 +269,9 @@ class _Search:
                 return _Found("optimal" if same else "feasible", u, cost, bound, rounds)
         return _Found("unknown", None, np.inf, bound, rounds)
 
-    def _solve(self, cuts: list[np.ndarray], end: float, margin: float) -> OptimizeResult:
+    def _solve(
+        self, cuts: list[np.ndarray], clock: _Clock, margin: float, presolve: bool
+    ) -> OptimizeResult:
         program, limits, asked = self.program, self.limits, self.requirement
         n = program.n_variables
         if not n:
@@ -250,9 +301,9 @@ class _Search:
             low.append(np.array([-np.inf]))
             high.append(np.array([hit.sum() - 1.0]))
         matrix = sparse.csc_array(sparse.vstack(rows, format="csc"))
-        options: dict[str, float | bool] = {"mip_rel_gap": 0.0, "disp": False}
-        if np.isfinite(end):
-            options["time_limit"] = max(end - time.perf_counter(), 0.01)
+        options: dict[str, float | bool] = {"mip_rel_gap": 0.0, "presolve": presolve}
+        if np.isfinite(clock.end):
+            options["time_limit"] = max(clock.left, 0.01)
         whole = np.arange(n) < program.n_binary
         return milp(
             cost,
@@ -304,11 +355,11 @@ class _Search:
 
 
 def _answer(options: Options, cost: np.ndarray, found: _Found, seconds: float) -> ExactAnswer:
-    if found.chosen is None:
+    if found.u is None:
         return ExactAnswer(
             found.status, None, np.inf, found.bound, np.inf, 0, np.inf, seconds, found.rounds
         )
-    u = found.chosen
+    u = found.u
     chosen = _options_of(options, u)
     total = float(cost[chosen].sum())
     changes = int(options.changed[chosen].sum())

@@ -262,6 +262,9 @@ def _bind_levels(
     if feature.missing_level >= 0:
         # To withhold an answer is no action, unless a rule offers it.
         allowed[:, feature.missing_level] &= named[:, feature.missing_level]
+        # What nobody knows does not become known by itself, either.
+        gone = codes == feature.missing_level
+        allowed[gone] &= named[gone]
     no = np.zeros(len(codes), dtype=bool)
     allowed[parsed.immutable.get(j, no) | (codes < 0)] = False
     known = np.flatnonzero(codes >= 0)

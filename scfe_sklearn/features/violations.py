@@ -99,13 +99,18 @@ def _level(
     if feature.kind == "ordinal":
         broken |= lost | _filled(parsed, j, before == len(old_levels) - 1)
         broken |= _out_of_rank(parsed, feature, j, (before, old_levels), (after, new_levels))
+    gone = len(old_levels) - 1
+    offered = np.zeros(len(before), dtype=bool)
     for rule in (rule for rule in parsed.moves if rule.feature == j):
         forbidden = np.zeros_like(same)
         for i, level in enumerate(old_levels):
             targets = rule.targets(level)
             if targets is not None:
                 forbidden[i] = [other not in targets for other in new_levels]
+                offered[rule.rows] |= i == gone
         broken[rule.rows] |= forbidden[before[rule.rows], after[rule.rows]]
+    if feature.kind == "categorical":
+        broken |= (before == gone) & ~offered
     return changed & broken, changed, lost
 
 

@@ -6,13 +6,23 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
+from sklearn.base import (
+    BaseEstimator,
+    clone,
+    is_classifier,
+    is_clusterer,
+    is_outlier_detector,
+    is_regressor,
+)
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.multiclass import type_of_target
 from torch import nn
 
 from scfe_sklearn.models.dispatch import unwrap
 from scfe_sklearn.models.torch_module import TorchClassifier
+
+SAID = 50
+"""Rows that show whether a function gives labels or values."""
 
 
 class Labelled:
@@ -35,6 +45,9 @@ class Labelled:
             raise AttributeError(name)
         return getattr(self.model, name)
 
+    def __repr__(self) -> str:
+        return repr(self.model)
+
     def predict(self, X: Any) -> np.ndarray:
         """Return the label of each row."""
         if hasattr(self.model, "predict"):
@@ -50,6 +63,9 @@ class _Function:
     def __init__(self, function: Callable[[Any], Any], method: str) -> None:
         self.function = function
         setattr(self, method, function)
+
+    def __repr__(self) -> str:
+        return repr(self.function)
 
 
 def adopt(model: Any, X: Any, y: np.ndarray) -> Any:
@@ -71,6 +87,11 @@ def adopt(model: Any, X: Any, y: np.ndarray) -> Any:
     object
         With ``classes_`` if it is a classifier, and without if it is a regressor.
 
+    Raises
+    ------
+    ValueError
+        If it is known to be neither.
+
     Examples
     --------
     >>> import numpy as np
@@ -83,25 +104,50 @@ def adopt(model: Any, X: Any, y: np.ndarray) -> Any:
         return TorchClassifier(model).fit(X, y)
     if isinstance(model, FrozenEstimator) and not hasattr(model.estimator, "fit"):
         model = model.estimator
+    inner = unwrap(model)
+    if isinstance(inner, BaseEstimator) and (is_clusterer(inner) or is_outlier_detector(inner)):
+        # The numbers of clusters may look like labels.
+        raise ValueError(
+            "The 'estimator' parameter of CounterfactualExplainer must be a classifier or a "
+            f"regressor. Got {inner!r} instead."
+        )
     if hasattr(model, "fit") and hasattr(model, "get_params"):
         model = clone(model).fit(X, y)
-    inner = unwrap(model)
+        inner = unwrap(model)
     if not (hasattr(inner, "predict") or hasattr(inner, "predict_proba")):
-        method = "predict_proba" if np.ndim(inner(X[:2])) == 2 else "predict"
+        said = np.asarray(inner(_shown(X)[:2]))
+        method = "predict_proba" if said.ndim == 2 and said.shape[1] > 1 else "predict"
         model = _Function(inner, method)
     if hasattr(model, "classes_") and hasattr(model, "predict"):
         return model
-    if hasattr(model, "predict") and _gives_values(model, y):
+    if hasattr(model, "predict") and _gives_values(model, X, y):
         return model
     return Labelled(model, np.unique(y) if not hasattr(model, "classes_") else model.classes_)
 
 
-def _gives_values(model: Any, y: np.ndarray) -> bool:
-    """Whether a model without ``classes_`` is a regressor; where it does not say, y decides."""
+def _gives_values(model: Any, X: Any, y: np.ndarray) -> bool:
+    """Whether a model without ``classes_`` is a regressor; who does not say so gives fractions."""
     inner = unwrap(model)
     if isinstance(inner, BaseEstimator) and (is_regressor(inner) or is_classifier(inner)):
         return bool(is_regressor(inner))
-    return type_of_target(y).startswith("continuous")
+    if type_of_target(y).startswith("continuous"):
+        return True
+    # Whole numbers in y may be values all the same: no label lies between them.
+    said = np.asarray(model.predict(_shown(X)))
+    return said.dtype.kind == "f" and bool((said != np.rint(said)).any())
+
+
+def _shown(X: Any) -> Any:
+    """Return some rows, without missing values if there are such."""
+    import pandas as pd
+
+    if hasattr(X, "drop_nulls"):
+        whole = X.drop_nulls()
+    elif hasattr(X, "dropna"):
+        whole = X.dropna()
+    else:
+        whole = X[~pd.isna(X).any(axis=1)]
+    return (whole if len(whole) else X)[:SAID]
 
 
 def retrained(model: Any, X: Any, y: np.ndarray) -> Any:

@@ -114,6 +114,10 @@ def read_linear(estimator: Any, columns: Sequence[Column]) -> LinearScores:
     (array([[2.]]), array([1.]))
     """
     inner = unwrap(estimator)
+    if not hasattr(inner, "fit"):
+        raise UnsupportedModelError(
+            f"{type(inner).__name__} is no estimator of scikit-learn: its weights are not known."
+        )
     check_is_fitted(inner)
     frame = Frame.from_columns(columns, torch.float64)
     chosen = select_inputs(inner, [column.name for column in columns])

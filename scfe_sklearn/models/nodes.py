@@ -74,12 +74,19 @@ class _Piece(Node):
         super().__init__(weight.shape[1])
         self.node = node
         self.selects = bool(np.all(np.diff(weight.indptr) == 1))
+        self.skips = False
         if self.selects:
             rows = weight.indices
             self._choose(rows)
             center, dense = center[rows], weight.data
         else:
             dense = weight.toarray()
+            # A missing number that these columns do not read must not reach them: 0 * NaN is NaN.
+            read = np.flatnonzero(dense.any(axis=1))
+            self.skips = 0 < len(read) < len(dense)
+            if self.skips:
+                self._choose(read)
+                center, dense = center[read], dense[read]
         self.shifts = bool(np.any(center != 0))
         self.scales = not (self.selects and np.all(dense == 1))
         self.constant("center", center, dtype)
@@ -95,14 +102,15 @@ class _Piece(Node):
     def compute(self, memo: Memo) -> Tensor:
         """Rows of the piece."""
         x = self.node.value(memo)
-        if not self.selects:
-            return (x - self.center if self.shifts else x) @ self.weight
-        if self.span is None:
-            x = x.index_select(1, self.rows)
-        elif self.span != (0, x.shape[1]):
-            x = x.narrow(1, *self.span)
+        if self.selects or self.skips:
+            if self.span is None:
+                x = x.index_select(1, self.rows)
+            elif self.span != (0, x.shape[1]):
+                x = x.narrow(1, *self.span)
         if self.shifts:
             x = x - self.center
+        if not self.selects:
+            return x @ self.weight
         return x * self.weight if self.scales else x
 
 

@@ -139,7 +139,7 @@ def as_torch(
     inner = unwrap(estimator)
     if not hasattr(inner, "fit"):
         raise UnsupportedModelError(
-            f"{type(inner).__name__} is no estimator, so nothing is known of its gradient."
+            f"{type(inner).__name__} is no estimator of scikit-learn: its gradient is not known."
         )
     check_is_fitted(inner)
     frame = Frame.from_columns(columns, dtype)

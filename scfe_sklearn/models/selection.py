@@ -1,4 +1,4 @@
-"""Imputers and feature selectors: columns pass as they are, missing levels are filled."""
+"""Imputers and feature selectors: columns pass as they are, what is missing is filled."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.feature_selection import SelectorMixin
 from sklearn.impute import KNNImputer, SimpleImputer
+from torch import Tensor, nn
 
 from scfe_sklearn.models.dispatch import compile_transformer
 from scfe_sklearn.models.encoders import is_missing
 from scfe_sklearn.models.errors import UnsupportedModelError
 from scfe_sklearn.models.frame import Frame, Levels, stack
+from scfe_sklearn.models.nodes import as_constant
 
 
 @compile_transformer.register(SelectorMixin)
@@ -36,11 +39,19 @@ def _knn_imputer(estimator: Any, frame: Frame) -> Frame:
 def _simple_imputer(estimator: Any, frame: Frame) -> Frame:
     _require_missing_marker(estimator)
     statistics = np.asarray(estimator.statistics_)
-    empty = is_missing(statistics)
-    parts = [_filled(frame.take([k]), statistics[k]) for k in range(frame.width) if not empty[k]]
+    kept = np.flatnonzero(~is_missing(statistics))
+    parts = [_filled(frame.take(run), statistics[run]) for run in _runs(frame, kept)]
     if estimator.add_indicator:
-        parts += [_indicator(frame.take([k])) for k in estimator.indicator_.features_]
+        marked = np.asarray(estimator.indicator_.features_)
+        parts += [_indicator(frame.take(run)) for run in _runs(frame, marked)]
     return stack(parts) if parts else frame.take([])
+
+
+def _runs(frame: Frame, chosen: np.ndarray) -> list[np.ndarray]:
+    """Split columns into neighbouring numbers, which share a node, and single columns of levels."""
+    number = np.array([frame.levels[k] is None for k in chosen], dtype=bool)
+    cuts = np.flatnonzero(~(number[1:] & number[:-1])) + 1
+    return [run for run in np.split(chosen, cuts) if len(run)]
 
 
 def _require_missing_marker(estimator: Any) -> None:
@@ -52,26 +63,48 @@ def _require_missing_marker(estimator: Any) -> None:
         )
 
 
-def _filled(column: Frame, statistic: Any) -> Frame:
-    """Fill the missing levels of a column; a number passes as it is."""
-    levels = column.levels[0]
+class _Fill(nn.Module):
+    """Numbers, and a value of their column where they are missing."""
+
+    values: Tensor
+
+    def __init__(self, values: np.ndarray, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.register_buffer("values", as_constant(values, dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.where(torch.isnan(x), self.values, x)
+
+
+class _Missing(nn.Module):
+    """1 where a number is missing, else 0."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.isnan(x).to(x.dtype)
+
+
+def _filled(columns: Frame, statistics: np.ndarray) -> Frame:
+    """Fill what is missing: of numbers, or of the levels of one column."""
+    levels = columns.levels[0]
     if levels is None:
-        return column
+        columns.require_numbers(SimpleImputer())
+        fill = _Fill(np.asarray(statistics, dtype=float), columns.dtype)
+        return columns.apply(fill, columns.width)
     gone = is_missing(levels.values)
     if not gone.any():
-        return column
+        return columns
     values = levels.values.astype(object)
-    values[gone] = statistic
-    if levels.values.dtype.kind == "f" and not isinstance(statistic, str):
+    values[gone] = statistics[0]
+    if levels.values.dtype.kind == "f" and not isinstance(statistics[0], str):
         values = values.astype(float)
-    return column.lookup(Levels(levels.start, values), levels.start, column.labels[0])
+    return columns.lookup(Levels(levels.start, values), levels.start, columns.labels[0])
 
 
-def _indicator(column: Frame) -> Frame:
-    """1 where the column is missing: never for a number here, a table for levels."""
-    levels = column.levels[0]
+def _indicator(columns: Frame) -> Frame:
+    """1 where something is missing: a number, or one column's level."""
+    levels = columns.levels[0]
     if levels is None:
-        return column.constants(np.zeros(1), column.labels)
+        return columns.apply(_Missing(), columns.width)
     table = is_missing(levels.values).astype(float)
-    out = column.lookup(Levels(levels.start, table), levels.start, column.labels[0])
+    out = columns.lookup(Levels(levels.start, table), levels.start, columns.labels[0])
     return replace(out, levels=(None,))

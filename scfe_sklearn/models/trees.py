@@ -71,6 +71,10 @@ def read_trees(estimator: Any, columns: Sequence[Column], X: Any = None) -> Tree
     """
     columns = tuple(columns)
     inner = unwrap(estimator)
+    if not hasattr(inner, "fit"):
+        raise UnsupportedModelError(
+            f"{type(inner).__name__} is no estimator of scikit-learn: its trees are not known."
+        )
     check_is_fitted(inner)
     _refuse_encoded_numbers(inner, columns)
     probe = _probe(inner, columns, X)

@@ -30,10 +30,13 @@ class Recall:
         Training rows tried per row.
     beyond : int
         Rows whose answer changes more features than this are tried too.
+    undone : int
+        Valid ones per row whose changes are undone, where there is no gradient.
     """
 
     anchors: int = 24
     beyond: int = 2
+    undone: int = 8
 
 
 def recall(problem: Problem, anchors: torch.Tensor, settings: Recall, size: int) -> Pool:
@@ -72,6 +75,10 @@ def recall(problem: Problem, anchors: torch.Tensor, settings: Recall, size: int)
     z = torch.cat([part[0] for part in starts])
     there = torch.cat([part[1] for part in starts])
     valid = problem.margin(z, there) >= problem.floor
+    if not problem.objective.has_gradient:
+        # Undoing is many questions: the nearest are asked about.
+        distance = torch.where(valid, problem.sparse_distance(z), torch.inf)
+        valid &= distance.argsort(dim=1, stable=True).argsort(1) < settings.undone
     instance = valid.nonzero()
     if len(instance) == 0:
         return Pool.empty(problem, size)
@@ -135,10 +142,12 @@ def _spread(distance: torch.Tensor, count: int) -> torch.Tensor:
 
 
 def undo_changes(problem: Problem, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Undo changes of valid points one by one, and return the cheapest point on the way.
+    """Undo changes of valid points, and return the cheapest point on the way.
 
-    In each round every change is undone on its own and, of the points that stay valid, the one
-    with the largest margin per price saved is kept. The fewest changes are not always the
+    In each round every change is undone on its own, which gives them an order: by the margin
+    that is left, per price saved. Then the first of this order are undone together, the first
+    two, and so on, as far as the points stay valid. So a round is two questions to the model,
+    and after the last one no change can be undone. The fewest changes are not always the
     cheapest answer: some of them may be what makes it plausible.
 
     Parameters
@@ -156,31 +165,54 @@ def undo_changes(problem: Problem, z: torch.Tensor) -> tuple[torch.Tensor, torch
         Their objective, infinite where the budget is exceeded.
     """
     domain = problem.domain
-    z, best = z.clone(), z.clone()
-    cost = torch.full_like(z[:, 0], torch.inf)
-    active = torch.arange(len(z), device=z.device)
+    best, cost = z.clone(), _affordable(problem, z[:, None])[:, 0]
+    here, active = z, torch.arange(len(z), device=z.device)
     while len(active):
-        part, here = problem.take(active), z[active][:, None]
-        changed = part.domain.changed(here)[:, 0]
-        fits = changed.sum(1) <= part.max_changes
-        value = (part.sparse_distance(here) - part.plausibility(here))[:, 0]
-        value = torch.where(fits, value, torch.full_like(value, torch.inf))
-        better = (value < cost[active]) | ~fits
-        best[active[better]], cost[active[better]] = here[better, 0], value[better]
+        part = problem.take(active)
+        changed = part.domain.changed(here[:, None])[:, 0]
         count = int(changed.sum(1).max())
         if count <= 1:
             break
         features = changed.to(z.dtype).topk(count, dim=1).indices
         there = changed.gather(1, features) & (changed.sum(1) > 1)[:, None]
         owns = domain.groups == features[..., None]
-        undone = torch.where(owns, part.domain.factual[:, None], here)
+        factual = part.domain.factual[:, None]
+        undone = torch.where(owns, factual, here[:, None])
         margin = part.margin(undone, there)
-        saved = part.sparse_distance(here) - part.sparse_distance(undone)
+        saved = part.sparse_distance(here[:, None]) - part.sparse_distance(undone)
         score = (margin - problem.floor) * (saved + 1e-6)
         score = torch.where(margin >= problem.floor, score, torch.full_like(score, -torch.inf))
-        value, position = score.max(1)
-        keep = value > -torch.inf
-        following = undone.gather(1, position[:, None, None].expand(-1, 1, z.shape[1]))[:, 0]
-        active = active[keep]
-        z[active] = following[keep]
+        score, order = score.sort(dim=1, descending=True, stable=True)
+        # One change at least is left: nobody is asked about the factual.
+        may = (score > -torch.inf) & (torch.arange(count, device=z.device) < count - 1)
+        may &= torch.arange(1, count + 1, device=z.device) < changed.sum(1, keepdim=True)
+        keep = may[:, 0].nonzero()[:, 0]
+        if len(keep) == 0:
+            break
+        part, active, may, order = part.take(keep), active[keep], may[keep], order[keep]
+        owns = owns[keep].gather(1, order[..., None].expand(-1, -1, owns.shape[2]))
+        together = owns.to(torch.uint8).cumsum(1) > 0
+        tried = torch.where(together, part.domain.factual[:, None], here[keep][:, None])
+        # The first was valid on its own a moment ago.
+        valid = part.margin(tried[:, 1:], may[:, 1:]) >= problem.floor
+        valid = torch.cat([may[:, :1], valid], 1).cumprod(1).bool()
+        price = _affordable(part, tried, valid)
+        least, place = price.min(1)
+        fewer = tried.gather(1, place[:, None, None].expand(-1, 1, z.shape[1]))[:, 0]
+        last = valid.sum(1) - 1
+        here = tried.gather(1, last[:, None, None].expand(-1, 1, z.shape[1]))[:, 0]
+        # Where the budget is exceeded, fewer changes are better.
+        fewer = torch.where((least < torch.inf)[:, None], fewer, here)
+        better = (least < cost[active]) | (cost[active] == torch.inf)
+        best[active[better]], cost[active[better]] = fewer[better], least[better]
     return best, cost
+
+
+def _affordable(
+    problem: Problem, z: torch.Tensor, where: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Objective (n, K) of valid points ``z`` (n, K, D); infinite beyond the budget."""
+    fits = problem.domain.changed(z).sum(-1) <= problem.max_changes[:, None]
+    fits = fits if where is None else fits & where
+    cost = problem.sparse_distance(z) - problem.plausibility(z, fits)
+    return torch.where(fits, cost, torch.full_like(cost, torch.inf))

@@ -18,9 +18,6 @@ from scfe_sklearn.solvers.pool import Pool
 from scfe_sklearn.solvers.problem import Problem
 from scfe_sklearn.solvers.subspace import Subspace
 
-TURNS = 3
-"""How often the search follows after changes have been undone, the first time included."""
-
 SAME = 1e-12
 """Places along a way that are the same."""
 
@@ -54,7 +51,7 @@ class Section:
 def narrow(problem: Problem, pool: Pool, settings: Section, starts: int) -> Pool:
     """Improve the first points of the pool along the numbers that they change.
 
-    Changes of any kind that do not pay are undone, too. A number on a lattice ends where the
+    Changes of any kind that do not pay are undone first. A number on a lattice ends where the
     next lattice point on the way back is no better; a continuous one within ``finest`` of such
     a place, on the valid side.
 
@@ -81,19 +78,15 @@ def narrow(problem: Problem, pool: Pool, settings: Section, starts: int) -> Pool
     rows, entry = ((pool.cost[:, :starts] < torch.inf) & several).nonzero().T
     if len(rows) == 0:
         return pool
-    start, cost = z[rows, entry], pool.cost[rows, entry]
-    found, left = start.clone(), torch.arange(len(rows), device=rows.device)
-    for _ in range(TURNS):
-        part = problem.take(rows[left])
-        along = _along_numbers(part, found[left], cost[left], rows[left], pool.best, settings)
-        after = undo(part, along)
-        found[left] = after
-        # What is undone leaves room for the others.
-        undone = ((after - along).abs() > TOLERANCE).any(1).nonzero()[:, 0]
-        left, part, after = left[undone], part.take(undone), after[undone][:, None]
-        if len(left) == 0:
-            break
-        cost[left] = (part.sparse_distance(after) - part.plausibility(after))[:, 0]
+    part, start, cost = problem.take(rows), z[rows, entry], pool.cost[rows, entry]
+    # As long as there is margin left: a change that does not pay hides what the others could be.
+    found = undo(part, start)
+    less = ((found - start).abs() > TOLERANCE).any(1).nonzero()[:, 0]
+    if len(less):
+        there, lean = part.take(less), found[less][:, None]
+        price = there.sparse_distance(lean) - there.plausibility(lean)
+        cost = cost.index_copy(0, less, price[:, 0])
+    found = _along_numbers(part, found, cost, rows, pool.best, settings)
     moved = ((found - start).abs() > TOLERANCE).any(1).nonzero()[:, 0]
     if len(moved) == 0:
         return pool
@@ -130,7 +123,7 @@ def _along_numbers(
     for turn in range(settings.rounds):
         # What the distance could become: plausibility is taken to stay as it is.
         length = (x - space.factual).abs()
-        gain = (length**2 - (length - ways.inner).clamp_min(0) ** 2).sum(1)
+        gain = (space.weight * (length**2 - (length - ways.inner).clamp_min(0) ** 2)).sum(1)
         hopeful = (cost - gain < rivals[rows] + TOLERANCE) & (ways.inner > ways.finest).any(1)
         active = hopeful.nonzero()[:, 0]
         if len(active) == 0:
@@ -294,11 +287,12 @@ def _judge(
     points = torch.where(own, tried[..., None], x[:, None, None]).reshape(a, w * k, w)
     inside = (tried >= space.lower[rows, :, None]) & (tried <= space.upper[rows, :, None])
     offset = points - space.factual[rows][:, None]
-    distance = (offset**2).sum(-1) + space.rest[rows][:, None]
-    numbers = (offset.abs() > TOLERANCE).sum(-1)
-    levels = problem.domain.changed(space.centre[rows][:, None]).sum(-1)
-    levels = levels - ((space.start - space.factual)[rows].abs() > TOLERANCE).sum(-1)[:, None]
-    price = distance + problem.beta[:, None] * (numbers + levels)
+    weight = space.weight[rows]
+    distance = (weight[:, None] * offset**2).sum(-1) + space.rest[rows][:, None]
+    numbers = (weight[:, None] * (offset.abs() > TOLERANCE)).sum(-1)
+    before = (weight * ((space.start - space.factual)[rows].abs() > TOLERANCE)).sum(-1)
+    levels = problem.change_price(space.centre[rows][:, None])
+    price = distance + problem.beta[:, None] * (numbers - before[:, None]) + levels
     best = problem.objective.best_plausibility(torch.arange(a, device=x.device))
     asked = (fresh & inside).reshape(a, -1) & (price - best[:, None] < cost[:, None])
     margin = problem.margin(space.embed(points, rows), asked)

@@ -159,8 +159,9 @@ def _best(
 def _price(space: Subspace, x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     """Squared distance and price of the changes (k, K) of ``x`` (k, K, w)."""
     offset = x - space.factual[rows][:, None]
-    count = (offset.abs() > TOLERANCE).sum(-1)
-    distance = (offset**2).sum(-1) + space.rest[rows][:, None]
+    weight = space.weight[rows][:, None]
+    count = (weight * (offset.abs() > TOLERANCE)).sum(-1)
+    distance = (weight * offset**2).sum(-1) + space.rest[rows][:, None]
     return distance + space.problem.beta[rows][:, None] * count
 
 

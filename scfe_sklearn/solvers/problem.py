@@ -16,8 +16,8 @@ class Problem:
     r"""Find, for each of n rows, the cheapest admissible point which the model calls the target.
 
     .. math::
-        \min_{z \in A} \; \|z - z_0\|^2 + \beta \,\#\{\text{changed features}\}
-        - \tau \log q(z \mid t)
+        \min_{z \in A} \; \sum_j w_j \big( \|z_j - z_{0j}\|^2
+        + \beta \, [z_j \neq z_{0j}] \big) - \tau \log q(z \mid t)
         \quad \text{s.t.} \quad m(z) \ge c, \;\; \#\{\text{changed features}\} \le k
 
     with the margin m of the target. The constraint on the margin is the exact-penalty form of
@@ -33,6 +33,8 @@ class Problem:
         Single-feature moves for the screen.
     beta : Tensor of shape (n,)
         Price of a changed feature.
+    cost : Tensor of shape (n, d) or None
+        Weights w of the raw features; None for ones.
     max_changes : Tensor of shape (n,), long
         Budget k of changed features.
     floor : float
@@ -45,6 +47,7 @@ class Problem:
     beta: torch.Tensor
     max_changes: torch.Tensor
     floor: float
+    cost: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.beta)
@@ -57,12 +60,32 @@ class Problem:
             domain=self.domain.take(index),
             beta=self.beta[index],
             max_changes=self.max_changes[index],
+            cost=None if self.cost is None else self.cost[index],
         )
 
     def sparse_distance(self, z: torch.Tensor) -> torch.Tensor:
         """Return squared distance plus the price of the changes of ``z`` (n, K, D): (n, K)."""
-        distance = ((z - self.domain.factual[:, None]) ** 2).sum(-1)
-        return distance + self.beta[:, None] * self.domain.changed(z).sum(-1)
+        distance = (z - self.domain.factual[:, None]) ** 2
+        if self.cost is not None:
+            distance = distance * self.cost[:, None, self.domain.groups]
+        return distance.sum(-1) + self.change_price(z)
+
+    def change_price(self, z: torch.Tensor) -> torch.Tensor:
+        """Return the price of the changes of ``z`` (n, K, D), without the distance: (n, K)."""
+        changed = self.domain.changed(z)
+        if self.cost is None:
+            return self.beta[:, None] * changed.sum(-1)
+        return self.beta[:, None] * (changed * self.cost[:, None]).sum(-1)
+
+    def move_price(self, moves: Moves) -> torch.Tensor:
+        """Return what each of M moves costs from the factual, distance included: (n, M)."""
+        price = moves.distance(self.domain) + self.beta[:, None]
+        return price if self.cost is None else price * self.cost[:, moves.group]
+
+    @property
+    def least_cost(self) -> torch.Tensor:
+        """Least weight of a feature of each row, (n,)."""
+        return torch.ones_like(self.beta) if self.cost is None else self.cost.amin(1)
 
     def margin(self, z: torch.Tensor, where: torch.Tensor | None = None) -> torch.Tensor:
         """Return margins (n, K) of ``z`` (n, K, D); minus infinity outside ``where`` (n, K)."""

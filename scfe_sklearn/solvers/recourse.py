@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from scfe_sklearn.solvers.anchors import Recall, recall
 from scfe_sklearn.solvers.climb import climb
+from scfe_sklearn.solvers.enrich import Enrich, enrich
 from scfe_sklearn.solvers.narrow import Section, narrow
 from scfe_sklearn.solvers.polish import Pattern, polish
 from scfe_sklearn.solvers.pool import Pool
@@ -17,9 +18,6 @@ from scfe_sklearn.solvers.screen import Screen, screen
 from scfe_sklearn.solvers.swap import swap
 from scfe_sklearn.solvers.trade_off import Descent
 from scfe_sklearn.solvers.wide import Continuation, descend_wide, too_wide
-
-THRIFTY = Screen(width=8, parents=16, evaluations=12, shortlist=12, eager=False)
-"""Narrow widths: of a model without a gradient, nothing is known but what was asked."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Effort:
     screen : Screen
         Search over supports.
     thrifty : Screen
-        The same for rows with an answer, where every question to the model is paid for alone.
+        The same where there is no gradient.
     sprint : Descent or None
         Short descents of the whole pool that decide which supports are worth more.
     descent : Descent
@@ -40,6 +38,8 @@ class Effort:
         Descent over all features, where there are too many for the screen.
     pattern : Pattern
         Steps on the lattice.
+    enrich : Enrich
+        Changes for the sake of plausibility where there is no gradient.
     section : Section
         Search along the changed numbers where there is no gradient.
     recall : Recall
@@ -48,6 +48,8 @@ class Effort:
         Supports per row that are refined.
     finalists : int
         Points per row that are polished.
+    narrowed : int
+        The same where there is no gradient: most of them are given up after a question or two.
     values : int
         Values of each number that the screen tries.
     swaps : int
@@ -57,15 +59,17 @@ class Effort:
     """
 
     screen: Screen = field(default_factory=Screen)
-    thrifty: Screen = field(default_factory=lambda: THRIFTY)
+    thrifty: Screen = field(default_factory=lambda: Screen(shortlist=12, thrifty=True))
     sprint: Descent | None = field(default_factory=lambda: Descent(max_iter=4))
     descent: Descent = field(default_factory=Descent)
     continuation: Continuation = field(default_factory=Continuation)
     pattern: Pattern = field(default_factory=Pattern)
+    enrich: Enrich = field(default_factory=Enrich)
     section: Section = field(default_factory=Section)
     recall: Recall = field(default_factory=Recall)
     starts: int = 3
     finalists: int = 2
+    narrowed: int = 6
     values: int = 12
     swaps: int = 2
     exchanged: int = 200
@@ -96,7 +100,10 @@ def begin(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
     if problem.objective.has_gradient and too_wide(problem):
         return descend_wide(problem, anchors, effort.continuation, effort.screen.pool)
     smooth = problem.objective.has_gradient
-    pool = screen(problem, effort.screen, None if smooth else effort.thrifty)
+    thrifty = replace(effort.thrifty, pool=effort.screen.pool)
+    pool = screen(problem, effort.screen if smooth else thrifty)
+    if not smooth:
+        pool = enrich(problem, pool, anchors, effort.enrich)
     # Where much has to change, whole training rows are better starts than sums of moves.
     many = problem.domain.changed(pool.z[:, :1])[:, 0].sum(1) > effort.recall.beyond
     again = ((pool.best == torch.inf) | many).nonzero()[:, 0]
@@ -113,7 +120,7 @@ def begin(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
 def improve(problem: Problem, pool: Pool, effort: Effort) -> Pool:
     """Refine the starts, whatever the target of their row."""
     if not problem.objective.has_gradient:
-        return narrow(problem, pool, effort.section, effort.finalists)
+        return narrow(problem, pool, effort.section, effort.narrowed)
     pool = refine(problem, pool, effort.descent, effort.starts, effort.sprint)
     if effort.swaps and not too_wide(problem):
         others = swap(problem, pool, effort.swaps, effort.exchanged)

@@ -54,8 +54,8 @@ def refine(
     if sprint is not None:
         warm = descend(space, _box(space), sprint)
         price = torch.full_like(pool.cost, torch.inf)
-        changes = domain.changed(pool.z)[rows, entry].sum(-1)
-        price[rows, entry] = warm.value + space.rest + problem.beta[rows] * changes
+        changes = problem.change_price(pool.z)[rows, entry]
+        price[rows, entry] = warm.value + space.rest + changes
         ahead = (price.argsort(dim=1).argsort(dim=1) < starts)[rows, entry].nonzero()[:, 0]
         space, warm = space.take(ahead), warm.take(ahead)
         rows, entry = rows[ahead], entry[ahead]

@@ -45,9 +45,10 @@ class Screen:
     pairs : int
         Up to so many pairs of moves are all tried, without predicting their effect; the moves
         are thinned to get there. 0 tries none but the predicted ones.
-    eager : bool
-        Whether combinations are tried that are not predicted to be valid, and to be better than
-        what has been found. They improve the predictions.
+    thrifty : bool
+        Whether the density of single moves that are no answer is left out, though it would
+        improve the predictions, and combinations are tried only for rows that need, or could
+        come nearer by, several moves.
     """
 
     width: int = 16
@@ -56,7 +57,7 @@ class Screen:
     shortlist: int = 20
     pool: int = 10
     pairs: int = 0
-    eager: bool = True
+    thrifty: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +93,7 @@ class _Beam:
         )
 
 
-def screen(problem: Problem, settings: Screen, thrifty: Screen | None = None) -> Pool:
+def screen(problem: Problem, settings: Screen) -> Pool:
     """Search supports of growing size and return the best valid points of each row.
 
     Parameters
@@ -101,9 +102,6 @@ def screen(problem: Problem, settings: Screen, thrifty: Screen | None = None) ->
         The rows to be answered.
     settings : Screen
         Widths of the search.
-    thrifty : Screen or None
-        Widths for the single moves, and for rows of which one is an answer. None looks as
-        widely everywhere.
 
     Returns
     -------
@@ -113,16 +111,16 @@ def screen(problem: Problem, settings: Screen, thrifty: Screen | None = None) ->
     n = len(problem)
     if n == 0 or len(problem.moves) == 0:
         return Pool.empty(problem, settings.pool)
-    if thrifty is None:
-        return _grow(problem, settings, *_try_singles(problem, settings))
-    pool, singles, beam = _try_singles(problem, thrifty)
-    found = pool
-    for widths, chosen in ((thrifty, pool.best < torch.inf), (settings, pool.best == torch.inf)):
-        rows = chosen.nonzero()[:, 0]
-        if len(rows):
-            start = Pool(pool.z[rows], pool.cost[rows]), singles.take(rows), beam.take(rows)
-            found = found.scattered(rows, _grow(problem.take(rows), widths, *start))
-    return found
+    pool, singles, beam = _try_singles(problem, settings)
+    if not settings.thrifty:
+        return _grow(problem, settings, pool, singles, beam)
+    # Two changes can be nearer than one only if that one is dearer than two of no length.
+    dear = problem.sparse_distance(pool.z[:, :1])[:, 0] > 2 * problem.beta * problem.least_cost
+    rows = (dear | (pool.best == torch.inf)).nonzero()[:, 0]
+    if len(rows) == 0:
+        return pool
+    start = Pool(pool.z[rows], pool.cost[rows]), singles.take(rows), beam.take(rows)
+    return pool.scattered(rows, _grow(problem.take(rows), settings, *start))
 
 
 def _grow(problem: Problem, settings: Screen, pool: Pool, singles: _Singles, beam: _Beam) -> Pool:
@@ -132,7 +130,7 @@ def _grow(problem: Problem, settings: Screen, pool: Pool, singles: _Singles, bea
     before = pool.best
     for size in range(2, int(problem.max_changes.max()) + 1):
         # Another change pays only where nothing was found, or the rest could improve by its price.
-        bound = size * problem.beta - best
+        bound = size * problem.beta * problem.least_cost - best
         useful = problem.max_changes >= size
         if not settings.pairs:
             useful &= pool.best > bound
@@ -150,7 +148,7 @@ def _grow(problem: Problem, settings: Screen, pool: Pool, singles: _Singles, bea
             pool = _merge(pool, part, active, pairs)
             if int(part.max_changes.max()) == size:
                 break
-        found, beam = _extend(part, settings, own, beam, pool.best[active])
+        found, beam = _extend(part, settings, own, beam)
         pool = _merge(pool, part, active, found)
     return pool
 
@@ -171,7 +169,7 @@ def _try_singles(problem: Problem, settings: Screen) -> tuple[Pool, _Singles, _B
     everything = torch.arange(len(moves), device=root.device)
     z = moves.apply(root, everything)
     margin = problem.margin(z, permitted)
-    price = moves.distance(domain) + problem.beta[:, None]
+    price = problem.move_price(moves)
     gain = torch.where(permitted, margin - margin0, torch.zeros_like(margin))
     pool, plausibility = _collect(
         problem, settings, z, margin, price, plausibility0.expand_as(margin), permitted
@@ -185,9 +183,9 @@ def _try_singles(problem: Problem, settings: Screen) -> tuple[Pool, _Singles, _B
 
 
 def _extend(
-    problem: Problem, settings: Screen, singles: _Singles, beam: _Beam, best: torch.Tensor
+    problem: Problem, settings: Screen, singles: _Singles, beam: _Beam
 ) -> tuple[Pool, _Beam]:
-    """Add one more move to the combinations of the beam; ``best`` (n,) is known already."""
+    """Add one more move to the combinations of the beam."""
     moves = problem.moves
     n = len(beam.margin)
     changed = problem.domain.changed(beam.z)
@@ -203,9 +201,7 @@ def _extend(
     plausibility = combined.reshape(n, -1)
     live = live.reshape(n, -1)
     rate = _rate(singles)
-    if not settings.eager:
-        live &= (margin >= problem.floor) & (price - plausibility < best[:, None])
-    half = settings.evaluations // 2 if settings.eager else settings.evaluations
+    half = settings.evaluations // 2
     key = support_key(changed)[:, :, None] + feature_key(moves.group + 1)
     key = (key % BUCKETS).reshape(n, -1)
     # One half by what looks valid already, the other by what could become so at a low price.
@@ -213,11 +209,10 @@ def _extend(
     sure = torch.where(
         live & (margin >= problem.floor), price - plausibility, torch.full_like(price, torch.inf)
     )
-    order = _smallest(_diversified(sure, key), half)
-    if settings.eager:
-        merit = _diversified(_merit(problem, margin, price, plausibility, live, rate), key)
-        merit = merit.scatter(1, order, torch.inf)
-        order = torch.cat([order, _smallest(merit, settings.evaluations - half)], 1)
+    first = _smallest(_diversified(sure, key), half)
+    merit = _diversified(_merit(problem, margin, price, plausibility, live, rate), key)
+    merit = merit.scatter(1, first, torch.inf)
+    order = torch.cat([first, _smallest(merit, settings.evaluations - half)], 1)
     parent, move = order // len(moves), order % len(moves)
     z = moves.apply(beam.z.gather(1, parent[..., None].expand(-1, -1, beam.z.shape[2])), move)
     live, price = live.gather(1, order), price.gather(1, order)
@@ -279,7 +274,7 @@ def _collect(
     # Valid points first; the rest of the shortlist improves the predictions of the next size.
     order = _smallest(torch.where(valid, guess, guess + 1e6), settings.shortlist)
     chosen = z.gather(1, order[..., None].expand(-1, -1, z.shape[2]))
-    asked = (live if settings.eager else valid).gather(1, order)
+    asked = (valid if settings.thrifty else live).gather(1, order)
     value = problem.plausibility(chosen, asked)
     value = torch.where(asked, value, plausibility.gather(1, order))
     plausibility = plausibility.scatter(1, order, value)

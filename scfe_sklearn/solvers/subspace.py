@@ -31,7 +31,9 @@ class Subspace:
     factual, lower, upper, step, start : Tensor of shape (n, w)
         Factual value, interval, lattice step and present value of the free coordinates.
     rest : Tensor of shape (n,)
-        Squared distance of all other coordinates.
+        Weighted squared distance of all other coordinates.
+    weight : Tensor of shape (n, w)
+        Weights of the free coordinates.
     """
 
     problem: Problem
@@ -44,6 +46,7 @@ class Subspace:
     step: torch.Tensor
     start: torch.Tensor
     rest: torch.Tensor
+    weight: torch.Tensor
 
     @classmethod
     def around(cls, problem: Problem, centre: torch.Tensor, free: torch.Tensor) -> Subspace:
@@ -58,7 +61,11 @@ class Subspace:
             return torch.where(there, picked, torch.zeros_like(picked))
 
         factual, start = along(domain.factual), along(centre)
-        rest = ((centre - domain.factual) ** 2).sum(1) - ((start - factual) ** 2).sum(1)
+        whole, weight = (centre - domain.factual) ** 2, torch.ones_like(start)
+        if problem.cost is not None:
+            weight = torch.where(there, problem.cost[:, domain.groups].gather(1, support), weight)
+            whole = whole * problem.cost[:, domain.groups]
+        rest = whole.sum(1) - (weight * (start - factual) ** 2).sum(1)
         columns = torch.where(there, support, torch.full_like(support, centre.shape[1]))
         return cls(
             problem,
@@ -71,6 +78,7 @@ class Subspace:
             along(domain.step[None]),
             start,
             rest,
+            weight,
         )
 
     def take(self, rows: torch.Tensor, local: bool = True) -> Subspace:
@@ -84,7 +92,7 @@ class Subspace:
             problem.objective.around(centre, support) if local else self.local,
             *(
                 getattr(self, name)[rows]
-                for name in ("factual", "lower", "upper", "step", "start", "rest")
+                for name in ("factual", "lower", "upper", "step", "start", "rest", "weight")
             ),
         )
 

@@ -44,8 +44,8 @@ def swap(problem: Problem, pool: Pool, size: int, most: int) -> Pool:
     free = ~changed[:, moves.group] & moves.permitted(part.domain)
     live = (there > 0)[:, :, None] & free[:, None]
     z = moves.apply(less[:, :, None], torch.arange(len(moves), device=best.device)).flatten(1, 2)
-    price = part.sparse_distance(less)[:, :, None] + moves.distance(part.domain)[:, None]
-    price = (price + part.beta[:, None, None]).flatten(1)
+    price = part.sparse_distance(less)[:, :, None] + part.move_price(moves)[:, None]
+    price = price.flatten(1)
     valid = part.margin(z, live.flatten(1)) >= part.floor
     combined = part.objective.combined_plausibility(
         less, part.domain.factual, moves.target, moves.keeps

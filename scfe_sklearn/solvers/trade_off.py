@@ -68,13 +68,15 @@ def descend(
         What the hinge pulled with in the last step: the least sufficient weight of validity.
     """
     floor, factual = space.problem.floor + clearance, space.factual
+    weight = space.weight
 
     def smooth(x: torch.Tensor, rows: torch.Tensor) -> Evaluation:
         margin, slope = space.margin_and_grad(x, rows)
         plausibility, lift = space.plausibility_and_grad(x, rows)
         offset = x - factual[rows]
-        value = (offset**2).sum(1) - plausibility
-        return Evaluation(value, 2 * offset - lift, margin - floor, slope)
+        pull = weight[rows] * offset
+        value = (pull * offset).sum(1) - plausibility
+        return Evaluation(value, 2 * pull - lift, margin - floor, slope)
 
     if warm is None:
         start, gamma = _first_weight(space, prox, smooth)
@@ -104,7 +106,7 @@ def _first_weight(
     steepness = (slope**2).sum(1).clamp_min(1e-12)
     balance = (here.gradient * slope).sum(1) / steepness
     # At least what the distance is worth there.
-    reach = (2 * (x - space.factual).norm(dim=1) + 1) / steepness.sqrt()
+    reach = (2 * (space.weight * (x - space.factual)).norm(dim=1) + 1) / steepness.sqrt()
     return x, 2 * torch.maximum(balance.clamp_min(0), reach)
 
 

@@ -70,12 +70,27 @@ def _in_range(limits, i, old, new):
     return (low is None or new >= low) and (high is None or new <= high)
 
 
+def _offers(rules, name, i):
+    """Whether some rule says what a missing cell of a row may become."""
+    moves = (rules.transitions or {}).get(name)
+    moves = moves[i] if isinstance(moves, list) else moves
+    own = isinstance(moves, list) or (isinstance(moves, dict) and None in moves)
+    return own or any(_offers(other, name, i) for other in rules.also or ())
+
+
 def _may_move(rules, name, i, old, new):
     """Whether the rules let a cell of a row go from one value to another."""
     old, new = (None if pd.isna(v) else v for v in (old, new))
+    if old is None and new is not None and not _offers(rules, name, i):
+        return False
+    return _permits(rules, name, i, old, new)
+
+
+def _permits(rules, name, i, old, new):
+    """Whether no rule forbids it."""
     if old == new:
         return True
-    if rules.also and not all(_may_move(other, name, i, old, new) for other in rules.also):
+    if rules.also and not all(_permits(other, name, i, old, new) for other in rules.also):
         return False
     if _flag(rules.immutable, name, i):
         return False
@@ -366,7 +381,7 @@ def test_missing_is_offered_only_by_a_rule():
     X = pd.DataFrame({"job": ["a", "b", None]})
     space = FeatureSpace().fit(X)
     Z = space.encode(X)
-    assert Rules().bind(space, X, Z).allowed.tolist() == [[1, 1, 0], [1, 1, 0], [1, 1, 1]]
+    assert Rules().bind(space, X, Z).allowed.tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 1]]
     offered = Rules(transitions={"job": {"a": [None], np.nan: ["b"]}}).bind(space, X, Z)
     assert offered.allowed.tolist() == [[1, 0, 1], [1, 1, 0], [0, 1, 1]]
 

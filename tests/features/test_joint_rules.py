@@ -221,6 +221,9 @@ def _reached(bounds, Z):
     return inside
 
 
+OFFERED = {"job": {None: ["x", "y"]}}  # else a missing job stays missing
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 2**32 - 1))
 def test_slack_violations_and_bounds_are_what_the_oracle_says(seed):
@@ -257,6 +260,7 @@ def test_slack_violations_and_bounds_are_what_the_oracle_says(seed):
             ],
             implications=joint.implications,
             fillable=["a"],
+            transitions=OFFERED,
         )
         marked = taken.violations(SPACE, before, after)
         lost = after["a"].isna().to_numpy() & ~before["a"].isna().to_numpy()
@@ -292,7 +296,9 @@ def test_bounds_are_exact_where_all_but_one_column_stay(seed):
     linear = _random_linear(rng, 4)
     name = _some(rng, list(linear.coefficients), most=1)[0]
     j = NAMES.index(name)
-    rules = Rules(immutable=[k for k in NAMES if k != name], relations=[linear])
+    rules = Rules(
+        immutable=[k for k in NAMES if k != name], relations=[linear], transitions=OFFERED
+    )
     Z = SPACE.encode(X)
     bounds = rules.bind(SPACE, X, Z)
     for i, old in enumerate(rows):

@@ -103,7 +103,8 @@ def test_steps_fold_into_one_matrix(world):
     )
     node = as_torch(pipe, data.columns).head.node
     assert len(node.pieces) == 1
-    assert node.pieces[0].weight.shape == (data.width, 1)
+    read = sum(c.width for c in data.columns if c.name in ("income", "age", "job", "grade"))
+    assert node.pieces[0].weight.shape == (read, 1)
 
 
 @pytest.mark.parametrize(
@@ -210,3 +211,32 @@ def test_nan_stays_in_its_row(world):
     scores = as_torch(pipe, data.columns).scores(u)
     assert torch.isnan(scores[1]).all()
     assert torch.isfinite(scores[[0, 2, 3]]).all()
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        SimpleImputer(),
+        SimpleImputer(strategy="median", add_indicator=True),
+        make_pipeline(StandardScaler(), SimpleImputer(strategy="constant", fill_value=0.5)),
+        make_pipeline(SimpleImputer(), StandardScaler(), PolynomialFeatures(2)),
+    ],
+)
+def test_missing_numbers_are_filled(numbers, to_columns):
+    """Also where another column is read without being imputed, and one is not read at all."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(60, 4)), columns=list("abcd"))
+    X["job"] = rng.choice(["clerk", "cook"], 60)
+    y = (X["a"] + X["b"] + X["c"] + (X["job"] == "cook") > 0).astype(int)
+    X = X.mask(rng.random(X.shape) < [0.3, 0.3, 0, 0.3, 0])
+    columns = [Column(name, None) for name in "abcd"] + [Column("job", np.array(["clerk", "cook"]))]
+    encode = make_column_transformer(
+        (numbers, ["a", "b"]), (OneHotEncoder(), ["job"]), ("passthrough", ["c"])
+    )
+    pipe = make_pipeline(encode, LogisticRegression()).fit(X, y)
+    model, u = as_torch(pipe, columns), to_columns(X, columns)
+    assert bool(u.isnan().any())
+    verify(model, pipe, X, u, tol=1e-10)
+    leaf = u.clone().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(model.scores(leaf)[:, 1].sum(), leaf)
+    assert bool(gradient.isfinite().all()) and bool((gradient[u.isnan()] == 0).all())

@@ -57,9 +57,11 @@ def test_answers_are_close_to_the_best_of_all_points(tools, density, budget):
     assert (gaps <= 0.01).mean() >= 0.93
 
 
-def test_a_row_does_not_see_its_batch(tools):
+@pytest.mark.parametrize("has_gradient", [False, True])
+@pytest.mark.parametrize("density", [GaussianKDE(0.7), LocalOutlierDensity(10)])
+def test_a_row_does_not_see_its_batch(tools, density, has_gradient):
     rng = np.random.default_rng(3)
-    problem = mixed_problem(tools, rng, 10, GaussianKDE(0.7), beta=0.2)
+    problem = mixed_problem(tools, rng, 10, density, beta=0.2, has_gradient=has_gradient)
     anchors = target_rows(tools, problem, tools.mixed.points)
     pool = solve(problem, anchors, Effort())
     for i in range(10):

@@ -1,0 +1,223 @@
+"""The exact option for trees: does it agree with exhaustive search, and how long does it take?
+
+(a) Small trees, forests and boosting on random numbers: the cheapest of all admissible rows by
+the model itself against the program's answer. (b) German credit with forests of 50 trees of
+depth 5 and 100 of depth 6: time, gap and what is proved, for the nearest answer and for the
+fewest changes, under the benchmark's rules and at training values' resolution.
+
+``exact_answers`` is what other methods are compared with: the cheapest answer of each row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.tree import DecisionTreeClassifier
+
+from benchmarks.datasets import Loans, add_data_option, loans
+from benchmarks.reporting import Bars, add_check_option, print_table
+from scfe_sklearn.columns import Column
+from scfe_sklearn.exact import ExactAnswer, Options, cheapest, class_wins, row_options
+from scfe_sklearn.features import FeatureSpace, Rules
+from scfe_sklearn.models import TreeEnsemble, read_trees
+
+FORESTS = ((50, 5), (100, 6))
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Refused rows, the trees that refused them, and what each may become."""
+
+    model: Any
+    space: FeatureSpace
+    refused: pd.DataFrame
+    ensemble: TreeEnsemble
+    code: int
+    options: list[Options]
+
+
+def forest_task(data: Loans, n_trees: int, depth: int, n_rows: int, seed: int = 0) -> Task:
+    """Fit a forest on 70 % of the rows and take refused ones of the rest."""
+    order = np.random.default_rng(seed).permutation(len(data.X))
+    train, rest = np.split(order, [int(0.7 * len(order))])
+    numeric = list(data.X.select_dtypes("number").columns)
+    words = [name for name in data.X.columns if name not in numeric]
+    columns = make_column_transformer(
+        (StandardScaler(), numeric),
+        (OneHotEncoder(handle_unknown="ignore", sparse_output=False), words),
+    )
+    forest = RandomForestClassifier(n_trees, max_depth=depth, random_state=seed)
+    X = data.X.iloc[train]
+    model = make_pipeline(columns, forest).fit(X, data.y[train])
+    held = data.X.iloc[rest]
+    refused = held[model.predict(held) != data.target].iloc[:n_rows]
+    space = FeatureSpace().fit(X)
+    ensemble = read_trees(model, space.columns_, X)
+    code = list(model.classes_).index(data.target)
+    rules = Rules(**data.rules)
+    return Task(model, space, refused, ensemble, code, options_of(space, ensemble, refused, rules))
+
+
+def options_of(
+    space: FeatureSpace, ensemble: TreeEnsemble, X: pd.DataFrame, rules: Rules
+) -> list[Options]:
+    """Options of each row under rules, in the feature space's own lattice."""
+    import torch
+
+    Z = space.encode(X)
+    bounds = rules.bind(space, X, Z)
+    u = space.column_map_(torch.from_numpy(Z)).numpy()
+    numeric = np.array([column.levels is None for column in space.columns_])
+    at, starts = ensemble.starts[:-1][numeric], ensemble.starts
+    z_at = np.array([space.slices_[j].start for j in np.flatnonzero(numeric)])
+    lattice = space.lattice(np.flatnonzero(numeric))
+    center, scale = space.center_[numeric], space.scale_[numeric]
+    raw = np.column_stack([X[space.names_[j]].to_numpy(float) for j in np.flatnonzero(numeric)])
+    u[:, at] = raw  # the raw number itself, not what is left of it after scaling
+    lower, upper = np.zeros_like(u), np.zeros_like(u)
+    lower[:, at] = lattice.nearest(center + scale * bounds.lower[:, z_at])
+    upper[:, at] = lattice.nearest(center + scale * bounds.upper[:, z_at])
+    allowed = np.zeros(u.shape, dtype=bool)
+    unit = np.where(np.array(space.kinds_) == "categorical", np.nan, space.scale_)
+    for j, kind in enumerate(space.kinds_):
+        block = slice(int(starts[j]), int(starts[j + 1]))
+        if kind == "ordinal":
+            rank, z = np.arange(block.stop - block.start), space.slices_[j].start
+            z_rank = (rank - space.center_[j]) / space.scale_[j]
+            allowed[:, block] = (z_rank >= bounds.lower[:, [z]] - 1e-9) & (
+                z_rank <= bounds.upper[:, [z]] + 1e-9
+            )
+        else:
+            allowed[:, block] = bounds.allowed[:, space.slices_[j]]
+    return [
+        row_options(
+            ensemble,
+            u[i],
+            lower=lower[i],
+            upper=upper[i],
+            allowed=allowed[i],
+            unit=unit,
+            values=lattice,
+        )
+        for i in range(len(u))
+    ]
+
+
+def exact_answers(task: Task, objective: str, time_limit: float) -> list[ExactAnswer]:
+    """The cheapest answer of each row."""
+    want = class_wins(task.ensemble, task.code)
+    return [
+        cheapest(task.ensemble, options, want, objective=objective, time_limit=time_limit)  # type: ignore[arg-type]
+        for options in task.options
+    ]
+
+
+def agreement(n_problems: int) -> tuple[int, int, int]:
+    """Problems, those where program and exhaustive search agree, those without any answer."""
+    agree = none = 0
+    for seed in range(n_problems):
+        rng = np.random.default_rng(seed)
+        X = rng.integers(0, 5, size=(60, 4)).astype(float)
+        y = rng.integers(0, 2, 60)
+        model = [
+            DecisionTreeClassifier(max_depth=4, random_state=0),
+            RandomForestClassifier(5, max_depth=3, random_state=0),
+            GradientBoostingClassifier(n_estimators=5, max_depth=2, random_state=0),
+            HistGradientBoostingClassifier(max_iter=5, min_samples_leaf=3),
+        ][seed % 4].fit(X, y)
+        ensemble = read_trees(model, [Column(k, None) for k in range(4)], X)
+        row, low, high = X[0], np.maximum(X[0] - 2, 0), np.minimum(X[0] + 2, 4)
+        options = row_options(
+            ensemble,
+            row,
+            lower=low,
+            upper=high,
+            allowed=rng.random(4) < 0.8,
+            unit=np.ones(4),
+            values=_Whole(),
+        )
+        code = 1 - int(model.predict(row[None])[0])
+        budget = int(rng.integers(1, 5))
+        answer = cheapest(ensemble, options, class_wins(ensemble, code), max_changes=budget)
+        free = [options.starts[k + 1] - options.starts[k] > 1 for k in range(4)]
+        grid = np.array(
+            list(
+                itertools.product(
+                    *(np.arange(low[k], high[k] + 1) if free[k] else [row[k]] for k in range(4))
+                )
+            )
+        )
+        few = (grid != row).sum(axis=1) <= budget
+        good = few & (model.predict(grid) == code)
+        best = ((grid - row) ** 2).sum(axis=1)[good].min(initial=np.inf)
+        agree += int(answer.status in ("optimal", "unreachable") and answer.cost == best)
+        none += int(best == np.inf)
+    return n_problems, agree, none
+
+
+class _Whole:
+    """Whole numbers."""
+
+    def at_least(self, values: np.ndarray) -> np.ndarray:
+        return np.ceil(values)
+
+    def at_most(self, values: np.ndarray) -> np.ndarray:
+        return np.floor(values)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="benchmarks.exact_trees", description=__doc__)
+    add_data_option(parser)
+    add_check_option(parser)
+    parser.add_argument("--problems", type=int, default=200, help="small problems (default 200)")
+    parser.add_argument("--rows", type=int, default=20, help="refused rows (default 20; 0: none)")
+    parser.add_argument("--limit", type=float, default=60.0, help="seconds a row (default 60)")
+    args = parser.parse_args(arguments)
+    bars = Bars()
+    count, agree, none = agreement(args.problems)
+    print(f"{agree} of {count} small problems agree with exhaustive search; {none} have no answer")
+    bars.add("the exact option agrees with exhaustive search on small trees", agree == count)
+    rows = []
+    for n_trees, depth in FORESTS if args.rows else ():
+        task = forest_task(loans("german", args.data), n_trees, depth, args.rows)
+        for objective in ("distance", "changes"):
+            answers = exact_answers(task, objective, args.limit)
+            seconds = np.array([answer.seconds for answer in answers])
+            proved = [answer.status in ("optimal", "unreachable") for answer in answers]
+            found = [answer for answer in answers if answer.u is not None]
+            rows.append(
+                [
+                    f"{n_trees} x {depth}",
+                    objective,
+                    len(answers),
+                    float(np.mean(proved)),
+                    max((answer.gap for answer in found), default=0.0),
+                    float(np.mean([answer.changes for answer in found])),
+                    float(np.mean([np.sqrt(answer.distance) for answer in found])),
+                    float(seconds.mean()),
+                    float(np.median(seconds)),
+                    float(seconds.max()),
+                ]
+            )
+    if rows:
+        header = ["forest", "objective", "rows", "proved", "worst gap", "changes", "distance"]
+        print_table([*header, "mean s", "median s", "worst s"], rows)
+    return bars.finish(args.check)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,131 @@
+"""One more change where it makes an answer more plausible: towards the training rows around it.
+
+A second change that the margin does not need pays if it brings the answer among rows of the
+target class. Which one that could be is seen from the nearest of these rows, without asking
+the model or the density.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from scfe_sklearn.solvers.pool import Pool
+from scfe_sklearn.solvers.problem import Problem
+
+CHUNK = 4_000_000
+"""Distances computed at once."""
+
+EXACT = 9
+"""Decimals of squared distances that count."""
+
+
+@dataclass(frozen=True)
+class Enrich:
+    """How much is tried.
+
+    Parameters
+    ----------
+    neighbours : int
+        Training rows around an answer that are looked at.
+    starts : int
+        Answers per row that are extended.
+    moves : int
+        Further changes of each that are tried on the model.
+    rounds : int
+        Changes that are added, one after the other as long as it pays.
+    """
+
+    neighbours: int = 20
+    starts: int = 2
+    moves: int = 8
+    rounds: int = 3
+
+
+def enrich(problem: Problem, pool: Pool, anchors: torch.Tensor, settings: Enrich) -> Pool:
+    """Add changes to the first points of the pool where the objective gains by them.
+
+    Parameters
+    ----------
+    problem : Problem
+        n rows, all with the same target.
+    pool : Pool
+        Valid points.
+    anchors : Tensor of shape (T, D)
+        Training rows that the model calls the target.
+    settings : Enrich
+        How much is tried.
+
+    Returns
+    -------
+    Pool
+        The pool with the points that were found.
+    """
+    if len(problem.moves) == 0 or len(anchors) == 0:
+        return pool
+    starts = min(settings.starts, pool.cost.shape[1])
+    active = torch.arange(len(problem), device=pool.z.device)
+    for _ in range(settings.rounds):
+        part, now = problem.take(active), Pool(pool.z[active], pool.cost[active])
+        best = part.objective.best_plausibility(torch.arange(len(active), device=active.device))
+        z = now.z[:, :starts]
+        # The least that a further change could cost.
+        price = part.sparse_distance(z) + (part.beta * part.least_cost)[:, None]
+        room = part.domain.changed(z).sum(-1) < part.max_changes[:, None]
+        worth = (
+            (now.cost[:, :starts] < torch.inf) & room & (price - best[:, None] < now.best[:, None])
+        )
+        rows, entry = worth.nonzero().T
+        if len(rows) == 0:
+            break
+        tried, asked = _extended(part.take(rows), z[rows, entry], anchors, settings)
+        there = part.take(rows)
+        asked &= there.sparse_distance(tried) - best[rows, None] < now.best[rows, None]
+        valid = there.margin(tried, asked) >= problem.floor
+        cost = there.sparse_distance(tried) - there.plausibility(tried, valid)
+        cost = torch.where(valid, cost, torch.full_like(cost, torch.inf))
+        points = part.domain.factual[:, None, None].repeat(1, starts, tried.shape[1], 1)
+        costs = points.new_full(points.shape[:3], torch.inf)
+        points[rows, entry], costs[rows, entry] = tried, cost
+        after = now.merged(part, points.flatten(1, 2), costs.flatten(1))
+        pool = pool.scattered(active, after)
+        active = active[after.best < now.best]
+        if len(active) == 0:
+            break
+    return pool
+
+
+def _extended(
+    problem: Problem, z: torch.Tensor, anchors: torch.Tensor, settings: Enrich
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Points (k, K, D) one move further than ``z`` (k, D), and which of them are permitted.
+
+    The moves are those that come nearest to the training rows around: a row counts by how much
+    its squared distance shrinks, and one that gets farther away does not count.
+    """
+    moves = problem.moves
+    clears = 1 - moves.keeps
+    size = max(1, CHUNK // len(anchors))
+    own = (moves.target**2).sum(1)
+    gains = []
+    for part in z.split(size):
+        around = anchors[_nearest(part, anchors, settings.neighbours)]
+        before = (part[:, None] - around) ** 2 @ clears.T
+        after = around**2 @ clears.T - 2 * around @ moves.target.T + own
+        gains.append((before - after).clamp_min_(0).mean(1))
+    gain = torch.cat(gains)
+    changed = problem.domain.changed(z[:, None])[:, 0]
+    may = moves.permitted(problem.domain) & ~changed[:, moves.group] & (gain > 1e-9)
+    # Many moves gain the same: which come first must not be a matter of rounding.
+    gain = torch.where(may, gain.round(decimals=EXACT), torch.full_like(gain, -torch.inf))
+    best = gain.topk(min(settings.moves, gain.shape[1]), dim=1)
+    return moves.apply(z[:, None], best.indices), best.values > -torch.inf
+
+
+def _nearest(z: torch.Tensor, anchors: torch.Tensor, count: int) -> torch.Tensor:
+    """Positions (k, count) of the anchors nearest to ``z`` (k, D)."""
+    squared = (anchors**2).sum(1) - 2 * z @ anchors.T
+    # Rows that are equally far away must be so exactly, whatever batch they are computed in.
+    squared = squared.round_(decimals=EXACT)
+    return squared.topk(min(count, len(anchors)), dim=1, largest=False).indices
