@@ -1,8 +1,16 @@
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import gaussian_kde
+from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from scfe_sklearn import CounterfactualExplainer
 from scfe_sklearn.background import summarise
+from scfe_sklearn.datasets import make_loan_applications
+from scfe_sklearn.features import FeatureSpace
 
 
 def test_shares_of_levels_are_counted():
@@ -50,3 +58,39 @@ def test_rows_without_a_label_count_among_all():
         background = summarise(values, np.ones(1), [3], codes, labels)
         np.testing.assert_allclose(background.curve(0, None)[1], [0.25, 0.5, 0.25])
     np.testing.assert_allclose(background.curve(0, "a")[1], [0, 1, 0])
+
+
+def test_ranks_are_raw_numbers_and_positions_of_levels():
+    X, _ = make_loan_applications(60)
+    X = X.astype({"income": float})
+    X.loc[3, "income"] = np.nan
+    space = FeatureSpace().fit(X)
+    ranks = space.ranks(space.encode(X))
+    for j, name in enumerate(X):
+        if space.levels_[j] is None:
+            np.testing.assert_allclose(ranks[:, j], X[name].to_numpy(dtype=float))
+        else:
+            assert [space.levels_[j][int(k)] for k in ranks[:, j]] == X[name].tolist()
+
+
+def test_an_explainer_knows_how_its_training_rows_are_spread():
+    X, y = make_loan_applications(400)
+    columns = make_column_transformer(
+        (StandardScaler(), make_column_selector(dtype_include="number")),
+        (OneHotEncoder(sparse_output=False), make_column_selector(dtype_exclude="number")),
+    )
+    explainer = CounterfactualExplainer(make_pipeline(columns, GaussianNB())).fit(X, y)
+    approved = X[explainer.estimator_.predict(X) == "approved"]
+    names = list(X.columns)
+    for name in ("housing", "education", "has_cosigner"):
+        j = names.index(name)
+        _, shares, own = explainer.background_.curve(j, "approved")
+        counted = pd.Series(approved[name].astype(object)).value_counts(normalize=True)
+        levels = explainer.space_.levels_[j]
+        assert own
+        np.testing.assert_allclose(shares, [counted.get(level, 0) for level in levels])
+    places, _, _ = explainer.background_.curve(names.index("age"), "approved")
+    assert X["age"].min() <= places[0] < places[-1] <= X["age"].max()
+    result = explainer.explain(X[:2])
+    assert result.background is explainer.background_
+    assert result[0].background is explainer.background_

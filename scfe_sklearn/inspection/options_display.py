@@ -208,4 +208,5 @@ def _draw_axis(ax: Any, x: int, scale: Any) -> None:
                     left=x, color=TARGET, zorder=0)  # fmt: skip
     for y, text in marks:
         ax.annotate(label(text, 14), (x, y), (5, 0), textcoords="offset points", va="center",
-                    fontsize=8, color=GREY, zorder=2)  # fmt: skip
+                    fontsize=8, color=GREY, zorder=5,
+                bbox={"color": "white", "alpha": 0.55, "pad": 0.6, "linewidth": 0})  # fmt: skip
