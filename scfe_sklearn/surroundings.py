@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import check_memory
 
 from scfe_sklearn.asking import STAND_IN, unset
 from scfe_sklearn.densities import ClassConditionalDensity, Density
@@ -33,10 +34,13 @@ class Surroundings:
     values: list[np.ndarray] | None = None
 
     @classmethod
-    def of_rows(cls, density: str | Density, anchors: list[np.ndarray]) -> Surroundings:
-        """Fit a density on the rows of each kind."""
+    def of_rows(
+        cls, density: str | Density, anchors: list[np.ndarray], memory: Any = None
+    ) -> Surroundings:
+        """Fit a density on the rows of each kind, unless ``memory`` has it already."""
         codes = np.repeat(np.arange(len(anchors)), [len(part) for part in anchors])
-        return cls(ClassConditionalDensity(density).fit(np.concatenate(anchors), codes), anchors)
+        fit = check_memory(memory).cache(_fitted_density)
+        return cls(fit(density, np.concatenate(anchors), codes), anchors)
 
     @classmethod
     def of_values(
@@ -45,6 +49,13 @@ class Surroundings:
         """Fit a density for each group of intervals on the training rows (T, D) inside."""
         fitted = cls.of_rows(density, [rows[members] for members in wishes.members])
         return replace(fitted, values=[values[members] for members in wishes.members])
+
+
+def _fitted_density(
+    density: str | Density, Z: np.ndarray, codes: np.ndarray
+) -> ClassConditionalDensity:
+    """Fit a density on the rows of each kind."""
+    return ClassConditionalDensity(density).fit(Z, codes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,11 +31,14 @@ _TOGETHER = {
     "metrics",
     "models",
     "objective",
+    "portable",
     "presentation",
+    "progress",
     "proofs",
     "proximal",
     "reporting",
     "robustness",
+    "scoring",
     "solvers",
     "status",
     "surrogate",
@@ -62,7 +65,8 @@ ALLOWED = {
     "solvers": {"proximal"},
     "objective": {"densities"},
     "presentation": {"metrics", "status"},
-    "explanation": {"metrics", "presentation", "status"},
+    "portable": set(),
+    "explanation": {"metrics", "portable", "presentation", "status"},
     # The explainer's own parts: what is asked, who searches, who judges, who reports.
     "targets": set(),
     "validation": set(),
@@ -78,6 +82,7 @@ ALLOWED = {
     "answering": {"asking", "engine", "enumeration", "judge", "presentation", "training_rows"},
     "robustness": {"explanation", "features", "models", "presentation"},
     "proofs": {"answering", "asking", "exact", "features", "models", "targets"},
+    "scoring": {"presentation", "status", "targets"},
     "exact_answers": {
         "answering",
         "asking",
@@ -104,10 +109,14 @@ ALLOWED = {
         "view",
     },
     "explainer": _TOGETHER,
+    "transformer": {"features", "presentation", "status", "validation"},
+    "persistence": {"portable", "presentation"},
+    "progress": {"answering", "asking", "judge", "status"},
+    "recourse_pipeline": {"explainer", "explanation", "features", "progress"},
     "image": {"models", "proximal", "solvers"},
     "inspection": {"explanation", "metrics", "presentation", "status"},
     "serving": {"explanation", "features", "inspection", "presentation", "status"},
-    "__init__": _TOGETHER | {"explainer"},
+    "__init__": _TOGETHER | {"explainer", "persistence", "recourse_pipeline", "transformer"},
     "demo": _TOGETHER | {"explainer"},
     "__main__": _TOGETHER | {"demo", "explainer", "__init__"},
 }
@@ -115,7 +124,7 @@ ALLOWED = {
 # which nothing is loaded before it is asked for.
 LATER = {"explanation": {"inspection"}}
 OUTSIDE = {"tests", "benchmarks", "examples"}
-OPTIONAL = {"jinja2", "matplotlib", "polars", "pyarrow", "skorch"}
+OPTIONAL = {"jinja2", "matplotlib", "polars", "pyarrow", "skops", "skorch", "tqdm"}
 
 
 class Import(NamedTuple):
