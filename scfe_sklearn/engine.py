@@ -356,4 +356,5 @@ def several(effort: Effort, count: int) -> Effort:
         screen=screen,
         starts=max(effort.starts, more),
         finalists=max(effort.finalists, more),
+        narrowed=max(effort.narrowed, more),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, check_memory
 
 from scfe_sklearn.answering import Answers, add_closest, answer, answer_fewest
 from scfe_sklearn.asking import Query, ask
+from scfe_sklearn.background import Background, summarise
 from scfe_sklearn.checks import (
     check_count,
     check_finite,
@@ -181,6 +183,8 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         Number of columns.
     feature_names_in_ : ndarray of shape (d,)
         Column names, where X had names.
+    background_ : Background
+        How training rows are spread over each feature, for pictures of the answers.
 
     References
     ----------
@@ -410,6 +414,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         self.sample_ = take_rows(X, learned.position[spread])
         self.solver_ = self._chosen_solver(X, learned)
         self._asked = self._black_boxes() if self.solver_ != "apg" else None
+        self.background_ = self._background(learned.code[spread])
         if self.surrogate and self._asked:
             random = check_random_state(self.random_state)
             self.surrogates_ = [
@@ -428,6 +433,13 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         else:
             self.training_rows_, self.training_values_ = learned.Z, learned.value
             self.unit_ = float(np.std(learned.value)) or 1.0
+
+    def _background(self, codes: np.ndarray) -> Background:
+        """Summarise what the kept training rows look like, for pictures of the answers."""
+        space = self.space_
+        values = space.ranks(space.encode(self.sample_))
+        n_levels = [0 if levels is None else len(levels) for levels in space.levels_]
+        return summarise(values, space.step_, n_levels, codes, getattr(self, "classes_", ()))
 
     def _chosen_solver(self, X: Any, learned: Learned) -> str:
         """Say whether the gradients of all models are known."""
@@ -542,7 +554,8 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
             query, answers = answer_in_parts(
                 answer_part, judge, query, n_counterfactuals, size, watch
             )
-            return report(engine, judge, query, answers, self.solver_, self.view_, X)
+            result = report(engine, judge, query, answers, self.solver_, self.view_, X)
+        return dataclasses.replace(result, background=self.background_)
 
     def pareto(
         self,
@@ -590,6 +603,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
             answers = collect(engine, judge, query, factors, budgets)
             warnings.simplefilter("ignore", UserWarning)
             everything = report(engine, judge, query, answers, self.solver_, self.view_, X)
+        everything = dataclasses.replace(everything, background=self.background_)
         return undominated(everything, len(query.Z))
 
     def _prove(self, query: Query, answers: Answers) -> None:

@@ -108,6 +108,8 @@ class Explanation:
     seen : pair of DataFrames or None, default=None
         Factual and counterfactual rows by the features that are changed, where these are not the
         columns of ``factual``: one-hot blocks as one feature, derived columns left out.
+    background : Background or None, default=None
+        How training rows are spread over each feature: what pictures show the answers against.
     index : pandas.Index, default=None
         Labels of the rows. None means those of ``factual``, or positions where it has none.
 
@@ -165,6 +167,7 @@ class Explanation:
     option: Any = None
     gap: Any = None
     seen: Any = None
+    background: Any = None
     index: Any = None
 
     def __post_init__(self) -> None:
@@ -455,6 +458,47 @@ class Explanation:
                 f"[1, inf) or None. Got {max_features!r} instead."
             )
         return [sentence(outcome, max_features) for outcome in self._outcomes()]
+
+    def plot(self, kind: str | None = None, *, ax: Any = None) -> Any:
+        """Draw the answers; needs matplotlib.
+
+        Parameters
+        ----------
+        kind : {"change", "options", "pareto", "frequency"}, default=None
+            The answer of the first row; several answers for it; its trade-offs, of what `pareto`
+            returns; or how often each feature is changed. None: "change" for a single row,
+            "options" for several answers of one row, "frequency" for many rows.
+        ax : matplotlib Axes, default=None
+            Where to draw; default: a new figure.
+
+        Returns
+        -------
+        Display
+            One of `scfe_sklearn.inspection`, with ``ax_`` and ``figure_``.
+        """
+        from scfe_sklearn.inspection.shortcuts import draw
+
+        return draw(self, kind, ax)
+
+    def to_html(self, path: Any = None, *, title: str | None = None) -> str:
+        """Write a page for people: their stories, pictures, the rules; needs jinja2.
+
+        Parameters
+        ----------
+        path : str or path-like, default=None
+            File to write; None to write none.
+        title : str, default=None
+            Heading of the page.
+
+        Returns
+        -------
+        str
+            The page: a single file that loads nothing, is readable on a phone, in print and
+            without scripts, and in which names and values are escaped.
+        """
+        from scfe_sklearn.inspection.report import write_report
+
+        return write_report(self, path, title)
 
     def _answered(self) -> np.ndarray:
         """Rows whose counterfactual is not missing throughout."""

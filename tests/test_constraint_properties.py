@@ -224,7 +224,8 @@ def labelled(rng, X, n_classes):
     coded = np.column_stack([X["whole"], X["few"], *(X[["size", "colour"]].to_numpy().T == "red")])
     coded = np.column_stack([coded.astype(float), X["size"].cat.codes])
     score = coded @ rng.normal(size=coded.shape[1]) + 0.5 * rng.normal(size=len(X))
-    cuts = np.quantile(score, np.sort(rng.uniform(0.2, 0.85, n_classes - 1)))
+    shares = [rng.uniform(0.55, 0.85), rng.uniform(0.2, 0.45)][: n_classes - 1]
+    cuts = np.quantile(score, sorted(shares))
     return np.digitize(score, cuts), score
 
 

@@ -290,6 +290,32 @@ class FeatureSpace(BaseEstimator):
                 Z[~known, block] = np.nan
         return Z
 
+    def ranks(self, Z: np.ndarray) -> np.ndarray:
+        """One number per raw feature: raw numbers, and ranks of levels.
+
+        Parameters
+        ----------
+        Z : ndarray of shape (n, D)
+            Points.
+
+        Returns
+        -------
+        ndarray of shape (n, d)
+            Positions in `levels_` for ordinal and categorical features; NaN where the point
+            has NaN.
+        """
+        Z = self._points(Z)
+        values = np.empty((len(Z), self.n_features_in_))
+        at = self.number_features_
+        values[:, at] = self.center_[at] + self.scale_[at] * Z[:, self.number_coordinates_]
+        for j, feature in enumerate(self.features_):
+            if feature.kind == "categorical":
+                block = Z[:, self.slices_[j]]
+                values[:, j] = np.where(np.isnan(block).any(axis=1), np.nan, block.argmax(axis=1))
+            elif feature.kind == "ordinal":
+                values[:, j] = np.rint(values[:, j])
+        return values
+
     def input_problems(self, X: Any, *, missing: bool = True) -> np.ndarray:
         """Why rows cannot be explained, if they cannot.
 

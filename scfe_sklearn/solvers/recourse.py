@@ -48,6 +48,8 @@ class Effort:
         Supports per row that are refined.
     finalists : int
         Points per row that are polished.
+    narrowed : int
+        The same where there is no gradient: most of them are given up after a question or two.
     values : int
         Values of each number that the screen tries.
     swaps : int
@@ -67,6 +69,7 @@ class Effort:
     recall: Recall = field(default_factory=Recall)
     starts: int = 3
     finalists: int = 2
+    narrowed: int = 6
     values: int = 12
     swaps: int = 2
     exchanged: int = 200
@@ -117,7 +120,7 @@ def begin(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
 def improve(problem: Problem, pool: Pool, effort: Effort) -> Pool:
     """Refine the starts, whatever the target of their row."""
     if not problem.objective.has_gradient:
-        return narrow(problem, pool, effort.section, effort.finalists)
+        return narrow(problem, pool, effort.section, effort.narrowed)
     pool = refine(problem, pool, effort.descent, effort.starts, effort.sprint)
     if effort.swaps and not too_wide(problem):
         others = swap(problem, pool, effort.swaps, effort.exchanged)
