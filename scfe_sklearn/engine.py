@@ -174,15 +174,16 @@ class Engine:
     def _solve(self, rows: Rows, codes: np.ndarray, floor: float) -> Pool:
         """Begin kind by kind, improve all together."""
         problem = self.problem(rows, codes, floor)
-        pool = Pool.empty(problem, self.effort.screen.pool)
+        pool, kinds = Pool.empty(problem, self.effort.screen.pool), []
         for code in np.unique(codes):
             index = torch.from_numpy(np.flatnonzero(codes == code))
-            part = replace(problem.take(index), moves=self._moves(int(code), problem.domain))
+            kinds.append((index, self._moves(int(code), problem.domain)))
+            part = replace(problem.take(index), moves=kinds[-1][1])
             anchors = torch.from_numpy(self.anchors[code])
             pool = pool.scattered(index, begin(part, anchors, self.effort))
         if self.guide is not None:
             pool = _tried(problem, pool, self.guide._solve(rows, codes, GUIDED_FLOOR).z)
-        return improve(problem, pool, self.effort)
+        return improve(problem, pool, self.effort, kinds)
 
     def problem(self, rows: Rows, codes: np.ndarray, floor: float) -> Problem:
         """State the problem of rows that each want the kind of answer ``codes`` (n,)."""
