@@ -4,9 +4,12 @@ The examples are not executed unless ``SCFE_RUN_EXAMPLES=1``: with it the galler
 """
 
 import os
+import re
 from pathlib import Path
 
 import matplotlib
+from docutils.nodes import SkipNode
+from latex2mathml.converter import convert
 
 matplotlib.use("Agg")
 
@@ -22,7 +25,6 @@ release = version = scfe_sklearn.__version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "numpydoc",
     "myst_parser",
     "sphinx_gallery.gen_gallery",
@@ -53,9 +55,11 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "min_reported_time": 10**6,
     "show_signature": False,
+    "write_computation_times": False,  # its page asks other hosts
 }
 
 html_theme = "furo"
+html_math_renderer = "mathml"  # browsers draw it themselves: no script from another host
 html_title = f"scfe_sklearn {version}"
 html_show_sourcelink = False
 html_copy_source = False
@@ -66,6 +70,24 @@ def _skip_requests(app, what, name, obj, skip, options):
     return True if name.endswith("_request") or name == "get_metadata_routing" else None
 
 
+def _mathml(node, display):
+    # A function's name needs a space where no bracket follows.
+    return convert(re.sub(r"\\log(?=\s*[a-z\\])", r"\\log\\,", node.astext()), display=display)
+
+
+def _inline(translator, node):
+    translator.body.append(_mathml(node, "inline"))
+    raise SkipNode
+
+
+def _block(translator, node):
+    style = "overflow-x: auto; overflow-y: hidden; padding: 0.5em 0"
+    translator.body.append(f'<div style="{style}">{_mathml(node, "block")}</div>')
+    raise SkipNode
+
+
 def setup(app):
     """Sphinx calls this."""
     app.connect("autodoc-skip-member", _skip_requests)
+    app.add_html_math_renderer("mathml", (_inline, None), (_block, None))
+    return {"parallel_read_safe": True}
