@@ -105,6 +105,8 @@ class Engine:
         Whether they can be differentiated.
     anchors : list of ndarray of shape (T, D)
         Training rows of each kind: that have, and get, the class.
+    spares : list of ndarray of shape (S, D) or None
+        Further rows that get each class without having it.
     values : list of ndarray of shape (T,) or None
         What a regressor gives them; None for a classifier.
     tau, beta : float
@@ -132,6 +134,7 @@ class Engine:
     models: Sequence[Scores]
     has_gradient: bool
     anchors: list[np.ndarray]
+    spares: list[np.ndarray] | None
     values: list[np.ndarray] | None
     tau: float
     beta: float
