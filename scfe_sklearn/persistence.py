@@ -29,6 +29,7 @@ MANIFEST = "scfe_sklearn.json"
 """The member of the file that says what it is, and holds the checksum of the others."""
 
 TRUSTED = (
+    "scfe_sklearn.background.Background",
     "scfe_sklearn.blocks.Block",
     "scfe_sklearn.blocks.BlockExpander",
     "scfe_sklearn.columns.Column",
