@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scfe_sklearn.background import Background
 from scfe_sklearn.portable import pack, unpack
 from scfe_sklearn.presentation import Change, Outcome, direction, notebook_table, sentence
 from scfe_sklearn.presentation.containers import (
@@ -363,11 +364,13 @@ class Explanation:
         --------
         from_json : Reads it.
         """
-        names = [field.name for field in dataclasses.fields(self)]
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if self.background is not None:
+            fields["background"] = dict(vars(self.background))
         content = {
             "schema": JSON_SCHEMA,
             "version": JSON_VERSION,
-            "fields": {name: pack(getattr(self, name)) for name in names},
+            "fields": {name: pack(value) for name, value in fields.items()},
         }
         text = json.dumps(content, allow_nan=False, ensure_ascii=False)
         if path is None:
@@ -425,6 +428,8 @@ class Explanation:
             )
         try:
             fields = {name: unpack(value) for name, value in content["fields"].items()}
+            if fields.get("background") is not None:
+                fields["background"] = Background(**fields["background"])
             return cls(**fields)
         except (AttributeError, IndexError, KeyError, TypeError) as error:
             raise ValueError(f"The 'source' of from_json is damaged: {error!r}.") from error

@@ -66,7 +66,7 @@ ALLOWED = {
     "objective": {"densities"},
     "presentation": {"metrics", "status"},
     "portable": set(),
-    "explanation": {"metrics", "portable", "presentation", "status"},
+    "explanation": {"background", "metrics", "portable", "presentation", "status"},
     # The explainer's own parts: what is asked, who searches, who judges, who reports.
     "targets": set(),
     "validation": set(),

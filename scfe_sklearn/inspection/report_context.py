@@ -38,7 +38,8 @@ def page_context(explanation: Explanation) -> dict[str, Any]:
     groups = people(explanation)
     curves = Curves()
     outcomes = explanation._outcomes()
-    persons = [_person(explanation, outcomes, entries, curves) for entries in groups]
+    columns = _columns(explanation)
+    persons = [_person(explanation, outcomes, entries, curves, columns) for entries in groups]
     first = explanation[[int(entries[0]) for entries in groups]]
     many = len(persons) > 1
     return {
@@ -134,7 +135,11 @@ def _statuses(first: Explanation) -> list[dict[str, Any]]:
 
 
 def _person(
-    explanation: Explanation, outcomes: list[Any], entries: np.ndarray, curves: Curves
+    explanation: Explanation,
+    outcomes: list[Any],
+    entries: np.ndarray,
+    curves: Curves,
+    columns: dict[int, tuple[list, list]],
 ) -> dict[str, Any]:
     """One row: its story, and its answers one below the other."""
     first = int(entries[0])
@@ -152,7 +157,7 @@ def _person(
         "verdict": _verdict(explanation, first),
         "chance": _chance(explanation, first),
         "answers": answers,
-        "values": _values(explanation, first),
+        "values": _values(explanation, first, columns),
     }
 
 
@@ -215,16 +220,27 @@ def _answer(explanation: Explanation, outcome: Any, entry: int, curves: Curves) 
     }
 
 
-def _values(explanation: Explanation, entry: int) -> list[dict[str, Any]]:
+def _columns(explanation: Explanation) -> dict[int, tuple[list, list]]:
+    """Values before and after of the features that are listed, read column by column."""
+    d = len(explanation.kinds)
+    moved = np.flatnonzero(explanation.changed.any(axis=0))
+    listed = range(d) if d <= _ALL_VALUES else moved
+    rows = np.arange(len(explanation))
+    return {int(j): feature_values(explanation, int(j), rows) for j in listed}
+
+
+def _values(
+    explanation: Explanation, entry: int, columns: dict[int, tuple[list, list]]
+) -> list[dict[str, Any]]:
     """Every feature now and in the first answer."""
     changed = explanation.changed[entry]
-    listed = range(len(changed)) if len(changed) <= _ALL_VALUES else np.flatnonzero(changed)
     lines = []
-    for j in listed:
-        (before,), (after,) = feature_values(explanation, int(j), [entry])
+    for j, (before, after) in columns.items():
         if changed[j]:
-            now, new = value_pair(before, after, quotes=False)
+            now, new = value_pair(before[entry], after[entry], quotes=False)
+        elif len(changed) > _ALL_VALUES:
+            continue
         else:
-            now, new = plain(before), ""
+            now, new = plain(before[entry]), ""
         lines.append({"name": feature_text(explanation.feature_names[j]), "now": now, "new": new})
     return lines

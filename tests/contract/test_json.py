@@ -211,6 +211,11 @@ def assert_same(one, two):
             assert a.schema == b.schema
             assert a.equals(b)
     pd.testing.assert_index_equal(one.index, two.index, exact=True)
+    for a, b in zip(one.background.positions, two.background.positions, strict=True):
+        np.testing.assert_array_equal(a, b, strict=True)
+    for a, b in zip(one.background.heights, two.background.heights, strict=True):
+        np.testing.assert_array_equal(a, b, strict=True)
+    assert list(one.background.labels) == list(two.background.labels)
     pd.testing.assert_frame_equal(one.changes, two.changes, check_exact=True)
     assert one.sentences() == two.sentences()
     assert one._repr_html_() == two._repr_html_()

@@ -73,9 +73,6 @@ EXPLAINERS = {
     "svc": explainer(SVC()),
     "calibrated": explainer(CalibratedClassifierCV(LogisticRegression(), cv=2)),
     "asked": explainer(solver="search"),
-    "frozen": CounterfactualExplainer(
-        FrozenEstimator(make_pipeline(preprocessing(), LogisticRegression()).fit(X, Y))
-    ),
     "pipeline": RecoursePipeline(
         [
             ("columns", preprocessing()),
@@ -95,6 +92,17 @@ def test_a_loaded_explainer_answers_bit_by_bit_the_same(name, tmp_path):
     save(fitted, tmp_path / "e.skops")
     loaded = load(tmp_path / "e.skops")
     assert type(loaded) is type(fitted)
+    same(loaded.explain(X[:5]), fitted.explain(X[:5]))
+
+
+def test_an_explainer_of_a_frozen_model_is_saved_with_it(tmp_path):
+    model = make_pipeline(preprocessing(), LogisticRegression()).fit(X, Y)
+    fitted = CounterfactualExplainer(FrozenEstimator(model)).fit(X, Y)
+    save(fitted, tmp_path / "e.skops")
+    loaded = load(tmp_path / "e.skops")
+    np.testing.assert_array_equal(
+        loaded.estimator_.predict_proba(X), model.predict_proba(X), strict=True
+    )
     same(loaded.explain(X[:5]), fitted.explain(X[:5]))
 
 

@@ -16,7 +16,7 @@ from scfe_sklearn.inspection import (
     ParetoDisplay,
 )
 from scfe_sklearn.inspection.frequency_display import change_frequencies
-from scfe_sklearn.inspection.group_cost_display import group_costs
+from scfe_sklearn.inspection.group_costs import group_costs
 from scfe_sklearn.inspection.strips import strip
 
 EVIL = "$\\alpha_{1}$ <b>&amp;</b> {x} 50% \\frac"

@@ -200,3 +200,19 @@ def test_what_is_missing_is_named(result, monkeypatch):
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(ImportError, match=re.escape("scfe-sklearn[report]")):
         result.to_html()
+
+
+def test_all_values_are_listed_and_of_many_features_those_that_change(result):
+    one = result[0]
+    moved = int(one.n_changes[0])
+    assert one.to_html().count('<tr class="moved">') == moved
+    assert one.to_html().count('<th scope="row">') == 14 + 1  # and the status
+    wide = 70
+    many = Explanation(
+        factual=np.zeros((2, wide)), counterfactuals=np.eye(2, wide), target=["a"] * 2,
+        prediction=["b"] * 2, success=[True] * 2, status=["found"] * 2, reason=[""] * 2,
+        probability_before=[0.1] * 2, probability_after=[0.9] * 2, n_changes=[1, 1],
+        distance=[1, 1], log_density=[0, 0], density_quantile=[0.5, 0.5],
+        changed=np.eye(2, wide, dtype=bool), feature_names=range(wide), kinds=["numeric"] * wide,
+    )  # fmt: skip
+    assert many.to_html().count('<th scope="row">') == 2 + 1
