@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 import sys
+import textwrap
 import traceback
 import warnings
 import webbrowser
@@ -70,7 +71,7 @@ def run(arguments: Sequence[str], prog: str) -> int:
         name = f"{prog} demo"
         return _guarded(lambda: demonstrate(arguments[1:], prog=name), name, argparse.Namespace())
     options = build_parser(prog).parse_args(arguments)
-    name = f"{prog} {options.command}"
+    options.name = name = f"{prog} {options.command}"
     return _guarded(lambda: _heard(options, name), name, options)
 
 
@@ -119,8 +120,8 @@ def _told(error: Exception, options: argparse.Namespace) -> tuple[int, str]:
         return PACKAGE, str(error)
     if isinstance(error, ValueError):
         return USAGE, _in_options(str(error), options)
-    message = f"unexpected {type(error).__name__}: {error}. --debug shows where."
-    return INTERNAL, message
+    what = textwrap.shorten(str(error), 300, placeholder=" ...")
+    return INTERNAL, f"unexpected {type(error).__name__}: {what} (--debug shows where)"
 
 
 def _in_options(message: str, options: argparse.Namespace) -> str:
@@ -364,4 +365,4 @@ def _summary(result: Explanation) -> str:
 
 def _tell(options: argparse.Namespace, text: str) -> None:
     if not options.quiet:
-        print(f"scfe-sklearn {options.command}: {text}", file=sys.stderr)
+        print(f"{options.name}: {text}", file=sys.stderr)
