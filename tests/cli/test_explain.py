@@ -119,7 +119,7 @@ def test_a_probability_is_reached(desk, asked, tmp_path):
     same(result, desk.explainer.explain(desk.refused, Probability("approved", 0.8)))
 
 
-def test_a_regressor_takes_an_interval_and_classes_are_numbers(tmp_path):
+def test_a_regressor_takes_an_interval(tmp_path):
     random = np.random.default_rng(0)
     X = pd.DataFrame(random.normal(size=(80, 2)), columns=["a", "b"])
     y = X["a"] + 2 * X["b"]
