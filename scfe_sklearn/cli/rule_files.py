@@ -60,7 +60,9 @@ class Columns:
 
     def level(self, option: str, column: Any, value: Any) -> Any:
         """The level of a column that a value of JSON means."""
-        if value is None or column not in self.levels:
+        if column not in self.levels:
+            return _as_number(value)  # names of JSON are texts, also those of numbers
+        if value is None:
             return value
         text = value if isinstance(value, str) else json.dumps(value)
         known = [level for level in self.levels[column] if level == level and level is not None]
@@ -68,6 +70,18 @@ class Columns:
         if text not in found:
             raise unknown(option, f"a level of {column!r}", known, text)
         return found[text]
+
+
+def _as_number(value: Any) -> Any:
+    """What a text says as a number, if it says one."""
+    if not isinstance(value, str):
+        return value
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value
 
 
 def rule_parameters(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
+import csv
+import gzip
 import io
+import lzma
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pandas.errors import EmptyDataError
 
 from scfe_sklearn.cli.refusal import INPUT, PACKAGE, Refusal
 
@@ -16,7 +21,7 @@ if TYPE_CHECKING:
 
 PARQUET = (".parquet", ".pq")
 TABLES = (".csv", ".tsv", ".txt", *PARQUET)
-COMPRESSED = (".gz", ".bz2", ".xz", ".zip", ".zst")
+_OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
 def read_texts(option: str, name: str) -> pd.DataFrame:
@@ -55,7 +60,7 @@ def read_guessed(option: str, name: str) -> pd.DataFrame:
 
 
 def _is_parquet(option: str, name: str) -> bool:
-    suffixes = [s.lower() for s in Path(name).suffixes if s.lower() not in COMPRESSED]
+    suffixes = [s.lower() for s in Path(name).suffixes if s.lower() not in _OPENERS]
     if name != "-" and (not suffixes or suffixes[-1] not in TABLES):
         raise Refusal(
             f"The {option!r} option must name a file that ends in {', '.join(TABLES)}, or be '-' "
@@ -78,31 +83,30 @@ def _separator(name: str) -> str:
 
 
 def _read_cells(option: str, name: str, source: Callable[[], Any]) -> pd.DataFrame:
+    """Read a csv file as texts, and refuse rows that are longer or shorter than the names."""
     import pandas as pd
 
-    # Without a header, so that names that are there twice stay as they are.
-    cells = _reading(
-        option,
-        name,
-        lambda: pd.read_csv(
-            source(),
-            sep=_separator(name),
-            header=None,
-            dtype=object,
-            keep_default_na=False,
-            encoding="utf-8-sig",
-        ),
-    )
-    short = cells.isna().any(axis=1)
-    if short.any():
-        raise Refusal(
-            f"The {option!r} file {name!r} must have {cells.shape[1]} cells in every row. Got "
-            f"fewer in row {int(short.to_numpy().argmax())} (the first below the names is 1).",
-            INPUT,
+    def read() -> pd.DataFrame:
+        packed = source()
+        opened = (
+            _OPENERS.get(Path(name).suffix.lower(), open)(packed, "rb")
+            if (isinstance(packed, str))
+            else packed
         )
-    names = cells.iloc[0].tolist()
-    _check_names(option, name, names)
-    return cells.iloc[1:].set_axis(names, axis=1).reset_index(drop=True)
+        with io.TextIOWrapper(opened, encoding="utf-8-sig", newline="") as text:
+            rows = csv.reader(text, delimiter=_separator(name), strict=True)
+            cells = [(rows.line_num, row) for row in rows if row]
+        if not cells:
+            raise EmptyDataError
+        width = len(cells[0][1])
+        for line, row in cells:
+            if len(row) != width:
+                raise ValueError(f"line {line} has {len(row)} cells, the names are {width}")
+        names = cells[0][1]
+        _check_names(option, name, names)
+        return pd.DataFrame([row for _, row in cells[1:]], columns=names, dtype=object)
+
+    return _reading(option, name, read)
 
 
 def _check_names(option: str, name: str, names: list[Any]) -> None:
@@ -125,8 +129,6 @@ def _read_parquet(option: str, name: str) -> pd.DataFrame:
 
 def _reading(option: str, name: str, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     """Read, and say in one sentence why that fails."""
-    from pandas.errors import EmptyDataError, ParserError
-
     try:
         return read()
     except ImportError as error:
@@ -139,6 +141,6 @@ def _reading(option: str, name: str, read: Callable[[], pd.DataFrame]) -> pd.Dat
         why = "it is empty"
     except UnicodeDecodeError:
         why = "it is not encoded in UTF-8"
-    except (ParserError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (csv.Error, ValueError, EOFError, lzma.LZMAError) as error:
         why = " ".join(str(error).split())
     raise Refusal(f"The {option!r} file {name!r} cannot be read: {why}.", INPUT)

@@ -19,7 +19,7 @@ from scfe_sklearn import CounterfactualExplainer, save
 from scfe_sklearn.cli import main
 from scfe_sklearn.cli.levels import match_texts
 from scfe_sklearn.cli.refusal import Refusal
-from scfe_sklearn.cli.table_files import read_texts
+from scfe_sklearn.cli.table_files import read_guessed, read_texts
 from scfe_sklearn.cli.training_types import as_trained
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*have no counterfactual")
@@ -85,6 +85,15 @@ def test_every_type_survives_a_csv_with_a_mark_and_spreadsheet_habits(explainer,
     )
     again = read_back("\ufeff" + written.to_csv(index=False), explainer, tmp_path)
     pd.testing.assert_frame_equal(again, frame, check_exact=True)
+
+
+@pytest.mark.parametrize("ending", [".csv.gz", ".csv.bz2", ".csv.xz", ".tsv"])
+def test_compressed_files_and_tabs(explainer, tmp_path, ending):
+    frame, file = frame_of_all_types(), str(tmp_path / f"data{ending}")
+    frame.to_csv(file, index=False, sep="\t" if ending == ".tsv" else ",")
+    again = as_trained(read_texts("--data", file), explainer, "file")
+    pd.testing.assert_frame_equal(again, frame, check_exact=True)
+    assert list(read_guessed("--data", file).columns) == list(frame.columns)
 
 
 def test_parquet_of_other_types_is_brought_to_those_of_training(explainer, tmp_path):
@@ -187,7 +196,9 @@ def test_blocks_are_read_as_their_columns(tmp_path):
 
 
 LEVELS = st.one_of(
-    st.text(string.ascii_letters + " _-", min_size=1), st.integers(), st.booleans(),
+    st.text(string.ascii_letters + " _-", min_size=1),
+    st.integers(),
+    st.booleans(),
     st.floats(allow_nan=False, allow_infinity=False),
 )
 
