@@ -105,6 +105,8 @@ class Engine:
         Whether they can be differentiated.
     anchors : list of ndarray of shape (T, D)
         Training rows of each kind: that have, and get, the class.
+    spares : list of ndarray of shape (S, D) or None
+        Further rows that get each class without having it.
     values : list of ndarray of shape (T,) or None
         What a regressor gives them; None for a classifier.
     tau, beta : float
@@ -132,6 +134,7 @@ class Engine:
     models: Sequence[Scores]
     has_gradient: bool
     anchors: list[np.ndarray]
+    spares: list[np.ndarray] | None
     values: list[np.ndarray] | None
     tau: float
     beta: float
@@ -174,15 +177,16 @@ class Engine:
     def _solve(self, rows: Rows, codes: np.ndarray, floor: float) -> Pool:
         """Begin kind by kind, improve all together."""
         problem = self.problem(rows, codes, floor)
-        pool = Pool.empty(problem, self.effort.screen.pool)
+        pool, kinds = Pool.empty(problem, self.effort.screen.pool), []
         for code in np.unique(codes):
             index = torch.from_numpy(np.flatnonzero(codes == code))
-            part = replace(problem.take(index), moves=self._moves(int(code), problem.domain))
+            kinds.append((index, self._moves(int(code), problem.domain)))
+            part = replace(problem.take(index), moves=kinds[-1][1])
             anchors = torch.from_numpy(self.anchors[code])
             pool = pool.scattered(index, begin(part, anchors, self.effort))
         if self.guide is not None:
             pool = _tried(problem, pool, self.guide._solve(rows, codes, GUIDED_FLOOR).z)
-        return improve(problem, pool, self.effort)
+        return improve(problem, pool, self.effort, kinds)
 
     def problem(self, rows: Rows, codes: np.ndarray, floor: float) -> Problem:
         """State the problem of rows that each want the kind of answer ``codes`` (n,)."""

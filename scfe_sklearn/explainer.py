@@ -177,8 +177,8 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
     density_ : ClassConditionalDensity
         Densities of the classes, each fitted on the training rows that have the class and are
         given it by the model (if there are none, that are given it).
-    anchors_ : list of ndarray of shape (T, D)
-        These rows, per class.
+    anchors_, spares_ : list of ndarray of shape (T, D)
+        These rows, per class; and further rows that the model gives the class.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of shape (d,)
@@ -426,9 +426,8 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         first = learned.position[:1]
         self._rules().bind(space, take_rows(X, first), space.encode(take_rows(X, first)))
         if hasattr(self, "classes_"):
-            surroundings = Surroundings.of_rows(
-                self.density, rows_of_classes(learned, y, self.classes_), self.memory
-            )
+            examples, self.spares_ = rows_of_classes(learned, y, self.classes_)
+            surroundings = Surroundings.of_rows(self.density, examples, self.memory)
             self.density_, self.anchors_ = surroundings.density, surroundings.anchors
         else:
             self.training_rows_, self.training_values_ = learned.Z, learned.value
@@ -736,6 +735,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
             [voice.scores for voice in voices],
             all(voice.has_gradient for voice in voices),
             around.anchors,
+            None if isinstance(wishes, ValueWishes) else self.spares_,
             around.values,
             self.tau,
             self.beta,

@@ -111,10 +111,13 @@ def learn(judge: Judge, X: Any) -> Learned:
     return Learned(rows, np.where(np.isnan(Z), STAND_IN, Z), said.code, said.value)
 
 
-def rows_of_classes(learned: Learned, labels: np.ndarray, classes: np.ndarray) -> list[np.ndarray]:
+def rows_of_classes(
+    learned: Learned, labels: np.ndarray, classes: np.ndarray
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Training rows that have a class and are given it by the model, for every class.
 
-    If there are none, those that are given it; else those that have it.
+    If there are none, those that are given it; else those that have it. Beside them, for every
+    class, the other rows that are given it: no examples, but answers at need.
 
     Raises
     ------
@@ -122,15 +125,16 @@ def rows_of_classes(learned: Learned, labels: np.ndarray, classes: np.ndarray) -
         If there is no training row for a class.
     """
     labels = labels[learned.position]
-    groups = []
+    groups, spares = [], []
     for code, label in enumerate(classes):
         given, has = learned.code == code, labels == label
         both = given & has
         groups.append(both if both.any() else given if given.any() else has)
+        spares.append(learned.Z[given & ~groups[-1]])
     absent = ~np.array([group.any() for group in groups])
     if absent.any():
         raise ValueError(
             "Every class must have a training row without missing or infinite values. "
             f"Got none for {classes[absent].tolist()}."
         )
-    return [learned.Z[group] for group in groups]
+    return [learned.Z[group] for group in groups], spares

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -9,6 +10,7 @@ import torch
 from scfe_sklearn.solvers.anchors import Recall, recall
 from scfe_sklearn.solvers.climb import climb
 from scfe_sklearn.solvers.enrich import Enrich, enrich
+from scfe_sklearn.solvers.moves import Moves
 from scfe_sklearn.solvers.narrow import Section, narrow
 from scfe_sklearn.solvers.polish import Pattern, polish
 from scfe_sklearn.solvers.pool import Pool
@@ -117,13 +119,28 @@ def begin(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
     return pool
 
 
-def improve(problem: Problem, pool: Pool, effort: Effort) -> Pool:
-    """Refine the starts, whatever the target of their row."""
+def improve(
+    problem: Problem,
+    pool: Pool,
+    effort: Effort,
+    kinds: Sequence[tuple[torch.Tensor, Moves]] | None = None,
+) -> Pool:
+    """Refine the starts, whatever the target of their row.
+
+    ``kinds`` are the rows that have the same target, and the moves of each; by default all rows
+    have the same.
+    """
     if not problem.objective.has_gradient:
         return narrow(problem, pool, effort.section, effort.narrowed)
     pool = refine(problem, pool, effort.descent, effort.starts, effort.sprint)
-    if effort.swaps and not too_wide(problem):
-        others = swap(problem, pool, effort.swaps, effort.exchanged)
+    if effort.swaps:
+        others = Pool.empty(problem, effort.swaps)
+        everything = torch.arange(len(problem), device=pool.z.device)
+        for index, moves in kinds or [(everything, problem.moves)]:
+            part = replace(problem.take(index), moves=moves)
+            if not too_wide(part):
+                now = Pool(pool.z[index], pool.cost[index])
+                others = others.scattered(index, swap(part, now, effort.swaps, effort.exchanged))
         others = refine(problem, others, effort.descent, effort.swaps)
         pool = pool.merged(problem, others.z, others.cost)
     return polish(problem, pool, effort.pattern, effort.finalists, smooth=True)
