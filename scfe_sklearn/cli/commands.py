@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import dataclasses
 import os
 import re
 import sys
@@ -100,7 +102,8 @@ def _guarded(command: Callable[[], int], name: str, options: argparse.Namespace)
         return code
     except BrokenPipeError:
         # Nothing can be said to who went away; nor shall the interpreter try when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
@@ -140,7 +143,7 @@ def _explain(options: argparse.Namespace) -> int:
     outputs = options.out or []
     check_outputs(outputs)
     explainer = _explainer(options)
-    rows, target = _question(explainer, options)
+    rows, labels, target = _question(explainer, options)
     for name in ("max_changes", "tau", "beta"):
         value = getattr(options, name)
         if value is not None:
@@ -157,6 +160,8 @@ def _explain(options: argparse.Namespace) -> int:
         time_limit=options.time_limit,
         progress=bool(shown and not options.quiet),
     )
+    if labels is not None:  # polars frames and arrays have no labels of their own
+        result = dataclasses.replace(result, index=labels.repeat(options.options))
     for name in outputs:
         write_explanation(result, name, options.title)
     if not outputs:
@@ -211,7 +216,7 @@ def _serve(options: argparse.Namespace) -> int:
     from scfe_sklearn.serving import serve
 
     explainer = _explainer(options)
-    rows, target = _question(explainer, options)
+    rows, _, target = _question(explainer, options)
     try:
         server = serve(explainer, rows, target=target, port=options.port)
     except OSError as error:
@@ -313,8 +318,10 @@ def _is_number(column: Any) -> bool:
     return kinds.is_numeric_dtype(column.dtype) and not kinds.is_bool_dtype(column.dtype)
 
 
-def _question(explainer: Any, options: argparse.Namespace) -> tuple[Any, Any]:
-    """The rows and the target; the rows are named by the column of ``--id``."""
+def _question(explainer: Any, options: argparse.Namespace) -> tuple[Any, Any, Any]:
+    """The rows, their names in the column of ``--id`` if there is one, and the target."""
+    import pandas as pd
+
     target = wanted(explainer, options.target, options.at_least, options.at_most)
     frame = read_texts("--data", options.data)
     where = f"'--data' file {options.data!r}"
@@ -324,14 +331,13 @@ def _question(explainer: Any, options: argparse.Namespace) -> tuple[Any, Any]:
     if options.id is not None:
         if options.id not in frame.columns:
             raise unknown("--id", "a column", frame.columns, options.id)
-        labels = frame[options.id]
+        labels = pd.Index(frame[options.id], name=options.id)
         if not hasattr(explainer, "feature_names_in_"):
             frame = frame.drop(columns=options.id)
     rows = as_trained(frame, explainer, where)
-    if labels is not None and hasattr(rows, "iloc"):
-        rows = rows.set_axis(labels.rename(options.id), axis=0)
-        rows.index.name = options.id
-    return rows, target
+    if labels is not None and isinstance(rows, pd.DataFrame):
+        rows = rows.set_axis(labels, axis=0)
+    return rows, labels, target
 
 
 def _columns(explainer: Any) -> Columns:

@@ -12,6 +12,7 @@ import pytest
 import skops.io
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression
+from sklearn.naive_bayes import GaussianNB
 
 from scfe_sklearn import (
     CounterfactualExplainer,
@@ -134,6 +135,21 @@ def test_a_regressor_takes_an_interval(tmp_path):
     assert main(["explain", *options, "--target", "1"]) == 2
     assert main(["explain", *options]) == 2
     assert main(["explain", *options, "--at-least", "2", "--at-most", "1"]) == 2
+
+
+def test_people_of_an_array_have_names_too(tmp_path, capsys):
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(80, 2))
+    made = CounterfactualExplainer(GaussianNB()).fit(rows, rows.sum(axis=1) > 0)
+    save(made, tmp_path / "e.skops")
+    frame = pd.DataFrame(rows[:3], columns=["a", "b"]).assign(who=["x", "y", "z"])
+    frame[["who", "a", "b"]].to_csv(tmp_path / "d.csv", index=False)
+    options = ["--model", str(tmp_path / "e.skops"), "--data", str(tmp_path / "d.csv")]
+    assert main(["explain", *options, "--id", "who", "--options", "2", "--out", "-"]) == 0
+    answers = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    assert answers["who"].tolist() == ["x", "x", "y", "y", "z", "z"]
+    expected = made.explain(rows[:3], n_counterfactuals=2).counterfactuals
+    np.testing.assert_allclose(answers[["0", "1"]], expected)
 
 
 def test_rules_of_a_file_and_of_options_hold_together(desk, asked, tmp_path):
