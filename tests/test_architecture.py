@@ -118,7 +118,8 @@ ALLOWED = {
     "serving": {"explanation", "features", "inspection", "presentation", "status"},
     "__init__": _TOGETHER | {"explainer", "persistence", "recourse_pipeline", "transformer"},
     "demo": _TOGETHER | {"explainer"},
-    "__main__": _TOGETHER | {"demo", "explainer", "__init__"},
+    "cli": _TOGETHER | {"demo", "explainer", "persistence", "serving"},
+    "__main__": _TOGETHER | {"cli", "demo", "explainer", "__init__"},
 }
 # Rooms that a room may import as well, but only within functions: convenience of the user, for
 # which nothing is loaded before it is asked for.
