@@ -1,0 +1,87 @@
+"""A torch module as the solvers see it: images in the user's range in, logits and gradients out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+Normalization = tuple[object, object]
+
+
+@dataclass(eq=False)
+class ImageModel:
+    """A module of images, its range of pixels, and how often it was asked.
+
+    Everything around it works on a change ``w`` in units in which the range of the pixels is 2
+    wide, so that published constants hold for any range: the image shown is x + w * scale.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Images (n, C, H, W) to logits (n, K). Has to be in eval mode with constant parameters:
+        see :func:`scfe_sklearn.models.torch_module.as_constant_function`.
+    bounds : (low, high)
+        Range of the pixels.
+    normalization : (mean, std) or None
+        One number, or one per channel; applied before the module.
+    """
+
+    module: nn.Module
+    bounds: tuple[float, float] = (0.0, 1.0)
+    normalization: Normalization | None = None
+    calls: int = field(default=0, init=False)
+
+    @property
+    def scale(self) -> float:
+        """Half the range of the pixels."""
+        return (self.bounds[1] - self.bounds[0]) / 2
+
+    def place(self) -> tuple[torch.dtype, torch.device]:
+        """Type and device of the module's parameters."""
+        for tensor in (*self.module.parameters(), *self.module.buffers()):
+            if tensor.is_floating_point():
+                return tensor.dtype, tensor.device
+        return torch.get_default_dtype(), torch.device("cpu")
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Return the logits (n, K)."""
+        self.calls += 1
+        if self.normalization is not None:
+            mean, std = (
+                torch.as_tensor(part, dtype=images.dtype, device=images.device).reshape(1, -1, 1, 1)
+                for part in self.normalization
+            )
+            images = (images - mean) / std
+        out = self.module(images)
+        out = out[0] if isinstance(out, tuple) else out
+        if out.ndim != 2:
+            raise ValueError(
+                f"The model must return logits of shape (n, n_classes). Got {tuple(out.shape)}."
+            )
+        return out
+
+    def room(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the bounds of the change of images ``x``: lower <= 0 <= upper."""
+        low, high = self.bounds
+        return ((low - x) / self.scale).clamp(max=0), ((high - x) / self.scale).clamp(min=0)
+
+    def shown(self, x: Tensor, w: Tensor) -> Tensor:
+        """Return the images x + w; pixels that do not change come back bit for bit."""
+        return torch.where(w == 0, x, (x + w * self.scale).clamp(*self.bounds))
+
+    def with_gradient(
+        self, x: Tensor, w: Tensor, loss: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return logits, ``loss(logits)`` (n,) and its gradients in w, at the images x + w.
+
+        Losses are added up, so an image does not feel its batch.
+        """
+        image = self.shown(x, w).detach().requires_grad_(True)
+        with torch.enable_grad():
+            logits = self.logits(image)
+            value = loss(logits)
+            (gradient,) = torch.autograd.grad(value.sum(), image)
+        return logits.detach(), value.detach(), gradient * self.scale
