@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from scfe_sklearn.image.margins import Goal
-from scfe_sklearn.image.metrics import n_patches
+from scfe_sklearn.image.metrics import lengths, n_patches
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.image.neighbourhood import adjust_prices
 from scfe_sklearn.proximal.operators import prox_l_half
@@ -30,9 +30,6 @@ from scfe_sklearn.proximal.operators import prox_l_half
 CRITICAL = 4 / 54**0.5
 """The largest lambda whose first step is not zero, over sqrt(step) |gradient|_max^(3/2): there
 3/2 (step lambda)^(2/3) = step |gradient|_max."""
-
-START = 0.01
-"""First lambda, as a share of the critical one."""
 
 BOLDER = 10.0
 """Factor on the step of images without any success in the last two runs."""
@@ -63,6 +60,12 @@ class GroupSparseSettings:
         step, for models whose gradients are small.
     patch : int
         Side of the windows that are counted.
+    start : float
+        First lambda of an image, as a share of the critical one.
+    bounded : bool
+        Whether the search knows that nothing moves from the critical lambda on.
+    length_weight : float
+        What length counts beside windows where two changes of an image are compared.
     """
 
     mu: float = 1.0
@@ -74,6 +77,9 @@ class GroupSparseSettings:
     momentum: str = "nesterov"
     adapt_mu: bool = False
     patch: int = 8
+    start: float = 0.16
+    bounded: bool = True
+    length_weight: float = 100.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +210,8 @@ def _begin(
         return torch.full((n,), value, dtype=x.dtype, device=x.device)
 
     step = each(settings.step)
-    price = START * critical_price(first, step)
+    critical = critical_price(first, step)
+    price = settings.start * critical
     return _State(
         rows=torch.arange(n, device=x.device),
         x=x,
@@ -214,7 +221,7 @@ def _begin(
         first=first,
         price=price,
         below=each(0.0),
-        above=each(torch.inf),
+        above=critical if settings.bounded else each(torch.inf),
         n_runs=torch.zeros(n, dtype=torch.long, device=x.device),
         mu=each(settings.mu),
         step=step,
@@ -293,12 +300,13 @@ def _judge(state: _State, margin: Tensor, settings: GroupSparseSettings) -> None
     failure = ~success & ((state.iteration >= settings.max_iter) | dead)
     running = state.n_runs < settings.n_searches
     success, failure = success & running, failure & running
-    score = n_patches(state.w, settings.patch).to(state.score.dtype)
+    score = n_patches(state.w, settings.patch) + settings.length_weight * lengths(state.w)
     better = success & (score < state.score)
     state.best = torch.where(_wide(better), state.w, state.best)
     state.score = torch.where(better, score, state.score)
     # Twice the price after a success, or half way to the last failure; then down.
-    up = torch.where(state.above == torch.inf, 2 * state.price, (state.above + state.price) / 2)
+    middle = (state.above + state.price) / 2
+    up = torch.where(state.above == torch.inf, 2 * state.price, middle)
     state.below = torch.where(success, state.price, state.below)
     state.above = torch.where(failure, state.price, state.above)
     down = 0.9 * state.below + 0.1 * state.price
@@ -311,8 +319,10 @@ def _judge(state: _State, margin: Tensor, settings: GroupSparseSettings) -> None
         state.mu = torch.where(again, state.mu / 10, state.mu)
         state.step = torch.where(again, state.step * BOLDER, state.step)
         # The prices so far say nothing about the new step.
-        state.above = torch.where(again, torch.full_like(price, torch.inf), state.above)
-        price = torch.where(again, START * critical_price(state.first, state.step), price)
+        critical = critical_price(state.first, state.step)
+        limit = critical if settings.bounded else torch.full_like(price, torch.inf)
+        state.above = torch.where(again, limit, state.above)
+        price = torch.where(again, settings.start * critical, price)
     else:
         late = ended & never & (state.n_runs == max(settings.n_searches - 2, 1))
         state.step = torch.where(late, state.step * BOLDER, state.step)
@@ -325,11 +335,10 @@ def _judge(state: _State, margin: Tensor, settings: GroupSparseSettings) -> None
     state.iteration = torch.where(ended, torch.zeros_like(state.iteration), state.iteration)
 
 
-def preset(name: str, **changes: Any) -> GroupSparseSettings:
-    """Return the published constants: "cifar" or "imagenet", or those of a robust net there."""
-    known = {
-        "cifar": GroupSparseSettings(),
-        "imagenet": GroupSparseSettings(mu=0.1, step=0.05, n_gather=50, dear=0.9),
-        "imagenet_robust": GroupSparseSettings(mu=0.0005, step=0.75, n_gather=150, dear=0.9),
-    }
-    return replace(known[name], **changes)
+PUBLISHED: dict[str, Any] = {
+    "momentum": "averaged",
+    "start": 0.01,
+    "bounded": False,
+    "length_weight": 0.0,
+}
+"""The settings of the published code, beside its constants."""

@@ -51,13 +51,28 @@ def blur(mask: Tensor) -> Tensor:
     """
     offsets = torch.arange(-RADIUS, RADIUS + 1, dtype=torch.float64)
     weights = torch.exp(-(offsets**2) / (2 * WIDTH**2))
-    weights = weights / weights.sum()
-    height, width = mask.shape[-2:]
     padded = functional.pad(mask, (RADIUS,) * 4, mode="reflect")
+    return _separable(padded, (weights / weights.sum()).tolist())
+
+
+def binomial_blur(x: Tensor) -> Tensor:
+    """Average (n, 1, H, W) with the weights 1/4, 1/2, 1/4 both ways; zeros outside.
+
+    Examples
+    --------
+    >>> binomial_blur(torch.ones(1, 1, 3, 3))[0, 0].tolist()
+    [[0.5625, 0.75, 0.5625], [0.75, 1.0, 0.75], [0.5625, 0.75, 0.5625]]
+    """
+    return _separable(functional.pad(x, (1, 1, 1, 1)), [0.25, 0.5, 0.25])
+
+
+def _separable(padded: Tensor, weights: list[float]) -> Tensor:
+    """Average an image that is len(weights) - 1 too large both ways."""
+    height, width = (side - len(weights) + 1 for side in padded.shape[-2:])
     rows = padded.new_zeros(())
-    for k, weight in enumerate(weights.tolist()):
+    for k, weight in enumerate(weights):
         rows = rows + weight * padded[..., k : k + height, :]
     total = padded.new_zeros(())
-    for k, weight in enumerate(weights.tolist()):
+    for k, weight in enumerate(weights):
         total = total + weight * rows[..., :, k : k + width]
     return total
