@@ -95,7 +95,7 @@ ALLOWED = {
         "view",
     },
     "explainer": _TOGETHER,
-    "image": {"models", "proximal", "solvers"},
+    "image": {"models", "proximal", "solvers", "status", "validation"},
     "inspection": {"explanation", "metrics", "presentation", "status"},
     "__init__": _TOGETHER | {"explainer"},
     "demo": _TOGETHER | {"explainer"},

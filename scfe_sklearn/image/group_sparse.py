@@ -15,7 +15,7 @@ Lambda is that of the 1/2-convention of :mod:`scfe_sklearn.proximal`, half the p
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -131,7 +131,7 @@ class _State:
     count: Tensor
 
     def take(self, keep: Tensor) -> _State:
-        parts = {f.name: getattr(self, f.name) for f in fields(self)}
+        parts: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         return _State(**{
             name: part.take(keep) if isinstance(part, Goal) else part[keep]
             for name, part in parts.items()
@@ -164,7 +164,7 @@ def group_sparse(
     """
     n = len(x)
     zero = torch.zeros_like(x)
-    logits, margin, first = model.with_gradient(x, zero, goal.margin)
+    _, margin, first = model.with_gradient(x, zero, goal.margin)
     already = margin < 0
     best, n_evaluations = torch.zeros_like(x), torch.ones(n, dtype=torch.long, device=x.device)
     score = torch.full((n,), torch.inf, dtype=x.dtype, device=x.device)
@@ -179,9 +179,7 @@ def group_sparse(
     turn = 0
     while len(pending.rows) > 0:
         _advance(pending, gradient, settings, roots)
-        logits, margin, gradient = model.with_gradient(
-            pending.x, pending.w, lambda out, goal=pending.goal: goal.margin(out)
-        )
+        _, margin, gradient = model.with_gradient(pending.x, pending.w, pending.goal.margin)
         pending.count += (pending.n_runs < settings.n_searches).long()
         _judge(pending, margin, settings)
         # The hinge is flat where the goal is reached, and a new run starts at the image itself.
@@ -255,9 +253,7 @@ def _momentum_roots(n: int, like: Tensor) -> Tensor:
     return torch.tensor(roots, dtype=like.dtype, device=like.device)
 
 
-def _advance(
-    state: _State, gradient: Tensor, settings: GroupSparseSettings, roots: Tensor
-) -> None:
+def _advance(state: _State, gradient: Tensor, settings: GroupSparseSettings, roots: Tensor) -> None:
     """One proximal gradient step of every image, from the gradient of its hinge."""
     gathers = state.iteration < settings.n_gather
     if settings.n_gather < settings.max_iter:
@@ -280,10 +276,8 @@ def _advance(
     ).reshape(v.shape)
     u = torch.where(_wide(gathers), u, v * state.support)
     now, after = roots[state.iteration], roots[state.iteration + 1]
-    if settings.momentum == "averaged":
-        weight = _wide(now / after - 1)
-    else:
-        weight = _wide((now - 1) / after)
+    averaged = settings.momentum == "averaged"
+    weight = _wide(now / after - 1 if averaged else (now - 1) / after)
     w = u + weight * (u - state.last)
     state.last = u
     adjusted = adjust_prices(state.prices, w, settings.dear)
@@ -333,12 +327,3 @@ def _judge(state: _State, margin: Tensor, settings: GroupSparseSettings) -> None
     state.prices = torch.where(restart, _wide(price).expand_as(state.prices), state.prices)
     state.support = state.support | restart
     state.iteration = torch.where(ended, torch.zeros_like(state.iteration), state.iteration)
-
-
-PUBLISHED: dict[str, Any] = {
-    "momentum": "averaged",
-    "start": 0.01,
-    "bounded": False,
-    "length_weight": 0.0,
-}
-"""The settings of the published code, beside its constants."""

@@ -53,7 +53,7 @@ def n_clusters(w: Tensor, diagonal: bool = False) -> Tensor:
     (tensor([3]), tensor([1]))
     """
     mask = changed_pixels(w)
-    n, height, width = mask.shape
+    height, width = mask.shape[1:]
     own = torch.arange(1, height * width + 1, device=w.device, dtype=torch.float64)
     own = own.reshape(1, height, width) * mask
     name = own

@@ -15,8 +15,9 @@ Normalization = tuple[object, object]
 class ImageModel:
     """A module of images, its range of pixels, and how often it was asked.
 
-    Everything around it works on a change ``w`` in units in which the range of the pixels is 2
-    wide, so that published constants hold for any range: the image shown is x + w * scale.
+    Everything around it works on a change ``w``; the image shown is x + w * scale. By default
+    the unit of ``w`` is half the range of the pixels, so that constants published for pixels
+    from -1 to 1 hold for any range.
 
     Parameters
     ----------
@@ -27,16 +28,21 @@ class ImageModel:
         Range of the pixels.
     normalization : (mean, std) or None
         One number, or one per channel; applied before the module.
+    unit : float or None
+        The unit of changes, in that of the pixels; None for half their range.
     """
 
     module: nn.Module
     bounds: tuple[float, float] = (0.0, 1.0)
     normalization: Normalization | None = None
+    unit: float | None = None
     calls: int = field(default=0, init=False)
 
     @property
     def scale(self) -> float:
-        """Half the range of the pixels."""
+        """The unit of changes."""
+        if self.unit is not None:
+            return self.unit
         return (self.bounds[1] - self.bounds[0]) / 2
 
     def place(self) -> tuple[torch.dtype, torch.device]:

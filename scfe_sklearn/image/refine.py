@@ -1,4 +1,4 @@
-r"""Shorten a sparse change of an image without touching more windows, and drop what is not worth it.
+r"""Shorten a sparse change of an image, touch no more windows, drop what is not worth it.
 
 Which windows of an image hold a change says more than which pixels: a pixel all of whose windows
 are touched already adds nothing to d_{2,0}. Refinement therefore starts from all such pixels
