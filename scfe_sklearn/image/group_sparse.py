@@ -131,11 +131,11 @@ class _State:
     count: Tensor
 
     def take(self, keep: Tensor) -> _State:
-        parts: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        return _State(**{
-            name: part.take(keep) if isinstance(part, Goal) else part[keep]
-            for name, part in parts.items()
-        })  # fmt: skip
+        taken: dict[str, Any] = {}
+        for part in fields(self):
+            value = getattr(self, part.name)
+            taken[part.name] = value.take(keep) if isinstance(value, Goal) else value[keep]
+        return _State(**taken)
 
 
 def _wide(per_image: Tensor) -> Tensor:
