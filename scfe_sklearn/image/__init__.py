@@ -2,6 +2,13 @@
 
 from scfe_sklearn.image.explanation import ImageExplanation
 from scfe_sklearn.image.group_sparse_explainer import GroupSparseExplainer, published
+from scfe_sklearn.image.sigma_zero import SigmaZero
 from scfe_sklearn.image.visual import AutoFrankWolfe
 
-__all__ = ["AutoFrankWolfe", "GroupSparseExplainer", "ImageExplanation", "published"]
+__all__ = [
+    "AutoFrankWolfe",
+    "GroupSparseExplainer",
+    "ImageExplanation",
+    "SigmaZero",
+    "published",
+]

@@ -64,8 +64,8 @@ def shorten(
     w: Tensor,
     goal: Goal,
     *,
-    price: float = 0.003,
-    n_iter: int = 60,
+    price: float = 0.0045,
+    n_iter: int = 50,
     patch: int = 8,
 ) -> Tensor:
     """Return changes that are no worse in length + price * pixels, at the goal, nor in windows.
@@ -113,7 +113,7 @@ def shorten(
 
 def _not_worth(w: Tensor, length: Tensor, price: float) -> Tensor:
     part = w.square().sum(dim=1, keepdim=True) / _wide(2 * length).clamp(min=1e-30)
-    part = binomial_blur(part)
+    part = binomial_blur(binomial_blur(part))
     return (part <= price) & (part < part.amax(dim=(2, 3), keepdim=True))
 
 
