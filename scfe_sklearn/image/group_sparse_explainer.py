@@ -69,7 +69,7 @@ class GroupSparseExplainer(ImageExplainer):
         An image keeps the run with the least windows + length_weight * 2-norm.
     refine_iter : int in [0, inf), default=50
         Evaluations for making the change shorter; 0 leaves it as found.
-    pixel_price : float in [0, inf), default=0.0045
+    pixel_price : float in [0, inf), default=0.005
         Refinement gives up pixels that shorten the change by less.
     patch : int in [1, inf), default=8
         Side of the windows.
@@ -132,7 +132,7 @@ class GroupSparseExplainer(ImageExplainer):
         bounded_search: bool = True,
         length_weight: float = 100.0,
         refine_iter: int = 50,
-        pixel_price: float = 0.0045,
+        pixel_price: float = 0.005,
         patch: int = 8,
         batch_size: int = 512,
     ) -> None:

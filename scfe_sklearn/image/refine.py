@@ -64,7 +64,7 @@ def shorten(
     w: Tensor,
     goal: Goal,
     *,
-    price: float = 0.0045,
+    price: float = 0.005,
     n_iter: int = 50,
     patch: int = 8,
 ) -> Tensor:
