@@ -84,7 +84,7 @@ class ImageExplainer(BaseEstimator):
         bounds = check_bounds(self.bounds, who)
         given = read_images(images, bounds, who)
         model = self._image_model(bounds)
-        dtype, device = model.place()
+        dtype, device = model.place(given)
         parts = []
         with as_constant_function(self.model):
             x = given.to(dtype)
@@ -126,7 +126,7 @@ class ImageExplainer(BaseEstimator):
     def _labels(self, model: ImageModel, x: Tensor, target: Any, who: str) -> Tensor | None:
         if target is None or len(x) == 0:
             return None
-        _, device = model.place()
+        _, device = model.place(x)
         with torch.no_grad():
             n_classes = model.logits(x[:1].to(device)).shape[1]
         return read_labels(target, len(x), n_classes, who, "target")

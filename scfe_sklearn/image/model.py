@@ -45,12 +45,12 @@ class ImageModel:
             return self.unit
         return (self.bounds[1] - self.bounds[0]) / 2
 
-    def place(self) -> tuple[torch.dtype, torch.device]:
-        """Type and device of the module's parameters."""
+    def place(self, images: Tensor) -> tuple[torch.dtype, torch.device]:
+        """Type and device of the module's parameters; those of the images without any."""
         for tensor in (*self.module.parameters(), *self.module.buffers()):
             if tensor.is_floating_point():
                 return tensor.dtype, tensor.device
-        return torch.get_default_dtype(), torch.device("cpu")
+        return images.dtype, images.device
 
     def logits(self, images: Tensor) -> Tensor:
         """Return the logits (n, K)."""
