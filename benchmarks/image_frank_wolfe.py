@@ -99,13 +99,13 @@ def oracle_seconds(device):
     return time.perf_counter() - begin
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     add_data_option(parser)
     add_check_option(parser)
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     bars, rows = Bars(), []
     for p, radius in SETTINGS:
         rows += compare(options, p, radius, bars)

@@ -44,7 +44,7 @@ def measure(name, images, skip, targeted, parity, folder, device):
     return values
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     add_data_option(parser)
     add_check_option(parser)
@@ -53,7 +53,7 @@ def main() -> int:
     parser.add_argument("--targeted-images", type=int, default=16)
     parser.add_argument("--skip", type=int, default=0, help="correct images to leave out first")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     rows, bars = [], Bars()
     if "resnet20" in options.nets:
         for targeted in (False, True):

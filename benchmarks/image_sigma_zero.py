@@ -13,13 +13,13 @@ from benchmarks.reporting import Bars, add_check_option, print_table
 from scfe_sklearn.image import SigmaZero
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     add_data_option(parser)
     add_check_option(parser)
     parser.add_argument("--images", type=int, default=60)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     module, x, _ = correct("resnet20", options.images, 0, options.data, options.device)
     rows, best = [], float("inf")
     for dynamic in (True, False):
