@@ -2,6 +2,7 @@
 
 from scfe_sklearn.image.explanation import ImageExplanation
 from scfe_sklearn.image.group_sparse_explainer import GroupSparseExplainer, published
+from scfe_sklearn.image.random_search import SparseRandomSearch
 from scfe_sklearn.image.sigma_zero import SigmaZero
 from scfe_sklearn.image.visual import AutoFrankWolfe
 
@@ -10,5 +11,6 @@ __all__ = [
     "GroupSparseExplainer",
     "ImageExplanation",
     "SigmaZero",
+    "SparseRandomSearch",
     "published",
 ]

@@ -63,8 +63,8 @@ class ImageExplanation:
             return change.to(self.images.device)
         return change.numpy()
 
-    def measures(self) -> dict[str, np.ndarray]:
-        """Return pixels, clusters, windows (d_{2,0}) and 2-norm of each change.
+    def measures(self, patch: int = 8) -> dict[str, np.ndarray]:
+        """Return pixels, clusters, windows (d_{2,0}, of side ``patch``) and 2-norm of each change.
 
         The 2-norm is in units in which the range of the pixels is 2 wide, as published for GSE.
         Images without an answer have NaN.
@@ -74,7 +74,7 @@ class ImageExplanation:
         values = {
             "pixels": n_pixels(w),
             "clusters": n_clusters(w),
-            "patches": n_patches(w),
+            "patches": n_patches(w, patch),
             "length": lengths(w),
         }
         return {
@@ -82,12 +82,12 @@ class ImageExplanation:
             for name, value in values.items()
         }
 
-    def summary(self) -> dict[str, float]:
+    def summary(self, patch: int = 8) -> dict[str, float]:
         """Return the success rate, and the means of the measures over the changed images."""
         found = self.status == Status.FOUND
         means = {
             name: float(value[found].mean()) if found.any() else float("nan")
-            for name, value in self.measures().items()
+            for name, value in self.measures(patch).items()
         }
         asked = self.status != Status.ALREADY_TARGET
         rate = float(found.sum() / asked.sum()) if asked.any() else float("nan")
