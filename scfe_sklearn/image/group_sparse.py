@@ -31,6 +31,8 @@ CRITICAL = 4 / 54**0.5
 """The largest lambda whose first step is not zero, over sqrt(step) |gradient|_max^(3/2): there
 3/2 (step lambda)^(2/3) = step |gradient|_max."""
 
+PATIENCE = 10
+
 BOLDER = 10.0
 """Factor on the step of images without any success in the last two runs."""
 
@@ -66,6 +68,9 @@ class GroupSparseSettings:
         Whether the search knows that nothing moves from the critical lambda on.
     length_weight : float
         What length counts beside windows where two changes of an image are compared.
+    give_up : float
+        A run fails early if, ``PATIENCE`` iterations after prices were settled, the margin is
+        still above this share of the image's own.
     """
 
     mu: float = 1.0
@@ -80,6 +85,7 @@ class GroupSparseSettings:
     start: float = 0.16
     bounded: bool = True
     length_weight: float = 100.0
+    give_up: float = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +119,7 @@ class _State:
     upper: Tensor
     # The image without a change: every run starts there.
     first: Tensor
+    missing: Tensor
     # The search over lambda.
     price: Tensor
     below: Tensor
@@ -170,7 +177,7 @@ def group_sparse(
     score = torch.full((n,), torch.inf, dtype=x.dtype, device=x.device)
     if settings.n_searches < 1:
         return Changes(best, already, already, n_evaluations)
-    state = _begin(model, x, goal, first, settings)
+    state = _begin(model, x, goal, first, margin, settings)
     # A host that waits for the device in every iteration would idle it.
     rest = 1 if x.device.type == "cpu" else 8
     roots = _momentum_roots(settings.max_iter, x)
@@ -198,7 +205,12 @@ def group_sparse(
 
 
 def _begin(
-    model: ImageModel, x: Tensor, goal: Goal, first: Tensor, settings: GroupSparseSettings
+    model: ImageModel,
+    x: Tensor,
+    goal: Goal,
+    first: Tensor,
+    margin: Tensor,
+    settings: GroupSparseSettings,
 ) -> _State:
     n, height, width = len(x), x.shape[2], x.shape[3]
     lower, upper = model.room(x)
@@ -217,6 +229,7 @@ def _begin(
         lower=lower,
         upper=upper,
         first=first,
+        missing=margin,
         price=price,
         below=each(0.0),
         above=critical if settings.bounded else each(torch.inf),
@@ -291,7 +304,9 @@ def _judge(state: _State, margin: Tensor, settings: GroupSparseSettings) -> None
     success = margin < 0
     # A first step of zero stays zero: from there on, all prices rise.
     dead = ~(state.w != 0).flatten(1).any(dim=1)
-    failure = ~success & ((state.iteration >= settings.max_iter) | dead)
+    late = state.iteration == settings.n_gather + PATIENCE
+    hopeless = late & (margin > settings.give_up * state.missing)
+    failure = ~success & ((state.iteration >= settings.max_iter) | dead | hopeless)
     running = state.n_runs < settings.n_searches
     success, failure = success & running, failure & running
     score = n_patches(state.w, settings.patch) + settings.length_weight * lengths(state.w)
@@ -318,8 +333,8 @@ def _judge(state: _State, margin: Tensor, settings: GroupSparseSettings) -> None
         state.above = torch.where(again, limit, state.above)
         price = torch.where(again, settings.start * critical, price)
     else:
-        late = ended & never & (state.n_runs == max(settings.n_searches - 2, 1))
-        state.step = torch.where(late, state.step * BOLDER, state.step)
+        last = ended & never & (state.n_runs == max(settings.n_searches - 2, 1))
+        state.step = torch.where(last, state.step * BOLDER, state.step)
     state.price = price
     restart = _wide(ended)
     state.w = torch.where(restart, torch.zeros_like(state.w), state.w)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import torch
@@ -24,6 +25,7 @@ PUBLISHED_SEARCH: dict[str, Any] = {
     "first_price": 0.01,
     "bounded_search": False,
     "length_weight": 0.0,
+    "give_up": None,
     "refine_iter": 0,
 }
 
@@ -67,6 +69,9 @@ class GroupSparseExplainer(ImageExplainer):
         Whether the search never tries more than that largest price.
     length_weight : float in [0, inf), default=100.0
         An image keeps the run with the least windows + length_weight * 2-norm.
+    give_up : float in (0, inf) or None, default=0.3
+        A run ends as a failure if, ten iterations after ``n_gather``, the margin is still above
+        this share of the image's own. None: never.
     refine_iter : int in [0, inf), default=50
         Evaluations for making the change shorter; 0 leaves it as found.
     pixel_price : float in [0, inf), default=0.005
@@ -110,6 +115,7 @@ class GroupSparseExplainer(ImageExplainer):
         "first_price": [Interval(Real, 0, 1, closed="right")],
         "bounded_search": ["boolean"],
         "length_weight": [Interval(Real, 0, None, closed="left")],
+        "give_up": [Interval(Real, 0, None, closed="neither"), None],
         "refine_iter": [Interval(Integral, 0, None, closed="left")],
         "pixel_price": [Interval(Real, 0, None, closed="left")],
         "patch": [Interval(Integral, 1, None, closed="left")],
@@ -131,6 +137,7 @@ class GroupSparseExplainer(ImageExplainer):
         first_price: float = 0.16,
         bounded_search: bool = True,
         length_weight: float = 100.0,
+        give_up: float | None = 0.3,
         refine_iter: int = 50,
         pixel_price: float = 0.005,
         patch: int = 8,
@@ -149,6 +156,7 @@ class GroupSparseExplainer(ImageExplainer):
         self.first_price = first_price
         self.bounded_search = bounded_search
         self.length_weight = length_weight
+        self.give_up = give_up
         self.refine_iter = refine_iter
         self.pixel_price = pixel_price
         self.patch = patch
@@ -174,6 +182,7 @@ class GroupSparseExplainer(ImageExplainer):
             start=self.first_price,
             bounded=self.bounded_search,
             length_weight=self.length_weight,
+            give_up=math.inf if self.give_up is None else float(self.give_up),
         )
         changes = group_sparse(model, x, goal, settings)
         w, count = changes.w, changes.n_evaluations
