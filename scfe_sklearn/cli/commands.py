@@ -259,6 +259,7 @@ def _explainer(options: argparse.Namespace) -> Any:
                 f"The {given!r} option is for a model without training data. The "
                 "'--model' file holds an explainer, which has learned from them."
             )
+        options.usual_target = getattr(model, "target", None)  # of a transformer
         return explainer
     if training is None or label is None:
         hint = " Or give '--training' and '--label'." if options.command == "explain" else ""
@@ -322,7 +323,10 @@ def _question(explainer: Any, options: argparse.Namespace) -> tuple[Any, Any, An
     """The rows, their names in the column of ``--id`` if there is one, and the target."""
     import pandas as pd
 
-    target = wanted(explainer, options.target, options.at_least, options.at_most)
+    asked = (options.target, options.at_least, options.at_most)
+    usual = getattr(options, "usual_target", None)
+    said = any(part is not None for part in asked)
+    target = wanted(explainer, *asked) if said or usual is None else usual
     frame = read_texts("--data", options.data)
     where = f"'--data' file {options.data!r}"
     if not len(frame):
