@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import skops.io
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression
@@ -30,6 +29,7 @@ from scfe_sklearn.cli import main
 from scfe_sklearn.cli.refusal import BROKEN_PIPE, INTERRUPTED
 from scfe_sklearn.engine import Engine
 
+skops_io = pytest.importorskip("skops.io")
 pytestmark = pytest.mark.filterwarnings("ignore:.*have no counterfactual")
 
 
@@ -230,7 +230,7 @@ def test_trees_are_asked_for_trust(desk, asked, tmp_path, capsys):
         [*desk.model.steps[:-1], ("forest", RandomForestClassifier(5, random_state=0))]
     ).fit(desk.training, desk.labels)
     file = str(tmp_path / "forest.skops")
-    skops.io.dump(forest, file)
+    skops_io.dump(forest, file)
     options = ["--model", file, *asked[2:], "--training", desk.files["training.parquet"]]
     options += ["--label", "decision", "--target", "approved"]
     assert main(["explain", *options]) == 3

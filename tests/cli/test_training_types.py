@@ -98,6 +98,7 @@ def test_compressed_files_and_tabs(explainer, tmp_path, ending):
 
 def test_parquet_of_other_types_is_brought_to_those_of_training(explainer, tmp_path):
     frame = frame_of_all_types()
+    pytest.importorskip("pyarrow")
     other = frame.astype(
         {"whole": float, "small": "int64", "city": str, "grade": "int64", "nullable": float}
     )
@@ -125,6 +126,7 @@ def test_missing_values_and_unknown_levels_stay_what_they_are(explainer, tmp_pat
 
 
 def test_whole_numbers_beside_missing_ones_are_written_as_such(tmp_path, capsys):
+    pytest.importorskip("skops.io")
     frame = frame_of_all_types()[["float", "whole", "small"]]
     made = fit(frame, make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression()))
     save_to = str(tmp_path / "explainer.skops")
