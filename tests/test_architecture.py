@@ -113,7 +113,7 @@ ALLOWED = {
     "persistence": {"portable", "presentation"},
     "progress": {"answering", "asking", "judge", "status"},
     "recourse_pipeline": {"explainer", "explanation", "features", "progress"},
-    "image": {"models", "proximal", "solvers"},
+    "image": {"models", "proximal", "solvers", "status", "validation"},
     "inspection": {"explanation", "metrics", "presentation", "status"},
     "serving": {"explanation", "features", "inspection", "presentation", "status"},
     "__init__": _TOGETHER | {"explainer", "persistence", "recourse_pipeline", "transformer"},

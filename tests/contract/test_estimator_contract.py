@@ -174,7 +174,9 @@ class Threshold:
 
 
 @pytest.mark.parametrize(
-    "model", [Threshold(), FrozenEstimator(Threshold()), lambda X: X[:, 0] > 0], ids=repr
+    "model",
+    [Threshold(), FrozenEstimator(Threshold()), lambda X: X[:, 0] > 0],
+    ids=["object", "frozen", "function"],
 )
 def test_models_of_other_worlds_have_tags_too(model):
     assert get_tags(CounterfactualExplainer(model)).target_tags.required
