@@ -36,13 +36,14 @@ from scfe_sklearn.cli.refusal import (
     Refusal,
     unknown,
 )
-from scfe_sklearn.cli.rule_files import LISTS, Columns, rule_parameters
+from scfe_sklearn.cli.rule_files import KNOWN, LISTS, Columns, rule_parameters
 from scfe_sklearn.cli.table_files import read_guessed, read_texts
 from scfe_sklearn.cli.training_types import as_trained
 from scfe_sklearn.cli.wanted import wanted
 from scfe_sklearn.explainer import CounterfactualExplainer
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.features import Rules
+from scfe_sklearn.models import UnsupportedModelError
 from scfe_sklearn.persistence import save
 from scfe_sklearn.status import Status
 
@@ -121,7 +122,7 @@ def _told(error: Exception, options: argparse.Namespace) -> tuple[int, str]:
         return error.code, str(error)
     if isinstance(error, ImportError):
         return PACKAGE, str(error)
-    if isinstance(error, ValueError):
+    if isinstance(error, (ValueError, UnsupportedModelError)):
         return USAGE, _in_options(str(error), options)
     what = textwrap.shorten(str(error), 300, placeholder=" ...")
     return INTERNAL, f"unexpected {type(error).__name__}: {what} (--debug shows where)"
@@ -131,7 +132,10 @@ def _in_options(message: str, options: argparse.Namespace) -> str:
     """A message of the library, with options where it names parameters."""
 
     def option(found: re.Match[str]) -> str:
-        return f"The '--{found[1].replace('_', '-')}' option" if found[1] in options else found[0]
+        if getattr(options, found[1], None):
+            return f"The '--{found[1].replace('_', '-')}' option"
+        from_file = found[1] in KNOWN and getattr(options, "rules", None)
+        return f"The '--rules, {found[1]}' option" if from_file else found[0]
 
     return re.sub(r"The '(\w+)' parameter of \w+", option, " ".join(message.split()))
 
@@ -180,7 +184,7 @@ def _fit(options: argparse.Namespace) -> int:
     if options.out == "-":
         raise Refusal("The '--out' option must name a file of 'fit'. Got '-' instead.")
     model = read_model(options.model, options.trust)
-    if fitted_explainer(model) is not None:
+    if hasattr(model, "explain") or hasattr(model, "explainer_"):
         raise Refusal("The '--model' option of 'fit' must name a model. Got an explainer instead.")
     explainer = _fitted(model, "--data", options.data, options, explaining=False)
     write_whole(options.out, lambda partial: _save(explainer, partial))
@@ -259,6 +263,7 @@ def _explainer(options: argparse.Namespace) -> Any:
                 f"The {given!r} option is for a model without training data. The "
                 "'--model' file holds an explainer, which has learned from them."
             )
+        options.usual_target = getattr(model, "target", None)  # of a transformer
         return explainer
     if training is None or label is None:
         hint = " Or give '--training' and '--label'." if options.command == "explain" else ""
@@ -276,7 +281,11 @@ def _fitted(
     table = read_guessed(option, file)
     if options.label not in table.columns:
         raise unknown("--label", "a column", table.columns, options.label)
-    names = list(getattr(model, "feature_names_in_", table.columns.drop(options.label)))
+    for column in options.drop:
+        if column not in table.columns:
+            raise unknown("--drop", "a column", table.columns, column)
+    others = table.columns.drop([options.label, *options.drop])
+    names = list(getattr(model, "feature_names_in_", others))
     absent = [name for name in names if name not in table.columns]
     if absent:
         raise Refusal(
@@ -322,7 +331,10 @@ def _question(explainer: Any, options: argparse.Namespace) -> tuple[Any, Any, An
     """The rows, their names in the column of ``--id`` if there is one, and the target."""
     import pandas as pd
 
-    target = wanted(explainer, options.target, options.at_least, options.at_most)
+    asked = (options.target, options.at_least, options.at_most)
+    usual = getattr(options, "usual_target", None)
+    said = any(part is not None for part in asked)
+    target = wanted(explainer, *asked) if said or usual is None else usual
     frame = read_texts("--data", options.data)
     where = f"'--data' file {options.data!r}"
     if not len(frame):

@@ -79,6 +79,15 @@ def _training_options(command: Any, name: str, required: bool) -> None:
         metavar="COLUMN",
         help="column of the training data that holds what the model predicts",
     )
+    command.add_argument(
+        "--drop",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="COLUMN",
+        help="columns of the training data that are no features (default: those that a trained "
+        "model does not know)",
+    )
 
 
 def _data_options(command: Any) -> None:

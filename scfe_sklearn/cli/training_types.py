@@ -63,9 +63,17 @@ def as_trained(frame: pd.DataFrame, explainer: Any, where: str) -> Any:
     rows = pd.DataFrame(columns, index=frame.index)
     if not polars:
         return rows
+    return _as_polars(rows, sample)
+
+
+def _as_polars(rows: pd.DataFrame, sample: Any) -> Any:
+    """Rows in the polars types of training, but for columns that would lose values by it."""
     import polars as pl
 
-    return pl.from_pandas(rows).cast(dict(sample.schema), strict=False)
+    found = pl.from_pandas(rows)
+    cast = [found[name].cast(dtype, strict=False) for name, dtype in sample.schema.items()]
+    kept = [one.null_count() == found[one.name].null_count() for one in cast]
+    return found.with_columns(one for one, whole in zip(cast, kept, strict=True) if whole)
 
 
 def _as_array(frame: pd.DataFrame, explainer: Any, sample: np.ndarray, where: str) -> np.ndarray:

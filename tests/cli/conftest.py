@@ -12,8 +12,6 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from scfe_sklearn import CounterfactualExplainer, save
 from scfe_sklearn.datasets import make_loan_applications
 
-skops_io = pytest.importorskip("skops.io")
-
 
 def loan_model(X, y):
     columns = make_column_transformer(
@@ -26,6 +24,9 @@ def loan_model(X, y):
 @pytest.fixture(scope="session")
 def desk(tmp_path_factory):
     """Names of the files, and what is in them."""
+    skops_io = pytest.importorskip("skops.io")
+    for extra in ("jinja2", "pyarrow"):
+        pytest.importorskip(extra)
     folder = tmp_path_factory.mktemp("desk")
     X, y = make_loan_applications(500, random_state=0)
     training, labels = X[:400], y[:400]

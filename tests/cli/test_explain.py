@@ -9,16 +9,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import skops.io
+from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression
 from sklearn.naive_bayes import GaussianNB
 
 from scfe_sklearn import (
     CounterfactualExplainer,
+    CounterfactualTransformer,
     Explanation,
     Interval,
     Probability,
+    RecoursePipeline,
     Relative,
     Rules,
     save,
@@ -27,6 +29,7 @@ from scfe_sklearn.cli import main
 from scfe_sklearn.cli.refusal import BROKEN_PIPE, INTERRUPTED
 from scfe_sklearn.engine import Engine
 
+skops_io = pytest.importorskip("skops.io")
 pytestmark = pytest.mark.filterwarnings("ignore:.*have no counterfactual")
 
 
@@ -137,6 +140,21 @@ def test_a_regressor_takes_an_interval(tmp_path):
     assert main(["explain", *options, "--at-least", "2", "--at-most", "1"]) == 2
 
 
+def test_pipelines_and_transformers_are_asked_like_explainers(desk, asked, tmp_path):
+    file, out = str(tmp_path / "saved.skops"), str(tmp_path / "answers.json")
+    inner = CounterfactualExplainer(**desk.explainer.get_params(deep=False))
+    columns, classifier = clone(desk.model).steps
+    last = ("explain", CounterfactualExplainer(classifier[1], max_changes=3))
+    for made in (CounterfactualTransformer(inner, "refused"), RecoursePipeline([columns, last])):
+        save(made.fit(desk.training, desk.labels), file)
+        options = ["explain", "--model", file, *asked[2:], "--out", out]
+        assert main([*options, "--target", "approved"]) == 0
+        same(Explanation.from_json(out), desk.explainer.explain(desk.refused, "approved"))
+    save(CounterfactualTransformer(inner, "refused").fit(desk.training, desk.labels), file)
+    assert main(options) == 0  # what the transformer was made for
+    assert set(Explanation.from_json(out).status) == {"already has the target"}
+
+
 def test_people_of_an_array_have_names_too(tmp_path, capsys):
     random = np.random.default_rng(0)
     rows = random.normal(size=(80, 2))
@@ -212,7 +230,7 @@ def test_trees_are_asked_for_trust(desk, asked, tmp_path, capsys):
         [*desk.model.steps[:-1], ("forest", RandomForestClassifier(5, random_state=0))]
     ).fit(desk.training, desk.labels)
     file = str(tmp_path / "forest.skops")
-    skops.io.dump(forest, file)
+    skops_io.dump(forest, file)
     options = ["--model", file, *asked[2:], "--training", desk.files["training.parquet"]]
     options += ["--label", "decision", "--target", "approved"]
     assert main(["explain", *options]) == 3

@@ -5,9 +5,11 @@ import importlib.util
 import json
 
 import pytest
-import skops.io
+from sklearn.ensemble import RandomForestClassifier
 
 from scfe_sklearn.cli import main
+
+skops_io = pytest.importorskip("skops.io")
 
 
 def refused(arguments, code, *words):
@@ -80,6 +82,9 @@ RULES = {
     "level": ('{"transitions": {"housing": {"rnt": []}}}', 2, "Did you mean 'rent'?"),
     "names": ('{"immutable": "sex"}', 2, "must list columns"),
     "if": ('{"implications": [{"if": {}}]}', 2, '"then"'),
+    "cost": ('{"costs": {"age": -1}}', 2, "'--rules, costs' option"),
+    "relation": ('{"relations": ["age <"]}', 2, "'--rules, relations' option"),
+    "direction": ('{"increasing": ["sex"]}', 2, "'--rules, increasing' option"),
     "training": ('{"steps": {"income": 100}}', 2, "is for 'fit'"),
 }
 
@@ -128,7 +133,7 @@ def test_files_that_are_something_else(desk, asked, tmp_path, capsys):
     with open(other, "wb") as file:
         file.write(b"PK\x05\x06 nothing")
     refused(["explain", "--model", other, *asked[2:]], 3, "no skops file")(capsys)
-    skops.io.dump([1, 2], other)
+    skops_io.dump([1, 2], other)
     refused(["explain", "--model", other, *asked[2:]], 3, "must hold an estimator")(capsys)
     model = ["--model", desk.files["model.skops"], *asked[2:]]
     refused(["explain", *model], 2, "'--training' and '--label'")(capsys)
@@ -157,6 +162,12 @@ def test_fit_refuses(desk, asked, tmp_path, capsys):
     refused(["fit", *model, *data, "--label", "decison", *out], 2, "'--label' option")(capsys)
     refused(["fit", *model, *data, *label, "--out", "made.zip"], 2, "'--out' option")(capsys)
     refused(["fit", *model, *data, *label, "--out", "-"], 2, "'--out' option")(capsys)
+    forest = ["--model", str(tmp_path / "forest.skops"), "--trust", "sklearn.tree._tree.Tree"]
+    trees = RandomForestClassifier(3).fit(desk.training[["age", "income"]], desk.labels)
+    skops_io.dump(trees, forest[1])
+    gradient = ["--solver", "apg", *out]
+    refused(["fit", *forest, *data, *label, *gradient], 2, "no differentiable version")(capsys)
+    (tmp_path / "forest.skops").unlink()
     refused(["fit", *asked[:2], *data, *label, *out], 2, "an explainer instead")(capsys)
     few = ["--data", str(tmp_path / "few.csv")]
     desk.training[["age"]].assign(decision=desk.labels).to_csv(few[1], index=False)

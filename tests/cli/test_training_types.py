@@ -98,6 +98,7 @@ def test_compressed_files_and_tabs(explainer, tmp_path, ending):
 
 def test_parquet_of_other_types_is_brought_to_those_of_training(explainer, tmp_path):
     frame = frame_of_all_types()
+    pytest.importorskip("pyarrow")
     other = frame.astype(
         {"whole": float, "small": "int64", "city": str, "grade": "int64", "nullable": float}
     )
@@ -125,6 +126,7 @@ def test_missing_values_and_unknown_levels_stay_what_they_are(explainer, tmp_pat
 
 
 def test_whole_numbers_beside_missing_ones_are_written_as_such(tmp_path, capsys):
+    pytest.importorskip("skops.io")
     frame = frame_of_all_types()[["float", "whole", "small"]]
     made = fit(frame, make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression()))
     save_to = str(tmp_path / "explainer.skops")
@@ -184,6 +186,24 @@ def test_arrays_and_polars_frames(tmp_path):
     )
     made = CounterfactualExplainer(model).fit(table, labels)
     assert read_back(table.write_csv(), made, tmp_path).equals(table)
+
+
+def test_a_level_that_polars_cannot_hold_is_not_a_missing_one(tmp_path):
+    pl = pytest.importorskip("polars")
+    kinds = pl.Enum(["x", "y", "NA"])
+    table = pl.DataFrame(
+        {"a": np.arange(N) % 7, "city": pl.Series(["x", "y", "NA"] * (N // 3), dtype=kinds)}
+    )
+    model = make_pipeline(
+        make_column_transformer((OneHotEncoder(), ["city"]), remainder="passthrough"),
+        LogisticRegression(),
+    )
+    made = CounterfactualExplainer(model).fit(table, table["a"].to_numpy() > 3)
+    again = read_back("a,city\n1,x\n2,elsewhere\n", made, tmp_path)
+    assert again["city"].to_list() == ["x", "elsewhere"]
+    result = made.explain(again, True)
+    assert result.status.tolist() == ["found", "invalid input"]
+    assert "elsewhere" in result.reason[1]
 
 
 def test_blocks_are_read_as_their_columns(tmp_path):
