@@ -50,6 +50,12 @@ class Answers:
             np.full((n, k), np.nan),
         )
 
+    def write(self, rows: np.ndarray, found: Answers) -> None:
+        """Write down the answers of some of the rows."""
+        self.Z[rows], self.code[rows] = found.Z, found.code
+        self.proof[rows], self.closest[rows] = found.proof, found.closest
+        self.gap[rows] = found.gap
+
     @property
     def found(self) -> np.ndarray:
         """Whether a row has an answer, (n,)."""

@@ -51,6 +51,17 @@ class Query:
         """What would answer the rows."""
         return self.rows.wishes
 
+    def take(self, rows: np.ndarray) -> Query:
+        """Return some of the rows."""
+        return Query(
+            take_rows(self.X, rows),
+            self.Z[rows],
+            self.rows.take(rows),
+            self.outcome.take(rows),
+            self.status[rows],
+            self.reason[rows],
+        )
+
     def with_holes(self, z: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Return points ``z`` (m, ..., D) of some rows with NaN where nothing was filled in."""
         shape = (len(rows), *[1] * (z.ndim - 2), z.shape[-1])
@@ -102,7 +113,8 @@ def ask(
 
     mark(~unset(problems), Status.INVALID_INPUT, problems)
     mark(~finite | (code < 0), Status.MODEL_FAILED, "the model has no finite output here")
-    mark(_has_already(judge, X, wishes, unset(status)), Status.ALREADY_TARGET)
+    has = _has_already(judge, X, wishes, Outcome(code, value), unset(status))
+    mark(has, Status.ALREADY_TARGET)
     mark(~unset(bounds.conflict), Status.CONFLICTING_RULES, bounds.conflict)
     mark(~bounds.mutable.any(axis=1), Status.UNREACHABLE, "no feature may change")
     rows = Rows(np.where(holes, STAND_IN, Z), holes, _whole(bounds), wishes)
@@ -139,13 +151,19 @@ def _finite(models: Sequence[Scores], Z: np.ndarray) -> np.ndarray:
 
 
 def _has_already(
-    judge: Judge, X: Any, wishes: ClassWishes | ValueWishes, open_: np.ndarray
+    judge: Judge,
+    X: Any,
+    wishes: ClassWishes | ValueWishes,
+    known: Outcome,
+    open_: np.ndarray,
 ) -> np.ndarray:
     """Whether all models give the rows what they want as they are."""
     out = np.zeros(len(open_), dtype=bool)
     rows = np.flatnonzero(open_)
-    has = np.ones(len(rows), dtype=bool)
-    for estimator in (judge.estimator, *judge.others):
+    said = Outcome(known.code[rows], known.value[rows])
+    asked = [judge.estimator, *judge.others] if wishes.asks_probability else judge.others
+    has = wishes.answered_by(rows, said) >= 0
+    for estimator in asked:
         said = judge.outcome(take_rows(X, rows), wishes, estimator)
         has &= wishes.answered_by(rows, said) >= 0
     out[rows] = has

@@ -57,7 +57,7 @@ class BlockExpander(BaseEstimator):
         The blocks, in the order of their first column.
     n_features_in_ : int
         Number of columns of collapsed rows, which `transform` reads.
-    feature_names_in_ : ndarray of shape (n_features_in_,), object
+    feature_names_in_ : ndarray of shape (d,), object
         Their labels: columns in the order of training, a block where its first column stood.
 
     Examples
@@ -174,7 +174,7 @@ class BlockExpander(BaseEstimator):
 
         Returns
         -------
-        DataFrame of shape (n, n_features_in_)
+        DataFrame of shape (n, d)
             The rows; a block that is not one-hot, see `input_problems`, is a missing level.
         """
         frame = self._training_frame(X)
@@ -198,7 +198,7 @@ class BlockExpander(BaseEstimator):
 
         Parameters
         ----------
-        X : DataFrame of shape (n, n_features_in_)
+        X : DataFrame of shape (n, d)
             Collapsed rows.
 
         Returns

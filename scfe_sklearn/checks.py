@@ -9,14 +9,9 @@ import torch
 from sklearn.utils.multiclass import check_classification_targets
 
 from scfe_sklearn.features import Rules
-from scfe_sklearn.features.frames import Table
+from scfe_sklearn.features.frames import Table, check_size
 from scfe_sklearn.targets import ClassWishes, ValueWishes
 from scfe_sklearn.voices import Voice
-
-
-def as_table(X: Any) -> Any:
-    """Return a data frame as it is, and anything else array-like as an array."""
-    return X if hasattr(X, "columns") or hasattr(X, "tocsr") else np.asarray(X)
 
 
 def read_outcomes(y: Any, table: Table) -> np.ndarray:
@@ -26,7 +21,10 @@ def read_outcomes(y: Any, table: Table) -> np.ndarray:
     for j in range(len(table.names)):
         table.storage(j)  # names a column that is neither numbers nor levels
     if y is None:
-        raise ValueError("y must be an array of class labels. Got None instead.")
+        raise ValueError(
+            "CounterfactualExplainer requires y to be passed, but the target y is None. "
+            "y must be an array of class labels. Got None instead."
+        )
     labels = np.asarray(y)
     if labels.dtype.kind == "O" and {type(v) for v in labels.flat} <= {int, bool}:
         labels = np.array(labels.tolist())  # a nullable dtype of pandas
@@ -35,11 +33,7 @@ def read_outcomes(y: Any, table: Table) -> np.ndarray:
             "y must be a 1-D array with one label for each row of X. "
             f"Got shape {labels.shape} for {table.n_rows} rows instead."
         )
-    if not (table.n_rows and table.names):
-        raise ValueError(
-            "X must have at least one row and one column. "
-            f"Got shape ({table.n_rows}, {len(table.names)}) instead."
-        )
+    check_size(table)
     if pd.isna(labels).any():
         raise ValueError("y must not hold missing labels. Got some.")
     return labels

@@ -105,6 +105,8 @@ class Engine:
         Whether they can be differentiated.
     anchors : list of ndarray of shape (T, D)
         Training rows of each kind: that have, and get, the class.
+    spares : list of ndarray of shape (S, D) or None
+        Further rows that get each class without having it.
     values : list of ndarray of shape (T,) or None
         What a regressor gives them; None for a classifier.
     tau, beta : float
@@ -132,6 +134,7 @@ class Engine:
     models: Sequence[Scores]
     has_gradient: bool
     anchors: list[np.ndarray]
+    spares: list[np.ndarray] | None
     values: list[np.ndarray] | None
     tau: float
     beta: float
@@ -189,7 +192,7 @@ class Engine:
             part = replace(problem.take(index), moves=moves)
             pool = pool.scattered(index, begin(part, anchors, self.effort))
         pool = _tried(problem, pool, self.guide._solve(rows, codes, GUIDED_FLOOR).z)
-        return improve(problem, pool, self.effort)
+        return improve(problem, pool, self.effort, [(index, moves) for index, _, moves in kinds])
 
     def problem(self, rows: Rows, codes: np.ndarray, floor: float) -> Problem:
         """State the problem of rows that each want the kind of answer ``codes`` (n,)."""
@@ -369,4 +372,5 @@ def several(effort: Effort, count: int) -> Effort:
         screen=screen,
         starts=max(effort.starts, more),
         finalists=max(effort.finalists, more),
+        narrowed=max(effort.narrowed, more),
     )

@@ -55,6 +55,11 @@ class ExactSolver:
     fewest: bool
     seconds: float | None
 
+    def within(self, seconds: float) -> ExactSolver:
+        """Return a solver whose rows take no more than ``seconds`` either."""
+        limit = seconds if self.seconds is None else min(self.seconds, seconds)
+        return self if np.isinf(limit) else replace(self, seconds=max(limit, 0.01))
+
     def answer(self, engine: Engine, judge: Judge, query: Query) -> Answers:
         """Search first, then prove the answer the cheapest, improve it, or prove there is none."""
         if query.rows.bounds.requirements:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -12,13 +13,13 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import check_random_state, get_tags
+from sklearn.utils.validation import check_is_fitted, check_memory
 
 from scfe_sklearn.answering import Answers, add_closest, answer, answer_fewest
 from scfe_sklearn.asking import Query, ask
+from scfe_sklearn.background import Background, summarise
 from scfe_sklearn.checks import (
-    as_table,
     check_count,
     check_finite,
     check_probabilities,
@@ -33,7 +34,7 @@ from scfe_sklearn.engine import Engine, several, thorough
 from scfe_sklearn.exact_answers import ExactSolver
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.features import FeatureSpace, Linear, Rules
-from scfe_sklearn.features.frames import open_table
+from scfe_sklearn.features.frames import as_table, open_table
 from scfe_sklearn.judge import Judge
 from scfe_sklearn.models import (
     AdapterMismatchError,
@@ -47,8 +48,10 @@ from scfe_sklearn.models import (
     retrained,
 )
 from scfe_sklearn.presentation.containers import take_rows
+from scfe_sklearn.progress import Progress, Watch, answer_in_parts
 from scfe_sklearn.proofs import LinearProver
 from scfe_sklearn.reporting import report
+from scfe_sklearn.scoring import recourse, usual_target
 from scfe_sklearn.solvers.recourse import Effort
 from scfe_sklearn.surrogate import fit_surrogate
 from scfe_sklearn.surroundings import Learned, Surroundings, learn, rows_of_classes
@@ -63,6 +66,13 @@ VERIFIED_ROWS = 256
 
 SAMPLE_ROWS = 2000
 """Training rows that are kept for models which are asked by raw rows."""
+
+
+PARTS = 4
+"""Chunks of rows that are answered together where nobody listens to the progress."""
+
+PROGRAMS = 8
+"""Rows between two words where every row is a program of its own."""
 
 
 class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
@@ -151,6 +161,10 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         Rows solved together: bounds the memory, not the answers.
     random_state : int, RandomState or None, default=None
         Seed of the bootstrap samples and of the surrogate.
+    memory : str, joblib.Memory or None, default=None
+        Where trained models and fitted densities are kept: a search over tau, beta or
+        max_changes then fits them once per fold. They are found again by the content of the
+        parameters and of the training rows.
 
     Attributes
     ----------
@@ -163,12 +177,14 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
     density_ : ClassConditionalDensity
         Densities of the classes, each fitted on the training rows that have the class and are
         given it by the model (if there are none, that are given it).
-    anchors_ : list of ndarray of shape (T, D)
-        These rows, per class.
+    anchors_, spares_ : list of ndarray of shape (T, D)
+        These rows, per class; and further rows that the model gives the class.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of shape (d,)
         Column names, where X had names.
+    background_ : Background
+        How training rows are spread over each feature, for pictures of the answers.
 
     References
     ----------
@@ -221,6 +237,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         "milp_seconds": [Interval(Real, 0, None, closed="neither"), None],
         "chunk_size": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
+        "memory": [str, HasMethods(["cache"]), None],
     }
 
     def __init__(
@@ -256,6 +273,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         milp_seconds: float | None = 60.0,
         chunk_size: int = 256,
         random_state: Any = None,
+        memory: Any = None,
     ) -> None:
         self.estimator = estimator
         self.density = density
@@ -287,6 +305,15 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         self.milp_seconds = milp_seconds
         self.chunk_size = chunk_size
         self.random_state = random_state
+        self.memory = memory
+
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn what `fit` takes: what the model takes, and labels."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        with contextlib.suppress(AttributeError, TypeError):  # a model of another world has none
+            tags.input_tags = replace(get_tags(self.estimator).input_tags, sparse=False)
+        return tags
 
     @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: Any, y: Any) -> Self:
@@ -354,7 +381,13 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         """Return a trained model: the user's if it is frozen, else a clone trained here."""
         present = np.unique(y)
         if len(present) < 2 and not isinstance(self.estimator, FrozenEstimator):
-            raise ValueError(f"y must hold at least two classes. Got only {present.tolist()}.")
+            raise ValueError(
+                f"y must hold at least two classes. Got only {present.tolist()}, one class."
+            )
+        if hasattr(self.estimator, "get_params") and not isinstance(
+            self.estimator, FrozenEstimator
+        ):
+            return check_memory(self.memory).cache(adopt)(self.estimator, X, y)
         return adopt(self.estimator, X, y)
 
     def _fitted_ensemble(self, X: Any, y: np.ndarray) -> list[Any]:
@@ -381,6 +414,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         self.sample_ = take_rows(X, learned.position[spread])
         self.solver_ = self._chosen_solver(X, learned)
         self._asked = self._black_boxes() if self.solver_ != "apg" else None
+        self.background_ = self._background(learned.code[spread])
         if self.surrogate and self._asked:
             random = check_random_state(self.random_state)
             self.surrogates_ = [
@@ -392,13 +426,19 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         first = learned.position[:1]
         self._rules().bind(space, take_rows(X, first), space.encode(take_rows(X, first)))
         if hasattr(self, "classes_"):
-            surroundings = Surroundings.of_rows(
-                self.density, rows_of_classes(learned, y, self.classes_)
-            )
+            examples, self.spares_ = rows_of_classes(learned, y, self.classes_)
+            surroundings = Surroundings.of_rows(self.density, examples, self.memory)
             self.density_, self.anchors_ = surroundings.density, surroundings.anchors
         else:
             self.training_rows_, self.training_values_ = learned.Z, learned.value
             self.unit_ = float(np.std(learned.value)) or 1.0
+
+    def _background(self, codes: np.ndarray) -> Background:
+        """Summarise what the kept training rows look like, for pictures of the answers."""
+        space = self.space_
+        values = space.ranks(space.encode(self.sample_))
+        n_levels = [0 if levels is None else len(levels) for levels in space.levels_]
+        return summarise(values, space.step_, n_levels, codes, getattr(self, "classes_", ()))
 
     def _chosen_solver(self, X: Any, learned: Learned) -> str:
         """Say whether the gradients of all models are known."""
@@ -439,6 +479,9 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         rules: Rules | None = None,
         n_counterfactuals: int = 1,
         best_effort: bool = False,
+        callback: Callable[[Progress], Any] | None = None,
+        time_limit: float | None = None,
+        progress: bool = False,
     ) -> Explanation:
         """Find a counterfactual for every row.
 
@@ -457,12 +500,21 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         best_effort : bool, default=False
             Whether a row without an answer gets the change within the rules that comes closest
             to one, marked as not valid.
+        callback : callable or None, default=None
+            Called after every part of the rows with a `Progress`: how many are ``done`` of the
+            ``total``, how many were ``found``, and the ``seconds``. What is true stops the call.
+        time_limit : float or None, default=None
+            Seconds after which no further part is begun.
+        progress : bool, default=False
+            Whether a bar is shown, by tqdm if it is installed.
 
         Returns
         -------
         Explanation
             ``n_counterfactuals`` entries per row, one after the other. A row without an answer
-            has missing values and a status.
+            has missing values and a status. Where the time limit, the callback or Ctrl-C ended
+            the call, the rows that nobody came to have the status "budget exhausted" and a
+            reason that says so.
 
         Raises
         ------
@@ -478,19 +530,31 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         """
         check_is_fitted(self, "solver_")
         check_count(n_counterfactuals)
+        watch = Watch(callback, time_limit, progress)
         X = as_table(X)
         with one_thread():
             engine, judge, query = self._prepared(X, target, rules, n_counterfactuals)
-            if self.solver_ == "milp":
-                answers = self._exact_solver(n_counterfactuals).answer(engine, judge, query)
-            elif self.max_changes == "fewest":
-                answers = answer_fewest(engine, judge, query, n_counterfactuals)
-            else:
-                answers = answer(engine, judge, query, n_counterfactuals)
-            self._prove(query, answers)
-            if best_effort:
-                add_closest(engine, judge, query, answers)
-            return report(engine, judge, query, answers, self.solver_, self.view_, X)
+            exact = self._exact_solver(n_counterfactuals) if self.solver_ == "milp" else None
+
+            def answer_part(judge: Judge, query: Query) -> Answers:
+                if exact is not None:
+                    answers = exact.within(watch.left).answer(engine, judge, query)
+                elif self.max_changes == "fewest":
+                    answers = answer_fewest(engine, judge, query, n_counterfactuals)
+                else:
+                    answers = answer(engine, judge, query, n_counterfactuals)
+                self._prove(query, answers)
+                if best_effort:
+                    add_closest(engine, judge, query, answers)
+                return answers
+
+            size = self.chunk_size * (1 if watch.heard else PARTS)
+            size = PROGRAMS if exact is not None else size
+            query, answers = answer_in_parts(
+                answer_part, judge, query, n_counterfactuals, size, watch
+            )
+            result = report(engine, judge, query, answers, self.solver_, self.view_, X)
+        return dataclasses.replace(result, background=self.background_)
 
     def pareto(
         self,
@@ -538,6 +602,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
             answers = collect(engine, judge, query, factors, budgets)
             warnings.simplefilter("ignore", UserWarning)
             everything = report(engine, judge, query, answers, self.solver_, self.view_, X)
+        everything = dataclasses.replace(everything, background=self.background_)
         return undominated(everything, len(query.Z))
 
     def _prove(self, query: Query, answers: Answers) -> None:
@@ -589,6 +654,8 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
     def score(self, X: Any, y: Any = None) -> float:
         r"""Quality of the counterfactuals of some rows for their nearest other class.
 
+        For a regressor, for the other side of the median of its predictions in training.
+
         .. math::
             \frac1n \sum_{i\ \text{answered}} \frac13 \Big( p_i
             + \frac{1}{n_i} + \frac{1}{1 + d_i} \Big)
@@ -607,18 +674,13 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         -------
         float
         """
+        check_is_fitted(self, "solver_")
+        X = as_table(X)
+        if X.shape[0] == 0:
+            raise ValueError("X must have at least one row to be scored. Got none.")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            result = self.explain(X)
-        if len(result) == 0:
-            raise ValueError("X must have at least one row to be scored. Got none.")
-        good = result.success
-        parts = (
-            result.density_quantile[good]
-            + 1 / result.n_changes[good]
-            + 1 / (1 + result.distance[good])
-        )
-        return float(parts.sum() / 3 / len(result))
+            return recourse(self.explain(X, usual_target(self, X)))
 
     def _rules(self) -> Rules:
         return Rules(
@@ -673,6 +735,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
             [voice.scores for voice in voices],
             all(voice.has_gradient for voice in voices),
             around.anchors,
+            None if isinstance(wishes, ValueWishes) else self.spares_,
             around.values,
             self.tau,
             self.beta,

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scfe_sklearn.background import Background
+from scfe_sklearn.portable import pack, unpack
 from scfe_sklearn.presentation import Change, Outcome, direction, notebook_table, sentence
 from scfe_sklearn.presentation.containers import (
     column_values,
@@ -25,6 +30,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Explanation"]
+
+JSON_SCHEMA = "scfe_sklearn.Explanation"
+"""What the text of `Explanation.to_json` says that it is."""
+
+JSON_VERSION = 1
+"""Raised whenever what is written changes."""
 
 _KINDS = ("numeric", "integer", "ordinal", "categorical")
 _NUMBERS = (
@@ -98,6 +109,8 @@ class Explanation:
     seen : pair of DataFrames or None, default=None
         Factual and counterfactual rows by the features that are changed, where these are not the
         columns of ``factual``: one-hot blocks as one feature, derived columns left out.
+    background : Background or None, default=None
+        How training rows are spread over each feature: what pictures show the answers against.
     index : pandas.Index, default=None
         Labels of the rows. None means those of ``factual``, or positions where it has none.
 
@@ -155,6 +168,7 @@ class Explanation:
     option: Any = None
     gap: Any = None
     seen: Any = None
+    background: Any = None
     index: Any = None
 
     def __post_init__(self) -> None:
@@ -326,6 +340,100 @@ class Explanation:
             values[status] = int((self.status == status).sum())
         return pd.DataFrame([values])
 
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str | None:
+        """Everything in it as JSON: for another process, another program, or later.
+
+        Parameters
+        ----------
+        path : str or path-like, default=None
+            File to write; None returns the text.
+
+        Returns
+        -------
+        str or None
+            An object with "schema", "version" and "fields"; the fields have the names of the
+            parameters. Columns are lists of values beside their types; numbers that JSON does
+            not know are the texts "nan", "inf" and "-inf".
+
+        Raises
+        ------
+        TypeError
+            If a value cannot be written, such as an object of the user's own class.
+
+        See Also
+        --------
+        from_json : Reads it.
+        """
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if self.background is not None:
+            fields["background"] = dict(vars(self.background))
+        content = {
+            "schema": JSON_SCHEMA,
+            "version": JSON_VERSION,
+            "fields": {name: pack(value) for name, value in fields.items()},
+        }
+        text = json.dumps(content, allow_nan=False, ensure_ascii=False)
+        if path is None:
+            return text
+        Path(path).write_text(text, encoding="utf-8")
+        return None
+
+    @classmethod
+    def from_json(cls, source: str | os.PathLike[str]) -> Explanation:
+        """Read what `to_json` wrote; no code in it is run.
+
+        Parameters
+        ----------
+        source : str or path-like
+            The text, or the path of a file.
+
+        Returns
+        -------
+        Explanation
+            In the containers and types of the original.
+
+        Raises
+        ------
+        ValueError
+            If this is no explanation, or one of a later version of the package.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> row, none = np.array([[1.0, 2.0]]), np.array([np.nan])
+        >>> explanation = Explanation(
+        ...     factual=row, counterfactuals=row + [[3.0, 0.0]], target=[1], prediction=[0],
+        ...     success=[True], status=["found"], reason=[""], probability_before=none,
+        ...     probability_after=none, n_changes=[1], distance=[3.0], log_density=none,
+        ...     density_quantile=none, changed=[[True, False]], feature_names=["a", "b"],
+        ...     kinds=["numeric", "numeric"],
+        ... )
+        >>> Explanation.from_json(explanation.to_json()).sentences()
+        ['Increase a from 1 to 4.']
+        """
+        text = source if isinstance(source, str) and source.lstrip().startswith("{") else None
+        if text is None:
+            text = Path(source).read_text(encoding="utf-8")
+        try:
+            content = json.loads(text)
+            version = content["version"] if content["schema"] == JSON_SCHEMA else None
+        except (ValueError, KeyError, TypeError):
+            version = None
+        if not isinstance(version, int):
+            raise ValueError("The 'source' of from_json must be an explanation in JSON.")
+        if version > JSON_VERSION:
+            raise ValueError(
+                f"The 'source' of from_json must have version {JSON_VERSION} at most. "
+                f"Got {version} instead, of a later version of this package."
+            )
+        try:
+            fields = {name: unpack(value) for name, value in content["fields"].items()}
+            if fields.get("background") is not None:
+                fields["background"] = Background(**fields["background"])
+            return cls(**fields)
+        except (AttributeError, IndexError, KeyError, TypeError) as error:
+            raise ValueError(f"The 'source' of from_json is damaged: {error!r}.") from error
+
     def sentences(self, max_features: int | None = None) -> list[str]:
         """What to change, in plain English, one sentence per row.
 
@@ -355,6 +463,47 @@ class Explanation:
                 f"[1, inf) or None. Got {max_features!r} instead."
             )
         return [sentence(outcome, max_features) for outcome in self._outcomes()]
+
+    def plot(self, kind: str | None = None, *, ax: Any = None) -> Any:
+        """Draw the answers; needs matplotlib.
+
+        Parameters
+        ----------
+        kind : {"change", "options", "pareto", "frequency"}, default=None
+            The answer of the first row; several answers for it; its trade-offs, of what `pareto`
+            returns; or how often each feature is changed. None: "change" for a single row,
+            "options" for several answers of one row, "frequency" for many rows.
+        ax : matplotlib Axes, default=None
+            Where to draw; default: a new figure.
+
+        Returns
+        -------
+        Display
+            One of `scfe_sklearn.inspection`, with ``ax_`` and ``figure_``.
+        """
+        from scfe_sklearn.inspection.shortcuts import draw
+
+        return draw(self, kind, ax)
+
+    def to_html(self, path: Any = None, *, title: str | None = None) -> str:
+        """Write a page for people: their stories, pictures, the rules; needs jinja2.
+
+        Parameters
+        ----------
+        path : str or path-like, default=None
+            File to write; None to write none.
+        title : str, default=None
+            Heading of the page.
+
+        Returns
+        -------
+        str
+            The page: a single file that loads nothing, is readable on a phone, in print and
+            without scripts, and in which names and values are escaped.
+        """
+        from scfe_sklearn.inspection.report import write_report
+
+        return write_report(self, path, title)
 
     def _answered(self) -> np.ndarray:
         """Rows whose counterfactual is not missing throughout."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -58,6 +58,8 @@ class Judge:
         Further models that must agree.
     shortfall : float
         Share of every change of a number that may be left undone.
+    part : ndarray of int or None
+        Positions, among all rows that the rules are for, of those that are judged; None for all.
     """
 
     estimator: Any
@@ -67,10 +69,15 @@ class Judge:
     n_rows: int
     others: Sequence[Any] = ()
     shortfall: float = 0.0
+    part: np.ndarray | None = None
 
     @cached_property
     def _parsed(self) -> ParsedRules:
         return parse_rules(self.rules, self.space, self.n_rows)
+
+    def take(self, rows: np.ndarray) -> Judge:
+        """Return the judge of some of the rows."""
+        return replace(self, part=rows if self.part is None else self.part[rows])
 
     def __call__(
         self,
@@ -103,7 +110,8 @@ class Judge:
         frame = self.space.decode(Z, X, reference=Z0)
         after = self.space.encode(frame)
         count = self.space.changed(after, Z0).sum(axis=1)
-        broken = find_violations(self._parsed.take(rows), self.space, X, frame)
+        everywhere = rows if self.part is None else self.part[rows]
+        broken = find_violations(self._parsed.take(everywhere), self.space, X, frame)
         lawful = ~broken.any(axis=1) & (count > 0)
         if self.max_changes is not None:
             lawful &= count <= self.max_changes

@@ -61,17 +61,22 @@ def report(
     numbers["distance"][good] = distance(after, Z[good])
     log_density, quantile = engine.plausibility(after, code[good])
     numbers["log_density"][good], numbers["density_quantile"][good] = log_density, quantile
-    said = judge.outcome(take_rows(frame, good))
-    target, prediction, now = _labels(judge, query, rows, code, said, good)
+    values = isinstance(query.wishes, ValueWishes)
+    # Of a classifier the judge has seen already that it gives the target.
+    unseen = good if values else np.flatnonzero(closest >= 0)
+    said = judge.outcome(take_rows(frame, unseen))
+    told = np.full(len(success), np.nan) if values else np.where(success, code, -1)
+    told[unseen] = said.value if values else said.code
+    target, prediction, now = _labels(judge, query, rows, code, told)
     if hasattr(judge.estimator, "classes_"):
         wanted = query.wishes.wanted[rows]
         codes = np.where(shown, code, wanted.argmax(axis=1))
         single = shown | (wanted.sum(axis=1) == 1)
-        for name, told, container in (
+        for name, asked_of, container in (
             ("probability_before", single & (query.outcome.code[rows] >= 0), X),
             ("probability_after", shown, frame),
         ):
-            where = np.flatnonzero(told)
+            where = np.flatnonzero(asked_of)
             numbers[name][where] = judge.probability(take_rows(container, where), codes[where])
     explanation = Explanation(
         factual=asked if k == 1 else take_rows(asked, rows),
@@ -123,27 +128,23 @@ def _status(
 
 
 def _labels(
-    judge: Judge, query: Query, rows: np.ndarray, code: np.ndarray, said: Any, good: np.ndarray
+    judge: Judge, query: Query, rows: np.ndarray, code: np.ndarray, said: np.ndarray
 ) -> tuple[Any, Any, Any]:
     """Targets, predictions before and predictions after, in the user's words."""
     wishes, known = query.wishes, code >= 0
     if isinstance(wishes, ValueWishes):
         ends = zip(wishes.low[rows], wishes.high[rows], strict=True)
         target = np.array([interval_text(low, high) for low, high in ends], dtype=object)
-        now = np.full(len(rows), np.nan)
-        now[good] = said.value
-        return target, query.outcome.value[rows], now
+        return target, query.outcome.value[rows], said
     classes = np.asarray(judge.estimator.classes_)
     labels = np.array([None, *classes.tolist()], dtype=object)
     wanted = wishes.wanted[rows]
     single = known | (wanted.sum(axis=1) == 1)
     target = labels[np.where(single, np.where(known, code, wanted.argmax(axis=1)) + 1, 0)]
-    after = np.full(len(rows), -1)
-    after[good] = said.code
     return (
         _tidy(target, classes),
         _tidy(labels[query.outcome.code[rows] + 1], classes),
-        _tidy(labels[after + 1], classes),
+        _tidy(labels[said + 1], classes),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import check_memory
 
 from scfe_sklearn.asking import STAND_IN, unset
 from scfe_sklearn.densities import ClassConditionalDensity, Density
@@ -33,10 +34,13 @@ class Surroundings:
     values: list[np.ndarray] | None = None
 
     @classmethod
-    def of_rows(cls, density: str | Density, anchors: list[np.ndarray]) -> Surroundings:
-        """Fit a density on the rows of each kind."""
+    def of_rows(
+        cls, density: str | Density, anchors: list[np.ndarray], memory: Any = None
+    ) -> Surroundings:
+        """Fit a density on the rows of each kind, unless ``memory`` has it already."""
         codes = np.repeat(np.arange(len(anchors)), [len(part) for part in anchors])
-        return cls(ClassConditionalDensity(density).fit(np.concatenate(anchors), codes), anchors)
+        fit = check_memory(memory).cache(_fitted_density)
+        return cls(fit(density, np.concatenate(anchors), codes), anchors)
 
     @classmethod
     def of_values(
@@ -45,6 +49,13 @@ class Surroundings:
         """Fit a density for each group of intervals on the training rows (T, D) inside."""
         fitted = cls.of_rows(density, [rows[members] for members in wishes.members])
         return replace(fitted, values=[values[members] for members in wishes.members])
+
+
+def _fitted_density(
+    density: str | Density, Z: np.ndarray, codes: np.ndarray
+) -> ClassConditionalDensity:
+    """Fit a density on the rows of each kind."""
+    return ClassConditionalDensity(density).fit(Z, codes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,10 +111,13 @@ def learn(judge: Judge, X: Any) -> Learned:
     return Learned(rows, np.where(np.isnan(Z), STAND_IN, Z), said.code, said.value)
 
 
-def rows_of_classes(learned: Learned, labels: np.ndarray, classes: np.ndarray) -> list[np.ndarray]:
+def rows_of_classes(
+    learned: Learned, labels: np.ndarray, classes: np.ndarray
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Training rows that have a class and are given it by the model, for every class.
 
-    If there are none, those that are given it; else those that have it.
+    If there are none, those that are given it; else those that have it. Beside them, for every
+    class, the other rows that are given it: no examples, but answers at need.
 
     Raises
     ------
@@ -111,15 +125,16 @@ def rows_of_classes(learned: Learned, labels: np.ndarray, classes: np.ndarray) -
         If there is no training row for a class.
     """
     labels = labels[learned.position]
-    groups = []
+    groups, spares = [], []
     for code, label in enumerate(classes):
         given, has = learned.code == code, labels == label
         both = given & has
         groups.append(both if both.any() else given if given.any() else has)
+        spares.append(learned.Z[given & ~groups[-1]])
     absent = ~np.array([group.any() for group in groups])
     if absent.any():
         raise ValueError(
             "Every class must have a training row without missing or infinite values. "
             f"Got none for {classes[absent].tolist()}."
         )
-    return [learned.Z[group] for group in groups]
+    return [learned.Z[group] for group in groups], spares

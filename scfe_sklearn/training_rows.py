@@ -40,6 +40,8 @@ def training_rows(engine: Engine, rows: Rows, count: int = TRIED) -> Candidates:
     cost, code = np.full((len(Z), count), np.inf), np.zeros((len(Z), count), dtype=np.intp)
     for target in np.flatnonzero(wanted.any(axis=0)):
         anchors = engine.anchors[target]
+        if engine.spares is not None:
+            anchors = np.concatenate([anchors, engine.spares[target]])
         own = np.flatnonzero(wanted[:, target])
         for part in np.array_split(own, max(1, -(-len(own) * anchors.size // CHUNK))):
             here = bounds.take(part)

@@ -12,7 +12,16 @@ import torch
 from scfe_sklearn.datasets import make_loan_applications
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPTS = ("published_tables", "near_optimum", "speed", "mixed_quality")
+SCRIPTS = (
+    "published_tables",
+    "near_optimum",
+    "speed",
+    "mixed_quality",
+    "image_group_sparse",
+    "image_frank_wolfe",
+    "image_sigma_zero",
+    "image_share",
+)
 
 
 @pytest.fixture(autouse=True)

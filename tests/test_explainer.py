@@ -676,3 +676,18 @@ def test_grid_search_over_prices_budget_and_density(iris):
     assert inner.density_.densities_[0].bandwidth == 0.3
     assert inner.estimator_[-1].C == 0.5
     assert inner.explain(X[:2]).success.all()
+
+
+def test_a_row_does_not_see_the_classes_that_other_rows_want():
+    X, y = make_loan_applications(160, random_state=0)
+    columns = make_column_transformer(
+        (StandardScaler(), make_column_selector(dtype_include="number")),
+        (OneHotEncoder(), make_column_selector(dtype_exclude="number")),
+    )
+    model = make_pipeline(columns, LogisticRegression())
+    explainer = CounterfactualExplainer(model).fit(X, y)
+    whole = explainer.explain(X[:24])
+    assert len(set(whole.prediction)) == 2
+    for i in range(0, 24, 3):
+        alone = explainer.explain(X[i : i + 1])
+        pd.testing.assert_frame_equal(alone.counterfactuals, whole.counterfactuals[i : i + 1])

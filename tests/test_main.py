@@ -56,7 +56,7 @@ def test_the_same_seed_prints_the_same(capsys):
 def test_nobody_refused_is_no_error(desk, capsys, monkeypatch):
     approved = desk.decided(desk.X_test, demo.TARGET)
     generous = dataclasses.replace(desk, X_test=approved, y_test=desk.y_test[approved.index])
-    monkeypatch.setattr("scfe_sklearn.__main__.open_loan_desk", lambda *_, **__: generous)
+    monkeypatch.setattr("scfe_sklearn.cli.demonstration.open_loan_desk", lambda *_, **__: generous)
     assert main([]) == 0
     assert "Nobody was refused" in capsys.readouterr().out
 
@@ -73,7 +73,7 @@ def test_an_unsound_answer_is_seen_and_sets_the_exit_code(desk, capsys, monkeypa
     assert demo.judge_answers(desk, explainer, broken).rule_violations == 5
 
     unsound = demo.judge_answers(desk, explainer, same)
-    monkeypatch.setattr("scfe_sklearn.__main__.judge_answers", lambda *_: unsound)
+    monkeypatch.setattr("scfe_sklearn.cli.demonstration.judge_answers", lambda *_: unsound)
     assert main(FEW) == 1
     assert "NOT SOUND" in capsys.readouterr().out
 

@@ -43,16 +43,19 @@ def test_only_what_the_rules_permit_nearest_first(budget):
     got = training_rows(
         engine, Rows(Z, holes, bounds, ClassWishes(wanted, np.zeros((8, 3)))), count=5
     )
-    anchors = [
-        pd.DataFrame(space.center_ + space.scale_ * A, columns=list("abc")) for A in engine.anchors
-    ]
+    # Those that have the class and get it, and those that only get it.
+    assert sum(len(part) for part in engine.spares) > 0
+    points = [np.concatenate(pair) for pair in zip(engine.anchors, engine.spares, strict=True)]
+    given = explainer.estimator_.predict(X)
+    assert [len(part) for part in points] == np.bincount(given, minlength=3).tolist()
+    anchors = [pd.DataFrame(space.center_ + space.scale_ * A, columns=list("abc")) for A in points]
     for i in range(8):
         costs = []
         for code in np.flatnonzero(wanted[i]):
             before = pd.concat([query.iloc[i : i + 1]] * len(anchors[code]), ignore_index=True)
             broken = rules.violations(space, before, anchors[code]).any(axis=1)
-            gap = ((engine.anchors[code] - Z[i]) ** 2).sum(axis=1)
-            changes = (abs(engine.anchors[code] - Z[i]) > 1e-9).sum(axis=1)
+            gap = ((points[code] - Z[i]) ** 2).sum(axis=1)
+            changes = (abs(points[code] - Z[i]) > 1e-9).sum(axis=1)
             fits = ~broken & (changes > 0) & (changes <= (budget or 3))
             costs += (gap + engine.beta * changes)[fits].tolist()
         found = got.cost[i][np.isfinite(got.cost[i])]
@@ -74,4 +77,5 @@ def test_an_answer_where_scores_and_predictions_disagree(monkeypatch):
     assert result.success.all()
     kept = explainer.space_.encode(result.counterfactuals)
     for z in kept:
-        assert abs(explainer.anchors_[1] - z).max(axis=1).min() < 1e-9
+        known = np.concatenate([explainer.anchors_[1], explainer.spares_[1]])
+        assert abs(known - z).max(axis=1).min() < 1e-9

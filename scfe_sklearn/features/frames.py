@@ -87,6 +87,23 @@ class Table(ABC):
         """A copy of the container with the edits of its columns; other cells are untouched."""
 
 
+def as_table(X: Any) -> Any:
+    """Return a data frame as it is, and anything else array-like as an array."""
+    return X if hasattr(X, "columns") or hasattr(X, "tocsr") else np.asarray(X)
+
+
+def check_size(table: Table) -> None:
+    """Refuse training data without rows or columns."""
+    shape = (table.n_rows, len(table.names))
+    if min(shape):
+        return
+    what = "sample" if not table.n_rows else "feature"
+    raise ValueError(
+        f"X must have at least one row and one column. Got shape {shape} instead: "
+        f"0 {what}(s) (shape={shape}) while a minimum of 1 is required."
+    )
+
+
 def open_table(X: Any) -> Table:
     """Wrap a pandas or polars data frame or a 2-D array.
 
@@ -214,8 +231,9 @@ def python_numbers(values: np.ndarray, whole: bool) -> np.ndarray:
 
 def unsupported(name: Hashable, text: str) -> ValueError:
     """The error for a column that is neither numbers nor levels."""
+    unknown = "Complex data not supported. " if text.startswith("complex") else ""
     return ValueError(
-        f"Column {name!r} of X must hold numbers, booleans, strings or categories. "
+        f"{unknown}Column {name!r} of X must hold numbers, booleans, strings or categories. "
         f"Got {text} instead; convert it (a date, say, to a number of days) or leave it out."
     )
 

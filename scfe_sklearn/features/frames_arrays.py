@@ -32,7 +32,10 @@ class ArrayTable(Table):
 
     def __init__(self, X: np.ndarray) -> None:
         if X.ndim != 2:
-            raise ValueError(f"X must be a 2-D array. Got {X.ndim} dimensions instead.")
+            raise ValueError(
+                f"X must be a 2-D array. Got {X.ndim} dimensions instead. Reshape your data: "
+                "X.reshape(1, -1) is one row, X.reshape(-1, 1) one column."
+            )
         self._X = np.asarray(X)
         self.n_rows = X.shape[0]
         self.names = list(range(X.shape[1]))

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from scfe_sklearn.columns import Column
 from scfe_sklearn.features.column_space import lay_out_columns
 from scfe_sklearn.features.decoding import SAME, find_edits
-from scfe_sklearn.features.frames import Table, open_table
+from scfe_sklearn.features.frames import Table, as_table, check_size, open_table
 from scfe_sklearn.features.kinds import Feature, learn, resolve
 from scfe_sklearn.features.lattice import Lattice
 from scfe_sklearn.features.levels import VERTEX, level_codes, vertices
@@ -123,13 +123,25 @@ class FeatureSpace(BaseEstimator):
         self.steps = steps
         self.scale = scale
 
-    def fit(self, X: Any, *, categorical_hint: Iterable[Hashable] = ()) -> FeatureSpace:
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn that text, categories and missing values are read."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def fit(
+        self, X: Any, y: Any = None, *, categorical_hint: Iterable[Hashable] = ()
+    ) -> FeatureSpace:
         """Learn kinds, levels, scales and steps.
 
         Parameters
         ----------
-        X : DataFrame or ndarray of shape (n, d)
+        X : DataFrame or array-like of shape (n, d)
             Training data.
+        y : None
+            Ignored.
         categorical_hint : iterable of columns
             Numeric columns to read as categorical unless a parameter says otherwise, such as
             those that a model encodes as categories.
@@ -144,12 +156,8 @@ class FeatureSpace(BaseEstimator):
         ValueError
             If parameters contradict each other or the data, or a column cannot be read.
         """
-        table = open_table(X)
-        if not table.n_rows or not table.names:
-            raise ValueError(
-                "X must have at least one row and one column. "
-                f"Got shape ({table.n_rows}, {len(table.names)}) instead."
-            )
+        table = open_table(as_table(X))
+        check_size(table)
         wishes = resolve(self, table.names, categorical_hint)
         features = [learn(table, j, wishes) for j in range(len(table.names))]
         self.names_ = tuple(table.names)
@@ -227,8 +235,10 @@ class FeatureSpace(BaseEstimator):
         if not (table.labelled and self.labelled_):
             if len(table.names) != self.n_features_in_:
                 raise ValueError(
-                    f"X must have the {self.n_features_in_} columns that FeatureSpace was "
-                    f"fitted on. Got {len(table.names)} instead."
+                    f"X has {len(table.names)} features, but FeatureSpace is expecting "
+                    f"{self.n_features_in_} features as input. X must have the "
+                    f"{self.n_features_in_} columns that FeatureSpace was fitted on. "
+                    f"Got {len(table.names)} instead."
                 )
             return table, list(range(self.n_features_in_))
         where = {name: j for j, name in enumerate(table.names)}
@@ -279,6 +289,32 @@ class FeatureSpace(BaseEstimator):
                 Z[np.flatnonzero(known), block.start + codes[known]] = VERTEX
                 Z[~known, block] = np.nan
         return Z
+
+    def ranks(self, Z: np.ndarray) -> np.ndarray:
+        """One number per raw feature: raw numbers, and ranks of levels.
+
+        Parameters
+        ----------
+        Z : ndarray of shape (n, D)
+            Points.
+
+        Returns
+        -------
+        ndarray of shape (n, d)
+            Positions in `levels_` for ordinal and categorical features; NaN where the point
+            has NaN.
+        """
+        Z = self._points(Z)
+        values = np.empty((len(Z), self.n_features_in_))
+        at = self.number_features_
+        values[:, at] = self.center_[at] + self.scale_[at] * Z[:, self.number_coordinates_]
+        for j, feature in enumerate(self.features_):
+            if feature.kind == "categorical":
+                block = Z[:, self.slices_[j]]
+                values[:, j] = np.where(np.isnan(block).any(axis=1), np.nan, block.argmax(axis=1))
+            elif feature.kind == "ordinal":
+                values[:, j] = np.rint(values[:, j])
+        return values
 
     def input_problems(self, X: Any, *, missing: bool = True) -> np.ndarray:
         """Why rows cannot be explained, if they cannot.

@@ -31,7 +31,7 @@ Scalar = float | Tensor
 
 # Above this multiple of the fold, u and v agree to rounding in double precision.
 _FAR = 1e12
-_NEWTON = 40
+_NEWTON, _QUICK = 40, 6
 
 
 def per_row(value: Scalar, like: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ def gain(u: Tensor, v: Tensor, lam: Tensor, exponent: float) -> Tensor:
     return u * (v - u / 2) - penalty
 
 
-def stationary_half(v: Tensor, lam: Tensor) -> Tensor:
+def stationary_half(v: Tensor, lam: Tensor, beyond: float = 0.0) -> Tensor:
     r"""Return the outer stationary point of (u - v)^2/2 + lam |u|^(1/2); 0 where none exists.
 
     With u = v s^2 and k = lam / |v|^(3/2) it is the largest root of s^3 - s + k/2 = 0, which
@@ -108,19 +108,24 @@ def stationary_half(v: Tensor, lam: Tensor) -> Tensor:
     :math:`\tfrac23 v (1 + \cos(\tfrac{2\pi}{3} - \tfrac23 \arccos(\tfrac{lam}{4}
     (|v|/3)^{-3/2})))`.
 
+    Only the points with :math:`|v| > beyond\, lam^{2/3}` are computed if ``beyond`` is positive
+    (others are 0). For ``beyond`` >= 1.4, away from the fold at 1.19, six Newton steps give all
+    digits of double precision.
+
     References
     ----------
     .. [1] Xu, Chang, Xu, Zhang, "L1/2 regularization: a thresholding representation theory and
        a fast solver", IEEE TNNLS 2012, with lambda = 2 lam.
     """
     size = v.abs()
-    exists = ~((size / 3) * torch.sqrt(size / 3) <= lam / 4)
+    scale = max(3.0, 4 ** (2 / 3) * beyond)
+    exists = ~((size / scale) * torch.sqrt(size / scale) <= lam / 4)
     k = torch.where(exists, lam / torch.where(exists, size * torch.sqrt(size), 1.0), 0.0)
 
     def newton(s: Tensor) -> Tensor:
         return (2 * s * s * s - k / 2) / (3 * s * s - 1)
 
-    s = _fall_to_root(newton, torch.ones_like(k))
+    s = _fall_to_root(newton, torch.ones_like(k), _QUICK if beyond > 0 else None)
     root = torch.where(exists, v * s * s, 0.0)
     # Without a penalty v itself, also where |v|^(3/2) underflows.
     return torch.where(lam == 0, v, root)
@@ -161,16 +166,20 @@ def stationary_two_thirds(v: Tensor, lam: Tensor) -> Tensor:
     return torch.where(lam == 0, v, root)
 
 
-def _fall_to_root(newton: Callable[[Tensor], Tensor], s: Tensor) -> Tensor:
+def _fall_to_root(
+    newton: Callable[[Tensor], Tensor], s: Tensor, n_steps: int | None = None
+) -> Tensor:
     """Iterate Newton from the right of the largest root of a convex function.
+
+    Until nothing changes, or ``n_steps`` times without asking, which lets a device run on.
 
     Iterates fall, so an entry that does not fall any more is done and stays as it is. The
     iteration uses only correctly rounded operations, unlike cos or pow, whose vector and scalar
     versions differ in the last bit: a row has the same bits in every batch.
     """
-    for _ in range(_NEWTON):
+    for _ in range(_NEWTON if n_steps is None else n_steps):
         new = torch.minimum(s, newton(s))
-        if torch.equal(new, s):
+        if n_steps is None and torch.equal(new, s):
             break
         s = new
     return s
@@ -201,9 +210,10 @@ def _two_candidates(
     exponent: float,
     lower: Tensor | None,
     upper: Tensor | None,
+    root: Tensor | None = None,
 ) -> Tensor:
     near = clip(torch.zeros_like(v), lower, upper)
-    far = clip(STATIONARY[exponent](v, lam), lower, upper)
+    far = clip(STATIONARY[exponent](v, lam) if root is None else root, lower, upper)
     worse = gain(far, v, lam, exponent) <= gain(near, v, lam, exponent)
     # Without a penalty the projection is the answer, also where the gain underflows.
     return torch.where(worse & (lam > 0), near, far)
@@ -264,18 +274,24 @@ def prox_l_half(
     weight: Scalar = 1.0,
     lower: Tensor | None = None,
     upper: Tensor | None = None,
+    *,
+    holds_zero: bool = False,
 ) -> Tensor:
     """Half thresholding: prox of weight * |u|^(1/2) over a box (Xu et al. 2012).
 
     Without a box it is 0 up to |v| = 3/2 (step weight)^(2/3), where it jumps to two thirds of
-    that value. Parameters and result as in :func:`prox_l0`.
+    that value. Parameters and result as in :func:`prox_l0`; ``holds_zero`` says that
+    lower <= 0 <= upper, which saves work and the wait for a device: then 0 is the answer up to
+    the threshold, and nothing below has to be solved for.
 
     Examples
     --------
     >>> prox_l_half(torch.tensor([[1.4, 1.6]], dtype=torch.float64), 1.0).round(decimals=4)
     tensor([[0.0000, 1.1295]], dtype=torch.float64)
     """
-    return _two_candidates(v, strength(step, weight, v), 0.5, lower, upper)
+    lam = strength(step, weight, v)
+    root = stationary_half(v, lam, beyond=1.4) if holds_zero else None
+    return _two_candidates(v, lam, 0.5, lower, upper, root)
 
 
 def prox_l_two_thirds(

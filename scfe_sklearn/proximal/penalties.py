@@ -140,7 +140,7 @@ class L0(Penalty):
 
 
 class LHalf(Penalty):
-    """The l1/2 penalty beta * sum sqrt|w_i|, or of the norms of ``groups`` (Xu et al. 2012).
+    """The l1/2 penalty ``beta * sum sqrt|w_i|``, or of the norms of ``groups`` (Xu et al. 2012).
 
     Parameters as in :class:`Penalty`.
 
@@ -154,7 +154,7 @@ class LHalf(Penalty):
 
 
 class LTwoThirds(Penalty):
-    """The l2/3 penalty beta * sum |w_i|^(2/3), or of the norms of ``groups`` (Cao et al. 2013).
+    """The l2/3 penalty ``beta * sum |w_i|^(2/3)``, or that of ``groups`` (Cao et al. 2013).
 
     Parameters as in :class:`Penalty`.
 
@@ -168,7 +168,7 @@ class LTwoThirds(Penalty):
 
 
 class L1(Penalty):
-    """The l1 penalty beta * sum |w_i|, or the group lasso of ``groups``.
+    """The l1 penalty ``beta * sum |w_i|``, or the group lasso of ``groups``.
 
     Parameters as in :class:`Penalty`.
 

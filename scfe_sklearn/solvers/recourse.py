@@ -52,6 +52,8 @@ class Effort:
         Supports per row that are refined.
     finalists : int
         Points per row that are polished.
+    narrowed : int
+        The same where there is no gradient: most of them are given up after a question or two.
     values : int
         Values of each number that the screen tries.
     swaps : int
@@ -75,6 +77,7 @@ class Effort:
     recall: Recall = field(default_factory=Recall)
     starts: int = 3
     finalists: int = 2
+    narrowed: int = 6
     values: int = 12
     swaps: int = 2
     exchanged: int = 200
@@ -130,12 +133,14 @@ def solve_kinds(problem: Problem, kinds: Sequence[Kind], effort: Effort) -> Pool
     rows = left.nonzero()[:, 0]
     place = left.cumsum(0) - 1
     part, found = problem.take(rows), Pool(pool.z[rows], pool.cost[rows])
+    parts = []
     for own, anchors, moves in kinds:
         mine = own[left[own]]
         if len(mine):
             begun = begin(replace(problem.take(mine), moves=moves), anchors, effort)
             found = found.scattered(place[mine], begun)
-    return pool.scattered(rows, improve(part, found, effort))
+            parts.append((place[mine], moves))
+    return pool.scattered(rows, improve(part, found, effort, parts))
 
 
 def in_planes(problem: Problem, kinds: Sequence[Kind], effort: Effort) -> Pool:
@@ -175,13 +180,28 @@ def begin(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
     return pool
 
 
-def improve(problem: Problem, pool: Pool, effort: Effort) -> Pool:
-    """Refine the starts, whatever the target of their row."""
+def improve(
+    problem: Problem,
+    pool: Pool,
+    effort: Effort,
+    kinds: Sequence[tuple[torch.Tensor, Moves]] | None = None,
+) -> Pool:
+    """Refine the starts, whatever the target of their row.
+
+    ``kinds`` are the rows that have the same target, and the moves of each; by default all rows
+    have the same.
+    """
     if not problem.objective.has_gradient:
-        return narrow(problem, pool, effort.section, effort.finalists)
+        return narrow(problem, pool, effort.section, effort.narrowed)
     pool = refine(problem, pool, effort.descent, effort.starts, effort.sprint)
-    if effort.swaps and not too_wide(problem):
-        others = swap(problem, pool, effort.swaps, effort.exchanged)
+    if effort.swaps:
+        others = Pool.empty(problem, effort.swaps)
+        everything = torch.arange(len(problem), device=pool.z.device)
+        for index, moves in kinds or [(everything, problem.moves)]:
+            part = replace(problem.take(index), moves=moves)
+            if not too_wide(part):
+                now = Pool(pool.z[index], pool.cost[index])
+                others = others.scattered(index, swap(part, now, effort.swaps, effort.exchanged))
         others = refine(problem, others, effort.descent, effort.swaps)
         pool = pool.merged(problem, others.z, others.cost)
     return polish(problem, pool, effort.pattern, effort.finalists, smooth=True)

@@ -24,3 +24,8 @@ class Outcome:
     code: np.ndarray
     value: np.ndarray
     probability: np.ndarray | None = None
+
+    def take(self, rows: np.ndarray) -> Outcome:
+        """Return some of the answers."""
+        probability = None if self.probability is None else self.probability[rows]
+        return Outcome(self.code[rows], self.value[rows], probability)

@@ -261,7 +261,7 @@ def test_wrong_parameters(parameters, match):
         (pd.DataFrame({"a": []}), ValueError, "at least one row"),
         (pd.DataFrame(index=[0, 1]), ValueError, "one column"),
         (np.zeros(3), ValueError, "2-D array. Got 1 dim"),
-        ([[1, 2]], TypeError, "Got an object of type list"),
+        ([1, 2], ValueError, "2-D array. Got 1 dim"),
     ],
 )
 def test_data_that_cannot_be_fitted(X, error, match):

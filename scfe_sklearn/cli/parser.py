@@ -1,0 +1,259 @@
+"""The options of every command, and what ``--help`` says of them."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from scfe_sklearn.cli.refusal import EXIT_CODES
+from scfe_sklearn.cli.rule_files import EXAMPLE, LISTS
+from scfe_sklearn.cli.values import budget, number, port, seconds, weight, whole
+from scfe_sklearn.explainer import CounterfactualExplainer
+
+EXPLAIN = """\
+Tell the people of a table what would change the answer of a model, and write it down.
+The columns of a csv file are read in the types that the training data had."""
+
+EXAMPLES = """\
+examples:
+  %(prog)s --model explainer.skops --data refused.csv --target approved \\
+      --max-changes 2 --immutable sex --increasing age --out recourse.html --out recourse.csv
+  %(prog)s --model model.skops --training training.csv --label decision \\
+      --data refused.csv --target approved --at-least 0.8
+  %(prog)s --model prices.skops --data flats.parquet --at-least 200000 --out - | head"""
+
+
+def build_parser(prog: str) -> argparse.ArgumentParser:
+    """The parser of the whole command line; ``command`` names what was chosen."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Counterfactual explanations: what would have to change for another answer.",
+        epilog=f"'{prog} COMMAND --help' shows the options of a command.\n\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _explain(commands)
+    _fit(commands)
+    _report(commands)
+    _serve(commands)
+    _demo(commands)
+    return parser
+
+
+def _command(commands: Any, name: str, summary: str, about: str, epilog: str = "") -> Any:
+    command = commands.add_parser(
+        name,
+        help=summary,
+        description=about,
+        epilog=f"{epilog}\n\n{EXIT_CODES}".strip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.add_argument(
+        "--debug", action="store_true", help="show where an error comes from (a traceback)"
+    )
+    command.add_argument("--quiet", "-q", action="store_true", help="say nothing but errors")
+    return command
+
+
+def _model_options(command: Any, what: str) -> None:
+    command.add_argument("--model", required=True, metavar="FILE", help=what)
+    command.add_argument(
+        "--trust",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="TYPE",
+        help="full names of further types that the model file may hold, such as "
+        "sklearn.tree._tree.Tree for forests",
+    )
+
+
+def _training_options(command: Any, name: str, required: bool) -> None:
+    command.add_argument(
+        f"--{name}", required=required, metavar="FILE", help="training data: csv or parquet"
+    )
+    command.add_argument(
+        "--label",
+        required=required,
+        metavar="COLUMN",
+        help="column of the training data that holds what the model predicts",
+    )
+    command.add_argument(
+        "--drop",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="COLUMN",
+        help="columns of the training data that are no features (default: those that a trained "
+        "model does not know)",
+    )
+
+
+def _data_options(command: Any) -> None:
+    command.add_argument(
+        "--data",
+        required=True,
+        metavar="FILE",
+        help="people to explain: csv, parquet, or - for csv on standard input",
+    )
+    command.add_argument(
+        "--id",
+        metavar="COLUMN",
+        help="column of the data that names the people (default: 0, 1, 2, ...)",
+    )
+    command.add_argument(
+        "--target",
+        nargs="+",
+        action="extend",
+        metavar="CLASS",
+        help="the wanted class, or several of which any would do (default: the nearest other one)",
+    )
+    command.add_argument(
+        "--at-least",
+        type=number,
+        metavar="X",
+        help="least probability of the target; for a regressor the least value",
+    )
+    command.add_argument(
+        "--at-most", type=number, metavar="X", help="for a regressor: the greatest value"
+    )
+
+
+def _search_options(command: Any) -> None:
+    usual = CounterfactualExplainer(None)
+    command.add_argument(
+        "--max-changes",
+        type=budget,
+        metavar="N",
+        help="change at most N columns, or as few as possible for each person: fewest",
+    )
+    command.add_argument(
+        "--tau", type=weight, metavar="X", help=f"weight of plausibility (usual: {usual.tau:g})"
+    )
+    command.add_argument(
+        "--beta", type=weight, metavar="X", help=f"price of a change (usual: {usual.beta:g})"
+    )
+    for name, meaning in zip(
+        LISTS,
+        (
+            "that never change",
+            "that may only increase",
+            "that may only decrease",
+            "of which missing numbers may become known",
+        ),
+        strict=True,
+    ):
+        command.add_argument(
+            f"--{name}", nargs="+", action="extend", metavar="COLUMN", help=f"columns {meaning}"
+        )
+    command.add_argument("--rules", metavar="FILE", help="rules for columns as JSON, see below")
+
+
+def _explain(commands: Any) -> None:
+    command = _command(
+        commands,
+        "explain",
+        "what would change the answer, for everybody in a table",
+        EXPLAIN,
+        f"{EXAMPLES}\n\n{EXAMPLE}",
+    )
+    _model_options(
+        command,
+        "an explainer that 'fit' or scfe_sklearn.save wrote; or any model "
+        "(skops), together with --training and --label",
+    )
+    _training_options(command, "training", False)
+    _data_options(command)
+    _search_options(command)
+    command.add_argument(
+        "--options", type=whole(1), default=1, metavar="N", help="answers per person (default: 1)"
+    )
+    command.add_argument(
+        "--out",
+        action="append",
+        metavar="FILE",
+        help="where the answers go, by suffix: .html is a page for people, .csv a table, .json "
+        "everything; - is csv on standard output; may be repeated (default: sentences on "
+        "standard output)",
+    )
+    command.add_argument("--title", metavar="TEXT", help="heading of the page")
+    command.add_argument(
+        "--strict", action="store_true", help="exit with 1 if somebody has no answer"
+    )
+    command.add_argument(
+        "--time-limit", type=seconds, metavar="SECONDS", help="begin nothing more after this time"
+    )
+    command.add_argument(
+        "--progress",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="show a bar (default: where standard error is a terminal)",
+    )
+
+
+def _fit(commands: Any) -> None:
+    usual = CounterfactualExplainer(None)
+    command = _command(
+        commands,
+        "fit",
+        "make an explainer of a model and its training data",
+        "Make an explainer of a model and its training data, for 'explain' and 'serve'.\n"
+        "Parquet keeps the types of columns; of csv they are guessed, as pandas.read_csv does.",
+        EXAMPLE,
+    )
+    _model_options(
+        command,
+        "the model as skops.io.dump writes it; one that is not trained yet is trained on the data",
+    )
+    _training_options(command, "data", True)
+    command.add_argument("--out", required=True, metavar="FILE", help="the explainer: .skops")
+    command.add_argument(
+        "--density",
+        choices=("lof", "kde", "gmm", "knn"),
+        help=f"what plausible means (usual: {usual.density})",
+    )
+    command.add_argument(
+        "--solver",
+        choices=("auto", "apg", "search", "milp"),
+        help=f"how to search (usual: {usual.solver})",
+    )
+    _search_options(command)
+
+
+def _report(commands: Any) -> None:
+    command = _command(
+        commands,
+        "report",
+        "a page or table of answers that were kept as JSON",
+        "Turn answers that were kept as JSON into a page for people, or a table.",
+    )
+    command.add_argument("source", metavar="FILE", help="what 'explain --out answers.json' wrote")
+    command.add_argument(
+        "--out",
+        action="append",
+        required=True,
+        metavar="FILE",
+        help="by suffix .html, .csv or .json; - is csv on standard output; may be repeated",
+    )
+    command.add_argument("--title", metavar="TEXT", help="heading of the page")
+
+
+def _serve(commands: Any) -> None:
+    command = _command(
+        commands,
+        "serve",
+        "a page to try out changes, for this machine only",
+        "Serve a page on which one moves the features of a person and sees what the model says.\n"
+        "It is at 127.0.0.1, for this machine only; Ctrl-C ends it.",
+    )
+    _model_options(command, "an explainer that 'fit' or scfe_sklearn.save wrote")
+    _data_options(command)
+    command.add_argument(
+        "--port", type=port, default=0, metavar="N", help="port (default: any free one)"
+    )
+    command.add_argument("--open", action="store_true", help="open the page in a browser")
+
+
+def _demo(commands: Any) -> None:
+    commands.add_parser("demo", help="generated loan applications, to see it work", add_help=False)

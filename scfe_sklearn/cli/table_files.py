@@ -1,0 +1,146 @@
+"""Tables from files: parquet as it is, csv as texts or with the types that pandas guesses."""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import io
+import lzma
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pandas.errors import EmptyDataError
+
+from scfe_sklearn.cli.refusal import INPUT, PACKAGE, Refusal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PARQUET = (".parquet", ".pq")
+TABLES = (".csv", ".tsv", ".txt", *PARQUET)
+_OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+
+
+def read_texts(option: str, name: str) -> pd.DataFrame:
+    """Read a table whose types are known from elsewhere.
+
+    Parameters
+    ----------
+    option : str
+        Where the name was given, for messages.
+    name : str
+        A csv or parquet file; "-" is csv from the standard input.
+
+    Returns
+    -------
+    DataFrame
+        Columns of a csv file hold texts, none of them missing; those of parquet have their types.
+    """
+    if _is_parquet(option, name):
+        return _read_parquet(option, name)
+    return _read_cells(option, name, _source(option, name))
+
+
+def read_guessed(option: str, name: str) -> pd.DataFrame:
+    """Read a table to train on: a csv file as `pandas.read_csv` does."""
+    import pandas as pd
+
+    if _is_parquet(option, name):
+        return _read_parquet(option, name)
+    source = _source(option, name)
+    _read_cells(option, name, source)  # pandas renames and pads what should be refused
+    return _reading(
+        option,
+        name,
+        lambda: pd.read_csv(source(), sep=_separator(name), encoding="utf-8-sig", index_col=False),
+    )
+
+
+def _is_parquet(option: str, name: str) -> bool:
+    suffixes = [s.lower() for s in Path(name).suffixes if s.lower() not in _OPENERS]
+    if name != "-" and (not suffixes or suffixes[-1] not in TABLES):
+        raise Refusal(
+            f"The {option!r} option must name a file that ends in {', '.join(TABLES)}, or be '-' "
+            f"for csv on the standard input. Got {name!r} instead."
+        )
+    return name != "-" and suffixes[-1] in PARQUET
+
+
+def _source(option: str, name: str) -> Callable[[], Any]:
+    """What gives the file from its start, as often as wanted."""
+    if name != "-":
+        return lambda: name
+    stream = getattr(sys.stdin, "buffer", None)
+    content = stream.read() if stream is not None else sys.stdin.read().encode("utf-8")
+    return lambda: io.BytesIO(content)
+
+
+def _separator(name: str) -> str:
+    return "\t" if ".tsv" in [suffix.lower() for suffix in Path(name).suffixes] else ","
+
+
+def _read_cells(option: str, name: str, source: Callable[[], Any]) -> pd.DataFrame:
+    """Read a csv file as texts, and refuse rows that are longer or shorter than the names."""
+    import pandas as pd
+
+    def read() -> pd.DataFrame:
+        packed = source()
+        opened = (
+            _OPENERS.get(Path(name).suffix.lower(), open)(packed, "rb")
+            if (isinstance(packed, str))
+            else packed
+        )
+        with io.TextIOWrapper(opened, encoding="utf-8-sig", newline="") as text:
+            rows = csv.reader(text, delimiter=_separator(name), strict=True)
+            cells = [(rows.line_num, row) for row in rows if row]
+        if not cells:
+            raise EmptyDataError
+        width = len(cells[0][1])
+        for line, row in cells:
+            if len(row) != width:
+                raise ValueError(f"line {line} has {len(row)} cells, the names are {width}")
+        names = cells[0][1]
+        _check_names(option, name, names)
+        return pd.DataFrame([row for _, row in cells[1:]], columns=names, dtype=object)
+
+    return _reading(option, name, read)
+
+
+def _check_names(option: str, name: str, names: list[Any]) -> None:
+    twice = sorted({str(one) for one in names if names.count(one) > 1})
+    if twice:
+        raise Refusal(
+            f"The {option!r} file {name!r} must have distinct names of columns. Got {twice} more "
+            "than once.",
+            INPUT,
+        )
+
+
+def _read_parquet(option: str, name: str) -> pd.DataFrame:
+    import pandas as pd
+
+    frame = _reading(option, name, lambda: pd.read_parquet(name))
+    _check_names(option, name, list(frame.columns))
+    return frame
+
+
+def _reading(option: str, name: str, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """Read, and say in one sentence why that fails."""
+    try:
+        return read()
+    except ImportError as error:
+        raise Refusal(
+            f"The {option!r} file {name!r} needs pyarrow: python -m pip install pyarrow", PACKAGE
+        ) from error
+    except OSError as error:
+        why = error.strerror or str(error)
+    except EmptyDataError:
+        why = "it is empty"
+    except UnicodeDecodeError:
+        why = "it is not encoded in UTF-8"
+    except (csv.Error, ValueError, EOFError, lzma.LZMAError) as error:
+        why = " ".join(str(error).split())
+    raise Refusal(f"The {option!r} file {name!r} cannot be read: {why}.", INPUT)

@@ -1,0 +1,75 @@
+"""The target that options describe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scfe_sklearn.cli.levels import match_texts
+from scfe_sklearn.cli.refusal import Refusal, unknown
+from scfe_sklearn.targets import Interval, Probability
+
+
+def wanted(
+    explainer: Any, labels: list[str] | None, at_least: float | None, at_most: float | None
+) -> Any:
+    """Read ``--target``, ``--at-least`` and ``--at-most``.
+
+    Parameters
+    ----------
+    explainer : CounterfactualExplainer
+        Fitted.
+    labels : list of str or None
+        Classes of which any would do; None for the nearest other one.
+    at_least : float or None
+        Least probability of these classes; for a regressor the least value.
+    at_most : float or None
+        For a regressor the greatest value.
+
+    Returns
+    -------
+    label, Probability, set, Interval or None
+        As ``explain`` takes it.
+
+    Raises
+    ------
+    Refusal
+        If they do not fit the model.
+    """
+    if not hasattr(explainer, "classes_"):
+        return _values(labels, at_least, at_most)
+    if at_most is not None:
+        raise Refusal("The '--at-most' option is for regressors. Got a classifier instead.")
+    if labels is None:
+        if at_least is not None:
+            raise Refusal("The '--at-least' option needs '--target', the class that it is about.")
+        return None
+    classes = explainer.classes_.tolist()
+    found = match_texts(dict.fromkeys(labels), classes)
+    for label in labels:
+        if label not in found:
+            raise unknown("--target", "a class", classes, label)
+    wishes = [found[label] for label in dict.fromkeys(labels)]
+    if at_least is not None:
+        if not 0 < at_least <= 1:
+            raise Refusal(
+                "The '--at-least' option must be a probability in (0, 1] for a classifier. "
+                f"Got {at_least:g} instead."
+            )
+        wishes = [Probability(label, at_least) for label in wishes]
+    return wishes[0] if len(wishes) == 1 else set(wishes)
+
+
+def _values(labels: list[str] | None, at_least: float | None, at_most: float | None) -> Interval:
+    if labels is not None:
+        raise Refusal(
+            "The '--target' option is for classifiers. For a regressor use '--at-least', "
+            "'--at-most' or both."
+        )
+    if at_least is None and at_most is None:
+        raise Refusal("A regressor needs the '--at-least' or '--at-most' option, or both.")
+    if at_least is not None and at_most is not None and not at_least < at_most:
+        raise Refusal(
+            "The '--at-least' option must be below '--at-most'. "
+            f"Got {at_least:g} and {at_most:g} instead."
+        )
+    return Interval(at_least, at_most)

@@ -1,0 +1,82 @@
+"""The border of the image explainers: arrays in, checked tensors out, and back again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def read_images(images: Any, bounds: tuple[float, float], owner: str) -> Tensor:
+    """Return images (n, C, H, W) as a tensor of a floating type; refuse what is no such thing."""
+    if isinstance(images, torch.Tensor):
+        tensor = images.detach()
+    elif isinstance(images, np.ndarray):
+        tensor = torch.from_numpy(np.array(images))
+    else:
+        raise TypeError(
+            f"The images of {owner} must be a numpy array or a torch tensor of shape "
+            f"(n, channels, height, width). Got {type(images).__name__} instead."
+        )
+    if tensor.ndim != 4 or 0 in tensor.shape[1:]:
+        raise ValueError(
+            f"The images of {owner} must have shape (n, channels, height, width). "
+            f"Got {tuple(tensor.shape)} instead."
+        )
+    if tensor.is_complex() or tensor.dtype == torch.bool:
+        raise TypeError(f"The images of {owner} must be real numbers. Got {tensor.dtype} instead.")
+    if not tensor.is_floating_point():
+        tensor = tensor.to(torch.get_default_dtype())
+    low, high = bounds
+    if not bool(((tensor >= low) & (tensor <= high)).all()):
+        raise ValueError(
+            f"The images of {owner} must lie within the bounds {bounds}. Got values from "
+            f"{float(tensor.min())} to {float(tensor.max())} instead."
+        )
+    return tensor
+
+
+def read_labels(labels: Any, n: int, n_classes: int, owner: str, name: str) -> Tensor:
+    """Return one class per image (n,): a number for all, or one for each."""
+    array = labels.detach().cpu().numpy() if isinstance(labels, torch.Tensor) else labels
+    array = np.asarray(array)
+    if array.dtype.kind not in "iu":
+        raise TypeError(
+            f"The '{name}' of {owner} must be an int or one int per image. Got {labels!r} instead."
+        )
+    if array.ndim == 0:
+        array = np.full(n, array)
+    if array.shape != (n,):
+        raise ValueError(
+            f"The '{name}' of {owner} must be an int or have shape ({n},). "
+            f"Got shape {array.shape} instead."
+        )
+    if n and not (array.min() >= 0 and array.max() < n_classes):
+        raise ValueError(
+            f"The '{name}' of {owner} must be classes in [0, {n_classes}). "
+            f"Got values from {array.min()} to {array.max()} instead."
+        )
+    return torch.from_numpy(array.astype(np.int64))
+
+
+def check_bounds(bounds: Any, owner: str) -> tuple[float, float]:
+    """Return the range of the pixels as two numbers."""
+    try:
+        low, high = (float(bound) for bound in bounds)
+    except (TypeError, ValueError):
+        low, high = 0.0, 0.0
+    if not (np.isfinite(low) and np.isfinite(high) and low < high):
+        raise ValueError(
+            f"The 'bounds' parameter of {owner} must be two finite numbers (low, high) with "
+            f"low < high. Got {bounds!r} instead."
+        )
+    return low, high
+
+
+def like(tensor: Tensor, images: Any) -> Any:
+    """Return a tensor as the type that the images had."""
+    if isinstance(images, torch.Tensor):
+        return tensor.to(images.device)
+    return tensor.cpu().numpy()

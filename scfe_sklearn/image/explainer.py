@@ -1,0 +1,202 @@
+"""What all image explainers share: the border, the chunks, and the judge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from torch import Tensor, nn
+
+from scfe_sklearn.image.batches import check_bounds, like, read_images, read_labels
+from scfe_sklearn.image.explanation import ImageExplanation
+from scfe_sklearn.image.margins import Goal
+from scfe_sklearn.image.model import ImageModel
+from scfe_sklearn.models.torch_module import as_constant_function
+from scfe_sklearn.status import Status
+from scfe_sklearn.validation import Integral, Interval
+
+
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """What a method proposes for a batch: changes, and what they cost.
+
+    Parameters
+    ----------
+    w : Tensor of shape (n, C, H, W)
+        In the unit of the model.
+    n_forward, n_backward : LongTensor of shape (n,)
+        Passes that each image took part in.
+    """
+
+    w: Tensor
+    n_forward: Tensor
+    n_backward: Tensor
+
+
+class ImageExplainer(BaseEstimator):
+    """Base of the image explainers; a subclass searches, this class asks and judges.
+
+    Subclasses have the parameters ``model``, ``bounds``, ``normalization`` and ``batch_size``,
+    and write ``_search``.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "model": [nn.Module],
+        "bounds": [tuple, list],
+        "normalization": [tuple, list, None],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+    }
+    _keeps_closest = False
+
+    model: Any
+    bounds: Any
+    normalization: Any
+    batch_size: Any
+
+    def explain(self, images: Any, target: Any = None) -> ImageExplanation:
+        """Change images so that the model answers differently.
+
+        The module is used in eval mode without gradients of its parameters; both are as before
+        afterwards. Every answer is shown to the model once more before it counts.
+
+        Parameters
+        ----------
+        images : array or Tensor of shape (n, channels, height, width)
+            Within ``bounds``.
+        target : int, array of shape (n,) or None, default=None
+            Classes to reach.
+
+        Returns
+        -------
+        ImageExplanation
+            Arrays of the type of ``images``.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For parameters or images of a wrong kind.
+        """
+        self._validate_params()
+        who = type(self).__name__
+        bounds = check_bounds(self.bounds, who)
+        given = read_images(images, bounds, who)
+        model = self._image_model(bounds)
+        dtype, device = model.place(given)
+        parts = []
+        with as_constant_function(self.model):
+            x = given.to(dtype)
+            labels = self._labels(model, x, target, who)
+            first = 0
+            for chunk in x.split(self.batch_size):
+                last = first + len(chunk)
+                wanted = None if labels is None else labels[first:last].to(device)
+                parts.append(self._explain_batch(model, chunk.to(device), wanted, first))
+                first = last
+        if not parts:
+            parts = [_nothing(x, target)]
+        columns: dict[str, Any] = {
+            name: np.concatenate([part[name] for part in parts])
+            for name in parts[0]
+            if name != "counterfactuals"
+        }
+        found = torch.cat([part["counterfactuals"] for part in parts])
+        # Pixels that no method touched are the user's own, whatever the model's type is.
+        same = found == x
+        answer = torch.where(same, given, found.to(given.dtype))
+        if target is None and not self._chooses_target():
+            columns["target"] = None
+        return ImageExplanation(
+            images=images, counterfactuals=like(answer, images), bounds=bounds, **columns
+        )
+
+    def _search(self, model: ImageModel, x: Tensor, goal: Goal, first: int) -> Proposal:
+        """Propose changes of the images ``first``, ``first`` + 1, ... that are asked about."""
+        raise NotImplementedError
+
+    def _chooses_target(self) -> bool:
+        """Whether the method has a class in mind where none is given."""
+        return False
+
+    def _image_model(self, bounds: tuple[float, float]) -> ImageModel:
+        return ImageModel(self.model, bounds, self.normalization)
+
+    def _labels(self, model: ImageModel, x: Tensor, target: Any, who: str) -> Tensor | None:
+        if target is None or len(x) == 0:
+            return None
+        _, device = model.place(x)
+        with torch.no_grad():
+            n_classes = model.logits(x[:1].to(device)).shape[1]
+        return read_labels(target, len(x), n_classes, who, "target")
+
+    def _explain_batch(
+        self, model: ImageModel, x: Tensor, wanted: Tensor | None, first: int
+    ) -> dict[str, Any]:
+        with torch.no_grad():
+            logits = model.logits(x)
+        before = logits.argmax(dim=1)
+        if wanted is None and self._chooses_target():
+            others = logits.scatter(1, before[:, None], -torch.inf)
+            wanted = others.argmax(dim=1)
+        goal = Goal(before, False) if wanted is None else Goal(wanted, True)
+        finite = torch.isfinite(logits).all(dim=1)
+        already = finite & (goal.margin(logits) < 0)
+        proposal = self._search(model, x, goal, first)
+        changed = (proposal.w != 0).flatten(1).any(dim=1)
+        shown = model.shown(x, proposal.w)
+        with torch.no_grad():
+            judged = model.logits(shown)
+        reached = torch.isfinite(judged).all(dim=1) & (goal.margin(judged) < 0)
+        found = reached & changed & ~already
+        shown = torch.where(already.reshape(-1, 1, 1, 1), x, shown)
+        lost = ~found & ~already
+        status = np.full(len(x), Status.NOT_FOUND, dtype=object)
+        if self._keeps_closest:
+            lost, status[:] = lost & ~changed, Status.CLOSEST
+            status[lost.cpu().numpy()] = Status.NOT_FOUND
+        status[found.cpu().numpy()] = Status.FOUND
+        status[already.cpu().numpy()] = Status.ALREADY_TARGET
+        status[(~finite).cpu().numpy()] = Status.MODEL_FAILED
+        lost = lost | ~finite
+        shown = torch.where(lost.reshape(-1, 1, 1, 1), torch.nan, shown)
+        after = torch.where(already, before, judged.argmax(dim=1))
+        judged = torch.where(already[:, None], logits, judged)
+        return {
+            "counterfactuals": shown.cpu(),
+            "target": goal.label.cpu().numpy(),
+            "before": before.cpu().numpy(),
+            "after": torch.where(lost, -1, after).cpu().numpy(),
+            "confidence_before": self._confidence(goal, logits),
+            "confidence_after": np.where(
+                lost.cpu().numpy(), np.nan, self._confidence(goal, judged)
+            ),
+            "status": status.astype(str),
+            "n_forward": (proposal.n_forward + 2).cpu().numpy(),
+            "n_backward": proposal.n_backward.cpu().numpy(),
+        }
+
+    def _temperature(self) -> float:
+        return 1.0
+
+    def _confidence(self, goal: Goal, logits: Tensor) -> np.ndarray:
+        probability = goal.log_probability(logits.double(), self._temperature()).exp()
+        probability = probability if goal.targeted else 1 - probability
+        return probability.cpu().numpy()
+
+
+def _nothing(x: Tensor, target: Any) -> dict[str, Any]:
+    """Return the answer to no images."""
+    whole, real = np.zeros(0, dtype=np.int64), np.zeros(0)
+    return {
+        "counterfactuals": x,
+        "target": whole,
+        "before": whole,
+        "after": whole,
+        "confidence_before": real,
+        "confidence_after": real,
+        "status": np.zeros(0, dtype=str),
+        "n_forward": whole,
+        "n_backward": whole,
+    }

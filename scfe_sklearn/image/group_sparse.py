@@ -1,0 +1,344 @@
+r"""Group-wise sparse changes of images (GSE), for a batch whose images advance on their own.
+
+.. math:: \min_w \; hinge(x + w) + \mu \|w\|_2^2
+          + \sum_{ij} \lambda_{ij} \sum_c |w_{ijc}|^{1/2}, \quad x + w \text{ in the box}
+
+In the first iterations of a run the prices :math:`\lambda_{ij}` fall around the pixels that
+change and rise elsewhere, so that changes gather; then the pixels whose price fell are kept, and
+the rest of the run is accelerated gradient descent on them. A run ends at the first image that
+reaches its goal. Around the runs, a search raises each image's first price after a success and
+lowers it after a failure, and keeps the change that touches the fewest windows.
+
+Sadiku, Wagner, Pokutta, "GSE: group-wise sparse and explainable adversarial attacks", ICLR 2025.
+Lambda is that of the 1/2-convention of :mod:`scfe_sklearn.proximal`, half the published code's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scfe_sklearn.image.margins import Goal
+from scfe_sklearn.image.metrics import lengths, n_patches
+from scfe_sklearn.image.model import ImageModel
+from scfe_sklearn.image.neighbourhood import adjust_prices
+from scfe_sklearn.proximal.operators import prox_l_half
+
+CRITICAL = 4 / 54**0.5
+"""The largest lambda whose first step is not zero, over sqrt(step) |gradient|_max^(3/2): there
+3/2 (step lambda)^(2/3) = step |gradient|_max."""
+
+PATIENCE = 10
+
+BOLDER = 10.0
+"""Factor on the step of images without any success in the last two runs."""
+
+
+@dataclass(frozen=True)
+class GroupSparseSettings:
+    """Constants of GSE, for a range of the pixels that is 2 wide.
+
+    Parameters
+    ----------
+    mu : float
+        Weight of the squared length.
+    step : float
+        Step of the proximal gradient method.
+    n_gather : int
+        Iterations in which prices adapt.
+    dear : float
+        Prices away from changes are divided by it in each of them.
+    max_iter : int
+        Iterations of a run.
+    n_searches : int
+        Runs per image, one lambda each.
+    momentum : {"nesterov", "averaged"}
+        Extrapolation, or the average with the last point that the published code takes.
+    adapt_mu : bool
+        Whether an image without any success divides ``mu`` by 10 and gets a ten times larger
+        step, for models whose gradients are small.
+    patch : int
+        Side of the windows that are counted.
+    start : float
+        First lambda of an image, as a share of the critical one.
+    bounded : bool
+        Whether the search knows that nothing moves from the critical lambda on.
+    length_weight : float
+        What length counts beside windows where two changes of an image are compared.
+    give_up : float
+        A run fails early if, ``PATIENCE`` iterations after prices were settled, the margin is
+        still above this share of the image's own.
+    """
+
+    mu: float = 1.0
+    step: float = 0.005
+    n_gather: int = 30
+    dear: float = 0.25
+    max_iter: int = 200
+    n_searches: int = 10
+    momentum: str = "nesterov"
+    adapt_mu: bool = False
+    patch: int = 8
+    start: float = 0.16
+    bounded: bool = True
+    length_weight: float = 100.0
+    give_up: float = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Changes:
+    """What was found for n images: rows of zeros where ``found`` is False.
+
+    Parameters
+    ----------
+    w : Tensor of shape (n, C, H, W)
+    found : bool Tensor of shape (n,)
+    already : bool Tensor of shape (n,)
+        Whether the image is at its goal without a change.
+    n_evaluations : LongTensor of shape (n,)
+        Forward passes with a backward pass.
+    """
+
+    w: Tensor
+    found: Tensor
+    already: Tensor
+    n_evaluations: Tensor
+
+
+@dataclass(eq=False)
+class _State:
+    """The images that are still searched for, one entry each."""
+
+    rows: Tensor
+    x: Tensor
+    goal: Goal
+    lower: Tensor
+    upper: Tensor
+    # The image without a change: every run starts there.
+    first: Tensor
+    missing: Tensor
+    # The search over lambda.
+    price: Tensor
+    below: Tensor
+    above: Tensor
+    n_runs: Tensor
+    mu: Tensor
+    step: Tensor
+    best: Tensor
+    score: Tensor
+    # The present run.
+    w: Tensor
+    last: Tensor
+    prices: Tensor
+    support: Tensor
+    iteration: Tensor
+    count: Tensor
+
+    def take(self, keep: Tensor) -> _State:
+        taken: dict[str, Any] = {}
+        for part in fields(self):
+            value = getattr(self, part.name)
+            taken[part.name] = value.take(keep) if isinstance(value, Goal) else value[keep]
+        return _State(**taken)
+
+
+def _wide(per_image: Tensor) -> Tensor:
+    return per_image.reshape(-1, 1, 1, 1)
+
+
+def group_sparse(
+    model: ImageModel, x: Tensor, goal: Goal, settings: GroupSparseSettings
+) -> Changes:
+    """Search group-wise sparse changes of a batch of images.
+
+    One evaluation of the model per iteration serves the test for success and the next step. An
+    image whose run ends starts its next one in the same iteration, with the gradient that it has
+    kept, so images do not wait for one another; those with all their runs leave the batch.
+
+    Parameters
+    ----------
+    model : ImageModel
+    x : Tensor of shape (n, C, H, W)
+    goal : Goal
+    settings : GroupSparseSettings
+
+    Returns
+    -------
+    Changes
+    """
+    n = len(x)
+    zero = torch.zeros_like(x)
+    _, margin, first = model.with_gradient(x, zero, goal.margin)
+    already = margin < 0
+    best, n_evaluations = torch.zeros_like(x), torch.ones(n, dtype=torch.long, device=x.device)
+    score = torch.full((n,), torch.inf, dtype=x.dtype, device=x.device)
+    if settings.n_searches < 1:
+        return Changes(best, already, already, n_evaluations)
+    state = _begin(model, x, goal, first, margin, settings)
+    # A host that waits for the device in every iteration would idle it.
+    rest = 1 if x.device.type == "cpu" else 8
+    roots = _momentum_roots(settings.max_iter, x)
+    pending = state.take((~already).nonzero()[:, 0])
+    gradient = pending.first
+    turn = 0
+    while len(pending.rows) > 0:
+        _advance(pending, gradient, settings, roots)
+        _, margin, gradient = model.with_gradient(pending.x, pending.w, pending.goal.margin)
+        pending.count += (pending.n_runs < settings.n_searches).long()
+        _judge(pending, margin, settings)
+        # The hinge is flat where the goal is reached, and a new run starts at the image itself.
+        fresh = pending.iteration == 0
+        gradient = torch.where(_wide(fresh), pending.first, gradient)
+        turn += 1
+        if turn % rest == 0:
+            done = pending.n_runs >= settings.n_searches
+            if bool(done.any()):
+                out = pending.rows[done]
+                best[out], score[out] = pending.best[done], pending.score[done]
+                n_evaluations[out] += pending.count[done]
+                keep = (~done).nonzero()[:, 0]
+                pending, gradient = pending.take(keep), gradient[keep]
+    return Changes(best, score < torch.inf, already, n_evaluations)
+
+
+def _begin(
+    model: ImageModel,
+    x: Tensor,
+    goal: Goal,
+    first: Tensor,
+    margin: Tensor,
+    settings: GroupSparseSettings,
+) -> _State:
+    n, height, width = len(x), x.shape[2], x.shape[3]
+    lower, upper = model.room(x)
+    zero = torch.zeros_like(x)
+
+    def each(value: float) -> Tensor:
+        return torch.full((n,), value, dtype=x.dtype, device=x.device)
+
+    step = each(settings.step)
+    critical = critical_price(first, step)
+    price = settings.start * critical
+    return _State(
+        rows=torch.arange(n, device=x.device),
+        x=x,
+        goal=goal,
+        lower=lower,
+        upper=upper,
+        first=first,
+        missing=margin,
+        price=price,
+        below=each(0.0),
+        above=critical if settings.bounded else each(torch.inf),
+        n_runs=torch.zeros(n, dtype=torch.long, device=x.device),
+        mu=each(settings.mu),
+        step=step,
+        best=zero,
+        score=each(torch.inf),
+        w=zero,
+        last=zero,
+        prices=_wide(price).expand(n, 1, height, width).clone(),
+        support=torch.ones(n, 1, height, width, dtype=torch.bool, device=x.device),
+        iteration=torch.zeros(n, dtype=torch.long, device=x.device),
+        count=torch.zeros(n, dtype=torch.long, device=x.device),
+    )
+
+
+def critical_price(gradient: Tensor, step: Tensor) -> Tensor:
+    """Return the largest lambda (n,) whose first proximal step from zero is not zero.
+
+    Examples
+    --------
+    >>> critical_price(torch.full((1, 1, 1, 1), 3.0), torch.tensor([0.5]))
+    tensor([2.0000])
+    """
+    return CRITICAL * step.sqrt() * gradient.abs().amax(dim=(1, 2, 3)) ** 1.5
+
+
+def _momentum_roots(n: int, like: Tensor) -> Tensor:
+    """Return alpha_0, alpha_1, ... of Nesterov's method."""
+    roots = [1.0]
+    for _ in range(n + 1):
+        roots.append((1 + (1 + 4 * roots[-1] ** 2) ** 0.5) / 2)
+    return torch.tensor(roots, dtype=like.dtype, device=like.device)
+
+
+def _advance(state: _State, gradient: Tensor, settings: GroupSparseSettings, roots: Tensor) -> None:
+    """One proximal gradient step of every image, from the gradient of its hinge."""
+    gathers = state.iteration < settings.n_gather
+    if settings.n_gather < settings.max_iter:
+        # The prices tell which pixels the rest of the run may change.
+        turns = _wide(state.iteration == settings.n_gather)
+        state.support = torch.where(turns, state.prices < _wide(state.price), state.support)
+        state.w = torch.where(turns & ~state.support, torch.zeros_like(state.w), state.w)
+        state.last = torch.where(turns, state.w, state.last)
+    slope = gradient + 2 * _wide(state.mu) * state.w
+    v = state.w - _wide(state.step) * slope
+    # In the second part nothing is charged on the support, and all else is left alone.
+    charged = torch.where(_wide(gathers), state.prices * _wide(state.step), 0.0)
+    u = prox_l_half(
+        v.flatten(1),
+        1.0,
+        charged.expand_as(v).flatten(1),
+        state.lower.flatten(1),
+        state.upper.flatten(1),
+        holds_zero=True,
+    ).reshape(v.shape)
+    u = torch.where(_wide(gathers), u, v * state.support)
+    now, after = roots[state.iteration], roots[state.iteration + 1]
+    averaged = settings.momentum == "averaged"
+    weight = _wide(now / after - 1 if averaged else (now - 1) / after)
+    w = u + weight * (u - state.last)
+    state.last = u
+    adjusted = adjust_prices(state.prices, w, settings.dear)
+    state.prices = torch.where(_wide(gathers), adjusted, state.prices)
+    state.w = torch.minimum(torch.maximum(w, state.lower), state.upper)
+    state.iteration = state.iteration + 1
+
+
+def _judge(state: _State, margin: Tensor, settings: GroupSparseSettings) -> None:
+    """End the runs that reached their goal or their limit, and set up the next ones."""
+    success = margin < 0
+    # A first step of zero stays zero: from there on, all prices rise.
+    dead = ~(state.w != 0).flatten(1).any(dim=1)
+    late = state.iteration == settings.n_gather + PATIENCE
+    hopeless = late & (margin > settings.give_up * state.missing)
+    failure = ~success & ((state.iteration >= settings.max_iter) | dead | hopeless)
+    running = state.n_runs < settings.n_searches
+    success, failure = success & running, failure & running
+    score = n_patches(state.w, settings.patch) + settings.length_weight * lengths(state.w)
+    better = success & (score < state.score)
+    state.best = torch.where(_wide(better), state.w, state.best)
+    state.score = torch.where(better, score, state.score)
+    # Twice the price after a success, or half way to the last failure; then down.
+    middle = (state.above + state.price) / 2
+    up = torch.where(state.above == torch.inf, 2 * state.price, middle)
+    state.below = torch.where(success, state.price, state.below)
+    state.above = torch.where(failure, state.price, state.above)
+    down = 0.9 * state.below + 0.1 * state.price
+    price = torch.where(success, up, torch.where(failure, down, state.price))
+    ended = success | failure
+    state.n_runs = state.n_runs + ended.long()
+    never = state.score == torch.inf
+    if settings.adapt_mu:
+        again = failure & never
+        state.mu = torch.where(again, state.mu / 10, state.mu)
+        state.step = torch.where(again, state.step * BOLDER, state.step)
+        # The prices so far say nothing about the new step.
+        critical = critical_price(state.first, state.step)
+        limit = critical if settings.bounded else torch.full_like(price, torch.inf)
+        state.above = torch.where(again, limit, state.above)
+        price = torch.where(again, settings.start * critical, price)
+    else:
+        last = ended & never & (state.n_runs == max(settings.n_searches - 2, 1))
+        state.step = torch.where(last, state.step * BOLDER, state.step)
+    state.price = price
+    restart = _wide(ended)
+    state.w = torch.where(restart, torch.zeros_like(state.w), state.w)
+    state.last = torch.where(restart, torch.zeros_like(state.last), state.last)
+    state.prices = torch.where(restart, _wide(price).expand_as(state.prices), state.prices)
+    state.support = state.support | restart
+    state.iteration = torch.where(ended, torch.zeros_like(state.iteration), state.iteration)

@@ -1,0 +1,53 @@
+"""The margin of an image's wanted class, and the cross-entropy, for batches of logits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Goal:
+    """What is asked of each image: leave its class, or reach another one.
+
+    Parameters
+    ----------
+    label : LongTensor of shape (n,)
+        The class to leave, or to reach.
+    targeted : bool
+        Whether ``label`` is to be reached.
+    """
+
+    label: Tensor
+    targeted: bool
+
+    def take(self, rows: Tensor) -> Goal:
+        """Return the goals of some of the images."""
+        return Goal(self.label[rows], self.targeted)
+
+    def margin(self, logits: Tensor) -> Tensor:
+        """Return by how much the goal is missed, (n,): negative where it is reached.
+
+        Untargeted Z_y - max_{j != y} Z_j, targeted max_{j != t} Z_j - Z_t (Carlini & Wagner
+        2017).
+
+        Examples
+        --------
+        >>> goal = Goal(torch.tensor([0, 0]), targeted=True)
+        >>> goal.margin(torch.tensor([[3.0, 1.0], [1.0, 3.0]]))
+        tensor([-2.,  2.])
+        """
+        own = logits.gather(1, self.label[:, None])[:, 0]
+        others = logits.scatter(1, self.label[:, None], -torch.inf).amax(dim=1)
+        return others - own if self.targeted else own - others
+
+    def log_probability(self, logits: Tensor, temperature: float = 1.0) -> Tensor:
+        """Return log p(label | image), (n,), of logits divided by a temperature."""
+        return torch.log_softmax(logits / temperature, dim=1).gather(1, self.label[:, None])[:, 0]
+
+    def cross_entropy(self, logits: Tensor) -> Tensor:
+        """Return what gradient descent lowers to reach the goal, (n,)."""
+        value = self.log_probability(logits)
+        return -value if self.targeted else value

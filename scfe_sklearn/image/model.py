@@ -1,0 +1,93 @@
+"""A torch module as the solvers see it: images in the user's range in, logits and gradients out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+Normalization = tuple[object, object]
+
+
+@dataclass(eq=False)
+class ImageModel:
+    """A module of images, its range of pixels, and how often it was asked.
+
+    Everything around it works on a change ``w``; the image shown is x + w * scale. By default
+    the unit of ``w`` is half the range of the pixels, so that constants published for pixels
+    from -1 to 1 hold for any range.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Images (n, C, H, W) to logits (n, K). Has to be in eval mode with constant parameters:
+        see :func:`scfe_sklearn.models.torch_module.as_constant_function`.
+    bounds : (low, high)
+        Range of the pixels.
+    normalization : (mean, std) or None
+        One number, or one per channel; applied before the module.
+    unit : float or None
+        The unit of changes, in that of the pixels; None for half their range.
+    """
+
+    module: nn.Module
+    bounds: tuple[float, float] = (0.0, 1.0)
+    normalization: Normalization | None = None
+    unit: float | None = None
+    calls: int = field(default=0, init=False)
+
+    @property
+    def scale(self) -> float:
+        """The unit of changes."""
+        if self.unit is not None:
+            return self.unit
+        return (self.bounds[1] - self.bounds[0]) / 2
+
+    def place(self, images: Tensor) -> tuple[torch.dtype, torch.device]:
+        """Type and device of the module's parameters; those of the images without any."""
+        for tensor in (*self.module.parameters(), *self.module.buffers()):
+            if tensor.is_floating_point():
+                return tensor.dtype, tensor.device
+        return images.dtype, images.device
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Return the logits (n, K)."""
+        self.calls += 1
+        if self.normalization is not None:
+            mean, std = (
+                torch.as_tensor(part, dtype=images.dtype, device=images.device).reshape(1, -1, 1, 1)
+                for part in self.normalization
+            )
+            images = (images - mean) / std
+        out = self.module(images)
+        out = out[0] if isinstance(out, tuple) else out
+        if out.ndim != 2:
+            raise ValueError(
+                f"The model must return logits of shape (n, n_classes). Got {tuple(out.shape)}."
+            )
+        return out
+
+    def room(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the bounds of the change of images ``x``: lower <= 0 <= upper."""
+        low, high = self.bounds
+        return ((low - x) / self.scale).clamp(max=0), ((high - x) / self.scale).clamp(min=0)
+
+    def shown(self, x: Tensor, w: Tensor) -> Tensor:
+        """Return the images x + w; pixels that do not change come back bit for bit."""
+        return torch.where(w == 0, x, (x + w * self.scale).clamp(*self.bounds))
+
+    def with_gradient(
+        self, x: Tensor, w: Tensor, loss: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return logits, ``loss(logits)`` (n,) and its gradients in w, at the images x + w.
+
+        Losses are added up, so an image does not feel its batch.
+        """
+        image = self.shown(x, w).detach().requires_grad_(True)
+        with torch.enable_grad():
+            logits = self.logits(image)
+            value = loss(logits)
+            (gradient,) = torch.autograd.grad(value.sum(), image)
+        return logits.detach(), value.detach(), gradient * self.scale

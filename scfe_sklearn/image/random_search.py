@@ -1,0 +1,148 @@
+"""SparseRandomSearch: at most k pixels, found without gradients."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from scfe_sklearn.image.explainer import ImageExplainer, Proposal
+from scfe_sklearn.image.margins import Goal
+from scfe_sklearn.image.model import ImageModel
+from scfe_sklearn.validation import Integral, Interval, Real
+
+BREAKS = (0, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+DIVISORS = (2, 4, 5, 6, 8, 10, 12, 15, 20)
+FULL = 10_000
+"""After BREAKS queries, of FULL, the share of pixels that moves is divided by DIVISORS."""
+
+
+class SparseRandomSearch(ImageExplainer):
+    """Changes of at most k pixels of a black box: the Sparse-RS attack [1]_.
+
+    Starts with k random pixels in random corners of the colour cube. Each query restores some of
+    them and paints as many others; it is kept where the margin does not rise. No gradients are
+    used. An image that reaches its goal asks no more.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Images (n, C, H, W) to logits (n, K).
+    bounds : (low, high), default=(0.0, 1.0)
+        Range of the pixels.
+    normalization : (mean, std) or None, default=None
+        Applied to the images before the module: numbers, or one per channel.
+    n_pixels : int in [1, inf), default=20
+        At most as many pixels change; all of an image where it has fewer.
+    n_queries : int in [1, inf), default=1000
+    share : float in (0, 1], default=0.3
+        Share of the pixels that moves in the first query; falls in steps.
+    random_state : int, default=0
+        Seed. An image's draws depend on its place among the images.
+    batch_size : int in [1, inf), default=512
+        Images at a time.
+
+    References
+    ----------
+    .. [1] Croce, Andriushchenko, Singh, Flammarion, Hein, "Sparse-RS: a versatile framework for
+       query-efficient sparse black-box adversarial attacks", AAAI 2022.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> _ = torch.manual_seed(0)
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    >>> SparseRandomSearch(net, n_pixels=6).explain(torch.rand(2, 1, 4, 4)).status.tolist()
+    ['found', 'found']
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **ImageExplainer._parameter_constraints,
+        "n_pixels": [Interval(Integral, 1, None, closed="left")],
+        "n_queries": [Interval(Integral, 1, None, closed="left")],
+        "share": [Interval(Real, 0, 1, closed="right")],
+        "random_state": [Interval(Integral, 0, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        bounds: tuple[float, float] = (0.0, 1.0),
+        normalization: Any = None,
+        n_pixels: int = 20,
+        n_queries: int = 1000,
+        share: float = 0.3,
+        random_state: int = 0,
+        batch_size: int = 512,
+    ) -> None:
+        self.model = model
+        self.bounds = bounds
+        self.normalization = normalization
+        self.n_pixels = n_pixels
+        self.n_queries = n_queries
+        self.share = share
+        self.random_state = random_state
+        self.batch_size = batch_size
+
+    def _search(self, model: ImageModel, x: Tensor, goal: Goal, first: int) -> Proposal:
+        n, channels, height, width = x.shape
+        size = height * width
+        k = min(self.n_pixels, size)
+        low, high = self.bounds
+        draws = [
+            torch.Generator().manual_seed(hash((self.random_state, first + place)) % 2**63)
+            for place in range(n)
+        ]
+
+        def draw(rows: Tensor, *shape: int) -> Tensor:
+            parts = [torch.rand(*shape, generator=draws[row]) for row in rows.tolist()]
+            return torch.stack(parts).to(x.device) if parts else torch.zeros(0, *shape)
+
+        def corners(rows: Tensor) -> Tensor:
+            return torch.where(draw(rows, channels, size) < 0.5, low, high).to(x.dtype)
+
+        def margin(rows: Tensor, chosen: Tensor, colour: Tensor) -> Tensor:
+            image = torch.where(chosen[:, None], colour, x[rows].flatten(2))
+            with torch.no_grad():
+                return goal.take(rows).margin(model.logits(image.reshape(-1, *x.shape[1:])))
+
+        live = torch.arange(n, device=x.device)
+        chosen, colour = _first(draw(live, size), k), corners(live)
+        value = margin(live, chosen, colour)
+        n_queries = torch.ones(n, dtype=torch.long, device=x.device)
+        for query in range(1, self.n_queries):
+            live = (value >= 0).nonzero()[:, 0]
+            if len(live) == 0:
+                break
+            moving = min(max(int(self._share(query) * k), 1), size - k)
+            order = draw(live, size)
+            now = chosen[live]
+            # Where no pixel is left to move to, only colours change.
+            leave = _first(torch.where(now, order, 2.0), max(moving, 1))
+            enter = _first(torch.where(now, 2.0, order), moving) if moving else leave
+            trial = (now & ~leave) | enter
+            paint = torch.where(enter[:, None], corners(live), colour[live])
+            new = margin(live, trial, paint)
+            n_queries[live] += 1
+            better = new <= value[live]
+            value[live] = torch.where(better, new, value[live])
+            chosen[live] = torch.where(better[:, None], trial, now)
+            colour[live] = torch.where(better[:, None, None], paint, colour[live])
+        image = torch.where(chosen[:, None], colour, x.flatten(2)).reshape(x.shape)
+        reached = (value < 0).reshape(-1, 1, 1, 1)
+        w = torch.where(reached, (image - x) / model.scale, torch.zeros_like(x))
+        return Proposal(w, n_queries, torch.zeros_like(n_queries))
+
+    def _share(self, query: int) -> float:
+        done = query * FULL / self.n_queries
+        passed = [by for at, by in zip(BREAKS, DIVISORS, strict=True) if done > at]
+        return self.share / (passed[-1] if passed else 1)
+
+
+def _first(order: Tensor, count: int) -> Tensor:
+    """Return the mask (n, size) of the ``count`` smallest entries of each row."""
+    places = torch.argsort(order, dim=1, stable=True)[:, :count]
+    return torch.zeros_like(order, dtype=torch.bool).scatter(1, places, True)

@@ -1,0 +1,188 @@
+"""Where a model looks: adversarial saliency, class activation maps, and what changes touch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Logits = Callable[[Tensor], Tensor]
+
+
+def saliency(
+    logits: Logits, x: Tensor, label: Tensor, target: Tensor, signs: str = "and"
+) -> Tensor:
+    r"""Return the adversarial saliency map (n, C, H, W) of a target against a label.
+
+    .. math:: ASM_i = \partial_i Z_t \, |\partial_i Z_l| \; 1[\partial_i Z_t \ge 0
+              \text{ and } \partial_i Z_l \le 0]
+
+    Every image has its own two gradients.
+
+    Parameters
+    ----------
+    logits : callable
+        Images (n, C, H, W) to logits (n, K).
+    x : Tensor of shape (n, C, H, W)
+    label, target : LongTensor of shape (n,)
+        The class that is left and the one that is reached.
+    signs : {"and", "or", "none"}
+        Whether an entry needs both signs, one of them, or none.
+
+    Examples
+    --------
+    >>> def net(x):
+    ...     return torch.stack([x.flatten(1).sum(1), -2 * x.flatten(1).sum(1)], dim=1)
+    >>> ones = torch.ones(1, 1, 1, 2)
+    >>> saliency(net, ones, torch.tensor([1]), torch.tensor([0])).flatten().tolist()
+    [2.0, 2.0]
+    """
+    if signs not in ("and", "or", "none"):
+        raise ValueError(
+            "The 'signs' parameter of saliency must be a str among {'and', 'or', 'none'}. "
+            f"Got {signs!r} instead."
+        )
+    image = x.detach().requires_grad_(True)
+    with torch.enable_grad():
+        out = logits(image)
+        (up,) = torch.autograd.grad(out.gather(1, target[:, None]).sum(), image, retain_graph=True)
+        (down,) = torch.autograd.grad(out.gather(1, label[:, None]).sum(), image)
+    value = up * down.abs()
+    if signs == "none":
+        return value
+    both = (up >= 0) & (down <= 0) if signs == "and" else (up >= 0) | (down <= 0)
+    return value * both
+
+
+def interpretability(asm: Tensor, w: Tensor, percentile: float) -> Tensor:
+    """Return the share of each change's length on salient entries, (n,): IS of the GSE paper.
+
+    Salient are entries above a percentile of the non-zero entries of the map, where 0 is
+    prepended to them in order and the entry at ceil(percentile / 100 * n) is taken. An image
+    without a change has NaN.
+
+    Parameters
+    ----------
+    asm, w : Tensor of shape (n, C, H, W)
+    percentile : float in [0, 100]
+
+    Examples
+    --------
+    >>> asm = torch.tensor([[[[1.0, 2.0, 3.0, 0.0]]]])
+    >>> interpretability(asm, torch.tensor([[[[0.0, 3.0, 4.0, 0.0]]]]), 50)
+    tensor([0.8000])
+    """
+    flat = asm.flatten(1)
+    count = (flat != 0).sum(dim=1)
+    # Zeros go to the end, out of the way; index 0 is the prepended one.
+    ordered = torch.where(flat != 0, flat, torch.inf).sort(dim=1).values
+    ordered = torch.cat([torch.zeros_like(ordered[:, :1]), ordered], dim=1)
+    index = torch.ceil(percentile / 100 * count.double()).long()
+    level = ordered.gather(1, index[:, None])
+    change = w.flatten(1)
+    return (change * (flat > level)).norm(dim=1) / change.norm(dim=1)
+
+
+def activation_map(
+    activation: Tensor, weight: Tensor, side: tuple[int, int], positive: bool = False
+) -> Tensor:
+    """Return class activation maps (n, H, W) between 0 and 1, one scale per image.
+
+    Parameters
+    ----------
+    activation : Tensor of shape (n, K, h, w)
+        The last convolution's output.
+    weight : Tensor of shape (n, K)
+        The class's row of the linear layer after average pooling (CAM), or the gradients of its
+        logit averaged over positions (Grad-CAM).
+    side : (H, W)
+        Size of the maps, which are interpolated bicubically.
+    positive : bool, default=False
+        Whether negative sums count as zero, as in Grad-CAM.
+
+    Examples
+    --------
+    >>> activation_map(torch.eye(2)[None, None], torch.ones(1, 1), (2, 2))[0].tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    total = (activation * weight[:, :, None, None]).sum(dim=1, keepdim=True)
+    total = total.relu() if positive else total
+    low, high = total.amin(dim=(2, 3), keepdim=True), total.amax(dim=(2, 3), keepdim=True)
+    scaled = (total - low) / torch.where(high > low, high - low, torch.ones_like(high))
+    wide = functional.interpolate(scaled, size=side, mode="bicubic", align_corners=False)
+    return wide[:, 0].clamp(0, 1)
+
+
+def localisation(w: np.ndarray, mask: np.ndarray, mass: float = 0.95) -> dict[str, np.ndarray]:
+    """Say how well changes stay on an object.
+
+    With p the changes' absolute values summed over channels and scaled to sum 1: the expected
+    distance to the object, the mass inside it, and the intersection over union of the object
+    with the smallest set of pixels that hold ``mass``.
+
+    Parameters
+    ----------
+    w : array of shape (n, C, H, W)
+    mask : bool array of shape (n, H, W)
+        The object in each image, of at least one pixel.
+    mass : float in (0, 1]
+
+    Returns
+    -------
+    dict of str to array of shape (n,)
+        "distance", "inside" and "iou"; NaN without a change.
+
+    Examples
+    --------
+    >>> w = np.array([[[[3.0, 0.0, 1.0]]]])
+    >>> result = localisation(w, np.array([[[True, False, False]]]))
+    >>> {name: value.tolist() for name, value in result.items()}
+    {'distance': [0.5], 'inside': [0.75], 'iou': [0.5]}
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    out: dict[str, list[float]] = {"distance": [], "inside": [], "iou": []}
+    for change, inside in zip(np.abs(w).sum(axis=1), np.asarray(mask, dtype=bool), strict=True):
+        if not inside.any():
+            raise ValueError("The 'mask' of localisation must hold a pixel of every image's object")
+        total = change.sum()
+        if total == 0:
+            for values in out.values():
+                values.append(float("nan"))
+            continue
+        p = change / total
+        order = np.argsort(-p, axis=None, kind="stable")
+        # The pixel that crosses the mass belongs to the set; rounding must not ask for more.
+        needed = int((np.cumsum(p.ravel()[order]) < mass - 1e-12).sum()) + 1
+        chosen = np.zeros(p.size, dtype=bool)
+        chosen[order[:needed]] = True
+        chosen = chosen.reshape(p.shape)
+        out["distance"].append(float((p * distance_transform_edt(~inside)).sum()))
+        out["inside"].append(float(p[inside].sum()))
+        out["iou"].append(float((chosen & inside).sum() / (chosen | inside).sum()))
+    return {name: np.array(values) for name, values in out.items()}
+
+
+def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the Frechet distance of two sets of features (n, d), (m, d), taken as Gaussian.
+
+    |mu_1 - mu_2|^2 + tr(S_1 + S_2 - 2 (S_1^(1/2) S_2 S_1^(1/2))^(1/2)): FID, on features that the
+    user extracts.
+
+    Examples
+    --------
+    >>> a = np.array([[0.0], [2.0]])
+    >>> round(frechet_distance(a, a + 3), 6)
+    9.0
+    """
+    a, b = (np.asarray(part, dtype=np.float64) for part in (first, second))
+    covariance = [np.atleast_2d(np.cov(part, rowvar=False)) for part in (a, b)]
+    values, vectors = np.linalg.eigh(covariance[0])
+    root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
+    middle = np.linalg.eigvalsh(root @ covariance[1] @ root)
+    spread = np.trace(covariance[0]) + np.trace(covariance[1])
+    gap = ((a.mean(axis=0) - b.mean(axis=0)) ** 2).sum()
+    return float(gap + spread - 2 * np.sqrt(middle.clip(min=0)).sum())

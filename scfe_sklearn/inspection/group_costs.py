@@ -1,0 +1,161 @@
+"""What an answer costs the people of each group, and how many get one, with limits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.stats import norm
+
+from scfe_sklearn.explanation import Explanation
+from scfe_sklearn.presentation.containers import column_values, objects
+from scfe_sklearn.presentation.wording import is_missing
+from scfe_sklearn.status import Status
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["COSTS", "group_costs"]
+
+COSTS = {
+    "distance": "mean distance of the answers (standard deviations)",
+    "n_changes": "mean number of changes",
+}
+
+
+def group_costs(
+    explanation: Explanation,
+    group: Any,
+    *,
+    cost: str = "distance",
+    level: float = 0.95,
+    n_bootstrap: int = 1000,
+    random_state: int = 0,
+) -> pd.DataFrame:
+    """Mean cost of an answer and share of people with an answer, by group.
+
+    Each person counts once, with the first answer. Rows that have the target already are left
+    out. The limits of the cost are percentiles of means of people drawn again, with replacement,
+    within the group; those of the share are Wilson's.
+
+    Parameters
+    ----------
+    explanation : Explanation
+    group : column name or array-like of shape (n,)
+        What the rows are grouped by: a column of the factuals, or a value per row.
+    cost : {"distance", "n_changes"}, default="distance"
+        What an answer costs.
+    level : float, default=0.95
+        Coverage of the limits.
+    n_bootstrap : int, default=1000
+        How often people are drawn again.
+    random_state : int, default=0
+        Seed of the drawing.
+
+    Returns
+    -------
+    DataFrame
+        A line per group, in the order of their names: "group", "n", "cost", "cost_low",
+        "cost_high", "success", "success_low", "success_high".
+    """
+    import pandas as pd
+
+    _check(cost, level, n_bootstrap)
+    labels = _groups(explanation, group)
+    people = (explanation.option == 0) & (explanation.status != Status.ALREADY_TARGET)
+    price = np.where(explanation.success, getattr(explanation, cost), np.nan)
+    lines = []
+    for name in _ordered(explanation, group, labels[people]):
+        here = np.flatnonzero(people & np.array([_same(label, name) for label in labels]))
+        random = np.random.default_rng(random_state)
+        drawn = random.integers(len(here), size=(n_bootstrap, len(here)))
+        means = _mean(price[here][drawn])
+        low, high = np.nan, np.nan
+        if np.isfinite(means).any():
+            low, high = np.nanpercentile(means, [50 * (1 - level), 50 * (1 + level)])
+        line: dict[str, Any] = {"group": name, "n": len(here)}
+        line |= {"cost": _mean(price[here][None])[0], "cost_low": low, "cost_high": high}
+        share = float(explanation.success[here].mean())
+        least, most = _wilson(share, len(here), level)
+        lines.append(line | {"success": share, "success_low": least, "success_high": most})
+    return pd.DataFrame(lines)
+
+
+def _wilson(share: float, n: int, level: float) -> tuple[float, float]:
+    """Limits of a share that are wider than nothing where all of a few people succeed.
+
+    Drawing people again would never draw a failure there.
+    """
+    z = float(norm.ppf((1 + level) / 2))
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return max(middle - half, 0.0), min(middle + half, 1.0)
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Means (b,) of the known values of rows (b, n); NaN where none is known."""
+    known = np.isfinite(values)
+    total = np.where(known, values, 0.0).sum(axis=1)
+    return np.where(known.any(axis=1), total / np.maximum(known.sum(axis=1), 1), np.nan)
+
+
+def _check(cost: Any, level: Any, n_bootstrap: Any) -> None:
+    if cost not in COSTS:
+        raise ValueError(
+            "The 'cost' parameter of group_costs must be a str among "
+            f"{sorted(COSTS)}. Got {cost!r} instead."
+        )
+    if not 0 < level < 1:
+        raise ValueError(
+            f"The 'level' parameter of group_costs must be a float in (0, 1). Got {level!r} "
+            "instead."
+        )
+    if isinstance(n_bootstrap, bool) or not isinstance(n_bootstrap, int) or n_bootstrap < 1:
+        raise ValueError(
+            "The 'n_bootstrap' parameter of group_costs must be an int in [1, inf). "
+            f"Got {n_bootstrap!r} instead."
+        )
+
+
+def _groups(explanation: Explanation, group: Any) -> np.ndarray:
+    """One value per row, from a column or from the user."""
+    n = len(explanation)
+    if isinstance(group, str | int | np.integer):
+        factual = explanation.factual
+        names = list(getattr(factual, "columns", range(factual.shape[1])))
+        if group not in names:
+            raise ValueError(
+                "The 'group' parameter of group_costs must be a column or one value per row. "
+                f"Got {group!r}, which is no column."
+            )
+        return objects(column_values(factual, names.index(group), np.arange(n)))
+    values = objects(list(group))
+    if len(values) != n:
+        raise ValueError(
+            f"The 'group' parameter of group_costs must have one value for each of {n} rows. "
+            f"Got {len(values)}."
+        )
+    return values
+
+
+def _ordered(explanation: Explanation, group: Any, labels: np.ndarray) -> list[Any]:
+    """The groups in the order of their levels, else by name or size; missing last."""
+    known = list(dict.fromkeys(value for value in labels if not is_missing(value)))
+    names = list(explanation.feature_names)
+    if isinstance(group, str) and group in names and explanation.levels is not None:
+        levels = explanation.levels[names.index(group)]
+        if levels is not None and set(known) <= set(levels):
+            return [level for level in levels if level in known] + _blank(labels)
+    try:
+        known = sorted(known)
+    except TypeError:
+        known = sorted(known, key=str)
+    return known + _blank(labels)
+
+
+def _blank(labels: np.ndarray) -> list[Any]:
+    return [None] if any(map(is_missing, labels)) else []
+
+
+def _same(value: Any, name: Any) -> bool:
+    return is_missing(value) if name is None else not is_missing(value) and bool(value == name)

@@ -1,0 +1,212 @@
+"""Several answers for one person as parallel coordinates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from scfe_sklearn.explanation import Explanation
+from scfe_sklearn.inspection.entries import check_explanation, check_row, people, row_name
+from scfe_sklearn.inspection.palette import (
+    GREY,
+    INK,
+    LINE,
+    OPTIONS,
+    TARGET,
+    axes_of,
+    heading,
+    label,
+    quiet,
+)
+from scfe_sklearn.inspection.strips import feature_values, strip
+from scfe_sklearn.presentation.sentences import feature_text
+from scfe_sklearn.presentation.wording import plain, value_pair
+
+__all__ = ["OptionsDisplay"]
+
+_WIDTH = 0.3  # of a curve beside its axis
+_APART = 0.055  # of two labels at one axis
+
+
+@dataclass(eq=False)
+class OptionsDisplay:
+    """Several answers for one person: an axis per feature that any of them changes.
+
+    The dashed line is the person now; a line leaves it where an option moves a feature. The
+    shade along an axis is how the training rows with the target are spread.
+
+    Parameters
+    ----------
+    title : str
+        Whose options.
+    features : list of str
+        Names of the axes.
+    strips : list of Strip
+        Scale of each axis.
+    now : ndarray of shape (k,)
+        Places of the person.
+    places : ndarray of shape (n_options, k)
+        Places of the options.
+    texts : list of list of str
+        Per option and axis the new value, "" where it stays.
+    names : list of str
+        What the options are called.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn.ensemble import RandomForestClassifier
+    >>> from scfe_sklearn import CounterfactualExplainer
+    >>> from scfe_sklearn.inspection import OptionsDisplay
+    >>> X, y = load_wine(return_X_y=True, as_frame=True)
+    >>> explainer = CounterfactualExplainer(RandomForestClassifier(20, random_state=0)).fit(X, y)
+    >>> display = OptionsDisplay.from_estimator(explainer, X[1:2], target=1, n_options=2)
+    >>> display.places.shape == (len(display.names), len(display.features))
+    True
+    """
+
+    title: str
+    features: list[str]
+    strips: list[Any]
+    now: np.ndarray
+    places: np.ndarray
+    texts: list[list[str]]
+    names: list[str]
+
+    @classmethod
+    def from_estimator(
+        cls, explainer: Any, X: Any, target: Any = None, *, n_options: int = 4, ax: Any = None
+    ) -> Self:
+        """Find several answers for the first row of X and draw them.
+
+        Parameters
+        ----------
+        explainer : CounterfactualExplainer
+            Fitted.
+        X : DataFrame or array-like of shape (n, d)
+            Rows; the first one is explained.
+        target : label or other wish, default=None
+            As for `CounterfactualExplainer.explain`.
+        n_options : int, default=4
+            How many answers to look for.
+        ax : matplotlib Axes, default=None
+            Where to draw; default: a new figure.
+        """
+        found = explainer.explain(X[:1], target, n_counterfactuals=n_options)
+        return cls.from_explanation(found, ax=ax)
+
+    @classmethod
+    def from_explanation(cls, explanation: Explanation, *, row: int = 0, ax: Any = None) -> Self:
+        """Draw the options of one person.
+
+        Parameters
+        ----------
+        explanation : Explanation
+            With several entries per person, as `explain` gives with `n_counterfactuals`, or
+            `pareto`.
+        row : int, default=0
+            Which person, counted from 0.
+        ax : matplotlib Axes, default=None
+            Where to draw; default: a new figure.
+        """
+        check_explanation(explanation, cls.__name__)
+        everyone = people(explanation)
+        entries = everyone[check_row(row, len(everyone), cls.__name__)]
+        own = explanation[entries]
+        found = own[own.success]
+        title = f"{row_name(own.index[0])}: {len(found)} way{'' if len(found) == 1 else 's'}"
+        title += f" from {plain(own.prediction[0])}"
+        targets = {plain(target) for target in found.target}
+        title += f" to {targets.pop()}" if len(targets) == 1 else ""
+        features = np.flatnonzero(found.changed.any(axis=0))
+        strips, now, places = [], [], []
+        texts: list[list[str]] = [[] for _ in range(len(found))]
+        for j in features:
+            before, after = feature_values(found, int(j), np.arange(len(found)))
+            scale = strip(found, int(j), [before[0], *after], found.target[0])
+            strips.append(scale)
+            now.append(scale.place(before[0]))
+            places.append([scale.place(value) for value in after])
+            for k, value in enumerate(after):
+                moved = found.changed[k, j]
+                texts[k].append(value_pair(before[0], value, quotes=False)[1] if moved else "")
+        names = [
+            f"option {k + 1}: {int(count)} change{'' if count == 1 else 's'}"
+            for k, count in enumerate(found.n_changes)
+        ]
+        return cls(
+            title=title,
+            features=[feature_text(found.feature_names[j]) for j in features],
+            strips=strips,
+            now=np.array(now),
+            places=np.array(places).reshape(len(features), len(found)).T,
+            texts=texts,
+            names=names,
+        ).plot(ax)
+
+    def plot(self, ax: Any = None) -> Self:
+        """Draw, in a new figure unless axes are given."""
+        k = len(self.features)
+        ax = axes_of(ax, 1.8 + 1.45 * max(k, 2), 4.2)
+        quiet(ax)
+        ax.set(xlim=(-0.35, max(k - 1, 0) + 0.6), ylim=(-0.06, 1.06), yticks=[])
+        names = [label(name, 16) for name in self.features]
+        ax.set_xticks(range(k), names, color=INK, fontsize=10)
+        for x, scale in enumerate(self.strips):
+            _draw_axis(ax, x, scale)
+        colours = [OPTIONS[k % len(OPTIONS)] for k in range(len(self.places))]
+        for places, name, colour in zip(self.places, self.names, colours, strict=True):
+            ax.plot(range(k), places, "-o", color=colour, linewidth=1.9, markersize=5,
+                    label=name, zorder=3)  # fmt: skip
+        ax.plot(range(k), self.now, "--o", color=GREY, linewidth=1.6, markersize=6.5,
+                markerfacecolor="white", label="now", zorder=4)  # fmt: skip
+        for x in range(k):
+            self._write(ax, x, colours)
+        if k:
+            ax.legend(frameon=False, fontsize=9, loc="upper center", labelcolor=INK,
+                      bbox_to_anchor=(0.5, -0.1), ncols=min(len(self.names) + 1, 3))  # fmt: skip
+        heading(ax, self.title)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    def _write(self, ax: Any, x: int, colours: list[str]) -> None:
+        """New values beside their places, moved apart upwards where these are close."""
+        if self.strips[x].levels is not None:
+            return  # named beside the axis
+        named = sorted((self.places[o, x], o) for o in range(len(colours)) if self.texts[o][x])
+        last, seen = -np.inf, set()
+        for place, o in named:
+            if self.texts[o][x] in seen:
+                continue
+            seen.add(self.texts[o][x])
+            last = max(place, last + _APART)
+            ax.annotate(label(self.texts[o][x], 12), (x, last), (-7, 0), ha="right", va="center",
+                        textcoords="offset points", fontsize=9, fontweight="bold",
+                        color=colours[o], zorder=6)  # fmt: skip
+
+
+def _draw_axis(ax: Any, x: int, scale: Any) -> None:
+    """An axis, with its people and its ends or levels."""
+    ax.plot([x, x], [0, 1], color=LINE, linewidth=1, zorder=1)
+    if scale.levels is None:
+        if len(scale.places):
+            ax.fill_betweenx(scale.places, x, x + _WIDTH * scale.heights, color=TARGET,
+                             linewidth=0, zorder=0)  # fmt: skip
+        marks = [(0.0, scale.ends[0]), (1.0, scale.ends[1])]
+    else:
+        n = len(scale.levels)
+        marks = [((k + 0.5) / n, plain(level)) for k, level in enumerate(scale.levels)]
+        if len(scale.places):
+            ax.barh(scale.places, _WIDTH * scale.heights / max(scale.heights.max(), 1e-9), 0.5 / n,
+                    left=x, color=TARGET, zorder=0)  # fmt: skip
+    for y, text in marks:
+        ax.annotate(label(text, 14), (x, y), (5, 0), textcoords="offset points", va="center",
+                    fontsize=8, color=GREY, zorder=5,
+                bbox={"color": "white", "alpha": 0.55, "pad": 0.6, "linewidth": 0})  # fmt: skip

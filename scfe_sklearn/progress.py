@@ -1,0 +1,225 @@
+"""Rows in parts: with a word after each, a limit of time, and what is done when one interrupts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from numbers import Real
+from time import monotonic
+from typing import Any
+
+import numpy as np
+
+from scfe_sklearn.answering import Answers
+from scfe_sklearn.asking import Query, unset
+from scfe_sklearn.judge import Judge
+from scfe_sklearn.status import Status
+
+__all__ = ["Progress", "Watch", "answer_in_parts"]
+
+FIRST = 32
+"""Rows of the first part under a limit of time; how long it takes says how many follow."""
+
+SHARE = 0.25
+"""Share of the time left that a part may take."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a call of ``explain`` has come.
+
+    Parameters
+    ----------
+    done : int
+        Rows that are settled.
+    total : int
+        Rows that were asked about.
+    found : int
+        Rows that were given an answer.
+    seconds : float
+        Time since the call.
+    """
+
+    done: int
+    total: int
+    found: int
+    seconds: float
+
+
+@dataclass(eq=False)
+class Watch:
+    """What the user wants to hear, and how long the user waits.
+
+    Parameters
+    ----------
+    callback : callable or None
+        Takes a `Progress`; what is true stops the call.
+    time_limit : float or None
+        Seconds.
+    bar : bool
+        Whether the progress is shown on the standard error stream.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is none of these.
+    """
+
+    callback: Callable[[Progress], Any] | None = None
+    time_limit: float | None = None
+    bar: bool = False
+    start: float = field(default_factory=lambda: monotonic())
+
+    def __post_init__(self) -> None:
+        if not (self.callback is None or callable(self.callback)):
+            raise _refusal("callback", "callable or None", self.callback)
+        limit = self.time_limit
+        number = isinstance(limit, Real) and not isinstance(limit, bool)
+        if limit is not None and not (number and limit > 0):
+            raise _refusal("time_limit", "a float in (0, inf) or None", limit)
+        if not isinstance(self.bar, (bool, np.bool_)):
+            raise _refusal("progress", "a bool", self.bar)
+        self._shown = _Bar() if self.bar else None
+
+    @property
+    def heard(self) -> bool:
+        """Whether anybody is told of the progress."""
+        return self.bar or self.callback is not None
+
+    @property
+    def seconds(self) -> float:
+        """Time since the call."""
+        return monotonic() - self.start
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left."""
+        return np.inf if self.time_limit is None else float(self.time_limit) - self.seconds
+
+    def tell(self, done: int, total: int, found: int) -> bool:
+        """Say how far the call is; return whether it shall stop."""
+        progress = Progress(done, total, found, self.seconds)
+        if self._shown is not None:
+            self._shown.show(progress)
+        return self.callback is not None and bool(self.callback(progress))
+
+    def close(self) -> None:
+        """Leave the line of the bar."""
+        if self._shown is not None:
+            self._shown.close()
+
+
+def answer_in_parts(
+    answer: Callable[[Judge, Query], Answers],
+    judge: Judge,
+    query: Query,
+    k: int,
+    size: int,
+    watch: Watch,
+) -> tuple[Query, Answers]:
+    """Answer rows part by part; those that a stop leaves over have a status that says so.
+
+    The parts change no answer: rows do not depend on one another.
+
+    Parameters
+    ----------
+    answer : callable
+        Answers all rows of a query.
+    judge : Judge
+        For all rows.
+    query : Query
+        All rows.
+    k : int
+        Answers per row.
+    size : int
+        Rows in a part at most.
+    watch : Watch
+        Told after every part.
+
+    Returns
+    -------
+    query : Query
+        With a status for the rows that were left over.
+    answers : Answers
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If the user interrupts before anything is done.
+    """
+    answers = Answers.none(query, k)
+    open_ = np.flatnonzero(unset(query.status))
+    n, at, reason = len(query.Z), 0, ""
+    part = min(FIRST, size) if watch.time_limit is not None else size
+    settled = n - len(open_)
+    try:
+        stop = len(open_) == 0 and watch.tell(settled, n, 0)
+        while at < len(open_) and not (stop or reason):
+            if watch.left <= 0:
+                reason = "time limit"
+                break
+            rows, before = open_[at : at + part], watch.seconds
+            found = answer(judge.take(rows), query.take(rows))
+            answers.write(rows, found)
+            at += len(rows)
+            if watch.time_limit is not None:
+                each = max(watch.seconds - before, 1e-9) / len(rows)
+                part = int(np.clip(SHARE * watch.left / each, 1, size))
+            stop = watch.tell(settled + at, n, int(answers.found.sum()))
+        if stop:
+            reason = "stopped by the callback"
+    except KeyboardInterrupt:
+        if at == 0:
+            raise
+        reason = "interrupted"
+    finally:
+        watch.close()
+    return _left_over(query, open_[at:], reason), answers
+
+
+def _left_over(query: Query, rows: np.ndarray, reason: str) -> Query:
+    """Write down that nobody looked for an answer of some rows."""
+    if len(rows) == 0:
+        return query
+    status, reasons = query.status.copy(), query.reason.copy()
+    status[rows], reasons[rows] = Status.NOT_FOUND, reason
+    return replace(query, status=status, reason=reasons)
+
+
+class _Bar:
+    """A bar by tqdm where it is installed, else a line that is written again and again."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        try:
+            from tqdm import tqdm
+        except ImportError:
+            self._tqdm = None
+        else:
+            self._tqdm = tqdm
+
+    def show(self, progress: Progress) -> None:
+        if self._tqdm is None:
+            sys.stderr.write(
+                f"\rexplain: {progress.done:,} of {progress.total:,} rows, "
+                f"{progress.found:,} found, {progress.seconds:.0f} s"
+            )
+            sys.stderr.flush()
+            return
+        if self._bar is None:
+            self._bar = self._tqdm(total=progress.total, desc="explain", unit="row")
+        self._bar.set_postfix(found=progress.found, refresh=False)
+        self._bar.update(progress.done - self._bar.n)
+
+    def close(self) -> None:
+        if self._tqdm is None:
+            sys.stderr.write("\n")
+        elif self._bar is not None:
+            self._bar.close()
+
+
+def _refusal(name: str, expected: str, value: Any) -> ValueError:
+    return ValueError(
+        f"The {name!r} parameter of explain must be {expected}. Got {value!r} instead."
+    )

@@ -1,0 +1,5 @@
+"""A local page on which one moves the features of a person and sees what the model says."""
+
+from scfe_sklearn.serving.server import WhatIfServer, serve
+
+__all__ = ["WhatIfServer", "serve"]

@@ -1,0 +1,253 @@
+"""What the page asks: a person, what the model says to changed values, the nearest recourse."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+
+from scfe_sklearn.features.frames import open_table
+from scfe_sklearn.features.levels import VERTEX
+from scfe_sklearn.presentation.containers import column_values, objects, row_labels, take_rows
+from scfe_sklearn.presentation.sentences import feature_text, sentence
+from scfe_sklearn.presentation.wording import is_missing, plain, value_pair
+from scfe_sklearn.status import Status
+
+__all__ = ["BadRequest", "WhatIf"]
+
+
+class BadRequest(ValueError):
+    """A question that has no answer; the message is for the person who asked."""
+
+
+class WhatIf:
+    """Answers questions about changed values of some people, as plain JSON values.
+
+    Parameters
+    ----------
+    explainer : CounterfactualExplainer
+        Fitted.
+    X : DataFrame or array-like of shape (n, d)
+        The people.
+    target : label or other wish, default=None
+        The wanted answer, the same for everybody.
+
+    Notes
+    -----
+    A value is a number, the position of a level, or None where it is missing or unknown; the
+    latter only where the person has it so.
+    """
+
+    def __init__(self, explainer: Any, X: Any, target: Any = None) -> None:
+        check_is_fitted(explainer, "space_")
+        X = X if hasattr(X, "columns") else np.asarray(X)
+        self.n_people = open_table(X).n_rows
+        if not self.n_people:
+            raise ValueError("The 'X' parameter of serve must have at least one row. Got none.")
+        self.explainer = explainer
+        self.target = target
+        self.space = explainer.space_
+        names = list(getattr(explainer, "feature_names_in_", ()))
+        self.people = X[names] if names and hasattr(X, "columns") else X
+        self.seen = explainer.view_.seen(self.people)
+        self.labels = row_labels(self.people)
+        self._explain(take_rows(self.people, np.array([0])))  # refuses a target that is none
+
+    def setup(self) -> dict[str, Any]:
+        """What the page shows before anyone is chosen."""
+        space, background = self.space, self.explainer.background_
+        features = []
+        for j, name in enumerate(space.names_):
+            goal = self._label_of(self.target)
+            places, heights, own = background.curve(j, goal)
+            feature: dict[str, Any] = {"name": str(feature_text(name)), "kind": space.kinds_[j]}
+            if space.levels_[j] is not None:
+                feature["levels"] = [plain(level) for level in space.levels_[j]]
+                feature["shares"] = heights.round(4).tolist()
+            else:
+                feature |= {
+                    "low": float(places[0]),
+                    "high": float(places[-1]),
+                    "step": float(space.step_[j]),
+                    "offset": float(space.offset_[j]),
+                    "curve": heights.round(3).tolist(),
+                }
+            features.append(feature | {"own": own})
+        goal = self._label_of(self.target)
+        return {
+            "people": self.n_people,
+            "features": features,
+            "target": None if goal is None else plain(goal),
+        }
+
+    def person(self, number: Any) -> dict[str, Any]:
+        """A person as they are."""
+        base = take_rows(self.seen, np.array([self._number(number)]))
+        label = self.labels[self._number(number)]
+        return {"label": str(label), "values": self._values(base)}
+
+    def answer(self, number: Any, values: Any) -> dict[str, Any]:
+        """What the model says to a person with these values."""
+        k = self._number(number)
+        row = self._row(k, values)
+        model = self.explainer.view_.wrapped(self.explainer.estimator_)
+        with np.errstate(invalid="ignore"):
+            prediction = objects(np.asarray(model.predict(row)).ravel().tolist())[0]
+        goal = self._goal(k)
+        shown = prediction if goal is None else goal
+        result: dict[str, Any] = {
+            "values": self._values(row),
+            "prediction": plain(prediction),
+            "goal": None if not hasattr(self.explainer, "classes_") else plain(shown),
+            "reached": goal is not None and bool(prediction == goal),
+            "probability": None,
+            "quantile": None,
+        }
+        if hasattr(self.explainer, "classes_"):
+            code = int(np.flatnonzero(np.asarray(self.explainer.classes_) == shown)[0])
+            if hasattr(model, "predict_proba"):
+                table = np.asarray(model.predict_proba(row))
+                result["probability"] = _finite(table[0, code])
+            result["quantile"] = self._quantile(row, code)
+        return result
+
+    def recourse(self, number: Any, values: Any) -> dict[str, Any]:
+        """The nearest change that makes the model give the target to a person with these values."""
+        k = self._number(number)
+        row = self._row(k, values)
+        explanation = self._explain(self.explainer.view_.whole(row), self._wish(k))
+        (outcome,) = explanation._outcomes()
+        found = outcome.status == Status.FOUND
+        after = explanation._seen[1] if found else row
+        return {
+            "found": found,
+            "status": outcome.status,
+            "sentence": sentence(outcome),
+            "changes": [
+                {
+                    "feature": change.position,
+                    "name": str(feature_text(change.feature)),
+                    "pair": value_pair(change.before, change.after, quotes=False),
+                }
+                for change in outcome.changes
+            ],
+            "values": self._values(after),
+            "prediction": plain(explanation.prediction_after[0]) if found else None,
+            "probability": _finite(explanation.probability_after[0]),
+            "quantile": _finite(explanation.density_quantile[0]),
+        }
+
+    def _explain(self, row: Any, target: Any = None) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the status says it
+            return self.explainer.explain(row, self.target if target is None else target)
+
+    def _number(self, number: Any) -> int:
+        whole = isinstance(number, int) and not isinstance(number, bool)
+        if not whole or not 0 <= number < self.n_people:
+            raise BadRequest(
+                f"'person' must be an int in [0, {self.n_people}). Got {_short(number)} instead."
+            )
+        return int(number)
+
+    def _label_of(self, target: Any) -> Any:
+        """The label that a target names; None if it is another kind of wish."""
+        label = getattr(target, "label", target)
+        for known in getattr(self.explainer, "classes_", ()):
+            if not isinstance(label, set | frozenset | tuple | list) and known == label:
+                return known
+        return None
+
+    def _goal(self, k: int) -> Any:
+        """The label a person wants: the target, or of two classes the other one."""
+        goal = self._label_of(self.target)
+        classes: Any = getattr(self.explainer, "classes_", ())
+        if goal is not None or self.target is not None or len(classes) != 2:
+            return goal
+        model = self.explainer.view_.wrapped(self.explainer.estimator_)
+        now = np.asarray(model.predict(take_rows(self.seen, np.array([k]))))[0]
+        return classes[1] if now == classes[0] else classes[0]
+
+    def _wish(self, k: int) -> Any:
+        """The target of a person who may have been moved across the boundary."""
+        return self._goal(k) if self.target is None else self.target
+
+    def _quantile(self, row: Any, code: int) -> float | None:
+        Z = self.space.encode(row)
+        if not np.isfinite(Z).all():
+            return None
+        density, index = self.explainer.density_, torch.tensor([code])
+        value = density.log_prob(torch.as_tensor(Z), index)
+        return _finite(density.quantile(value, index)[0])
+
+    def _values(self, row: Any) -> list[float | int | None]:
+        """The values of one row, as the page has them."""
+        ranks = self.space.ranks(self.space.encode(row))[0]
+        values: list[float | int | None] = []
+        for j, rank in enumerate(ranks):
+            if not np.isfinite(rank):
+                values.append(None)
+            elif self.space.levels_[j] is not None:
+                values.append(int(rank))
+            else:
+                values.append(float(column_values(row, j, np.array([0]))[0]))
+        return values
+
+    def _row(self, k: int, values: Any) -> Any:
+        """A person with changed values, snapped to what the columns can hold."""
+        space = self.space
+        d = len(space.names_)
+        if not isinstance(values, list) or len(values) != d:
+            raise BadRequest(
+                f"'values' must be a list of {d} values. Got {_short(values)} instead."
+            )
+        base = take_rows(self.seen, np.array([k]))
+        now = self._values(base)
+        Z0 = space.encode(base)
+        Z = Z0.copy()
+        for j, (value, old) in enumerate(zip(values, now, strict=True)):
+            number = self._checked(j, value, old)
+            if number is None or number == old:
+                continue
+            block = space.slices_[j]
+            if space.kinds_[j] == "categorical":
+                Z[0, block] = 0.0
+                Z[0, block.start + int(number)] = VERTEX
+            else:
+                Z[0, block.start] = (number - space.center_[j]) / space.scale_[j]
+        return space.decode(Z, base, reference=Z0)
+
+    def _checked(self, j: int, value: Any, old: Any) -> float | None:
+        """A value that the feature can have."""
+        name = feature_text(self.space.names_[j])
+        if value is None:
+            if old is not None:
+                raise BadRequest(f"The value of {_short(name)} must not be missing.")
+            return None
+        levels = self.space.levels_[j]
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if levels is not None:
+            if not is_number or value != int(value) or not 0 <= value < len(levels):
+                raise BadRequest(
+                    f"The value of {_short(name)} must be the position of one of its "
+                    f"{len(levels)} levels. Got {_short(value)} instead."
+                )
+            return float(value)
+        if not is_number or not np.isfinite(value) or abs(value) > 1e300:
+            raise BadRequest(
+                f"The value of {_short(name)} must be a finite number. Got {_short(value)} instead."
+            )
+        return float(value)
+
+
+def _finite(number: Any) -> float | None:
+    """A number that JSON knows."""
+    return None if is_missing(number) or not np.isfinite(number) else float(number)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

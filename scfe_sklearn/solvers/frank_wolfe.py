@@ -1,0 +1,141 @@
+"""Auto-Frank-Wolfe: maximise over a convex set by linear oracles, with a step per row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+FIRST_STEP = 0.75
+RISES = 0.75
+"""A step is kept while at least this share of the iterations of a window raises the objective."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ascent:
+    """Where an ascent ended: the best point of each row.
+
+    Parameters
+    ----------
+    u : Tensor of shape (n, D)
+    value : Tensor of shape (n,)
+    n_evaluations : int
+        Evaluations of every row.
+    """
+
+    u: Tensor
+    value: Tensor
+    n_evaluations: int
+
+
+def checkpoints(n_iter: int) -> list[int]:
+    """Return the iterations after which steps are reconsidered, as in Auto-PGD.
+
+    Windows are 22 % of all iterations at first and shrink by 3 % each, down to 6 %.
+
+    Examples
+    --------
+    >>> checkpoints(75)
+    [16, 30, 42, 52, 60, 66, 70, 74]
+    """
+    window, shrink, least = (max(int(share * n_iter), 1) for share in (0.22, 0.03, 0.06))
+    found: list[int] = []
+    at = window
+    while at <= n_iter:
+        found.append(at)
+        window = max(window - shrink, least)
+        at += window
+    return found
+
+
+def auto_frank_wolfe(
+    evaluate: Callable[[Tensor], tuple[Tensor, Tensor]],
+    lmo: Callable[[Tensor], Tensor],
+    start: Tensor,
+    n_iter: int = 75,
+) -> Ascent:
+    r"""Maximise a smooth function over a convex set.
+
+    One iteration moves to :math:`(1 - \eta) u + \eta \, lmo(\nabla f(u))`. A row's step
+    :math:`\eta`, 0.75 at first, is halved at a checkpoint [1]_ if too few of the last steps rose,
+    or if the step was kept and the best value did not improve since the last checkpoint; the row
+    then goes on from its best point. Rows do not see one another.
+
+    Parameters
+    ----------
+    evaluate : callable
+        Values (n,) and gradients (n, D) at points (n, D).
+    lmo : callable
+        argmax <c, u> over the set, for directions c (n, D).
+    start : Tensor of shape (n, D)
+        Points of the set.
+    n_iter : int
+
+    Returns
+    -------
+    Ascent
+
+    References
+    ----------
+    .. [1] Boreiko, Augustin, Croce, Berens, Hein, "Sparse visual counterfactual explanations in
+       image space", GCPR 2022.
+
+    Examples
+    --------
+    >>> def evaluate(u):
+    ...     return -(u - 0.25).square().sum(1), -2 * (u - 0.25)
+    >>> ascent = auto_frank_wolfe(evaluate, torch.sign, torch.ones(1, 2))
+    >>> bool(ascent.value > -1e-3)
+    True
+    """
+    u = start
+    value, gradient = evaluate(u)
+    best, best_value, best_gradient = u, value, gradient
+    step = torch.full_like(value, FIRST_STEP)
+    control = StepControl(value)
+    stops = checkpoints(n_iter)
+    for k in range(1, n_iter + 1):
+        eta = step[:, None]
+        u = (1 - eta) * u + eta * lmo(gradient)
+        new, gradient = evaluate(u)
+        control.saw(value, new)
+        value = new
+        better = value > best_value
+        best, best_gradient = (
+            torch.where(better[:, None], a, b) for a, b in ((u, best), (gradient, best_gradient))
+        )
+        best_value = torch.where(better, value, best_value)
+        if k in stops:
+            halve = control.halve(best_value)
+            step = torch.where(halve, step / 2, step)
+            u = torch.where(halve[:, None], best, u)
+            gradient = torch.where(halve[:, None], best_gradient, gradient)
+            value = torch.where(halve, best_value, value)
+    return Ascent(best, best_value, n_iter + 1)
+
+
+class StepControl:
+    """The two tests of Auto-PGD, row by row: enough steps that rise, and a better best value."""
+
+    def __init__(self, value: Tensor) -> None:
+        self._rises = torch.zeros_like(value)
+        self._length = 0
+        self._best = value
+        # The second test has nothing to compare with at the first checkpoint.
+        self._halved = torch.ones_like(value, dtype=torch.bool)
+
+    def saw(self, before: Tensor, after: Tensor) -> None:
+        """Count an iteration."""
+        self._rises = self._rises + (after > before)
+        self._length += 1
+
+    def halve(self, best: Tensor) -> Tensor:
+        """Return which rows need a shorter step, and begin the next window."""
+        few = self._rises <= RISES * self._length
+        stuck = ~self._halved & ~(best > self._best)
+        self._halved = few | stuck
+        self._best = best
+        self._rises, self._length = torch.zeros_like(self._rises), 0
+        return self._halved

@@ -1,0 +1,207 @@
+"""Every public estimator keeps scikit-learn's contract."""
+
+import pickle
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+import torch
+from sklearn.base import clone
+from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.datasets import make_classification
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.utils import get_tags
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from scfe_sklearn import (
+    CounterfactualExplainer,
+    CounterfactualTransformer,
+    RecoursePipeline,
+    RecourseScorer,
+    Rules,
+    SparsestValid,
+    TorchClassifier,
+)
+from scfe_sklearn.blocks import BlockExpander
+from scfe_sklearn.datasets import make_loan_applications
+from scfe_sklearn.densities import (
+    ClassConditionalDensity,
+    GaussianKDE,
+    GaussianMixture,
+    LocalOutlierDensity,
+    NearestNeighbours,
+)
+from scfe_sklearn.features import FeatureSpace
+
+# The densities by themselves are checked in tests/densities.
+CHECKED = [
+    CounterfactualExplainer(LogisticRegression()),
+    CounterfactualExplainer(RandomForestClassifier(5, random_state=0)),
+    CounterfactualExplainer(Ridge()),
+    CounterfactualExplainer(LogisticRegression(), density="kde", max_changes="fewest"),
+    CounterfactualTransformer(CounterfactualExplainer(LogisticRegression())),
+    RecoursePipeline(
+        [("scale", StandardScaler()), ("explain", CounterfactualExplainer(LogisticRegression()))]
+    ),
+    RecoursePipeline([("explain", CounterfactualExplainer(LogisticRegression()))]),
+    FeatureSpace(),
+    ClassConditionalDensity(),
+]
+EVERY = [
+    *CHECKED,
+    GaussianKDE(0.5),
+    GaussianMixture(2),
+    LocalOutlierDensity(5),
+    NearestNeighbours(),
+    Rules(immutable=["age"]),
+    BlockExpander({"job": ["job_a", "job_b"]}),
+    RecourseScorer(["validity", "recourse"], max_rows=3),
+    SparsestValid(0.9),
+]
+
+
+# The random rows of the checks need not have an answer.
+@pytest.mark.filterwarnings("ignore:.*rows have no counterfactual")
+@parametrize_with_checks(CHECKED)
+def test_estimator_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("estimator", EVERY, ids=lambda e: type(e).__name__)
+def test_parameters_are_told_set_and_cloned(estimator):
+    copy = clone(estimator)
+    told, again = estimator.get_params(deep=False), copy.get_params(deep=False)
+    assert told.keys() == again.keys()
+    copy.set_params(**told)
+    for name, value in told.items():
+        assert getattr(copy, name) is value
+    assert type(estimator)(**told).get_params(deep=False).keys() == told.keys()
+
+
+def test_parameters_reach_the_parts():
+    explainer = CounterfactualExplainer(
+        make_pipeline(StandardScaler(), LogisticRegression()), density=GaussianKDE()
+    )
+    pipeline = RecoursePipeline([("explain", explainer)])
+    values = {"explain__density__bandwidth": 0.7, "explain__estimator__logisticregression__C": 3.0}
+    copy = clone(pipeline.set_params(**values))
+    assert copy["explain"].density.bandwidth == 0.7
+    assert copy["explain"].estimator[-1].C == 3.0
+    assert {name: copy.get_params()[name] for name in values} == values
+    with pytest.raises(ValueError, match="Invalid parameter 'bandwith'"):
+        copy.set_params(explain__density__bandwith=1)
+
+
+def loans(n=120):
+    X, y = make_loan_applications(n, random_state=0)
+    columns = make_column_transformer(
+        (StandardScaler(), make_column_selector(dtype_include="number")),
+        (OneHotEncoder(sparse_output=False), make_column_selector(dtype_exclude="number")),
+    )
+    return X, y, make_pipeline(columns, LogisticRegression())
+
+
+@pytest.mark.parametrize("solver", ["auto", "search"])
+def test_a_fitted_explainer_is_pickled_with_its_answers(solver):
+    X, y, model = loans()
+    explainer = CounterfactualExplainer(model, solver=solver).fit(X, y)
+    copy = pickle.loads(pickle.dumps(explainer))
+    before, after = (e.explain(X[:6], "approved").to_frame() for e in (explainer, copy))
+    pd.testing.assert_frame_equal(before, after, check_exact=True)
+
+
+def test_names_of_columns():
+    X, y, model = loans()
+    explainer = CounterfactualExplainer(model).fit(X, y)
+    assert explainer.feature_names_in_.tolist() == list(X.columns)
+    assert explainer.n_features_in_ == X.shape[1]
+    numbers = CounterfactualExplainer(LogisticRegression())
+    numbers.fit(X[["age", "income"]], y)
+    numbers.fit(X[["age", "income"]].to_numpy(), y)
+    assert not hasattr(numbers, "feature_names_in_")
+
+
+class Links(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attrs):
+        self.found += [value for name, value in attrs if name in ("href", "src")]
+
+
+@pytest.mark.parametrize("estimator", EVERY, ids=lambda e: type(e).__name__)
+def test_html_names_the_estimator_and_links_to_no_page_of_another_project(estimator):
+    links = Links()
+    html = estimator._repr_html_()
+    links.feed(html)
+    name = type(estimator).__name__
+    assert name in html
+    assert [link for link in links.found if link and name in link] == []
+
+
+def test_tags_say_what_fit_takes():
+    plain = get_tags(CounterfactualExplainer(LogisticRegression()))
+    assert plain.target_tags.required
+    assert plain.estimator_type is None
+    assert not plain.input_tags.sparse
+    assert not plain.input_tags.allow_nan
+    holes = get_tags(CounterfactualExplainer(RandomForestClassifier()))
+    assert holes.input_tags.allow_nan
+    transformer = get_tags(CounterfactualTransformer(CounterfactualExplainer(LogisticRegression())))
+    assert transformer.target_tags.required
+    assert transformer.transformer_tags is not None
+    pipeline = get_tags(
+        RecoursePipeline([("explain", CounterfactualExplainer(LogisticRegression()))])
+    )
+    assert pipeline.estimator_type is None
+    assert pipeline.target_tags.required
+
+
+class Threshold:
+    """A model that knows nothing of scikit-learn."""
+
+    classes_ = np.array([0, 1])
+
+    def predict(self, X):
+        return (np.asarray(X)[:, 0] > 0).astype(int)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [Threshold(), FrozenEstimator(Threshold()), lambda X: X[:, 0] > 0],
+    ids=["object", "frozen", "function"],
+)
+def test_models_of_other_worlds_have_tags_too(model):
+    assert get_tags(CounterfactualExplainer(model)).target_tags.required
+
+
+def test_torch_classifier_keeps_its_module_through_clone_and_pickle():
+    X, y = make_classification(40, 4, random_state=0)
+    torch.manual_seed(0)
+    model = TorchClassifier(torch.nn.Linear(4, 2)).fit(X, y)
+    for copy in (clone(model).fit(X, y), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(copy.predict_proba(X), model.predict_proba(X))
+    assert get_tags(model).estimator_type == "classifier"
+
+
+@pytest.mark.parametrize("output", ["default", "pandas", "polars"])
+def test_the_container_of_a_transform_is_the_one_asked_for(output):
+    X, y, model = loans()
+    transformer = CounterfactualTransformer(CounterfactualExplainer(model), "approved")
+    kinds = {"default": pd.DataFrame, "pandas": pd.DataFrame}
+    if output == "polars":
+        kinds["polars"] = pytest.importorskip("polars").DataFrame
+    with sklearn.config_context(transform_output=output):
+        by_config = clone(transformer).fit(X, y).transform(X[:8])
+    transformer.fit(X, y).set_output(transform=output)
+    by_method = transformer.transform(X[:8])
+    for answers in (by_config, by_method):
+        assert isinstance(answers, kinds[output])
+        assert list(answers.columns) == list(X.columns) == list(transformer.get_feature_names_out())

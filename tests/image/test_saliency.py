@@ -1,0 +1,147 @@
+import base64
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from scfe_sklearn.image import AutoFrankWolfe, GroupSparseExplainer
+from scfe_sklearn.image.pictures import plot_panels, radius_page
+from scfe_sklearn.image.saliency import (
+    activation_map,
+    frechet_distance,
+    interpretability,
+    localisation,
+    saliency,
+)
+
+
+def linear_net(n_classes=3, values=18):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(values, n_classes)).double()
+
+
+@pytest.mark.parametrize("signs", ["and", "or", "none"])
+def test_the_saliency_of_a_linear_model_is_its_weights(signs):
+    net = linear_net()
+    x = torch.rand(4, 2, 3, 3).double()
+    label, target = torch.tensor([0, 1, 2, 0]), torch.tensor([1, 2, 0, 2])
+    weight = net[1].weight.detach()
+    up, down = weight[target].numpy(), weight[label].numpy()
+    allowed = {"and": (up >= 0) & (down <= 0), "or": (up >= 0) | (down <= 0), "none": True}
+    expected = up * np.abs(down) * allowed[signs]
+    np.testing.assert_allclose(saliency(net, x, label, target, signs).flatten(1), expected)
+
+
+def test_interpretability_falls_from_one():
+    asm, w = torch.rand(3, 1, 5, 5) + 0.1, torch.randn(3, 1, 5, 5)
+    scores = torch.stack([interpretability(asm, w, nu) for nu in (0, 30, 60, 90, 100)])
+    torch.testing.assert_close(scores[0], torch.ones(3))
+    assert (scores.diff(dim=0) <= 0).all()
+    assert (scores[-1] == 0).all()
+    for k in range(3):
+        level = asm[k].flatten().sort().values[int(np.ceil(0.6 * 25)) - 1]
+        expected = w[k][asm[k] > level].norm() / w[k].norm()
+        torch.testing.assert_close(scores[2, k], expected)
+
+
+def test_activation_maps_keep_images_apart():
+    activation, weight = torch.randn(2, 4, 3, 3), torch.randn(2, 4)
+    both = activation_map(activation, weight, (6, 6))
+    one = activation_map(activation[1:], weight[1:], (6, 6))
+    torch.testing.assert_close(both[1:], one)
+    same = activation_map(activation, weight, (3, 3), positive=True)[0]
+    total = np.maximum(np.einsum("kij,k->ij", activation[0], weight[0]), 0)
+    expected = (total - total.min()) / (total.max() - total.min())
+    np.testing.assert_allclose(same, expected, atol=1e-5)
+
+
+def test_localisation_by_brute_force():
+    rng = np.random.default_rng(0)
+    w, mask = rng.normal(size=(3, 2, 4, 5)), rng.random((3, 4, 5)) < 0.3
+    result = localisation(w, mask, 0.6)
+    for k in range(3):
+        p = np.abs(w[k]).sum(0) / np.abs(w[k]).sum()
+        inside = np.argwhere(mask[k])
+        distance = sum(
+            p[i, j] * np.hypot(*(inside - (i, j)).T).min() for i in range(4) for j in range(5)
+        )
+        assert result["distance"][k] == pytest.approx(distance)
+        assert result["inside"][k] == pytest.approx(p[mask[k]].sum())
+        chosen, total = set(), 0.0
+        for place in sorted(np.ndindex(4, 5), key=lambda at: -p[at]):
+            if total >= 0.6:
+                break
+            chosen.add(place)
+            total += p[place]
+        thing = {tuple(at) for at in inside.tolist()}
+        assert result["iou"][k] == pytest.approx(len(chosen & thing) / len(chosen | thing))
+    assert np.isnan(localisation(0 * w, mask)["iou"]).all()
+    with pytest.raises(ValueError, match="must hold a pixel"):
+        localisation(w, mask & False)
+
+
+def test_frechet_distance_of_gaussians():
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(200, 3))
+    a -= a.mean(0)
+    a = a @ np.linalg.inv(np.linalg.cholesky(np.cov(a, rowvar=False))).T  # covariance is 1
+    scale, shift = np.array([2.0, 0.5, 3.0]), np.array([1.0, 0.0, -2.0])
+    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-9)
+    assert frechet_distance(a, a * scale + shift) == pytest.approx(
+        (shift**2).sum() + ((scale - 1) ** 2).sum()
+    )
+
+
+def explained(channels=2):
+    net = linear_net(values=9 * channels)
+    images = torch.rand(3, channels, 3, 3, generator=torch.Generator().manual_seed(0)).double()
+    return net, images
+
+
+def test_a_page_holds_every_picture_and_number():
+    net, images = explained(3)
+    radii = [0.5, 1.0, 2.0]
+    parts = [AutoFrankWolfe(net, radius=r, n_restarts=1).explain(images) for r in radii]
+    page = radius_page(parts, radii, title="<b>")
+    assert "<b>" not in page
+    assert "http" not in page
+    data = json.loads(re.search(r"const data = (.*?), radii = \[", page).group(1))
+    assert len(data) == 3
+    assert [len(steps) for steps in data] == [3, 3, 3]
+    for k, part in enumerate(parts):
+        for index in range(3):
+            step = data[index][k]
+            assert step["confidence"] == f"{100 * part.confidence_after[index]:.1f} %"
+            assert step["status"] == part.status[index]
+            from matplotlib.image import imread
+
+            raw = base64.b64decode(step["answer"].split(",")[1])
+            shown = imread(io.BytesIO(raw), format="png")[..., :3]
+            expected = part.counterfactuals[index].permute(1, 2, 0).numpy()
+            np.testing.assert_allclose(shown, expected, atol=0.6 / 255)
+    with pytest.raises(ValueError, match="The 'radii' of radius_page"):
+        radius_page(parts, radii[:2])
+    with pytest.raises(ValueError, match="of the same images, by radius"):
+        radius_page(parts, radii[::-1])
+
+
+def test_panels_show_what_changed():
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    net, images = explained()
+    result = GroupSparseExplainer(net).explain(images)
+    figure = plot_panels(result)
+    assert len(figure.axes) == 4 * int(result.success.sum())
+    shown = figure.axes[2].images[0].get_array()[..., 0]
+    first = np.flatnonzero(result.success)[0]
+    np.testing.assert_array_equal(shown, (result.changes[first] != 0).any(0).double())
+    plt.close(figure)
+    with pytest.raises(ValueError, match="must name an image"):
+        plot_panels(result, [])

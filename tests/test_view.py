@@ -1,0 +1,108 @@
+"""One-hot blocks of the user move as one feature; derived columns follow."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from scfe_sklearn import CounterfactualExplainer, Rules
+
+JOBS = ["job_a", "job_b", "job_c"]
+BLOCKS = {"job": JOBS}
+DERIVED = {"ratio": lambda rows: rows["debt"] / rows["income"]}
+
+
+def make(n=250, seed=0):
+    rng = np.random.default_rng(seed)
+    job = rng.integers(0, 3, n)
+    frame = pd.DataFrame({"debt": rng.integers(0, 100, n) * 1.0})
+    for k, name in enumerate(JOBS):
+        frame[name] = (job == k).astype(int)
+    frame["income"] = rng.integers(20, 120, n) * 1.0
+    frame["ratio"] = frame["debt"] / frame["income"]
+    label = ((frame["ratio"] < 0.8) & (job != 1)) | (frame["income"] > 100)
+    return frame, np.where(label, "yes", "no")
+
+
+MODELS = {
+    "forest": RandomForestClassifier(20, random_state=0),
+    "logistic": make_pipeline(StandardScaler(), LogisticRegression()),
+}
+
+
+@pytest.mark.parametrize("blocks", [None, BLOCKS])
+@pytest.mark.parametrize("derived", [None, DERIVED])
+@pytest.mark.parametrize("name", MODELS)
+def test_answers_are_rows_of_the_user(name, blocks, derived):
+    X, y = make()
+    explainer = CounterfactualExplainer(MODELS[name], blocks=blocks, derived=derived).fit(X, y)
+    query = X[explainer.estimator_.predict(X) == "no"][:25]
+    result = explainer.explain(query, target="yes")
+    after = result.counterfactuals
+    assert result.success.all()
+    assert list(after.columns) == list(X.columns) and (after.dtypes == X.dtypes).all()
+    assert after.index.equals(query.index)
+    assert (explainer.estimator_.predict(after) == "yes").all()
+    if blocks:
+        assert (after[JOBS].sum(axis=1) == 1).all()
+    if derived:
+        np.testing.assert_allclose(after["ratio"], after["debt"] / after["income"])
+        assert "ratio" not in set(result.changes["feature"])
+    # Every change that is told is real, and the block counts once.
+    told = result.changes
+    assert len(told) == result.changed.sum() == result.n_changes.sum()
+    features = result.feature_names.tolist()
+    assert ("job" in features) == bool(blocks) and ("ratio" in features) == (not derived)
+    moved = (after[JOBS].to_numpy() != query[JOBS].to_numpy()).any(axis=1)
+    if blocks:
+        np.testing.assert_array_equal(result.changed[:, features.index("job")], moved)
+    # One by one, and several: the same rows.
+    one = explainer.explain(query.iloc[[3]], target="yes").counterfactuals
+    pd.testing.assert_frame_equal(one, after.iloc[[3]])
+    several = explainer.explain(query[:4], target="yes", n_counterfactuals=2)
+    assert several.index.tolist() == np.repeat(query.index[:4], 2).tolist()
+    good = several.success
+    assert good[::2].all()
+    assert (explainer.estimator_.predict(several.counterfactuals[good]) == "yes").all()
+    assert len(result.to_frame()) == 25 and "<table" in result._repr_html_()
+
+
+def test_gradient_of_a_model_behind_blocks():
+    X, y = make()
+    explainer = CounterfactualExplainer(MODELS["logistic"], blocks=BLOCKS).fit(X, y)
+    assert explainer.solver_ == "apg"
+    assert (
+        CounterfactualExplainer(MODELS["logistic"], derived=DERIVED).fit(X, y).solver_ == "search"
+    )
+
+
+def test_rules_speak_of_blocks():
+    X, y = make()
+    rules = Rules(transitions={"job": {"b": []}}, immutable=["income"])
+    explainer = CounterfactualExplainer(MODELS["forest"], blocks=BLOCKS, derived=DERIVED).fit(X, y)
+    query = X[(explainer.estimator_.predict(X) == "no") & (X["job_b"] == 1)][:20]
+    with pytest.warns(UserWarning, match="have no counterfactual"):
+        result = explainer.explain(query, target="yes", rules=rules)
+    after = result.counterfactuals[result.success]
+    assert (after["job_b"] == 1).all()
+    assert (after["income"] == query["income"][result.success]).all()
+
+
+def test_what_does_not_fit_is_refused():
+    X, y = make()
+    with pytest.raises(ValueError, match="need X as a pandas data frame"):
+        CounterfactualExplainer(MODELS["forest"], blocks={0: [1, 2]}).fit(X.to_numpy(), y)
+    with pytest.raises(ValueError, match="must give the columns of the training data"):
+        CounterfactualExplainer(MODELS["forest"], derived={"ratio": lambda rows: rows.debt}).fit(
+            X, y
+        )
+    explainer = CounterfactualExplainer(MODELS["forest"], blocks=BLOCKS, derived=DERIVED).fit(X, y)
+    with pytest.raises(ValueError, match="missing columns"):
+        explainer.explain(X.drop(columns="ratio")[:2])
+    broken = X[:2].assign(job_a=1, job_b=1)
+    with pytest.warns(UserWarning, match="have no counterfactual"):
+        result = explainer.explain(broken, target="yes")
+    assert (result.status == "invalid input").all()
