@@ -12,7 +12,7 @@ from scfe_sklearn.asking import Query, unset
 from scfe_sklearn.engine import Engine
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.judge import Judge
-from scfe_sklearn.presentation.containers import take_rows
+from scfe_sklearn.presentation.containers import joined, take_rows
 from scfe_sklearn.status import Status
 from scfe_sklearn.targets import ValueWishes
 from scfe_sklearn.targets.asked import interval_text
@@ -72,12 +72,15 @@ def report(
         wanted = query.wishes.wanted[rows]
         codes = np.where(shown, code, wanted.argmax(axis=1))
         single = shown | (wanted.sum(axis=1) == 1)
-        for name, asked_of, container in (
-            ("probability_before", single & (query.outcome.code[rows] >= 0), X),
-            ("probability_after", shown, frame),
+        before = np.flatnonzero(single & (query.outcome.code[rows] >= 0))
+        told_of = [(X, before), (frame, good)]
+        for name, (_, where), value in zip(
+            ("probability_before", "probability_after"),
+            told_of,
+            _probabilities(judge, told_of, codes),
+            strict=True,
         ):
-            where = np.flatnonzero(asked_of)
-            numbers[name][where] = judge.probability(take_rows(container, where), codes[where])
+            numbers[name][where] = value
     explanation = Explanation(
         factual=asked if k == 1 else take_rows(asked, rows),
         counterfactuals=view.whole(frame),
@@ -100,6 +103,19 @@ def report(
     )
     _warn(explanation)
     return explanation
+
+
+def _probabilities(
+    judge: Judge, told_of: list[tuple[Any, np.ndarray]], codes: np.ndarray
+) -> list[np.ndarray]:
+    """Probabilities of some rows of several containers, asked for together where they are alike."""
+    parts = [take_rows(container, where) for container, where in told_of]
+    wanted = [codes[where] for _, where in told_of]
+    whole = joined(parts)
+    if whole is None:
+        return [judge.probability(part, code) for part, code in zip(parts, wanted, strict=True)]
+    every = judge.probability(whole, np.concatenate(wanted))
+    return np.split(every, np.cumsum([len(code) for code in wanted])[:-1])
 
 
 def distance(after: np.ndarray, before: np.ndarray) -> np.ndarray:

@@ -77,7 +77,7 @@ class Effort:
     recall: Recall = field(default_factory=Recall)
     starts: int = 3
     finalists: int = 2
-    narrowed: int = 6
+    narrowed: int = 3
     values: int = 12
     swaps: int = 2
     exchanged: int = 200
