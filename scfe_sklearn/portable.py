@@ -220,7 +220,9 @@ def _pack_column(values: Any) -> dict[str, Any]:
     """Pack a pandas array: what a column or an index holds."""
     import pandas as pd
 
-    if isinstance(values, pd.arrays.NumpyExtensionArray):
+    # Texts are such an array too where pyarrow is not installed, but have a type of their own.
+    texts = isinstance(values.dtype, pd.StringDtype)
+    if isinstance(values, pd.arrays.NumpyExtensionArray) and not texts:
         values = values.to_numpy()
     dtype = values.dtype
     if isinstance(dtype, np.dtype) and dtype.kind not in "mM":

@@ -54,6 +54,7 @@ ALLOWED = {
     "background": set(),
     "blocks": set(),
     "columns": set(),
+    "conftest": set(),
     "status": set(),
     "datasets": set(),
     "metrics": set(),

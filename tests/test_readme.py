@@ -25,6 +25,8 @@ def blocks(language):
 @pytest.fixture(scope="module")
 def ran():
     """Names and printed text after all Python blocks, which continue one another."""
+    for package in ("jinja2", "matplotlib"):
+        pytest.importorskip(package)
     names, printed = {}, io.StringIO()
     with contextlib.redirect_stdout(printed), pytest.warns(UserWarning) as warned:
         for number, block in enumerate(blocks("python")):

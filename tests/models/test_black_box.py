@@ -4,7 +4,6 @@ import warnings
 
 import numpy as np
 import pandas as pd
-import polars as pl
 import pytest
 import torch
 from hypothesis import given, settings
@@ -340,6 +339,7 @@ def test_pandas_rows_come_back_with_their_dtypes():
 
 
 def test_polars_rows_come_back_with_their_dtypes():
+    pl = pytest.importorskip("polars")
     X = pl.DataFrame(
         {
             "i": [3, 4, 5],

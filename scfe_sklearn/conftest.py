@@ -1,0 +1,14 @@
+"""Leaves out, where an optional package is not installed, the doctests that need it."""
+
+from importlib.util import find_spec
+
+NEEDS = {
+    "matplotlib": ["inspection/*_display.py"],
+    "polars": ["features/frames_polars.py"],
+    "skops": ["persistence.py", "cli/commands.py"],
+    "skorch": ["models/skorch_net.py"],
+}
+
+collect_ignore_glob = [
+    pattern for package, files in NEEDS.items() if find_spec(package) is None for pattern in files
+]
