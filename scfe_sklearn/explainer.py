@@ -16,10 +16,8 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted, check_memory
 
-from scfe_sklearn.answering import Answers, add_closest, answer, answer_fewest
-from scfe_sklearn.asking import Query, ask
-from scfe_sklearn.background import Background, summarise
-from scfe_sklearn.checks import (
+from scfe_sklearn.answering.answers import Answers, add_closest, answer, answer_fewest
+from scfe_sklearn.answering.checks import (
     check_count,
     check_finite,
     check_probabilities,
@@ -29,13 +27,21 @@ from scfe_sklearn.checks import (
     read_outcomes,
     read_values,
 )
+from scfe_sklearn.answering.engine import Engine, several, thorough
+from scfe_sklearn.answering.exact import ExactSolver
+from scfe_sklearn.answering.judge import Judge
+from scfe_sklearn.answering.proofs import LinearProver
+from scfe_sklearn.answering.query import Query, ask
+from scfe_sklearn.answering.reporting import report
+from scfe_sklearn.answering.surrogate import fit_surrogate
+from scfe_sklearn.answering.surroundings import Learned, Surroundings, learn, rows_of_classes
+from scfe_sklearn.answering.trade_offs import BUDGETS, FACTORS, collect, undominated
+from scfe_sklearn.answering.voices import Voice, asked_voice, check_gradient, gradient_voice
+from scfe_sklearn.background import Background, summarise
 from scfe_sklearn.densities import Density
-from scfe_sklearn.engine import Engine, several, thorough
-from scfe_sklearn.exact_answers import ExactSolver
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.features import FeatureSpace, Linear, Rules
 from scfe_sklearn.features.frames import as_table, open_table
-from scfe_sklearn.judge import Judge
 from scfe_sklearn.models import (
     AdapterMismatchError,
     BlackBox,
@@ -49,17 +55,11 @@ from scfe_sklearn.models import (
 )
 from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.progress import Progress, Watch, answer_in_parts
-from scfe_sklearn.proofs import LinearProver
-from scfe_sklearn.reporting import report
 from scfe_sklearn.scoring import recourse, usual_target
 from scfe_sklearn.solvers.recourse import Effort
-from scfe_sklearn.surrogate import fit_surrogate
-from scfe_sklearn.surroundings import Learned, Surroundings, learn, rows_of_classes
 from scfe_sklearn.targets import ClassWishes, ValueWishes, class_wishes, value_wishes
-from scfe_sklearn.trade_offs import BUDGETS, FACTORS, collect, undominated
 from scfe_sklearn.validation import HasMethods, Integral, Interval, Real, StrOptions, fit_context
 from scfe_sklearn.view import View
-from scfe_sklearn.voices import Voice, asked_voice, check_gradient, gradient_voice
 
 VERIFIED_ROWS = 256
 """Training rows on which the differentiable model is compared with the estimator."""

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from scfe_sklearn.answering import Answers, answer
-from scfe_sklearn.asking import Query
-from scfe_sklearn.engine import Engine
+from scfe_sklearn.answering.answers import Answers, answer
+from scfe_sklearn.answering.engine import Engine
+from scfe_sklearn.answering.judge import Judge
+from scfe_sklearn.answering.query import Query
 from scfe_sklearn.explanation import Explanation
-from scfe_sklearn.judge import Judge
 
 FACTORS = (0.0, 0.3, 1.0, 3.0, 10.0)
 """Multiples of the price of plausibility."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from scfe_sklearn.answering import Answers, answer
-from scfe_sklearn.asking import Query, unset
-from scfe_sklearn.engine import Engine
+from scfe_sklearn.answering.answers import Answers, answer
+from scfe_sklearn.answering.engine import Engine
+from scfe_sklearn.answering.judge import Judge
+from scfe_sklearn.answering.query import Query, unset
 from scfe_sklearn.exact import (
     ExactAnswer,
     Options,
@@ -24,7 +25,6 @@ from scfe_sklearn.features import FeatureSpace
 from scfe_sklearn.features.column_bounds import column_bounds
 from scfe_sklearn.features.column_space import exact_columns
 from scfe_sklearn.features.levels import VERTEX
-from scfe_sklearn.judge import Judge
 from scfe_sklearn.models import TreeEnsemble
 from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.targets import ValueWishes
