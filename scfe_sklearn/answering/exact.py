@@ -36,6 +36,15 @@ PROOF = "proved by mixed-integer programming"
 """Why a row has no answer."""
 
 
+def refuse_unknown(wanted: dict[str, bool]) -> None:
+    """Refuse what the program does not know, and somebody wants."""
+    for name in (name for name, is_wanted in wanted.items() if is_wanted):
+        raise ValueError(
+            "The 'solver' parameter of CounterfactualExplainer must not be 'milp' with "
+            f"{name}, which the program does not know. Use 'search'."
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class ExactSolver:
     """What a program per row needs.
@@ -62,11 +71,13 @@ class ExactSolver:
 
     def answer(self, engine: Engine, judge: Judge, query: Query) -> Answers:
         """Search first, then prove the answer the cheapest, improve it, or prove there is none."""
-        if query.rows.bounds.requirements:
-            raise ValueError(
-                "The 'solver' parameter of CounterfactualExplainer must not be 'milp' with "
-                "relations or implications, which the program does not know. Use 'search'."
-            )
+        probability = query.wishes.asks_probability and self.trees.kind == "scores"
+        refuse_unknown(
+            {
+                "relations or implications": bool(query.rows.bounds.requirements),
+                "a Probability of boosting of three or more classes": probability,
+            }
+        )
         engine = replace(engine, tau=0.0)
         answers = answer(engine, judge, query)
         for row in np.flatnonzero(unset(query.status)):
