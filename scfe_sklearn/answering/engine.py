@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from scfe_sklearn.answering.usual import no_less_usual
 from scfe_sklearn.densities import ClassConditionalDensity
 from scfe_sklearn.features import Actionability, FeatureSpace
 from scfe_sklearn.objective import (
@@ -125,6 +126,8 @@ class Engine:
         Share of every change that may be left undone.
     min_plausibility : float
         Share of the training rows of its kind that an answer must be more plausible than.
+    compared : bool
+        Whether an unusual answer must be no less usual than the plain walk to a training row.
     guide : Engine or None
         The same for a stand-in of the models, whose answers are tried as starts.
     """
@@ -145,6 +148,7 @@ class Engine:
     unit: float = 1.0
     shortfall: float = 0.0
     min_plausibility: float = 0.0
+    compared: bool = False
     guide: Engine | None = None
 
     @property
@@ -186,7 +190,8 @@ class Engine:
             for code in np.unique(codes)
         ]
         if self.guide is None:
-            return solve_kinds(problem, kinds, self.effort)
+            pool = solve_kinds(problem, kinds, self.effort)
+            return no_less_usual(problem, kinds, pool, self.effort) if self.compared else pool
         pool = Pool.empty(problem, self.effort.screen.pool)
         for index, anchors, moves in kinds:
             part = replace(problem.take(index), moves=moves)
@@ -222,6 +227,9 @@ class Engine:
             floor,
         )
         present, owner = np.unique(codes, return_inverse=True)
+        if self.min_plausibility:
+            limits = np.array([self._limit(int(code)) for code in present])
+            conditions = replace(conditions, limit=torch.from_numpy(limits[owner]))
         objective = RowObjective(
             self.models,
             self.has_gradient,
@@ -266,14 +274,16 @@ class Engine:
         quartile, median, high = np.quantile(reference, [0.25, 0.5, 0.95])
         spread = float(median - quartile)
         spread = spread if spread > 1e-9 else 1.0
-        limit = -np.inf
-        if self.min_plausibility:
-            # The share of the training rows that are no denser, as the report computes it.
-            needed = int(np.ceil(self.min_plausibility * len(reference) - 1e-9))
-            limit = float(reference[max(needed, 1) - 1])
         return Plausible(
-            self.density.densities_[code], self.tau / spread, float(high), spread, limit
+            self.density.densities_[code], self.tau / spread, float(high), spread, float(quartile)
         )
+
+    def _limit(self, code: int) -> float:
+        """Return the log-density that an answer of a kind must have, whatever its row."""
+        reference = self.density.reference_log_prob_[code]
+        # The share of the training rows that are no denser, as the report computes it.
+        needed = int(np.ceil(self.min_plausibility * len(reference) - 1e-9))
+        return float(reference[max(needed, 1) - 1])
 
     def plausibility(self, Z: np.ndarray, code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Log-densities (m,) of points (m, D) and their quantiles, each for its kind of answer."""
