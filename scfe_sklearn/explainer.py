@@ -99,7 +99,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         otherwise a clone of it is trained by `fit`. A torch module is taken as trained.
     density : {"lof", "kde", "gmm", "knn"} or Density, default="lof"
         Density of each class, see `scfe_sklearn.densities`.
-    tau : float, default=2.5
+    tau : float, default=2.0
         Weight of plausibility: how much squared distance the way from the lower quartile to
         the median of plausibility may cost.
     beta : float, default=4.0
@@ -247,7 +247,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         estimator: Any,
         *,
         density: str | Density = "lof",
-        tau: float = 2.5,
+        tau: float = 2.0,
         beta: float = 4.0,
         max_changes: int | str | None = None,
         immutable: Sequence[Hashable] | None = None,

@@ -189,9 +189,13 @@ class Engine:
             )
             for code in np.unique(codes)
         ]
+        pool = self._solved(problem, kinds, rows, codes)
+        return no_less_usual(problem, kinds, pool, self.effort) if self.compared else pool
+
+    def _solved(self, problem: Problem, kinds: list[Kind], rows: Rows, codes: np.ndarray) -> Pool:
+        """Solve a problem, with the answers of a stand-in among the starts if there is one."""
         if self.guide is None:
-            pool = solve_kinds(problem, kinds, self.effort)
-            return no_less_usual(problem, kinds, pool, self.effort) if self.compared else pool
+            return solve_kinds(problem, kinds, self.effort)
         pool = Pool.empty(problem, self.effort.screen.pool)
         for index, anchors, moves in kinds:
             part = replace(problem.take(index), moves=moves)

@@ -18,8 +18,8 @@ STEPS = 24
 def plain_walk(problem: Problem, anchors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Take over features of the nearest training row of the target until the model agrees.
 
-    The feature that helps the model most comes first, as in NICE (Brughmans et al. 2023) with
-    its reward for sparsity. Rules hold: what the row may not become stays.
+    The feature that helps the model most comes first, as in NICE (Brughmans, Leyman,
+    Martens 2024) with its reward for sparsity. Rules hold: what the row may not become stays.
 
     Parameters
     ----------
