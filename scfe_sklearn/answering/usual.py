@@ -11,7 +11,7 @@ from scfe_sklearn.objective import RowObjective
 from scfe_sklearn.solvers.plain_walk import plain_walk
 from scfe_sklearn.solvers.pool import Pool
 from scfe_sklearn.solvers.problem import Problem
-from scfe_sklearn.solvers.recourse import Effort, Kind, improve
+from scfe_sklearn.solvers.recourse import Effort, Kind, begin, improve
 from scfe_sklearn.solvers.wide import too_wide
 
 SET_BACK = 1e9
@@ -73,6 +73,8 @@ def _solved_again(
     allowed &= limited.domain.changed(starts).any(-1)
     cost = limited.sparse_distance(starts) - limited.plausibility(starts, allowed)
     cost = torch.where(allowed, cost, torch.inf)
-    begun = Pool.empty(limited, now.cost.shape[1]).merged(limited, starts, cost)
-    found = improve(limited, begun, effort)
+    begun = Pool.empty(limited, now.cost.shape[1])
+    if objective.has_gradient:  # without one, a new screen is more questions than it is worth
+        begun = begin(limited, anchors, effort)
+    found = improve(limited, begun.merged(limited, starts, cost), effort)
     return rows, found.merged(part, now.z, now.cost + SET_BACK)
