@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -10,7 +10,6 @@ from scfe_sklearn.asking import Query, unset
 from scfe_sklearn.engine import Candidates, Engine
 from scfe_sklearn.enumeration import search_exhaustively
 from scfe_sklearn.judge import Judge
-from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.training_rows import training_rows
 
 
@@ -30,6 +29,8 @@ class Answers:
         The kind of answer that the first point comes closest to without being one, else -1.
     gap : ndarray of shape (n, k)
         Share by which an answer may be dearer than the cheapest one; NaN where that is unknown.
+    probability : ndarray of shape (n, k)
+        What the model said of the kind of answer when it was judged; NaN where nobody asked.
     """
 
     Z: np.ndarray
@@ -37,6 +38,11 @@ class Answers:
     proof: np.ndarray
     closest: np.ndarray
     gap: np.ndarray
+    probability: np.ndarray = field(default=None)  # type: ignore[arg-type]
+
+    def __post_init__(self) -> None:
+        if self.probability is None:
+            self.probability = np.full(self.code.shape, np.nan)
 
     @classmethod
     def none(cls, query: Query, k: int) -> Answers:
@@ -54,7 +60,7 @@ class Answers:
         """Write down the answers of some of the rows."""
         self.Z[rows], self.code[rows] = found.Z, found.code
         self.proof[rows], self.closest[rows] = found.proof, found.closest
-        self.gap[rows] = found.gap
+        self.gap[rows], self.probability[rows] = found.gap, found.probability
 
     @property
     def found(self) -> np.ndarray:
@@ -95,7 +101,7 @@ def add_closest(engine: Engine, judge: Judge, query: Query, answers: Answers) ->
         return
     near = engine.nearest_misses(query.rows.take(rows))
     z, code = query.with_holes(near.z[:, 0], rows), near.code[:, 0]
-    verdict = judge(z, query.Z[rows], take_rows(query.X, rows), rows, code, query.wishes)
+    verdict = judge(z, query.Z[rows], query.table.take(rows), rows, code, query.wishes)
     good = rows[verdict.lawful]
     answers.Z[good, 0], answers.closest[good] = z[verdict.lawful], code[verdict.lawful]
 
@@ -116,6 +122,7 @@ def answer_fewest(engine: Engine, judge: Judge, query: Query, k: int = 1) -> Ans
         )
         better = tighter.found
         answers.Z[better], answers.code[better] = tighter.Z[better], tighter.code[better]
+        answers.probability[better] = tighter.probability[better]
         best[better] = 0
     return answers
 
@@ -144,8 +151,10 @@ def _accept(
             return
         here, wish = rows[left], candidates.code[left, entry]
         z = query.with_holes(candidates.z[left, entry], here)
-        good = _accepted(engine, judge, query, here, z, wish)
+        good, said = _accepted(engine, judge, query, here, z, wish, told=True)
         answers.Z[here[good], 0], answers.code[here[good], 0] = z[good], wish[good]
+        if said is not None:
+            answers.probability[here[good], 0] = said[good, wish[good]]
         left = left[~good]
 
 
@@ -156,10 +165,12 @@ def _accepted(
     rows: np.ndarray,
     z: np.ndarray,
     code: np.ndarray,
-) -> np.ndarray:
-    """Whether points (m, D) of some rows are answers."""
-    verdict = judge(z, query.Z[rows], take_rows(query.X, rows), rows, code, query.wishes)
-    return verdict.good & engine.plausible_enough(verdict.after, code)
+    told: bool = False,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Whether points (m, D) of some rows are answers, and probabilities if ``told`` to ask."""
+    table = query.table.take(rows)
+    verdict = judge(z, query.Z[rows], table, rows, code, query.wishes, told)
+    return verdict.good & engine.plausible_enough(verdict.after, code), verdict.probability
 
 
 def _accept_several(
@@ -177,7 +188,7 @@ def _accept_several(
         return
     z = query.with_holes(candidates.z[where, entry], rows[where])
     code = candidates.code[where, entry]
-    good[where, entry] = _accepted(engine, judge, query, rows[where], z, code)
+    good[where, entry] = _accepted(engine, judge, query, rows[where], z, code)[0]
     points = np.zeros(candidates.z.shape)
     points[where, entry] = z
     d = engine.space.n_features_in_

@@ -73,7 +73,7 @@ ALLOWED = {
     "validation": set(),
     "surrogate": set(),
     "engine": {"densities", "features", "objective", "proximal", "solvers", "targets"},
-    "judge": {"features", "presentation", "targets"},
+    "judge": {"features", "models", "presentation", "targets"},
     "view": {"blocks", "features"},
     "voices": {"features", "models"},
     "asking": {"engine", "features", "judge", "presentation", "status", "targets"},

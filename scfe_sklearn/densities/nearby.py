@@ -6,12 +6,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from scfe_sklearn.densities.base import Density, chunks
+from scfe_sklearn.densities.smallest import smallest
 
 WIDEST = 32
 """Supports with more coordinates see the whole density: copies of points would cost more."""
+
+
+Distances = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+"""Rows (n, D) to squared distances (n, m) up to a number (n, 1) per row."""
 
 
 class Nearby(Protocol):
@@ -34,6 +40,8 @@ class Nearby(Protocol):
 class PointDensity(Density, ABC):
     """A density whose value depends on the distances to its fitted points ``samples_`` only."""
 
+    samples_: np.ndarray
+
     @abstractmethod
     def from_distances(
         self, squared: torch.Tensor, index: torch.Tensor
@@ -54,6 +62,27 @@ class PointDensity(Density, ABC):
         pull : Tensor of shape (..., S)
             Weights a of the gradient ``sum_i a_i (y_i - z)``.
         """
+
+    def nearest(self, z: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Positions (n, size) of the points nearest to each row, in order, and their squares."""
+        squared = self._distances(z)
+        places, squares = [torch.empty(0, size, dtype=torch.long)], [z.new_empty(0, size)]
+        for rows in chunks(len(z), len(self.samples_), z.device):
+            relative, own = squared(z[rows])
+            near, place = smallest(relative, size)
+            places.append(place)
+            squares.append((near + own).clamp_min(0))
+        return torch.cat(places), torch.cat(squares)
+
+    def _distances(self, like: torch.Tensor) -> Distances:
+        """Return the distances to the points, prepared once for the dtype of ``like``."""
+        samples = self._tensor("samples_", like)
+        cache = self.__dict__["_tensor_cache"]
+        kept = cache.get(("distances", like.dtype, like.device))
+        if kept is None or kept[0] is not samples:
+            kept = (samples, distances_to(samples))
+            cache["distances", like.dtype, like.device] = kept
+        return kept[1]
 
 
 def near(density: Density, z: torch.Tensor, support: torch.Tensor, size: int = 128) -> Nearby:
@@ -125,7 +154,7 @@ class _NearestPoints:
     ) -> None:
         self.density = density
         samples = density._tensor("samples_", z)
-        self.index, self.squares = nearest(z, samples, size)
+        self.index, self.squares = density.nearest(z, size)
         padded = torch.cat([samples, torch.zeros_like(samples[:, :1])], 1)
         at = torch.cat([z, torch.zeros_like(z[:, :1])], 1).gather(1, support)
         self.points = padded[self.index[..., None], support[:, None]] - at[:, None]
@@ -163,31 +192,18 @@ def embed(z: torch.Tensor, support: torch.Tensor, offset: torch.Tensor) -> torch
     return padded.scatter_add(-1, support, offset)[..., :-1]
 
 
-def distances_to(samples: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The function from rows (n, D) to their squared distances (n, m) to the samples.
+def distances_to(samples: torch.Tensor) -> Distances:
+    """The function from rows (n, D) to squared distances (n, m) up to a number (n, 1) per row.
 
-    One matrix product, about the mean of the samples, which is prepared once for many rows.
+    One matrix product, about the mean of the samples, which is prepared once for many rows. The
+    number per row changes no order, so that it need be added to the nearest only.
     """
     offset = samples.mean(0)
     centred = samples - offset
     squares, transposed = centred.square().sum(1), centred.T
 
-    def squared(z: torch.Tensor) -> torch.Tensor:
+    def squared(z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         z = z - offset
-        out = torch.addmm(squares, z, transposed, alpha=-2)
-        out += z.square().sum(1, keepdim=True)
-        return out.clamp_min_(0)
+        return torch.addmm(squares, z, transposed, alpha=-2), z.square().sum(1, keepdim=True)
 
     return squared
-
-
-def nearest(z: torch.Tensor, samples: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Positions (n, size) of the samples nearest to each row, in no order, and their squares."""
-    squared = distances_to(samples)
-    pieces = [
-        squared(z[rows]).topk(size, dim=1, largest=False, sorted=False)
-        for rows in chunks(len(z), len(samples), z.device)
-    ]
-    if not pieces:
-        return torch.empty(0, size, dtype=torch.long), z.new_empty(0, size)
-    return torch.cat([p.indices for p in pieces]), torch.cat([p.values for p in pieces])
