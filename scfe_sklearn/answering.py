@@ -9,7 +9,7 @@ import numpy as np
 from scfe_sklearn.asking import Query, unset
 from scfe_sklearn.engine import Candidates, Engine
 from scfe_sklearn.enumeration import search_exhaustively
-from scfe_sklearn.judge import Judge
+from scfe_sklearn.judge import Judge, Verdict
 from scfe_sklearn.training_rows import training_rows
 
 
@@ -31,6 +31,10 @@ class Answers:
         Share by which an answer may be dearer than the cheapest one; NaN where that is unknown.
     probability : ndarray of shape (n, k)
         What the model said of the kind of answer when it was judged; NaN where nobody asked.
+    after : ndarray of shape (n, k, D)
+        Coordinates of the decoded rows that were judged.
+    judged : ndarray of shape (n, k), bool
+        Where these are written down.
     """
 
     Z: np.ndarray
@@ -38,11 +42,15 @@ class Answers:
     proof: np.ndarray
     closest: np.ndarray
     gap: np.ndarray
-    probability: np.ndarray = field(default=None)  # type: ignore[arg-type]
+    probability: np.ndarray = field(init=False)
+    after: np.ndarray = field(init=False)
+    judged: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
-        if self.probability is None:
-            self.probability = np.full(self.code.shape, np.nan)
+        """Begin with what nobody has judged."""
+        self.probability = np.full(self.code.shape, np.nan)
+        self.after = np.full(self.Z.shape, np.nan)
+        self.judged = np.zeros(self.code.shape, dtype=bool)
 
     @classmethod
     def none(cls, query: Query, k: int) -> Answers:
@@ -60,7 +68,17 @@ class Answers:
         """Write down the answers of some of the rows."""
         self.Z[rows], self.code[rows] = found.Z, found.code
         self.proof[rows], self.closest[rows] = found.proof, found.closest
-        self.gap[rows], self.probability[rows] = found.gap, found.probability
+        self.gap[rows] = found.gap
+        self.heard(rows, found, np.arange(len(rows)))
+
+    def heard(self, rows: np.ndarray, found: Answers, where: np.ndarray) -> None:
+        """Write down what the judge said of some of other answers, which are now of ``rows``."""
+        for name in ("probability", "after", "judged"):
+            getattr(self, name)[rows] = getattr(found, name)[where]
+
+    def forget(self, rows: np.ndarray) -> None:
+        """Answers of ``rows`` are about to be replaced by others."""
+        self.probability[rows], self.after[rows], self.judged[rows] = np.nan, np.nan, False
 
     @property
     def found(self) -> np.ndarray:
@@ -122,7 +140,7 @@ def answer_fewest(engine: Engine, judge: Judge, query: Query, k: int = 1) -> Ans
         )
         better = tighter.found
         answers.Z[better], answers.code[better] = tighter.Z[better], tighter.code[better]
-        answers.probability[better] = tighter.probability[better]
+        answers.heard(better, tighter, better)
         best[better] = 0
     return answers
 
@@ -151,10 +169,11 @@ def _accept(
             return
         here, wish = rows[left], candidates.code[left, entry]
         z = query.with_holes(candidates.z[left, entry], here)
-        good, said = _accepted(engine, judge, query, here, z, wish, told=True)
+        good, verdict = _accepted(engine, judge, query, here, z, wish, told=True)
         answers.Z[here[good], 0], answers.code[here[good], 0] = z[good], wish[good]
-        if said is not None:
-            answers.probability[here[good], 0] = said[good, wish[good]]
+        answers.after[here[good], 0], answers.judged[here[good], 0] = verdict.after[good], True
+        if verdict.probability is not None:
+            answers.probability[here[good], 0] = verdict.probability[good, wish[good]]
         left = left[~good]
 
 
@@ -166,11 +185,11 @@ def _accepted(
     z: np.ndarray,
     code: np.ndarray,
     told: bool = False,
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Whether points (m, D) of some rows are answers, and probabilities if ``told`` to ask."""
+) -> tuple[np.ndarray, Verdict]:
+    """Whether points (m, D) of some rows are answers, and what else the judge says of them."""
     table = query.table.take(rows)
     verdict = judge(z, query.Z[rows], table, rows, code, query.wishes, told)
-    return verdict.good & engine.plausible_enough(verdict.after, code), verdict.probability
+    return verdict.good & engine.plausible_enough(verdict.after, code), verdict
 
 
 def _accept_several(

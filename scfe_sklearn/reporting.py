@@ -53,7 +53,10 @@ def report(
     status, reason = _status(query, answers, rows, option)
     status[shown & ~success] = Status.CLOSEST
     good = np.flatnonzero(shown)
-    after = space.encode(take_rows(frame, good) if len(good) < len(frame) else frame)
+    after = answers.after.reshape(points.shape)[good]
+    unread = np.flatnonzero(~answers.judged.reshape(-1)[good])
+    if len(unread):
+        after[unread] = space.encode(take_rows(frame, good[unread]))
     changed = np.zeros((len(success), space.n_features_in_), dtype=bool)
     changed[good] = space.changed(after, Z[good])
     numbers = {name: np.full(len(success), np.nan) for name in _NUMBERS}
