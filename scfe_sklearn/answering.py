@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,8 @@ class Answers:
         Coordinates of the decoded rows that were judged.
     judged : ndarray of shape (n, k), bool
         Where these are written down.
+    frame : DataFrame, ndarray or None
+        The decoded rows themselves, where all of them were judged together.
     """
 
     Z: np.ndarray
@@ -45,6 +48,7 @@ class Answers:
     probability: np.ndarray = field(init=False)
     after: np.ndarray = field(init=False)
     judged: np.ndarray = field(init=False)
+    frame: Any = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         """Begin with what nobody has judged."""
@@ -70,15 +74,19 @@ class Answers:
         self.proof[rows], self.closest[rows] = found.proof, found.closest
         self.gap[rows] = found.gap
         self.heard(rows, found, np.arange(len(rows)))
+        if len(rows) == len(self.code):
+            self.frame = found.frame
 
     def heard(self, rows: np.ndarray, found: Answers, where: np.ndarray) -> None:
         """Write down what the judge said of some of other answers, which are now of ``rows``."""
         for name in ("probability", "after", "judged"):
             getattr(self, name)[rows] = getattr(found, name)[where]
+        self.frame = None
 
     def forget(self, rows: np.ndarray) -> None:
         """Answers of ``rows`` are about to be replaced by others."""
         self.probability[rows], self.after[rows], self.judged[rows] = np.nan, np.nan, False
+        self.frame = None
 
     @property
     def found(self) -> np.ndarray:
@@ -172,6 +180,8 @@ def _accept(
         good, verdict = _accepted(engine, judge, query, here, z, wish, told=True)
         answers.Z[here[good], 0], answers.code[here[good], 0] = z[good], wish[good]
         answers.after[here[good], 0], answers.judged[here[good], 0] = verdict.after[good], True
+        if good.all() and len(good) == len(answers.code):
+            answers.frame = verdict.frame
         if verdict.probability is not None:
             answers.probability[here[good], 0] = verdict.probability[good, wish[good]]
         left = left[~good]

@@ -49,7 +49,9 @@ def report(
     shown = success | (closest >= 0)
     code = np.where(success, code, closest)
     points = np.where(shown[:, None], answers.Z.reshape(n * k, Z.shape[1]), np.nan)
-    frame = space.decode(points, X, reference=Z)
+    frame = answers.frame
+    if frame is None or k > 1:
+        frame = space.decode(points, X, reference=Z)
     status, reason = _status(query, answers, rows, option)
     status[shown & ~success] = Status.CLOSEST
     good = np.flatnonzero(shown)
