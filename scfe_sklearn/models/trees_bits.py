@@ -10,31 +10,59 @@ import torch
 from scfe_sklearn.models.errors import UnsupportedModelError
 from scfe_sklearn.models.trees_ensemble import TreeEnsemble, probabilities
 
-CELLS = 2**18
-"""Words that are looked at together: they stay in a processor's cache."""
+BYTES = 2**19
+"""Bytes of words that are looked at together: they stay in a processor's cache."""
 
 LARGEST = 2**25
 """Bytes of all tables at most: larger ones are slower than walking the trees."""
 
+SAME = 1e-14
+"""Relative difference of sums that are the same."""
+
+TOGETHER = 128
+"""Combinations of levels of several columns that are looked up together, at most."""
+
 
 @dataclass(frozen=True, eq=False)
-class _Asked:
-    """A raw column that trees ask, and its table.
+class _Number:
+    """A column of numbers that trees ask, and its table.
 
     Parameters
     ----------
-    coordinates : slice
-        Its coordinates in column space.
-    thresholds : ndarray of shape (m,) or None
-        In ascending order; None for a column with levels.
-    table : Tensor of shape (bins, W)
-        Words of the leaves that are left for a value: of a number below the first threshold,
-        below the second, ..., above the last, and missing; or of each level.
+    coordinate : int
+        Where it stands in column space.
+    thresholds : ndarray of shape (m,)
+        In ascending order.
+    table : Tensor of shape (m + 2, W)
+        Words of the leaves that are left for a number up to the first threshold, to the second,
+        ..., above the last, and missing.
     """
 
-    coordinates: slice
-    thresholds: np.ndarray | None
+    coordinate: int
+    thresholds: np.ndarray
     table: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _Levels:
+    """Columns with levels that trees ask, and their common table.
+
+    Parameters
+    ----------
+    rank : ndarray of shape (U,)
+        What each coordinate adds to the place in the table.
+    table : Tensor of shape (L, W)
+        Words of the leaves that are left for each combination of levels.
+    """
+
+    rank: np.ndarray
+    table: torch.Tensor
+
+    def joined(self, other: _Levels) -> _Levels:
+        """Look both up together."""
+        table = self.table[None] & other.table[:, None]
+        rank = self.rank + len(self.table) * other.rank
+        return _Levels(rank, table.flatten(0, 1))
 
 
 class BitTrees:
@@ -74,40 +102,40 @@ class BitTrees:
         self._ensemble = ensemble
         leaves = _Leaves(ensemble)
         self._wide = leaves.word == 63
-        numbers, levels = [], []
+        self._full = torch.from_numpy(leaves.full)
+        self._numbers: list[_Number] = []
+        levels: list[_Levels] = []
         size = 0
         for j in np.unique(ensemble.column[leaves.branching]).tolist():
             nodes = leaves.branching[ensemble.column[leaves.branching] == j]
             part = slice(int(ensemble.starts[j]), int(ensemble.starts[j + 1]))
-            known = ensemble.columns[j].levels
-            thresholds = np.unique(ensemble.threshold[nodes]) if known is None else None
-            bins = len(thresholds) + 2 if thresholds is not None else part.stop - part.start
-            size += bins * leaves.full.nbytes
+            cuts = np.unique(ensemble.threshold[nodes])
+            number = ensemble.columns[j].levels is None
+            size += leaves.full.nbytes * (len(cuts) + 2 if number else part.stop - part.start)
             if size > LARGEST:
                 raise UnsupportedModelError("The trees are too large for tables of their leaves.")
-            if thresholds is not None:
-                table = leaves.left_by_numbers(nodes, thresholds)
-                numbers.append(_Asked(part, thresholds, torch.from_numpy(table)))
+            if number:
+                table = torch.from_numpy(leaves.left_by_numbers(nodes, cuts))
+                self._numbers.append(_Number(part.start, cuts, table))
             else:
-                table = leaves.left_by_levels(nodes, part)
-                levels.append(_Asked(part, None, torch.from_numpy(table)))
-        self._full, self._numbers, self._levels = torch.from_numpy(leaves.full), numbers, levels
-        self._blocks = [
+                rank = np.zeros(int(ensemble.starts[-1]))
+                rank[part] = np.arange(part.stop - part.start)
+                table = torch.from_numpy(leaves.left_by_levels(nodes, part))
+                levels.append(_Levels(rank, table))
+        self._levels = _together(levels)
+        self._base = leaves.base()
+        self._both = leaves.both()
+        self._outputs = leaves.outputs(1 if self._both is not None else None)
+        blocks = [
             np.arange(*ensemble.starts[j : j + 2])
             for j, column in enumerate(ensemble.columns)
             if column.levels is not None
         ]
-        self._base = leaves.base()
-        self._outputs = leaves.outputs()
-        at = np.concatenate([np.empty(0, dtype=int), *self._blocks])
-        self._level_at = at
-        # Which block each of these coordinates belongs to, and which level of it it is.
-        owner = np.repeat(np.arange(len(self._blocks)), [len(block) for block in self._blocks])
-        self._sums = (owner[:, None] == np.arange(len(self._blocks))).astype(np.float64)
-        rank = np.concatenate([np.empty(0), *(np.arange(len(block)) for block in self._blocks)])
-        self._ranks = self._sums * rank[:, None]
-        first = [int(block[0]) for block in self._blocks]
-        self._places = [first.index(one.coordinates.start) for one in levels]
+        self._level_at = np.concatenate([np.empty(0, dtype=int), *blocks])
+        owner = np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
+        self._sums = (owner[:, None] == np.arange(len(blocks))).astype(np.float64)
+        ranks = [one.rank[self._level_at] for one in self._levels]
+        self._ranks = np.stack(ranks, axis=1) if ranks else np.empty((len(self._level_at), 0))
 
     def readable(self, u: np.ndarray) -> np.ndarray:
         """Rows (n,) that have one known level in every column of levels."""
@@ -130,7 +158,8 @@ class BitTrees:
         """
         trees = self._ensemble
         total = np.repeat(trees.baseline[None], len(u), axis=0)
-        step = max(1, CELLS // max(len(self._full), 1))
+        words = max(len(self._full), 1) * self._full.element_size()
+        step = max(1, BYTES // words)
         for start in range(0, len(u), step):
             rows = slice(start, start + step)
             total[rows] += self._added(u[rows])
@@ -162,25 +191,23 @@ class BitTrees:
             at = place if trees is None else place[:, trees]
             added = values.index_select(0, at.reshape(-1)).reshape(at.shape)
             out[:, k] = added.sum(1).numpy()
+        if self._both is not None:
+            out[:, 1] = self._both - out[:, 0]
         return out
 
     def _left(self, u: np.ndarray) -> torch.Tensor:
         """Words (n, W) in which the bit of the leaf of each tree is left."""
         chosen: list[tuple[torch.Tensor, np.ndarray]] = []
         for one in self._numbers:
-            x, cuts = u[:, one.coordinates.start], one.thresholds
-            assert cuts is not None
-            bins = np.searchsorted(cuts, x, side="left")
+            x = u[:, one.coordinate]
+            bins = np.searchsorted(one.thresholds, x, side="left")
             missing = np.isnan(x)
             if missing.any():
-                bins = np.where(missing, len(cuts) + 1, bins)
+                bins = np.where(missing, len(one.thresholds) + 1, bins)
             chosen.append((one.table, bins))
         if self._levels:
-            ranks = (u[:, self._level_at] @ self._ranks).astype(np.int64)
-            chosen += [
-                (one.table, ranks[:, place])
-                for one, place in zip(self._levels, self._places, strict=True)
-            ]
+            ranks = (u[:, self._level_at] @ self._ranks).astype(np.int64).T
+            chosen += [(one.table, rank) for one, rank in zip(self._levels, ranks, strict=True)]
         if not chosen:
             return self._full.repeat(len(u), 1)
         left: torch.Tensor | None = None
@@ -270,11 +297,21 @@ class _Leaves:
             return torch.from_numpy((32 * words - 127).astype(np.int32))
         return torch.from_numpy(64 * words - 1022)
 
-    def outputs(self) -> list[tuple[torch.Tensor | None, torch.Tensor]]:
-        """Of each sum the words that add to it (None: all), and the values of all bits."""
+    def both(self) -> float | None:
+        """What two sums add up to, where the leaves of each tree agree on that."""
+        values = self.trees.values[self.leaves]
+        if values.shape[1] != 2:
+            return None
+        total, owner = values.sum(axis=1), self.tree[self.leaves]
+        first = np.searchsorted(owner, np.arange(len(self.trees.roots)))
+        same = np.abs(total - total[first][owner]) <= SAME * np.abs(total)
+        return float(total[first].sum()) if same.all() else None
+
+    def outputs(self, count: int | None) -> list[tuple[torch.Tensor | None, torch.Tensor]]:
+        """Of the first sums the words that add to it (None: all), and the values of all bits."""
         shift = 0 if self.word == 31 else 1  # the first place is that of a word without a bit
         found: list[tuple[torch.Tensor | None, torch.Tensor]] = []
-        for values in self.trees.values[self.leaves].T:
+        for values in self.trees.values[self.leaves].T[:count]:
             table = np.zeros((len(self.full), self.word + 1))
             table[self.at, self.bit + shift] = values
             some = np.flatnonzero(table.any(axis=1))
@@ -283,6 +320,17 @@ class _Leaves:
                 (None if every else torch.from_numpy(some), torch.from_numpy(table.reshape(-1)))
             )
         return found
+
+
+def _together(levels: list[_Levels]) -> list[_Levels]:
+    """Join columns as long as there are few combinations of their levels."""
+    found: list[_Levels] = []
+    for one in sorted(levels, key=lambda one: len(one.table)):
+        if found and len(found[-1].table) * len(one.table) <= TOGETHER:
+            found[-1] = found[-1].joined(one)
+        else:
+            found.append(one)
+    return found
 
 
 def _reached(trees: TreeEnsemble) -> tuple[np.ndarray, list[np.ndarray]]:
