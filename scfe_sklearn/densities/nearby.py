@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
 
 from scfe_sklearn.densities.base import Density, chunks
 from scfe_sklearn.densities.smallest import smallest
+from scfe_sklearn.densities.two_steps import FEW, TwoSteps
+
+T = TypeVar("T")
 
 WIDEST = 32
 """Supports with more coordinates see the whole density: copies of points would cost more."""
@@ -65,24 +68,39 @@ class PointDensity(Density, ABC):
 
     def nearest(self, z: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Positions (n, size) of the points nearest to each row, in order, and their squares."""
-        squared = self._distances(z)
         places, squares = [torch.empty(0, size, dtype=torch.long)], [z.new_empty(0, size)]
         for rows in chunks(len(z), len(self.samples_), z.device):
-            relative, own = squared(z[rows])
-            near, place = smallest(relative, size)
+            near, place = self._nearest_of(z[rows], size)
             places.append(place)
-            squares.append((near + own).clamp_min(0))
+            squares.append(near)
         return torch.cat(places), torch.cat(squares)
+
+    def _nearest_of(self, z: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Squares (n, size) of the distances to the nearest points, in order, and positions."""
+        found = None
+        worth = len(self.samples_) >= max(FEW, 4 * size) and z.device.type == "cpu"
+        if worth and z.dtype == torch.float64 and not z.requires_grad and len(z):
+            found = self._prepared("two steps", z, TwoSteps).nearest(z, size)
+        if found is not None:
+            return found
+        relative, own = self._distances(z)(z)
+        near, place = smallest(relative, size)
+        return (near + own).clamp_min(0), place
 
     def _distances(self, like: torch.Tensor) -> Distances:
         """Return the distances to the points, prepared once for the dtype of ``like``."""
+        return self._prepared("distances", like, distances_to)
+
+    def _prepared(self, name: str, like: torch.Tensor, make: Callable[[torch.Tensor], T]) -> T:
+        """What is made of the points, once for the dtype and device of ``like``."""
         samples = self._tensor("samples_", like)
         cache = self.__dict__["_tensor_cache"]
-        kept = cache.get(("distances", like.dtype, like.device))
+        kept = cache.get((name, like.dtype, like.device))
         if kept is None or kept[0] is not samples:
-            kept = (samples, distances_to(samples))
-            cache["distances", like.dtype, like.device] = kept
-        return kept[1]
+            kept = (samples, make(samples))
+            cache[name, like.dtype, like.device] = kept
+        made: T = kept[1]
+        return made
 
 
 def near(density: Density, z: torch.Tensor, support: torch.Tensor, size: int = 128) -> Nearby:

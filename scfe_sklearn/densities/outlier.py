@@ -193,7 +193,7 @@ class LocalOutlierDensity(PointDensity):
         self, squared: torch.Tensor, index: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-density and weights of the gradient from squared distances (..., S)."""
-        near, position = _nearest(squared, self._width(squared))
+        near, position = _nearest(squared, min(self._n_neighbors + SPARE, squared.shape[-1]))
         rows = position if index is None else index.expand_as(squared).gather(-1, position)
         value, weight, crowded = self._ratio(near, rows, squared.shape[-1])
         pull = torch.zeros_like(squared).scatter_(-1, position, weight)
@@ -228,10 +228,6 @@ class LocalOutlierDensity(PointDensity):
     @property
     def _n_neighbors(self) -> int:
         return min(self.n_neighbors, max(len(self.samples_) - 1, 1))
-
-    def _width(self, squared: torch.Tensor) -> int:
-        """Points that are looked at first."""
-        return min(self._n_neighbors + SPARE, squared.shape[-1])
 
     def _slack(self, squared: torch.Tensor) -> float:
         """How far rounding may set equal squared distances apart, and more."""
@@ -269,19 +265,18 @@ class LocalOutlierDensity(PointDensity):
         samples = self._tensor("samples_", z)
         value = torch.empty_like(z[:, 0])
         slope = torch.empty_like(z) if gradient else z
-        distances = self._distances(z)
+        width = min(self._n_neighbors + SPARE, len(samples))
         for rows in chunks(len(z), len(samples), z.device):
-            squared, own = distances(z[rows])
-            near, position = smallest(squared, self._width(squared))
-            near = (near + own).clamp_min(0)
+            near, position = self._nearest_of(z[rows], width)
             value[rows], weight, crowded = self._ratio(near, position, len(samples))
             if gradient:
                 toward = samples[position] - z[rows][:, None]
                 slope[rows] = (weight[..., None] * toward).sum(1)
             if bool(crowded.any()):
                 again = crowded.nonzero()[:, 0] + rows.start
-                all_ = (squared[crowded] + own[crowded]).clamp_min(0)
-                value[again], weight = self._ratio_of_all(all_, None)
+                relative, own = self._distances(z)(z[again])
+                squared = (relative + own).clamp_min(0)
+                value[again], weight = self._ratio_of_all(squared, None)
                 if gradient:
                     slope[again] = weight @ samples - weight.sum(1, keepdim=True) * z[again]
         return value, slope

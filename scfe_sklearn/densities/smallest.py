@@ -47,29 +47,45 @@ def smallest(values: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     if n == 0 or 2 * k > size or values.device.type != "cpu":
         near = values.topk(k, dim=1, largest=False)
         return near.values, near.indices
-    groups = max(GROUPS * k, -(-size // LARGEST))
     table = np.ascontiguousarray(values.detach().numpy())
-    found = np.flatnonzero(table <= _bound(table, k, groups))
-    row = found // size
-    count = np.bincount(row, minlength=n)
-    if count.min() < k or len(found) > MANY * n * k:  # no numbers, or ties
+    row, column, count = at_most(table, bound(table, k))
+    if count.min() < k or len(row) > MANY * n * k:  # no numbers, or ties
         near = values.topk(k, dim=1, largest=False)
         return near.values, near.indices
-    place = np.arange(len(found)) - np.repeat(np.cumsum(count) - count, count)
-    some = np.full((n, int(count.max())), np.inf, dtype=table.dtype)
-    column = np.zeros(some.shape, dtype=np.int64)
-    some[row, place], column[row, place] = table.reshape(-1)[found], found - row * size
-    order = torch.from_numpy(some).topk(k, dim=1, largest=False).indices
-    index = torch.from_numpy(column).gather(1, order)
+    _, index = gathered(table[row, column], row, column, count, k)
     return values.gather(1, index), index  # gathered, so that they can be differentiated
 
 
-def _bound(table: np.ndarray, k: int, groups: int) -> np.ndarray:
+def at_most(table: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows and columns (L,) of the entries up to ``last`` (n, 1), and how many a row has (n,)."""
+    found = np.flatnonzero(table <= last)
+    row = found // table.shape[1]
+    return row, found - row * table.shape[1], np.bincount(row, minlength=len(table))
+
+
+def gathered(
+    values: np.ndarray, row: np.ndarray, column: np.ndarray, count: np.ndarray, k: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The k smallest numbers of each row (n, k), in order, of those listed (L,) row by row.
+
+    Returns their columns as well.
+    """
+    place = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+    some = np.full((len(count), int(count.max())), np.inf, dtype=values.dtype)
+    columns = np.zeros(some.shape, dtype=np.int64)
+    some[row, place], columns[row, place] = values, column
+    order = np.argsort(some, axis=1)[:, :k]
+    near, index = (np.take_along_axis(part, order, axis=1) for part in (some, columns))
+    return torch.from_numpy(near), torch.from_numpy(index)
+
+
+def bound(table: np.ndarray, k: int) -> np.ndarray:
     """A number (n, 1) that at least k of each row (n, S) do not exceed."""
-    least = table
-    if 2 * groups <= table.shape[1]:
+    least, size = table, table.shape[1]
+    groups = max(GROUPS * k, -(-size // LARGEST))
+    if 2 * groups <= size:
         least = table[:, :groups].copy()
-        for start in range(groups, table.shape[1], groups):
+        for start in range(groups, size, groups):
             part = table[:, start : start + groups]
             own = least[:, : part.shape[1]]
             np.minimum(own, part, out=own)
