@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -185,7 +186,7 @@ class Engine:
             (
                 torch.from_numpy(np.flatnonzero(codes == code)),
                 torch.from_numpy(self.anchors[code]),
-                self._moves(int(code), problem.domain),
+                self._moves(int(code)),
             )
             for code in np.unique(codes)
         ]
@@ -206,8 +207,7 @@ class Engine:
     def problem(self, rows: Rows, codes: np.ndarray, floor: float) -> Problem:
         """State the problem of rows that each want the kind of answer ``codes`` (n,)."""
         space, bounds = self.space, rows.bounds
-        groups = torch.from_numpy(space.groups_)
-        scalar = torch.tensor([space.kinds_[g] != "categorical" for g in space.groups_])
+        groups, scalar = self._layout
         factual = torch.from_numpy(rows.Z)
         domain = Domain(
             factual,
@@ -245,7 +245,7 @@ class Engine:
         return Problem(
             objective,
             domain,
-            self._moves(int(codes[0]), domain),
+            self._moves(int(codes[0])),
             torch.full((len(codes),), float(self.beta), dtype=torch.float64),
             torch.full((len(codes),), budget),
             floor,
@@ -264,9 +264,25 @@ class Engine:
             level = torch.logit(p.clamp(max=1 - CERTAIN))
         return ClassReading(torch.from_numpy(codes), level)
 
-    def _moves(self, code: int, domain: Domain) -> Moves:
-        anchors = torch.from_numpy(self.anchors[code])
-        return Moves.from_samples(anchors, domain.groups, domain.scalar, self.effort.values)
+    def _moves(self, code: int) -> Moves:
+        """Return the single moves of a kind of answers; listed once for all parts of the rows."""
+        if code not in self._alphabets:
+            groups, scalar = self._layout
+            anchors = torch.from_numpy(self.anchors[code])
+            found = Moves.from_samples(anchors, groups, scalar, self.effort.values)
+            self._alphabets[code] = found
+        return self._alphabets[code]
+
+    @cached_property
+    def _alphabets(self) -> dict[int, Moves]:
+        return {}
+
+    @cached_property
+    def _layout(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Raw feature of each coordinate, and whether it has no other one."""
+        space = self.space
+        scalar = [space.kinds_[g] != "categorical" for g in space.groups_]
+        return torch.from_numpy(space.groups_), torch.tensor(scalar)
 
     def plausible(self, code: int) -> Plausible:
         """Return the price of plausibility of a kind of answers.

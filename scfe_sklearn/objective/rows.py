@@ -292,6 +292,8 @@ class RowObjective:
 
     def _present(self) -> list[tuple[torch.Tensor | slice, Plausible]]:
         """Rows of each kind that occurs; a slice where there is one kind only."""
+        if len(self.parts) == 1:
+            return [(slice(None), self.parts[0])]
         kinds = self.owner.unique().tolist()
         if len(kinds) == 1:
             return [(slice(None), self.parts[kinds[0]])]
