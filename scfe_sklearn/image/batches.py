@@ -85,11 +85,3 @@ def like(tensor: Tensor, images: Any) -> Any:
 def wide(per_image: Tensor) -> Tensor:
     """Return one value per image (n,) in the shape (n, 1, 1, 1) of images."""
     return per_image.reshape(-1, 1, 1, 1)
-
-
-def every_few(device: torch.device) -> int:
-    """Return after how many iterations finished images should leave the batch.
-
-    A host that waits for its device in every iteration idles it.
-    """
-    return 1 if device.type == "cpu" else 8

@@ -11,6 +11,7 @@ from torch import Tensor
 from scfe_sklearn.image.batches import wide
 from scfe_sklearn.image.draws import uniform
 from scfe_sklearn.image.explainer import ImageExplainer, Proposal
+from scfe_sklearn.image.live import top_pixels
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.validation import Integral, Interval, Real
@@ -110,7 +111,7 @@ def random_search(
 
     live = torch.arange(n, device=x.device)
     order, colour = draw(live, 0)
-    chosen = _first(order, k)
+    chosen = top_pixels(-order, k)
     value = margin(live, chosen, colour)
     asked = torch.ones(n, dtype=torch.long, device=x.device)
     for query in range(1, n_queries):
@@ -121,8 +122,8 @@ def random_search(
         order, corner = draw(live, query)
         now = chosen[live]
         # Where no pixel is left to move to, only colours change.
-        leave = _first(torch.where(now, order, 2.0), max(moving, 1))
-        enter = _first(torch.where(now, 2.0, order), moving) if moving else leave
+        leave = top_pixels(-torch.where(now, order, 2.0), max(moving, 1))
+        enter = top_pixels(-torch.where(now, 2.0, order), moving) if moving else leave
         trial = (now & ~leave) | enter
         paint = torch.where(enter[:, None], corner, colour[live])
         new = margin(live, trial, paint)
@@ -147,9 +148,3 @@ def moving_share(query: int, n_queries: int, first: float) -> float:
     done = query * FULL / n_queries
     passed = [by for at, by in zip(BREAKS, DIVISORS, strict=True) if done > at]
     return first / (passed[-1] if passed else 1)
-
-
-def _first(order: Tensor, count: int) -> Tensor:
-    """Return the mask (n, size) of the ``count`` smallest entries of each row."""
-    places = torch.argsort(order, dim=1, stable=True)[:, :count]
-    return torch.zeros_like(order, dtype=torch.bool).scatter(1, places, True)
