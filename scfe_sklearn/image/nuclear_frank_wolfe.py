@@ -21,7 +21,7 @@ from scfe_sklearn.validation import Integral, Interval, Real
 GOLDEN = (5**0.5 - 1) / 2
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, kw_only=True)
 class NuclearFrankWolfe(ImageExplainer):
     r"""Structured changes of a ball of the nuclear group norm: the FWnucl attack [1]_.
 

@@ -19,7 +19,7 @@ from scfe_sklearn.solvers.frank_wolfe import Ascent
 from scfe_sklearn.validation import Integral, Interval, Real, StrOptions
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, kw_only=True)
 class FastGradientSign(ImageExplainer):
     r"""The best change within an lp-ball for a model that is taken to be linear: FGSM [1]_.
 
@@ -80,7 +80,7 @@ class FastGradientSign(ImageExplainer):
         return Proposal(w.reshape(x.shape), torch.ones_like(places), torch.ones_like(places))
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, kw_only=True)
 class ProjectedGradient(ImageExplainer):
     """Changes within an lp-ball by projected gradients: PGD [1]_, and Auto-PGD [2]_.
 

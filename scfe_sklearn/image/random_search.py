@@ -22,7 +22,7 @@ FULL = 10_000
 """After BREAKS queries, of FULL, the share of pixels that moves is divided by DIVISORS."""
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, kw_only=True)
 class SparseRandomSearch(ImageExplainer):
     """Changes of at most k pixels of a black box: the Sparse-RS attack [1]_.
 

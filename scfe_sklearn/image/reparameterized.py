@@ -15,7 +15,7 @@ from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.validation import Integral, Interval, Real, StrOptions
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, kw_only=True)
 class ReparameterizedAttack(ImageExplainer):
     r"""Changes of few values by a factor on each value of a dense change [1]_.
 
@@ -42,7 +42,8 @@ class ReparameterizedAttack(ImageExplainer):
     radius : float in (0, inf), default=6/255
         Of the dense change, in units of the range of the pixels.
     threshold : float in (0, 1), default=0.8
-        In units of the range of the pixels: values with less room stay.
+        In units of the range of the pixels: a value that moved by less goes back unless the
+        gradient holds it.
     rate : float in (0, inf), default=200.0
         First step of the factors.
     growth : float in [1, inf), default=1.02

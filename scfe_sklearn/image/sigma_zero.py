@@ -20,7 +20,7 @@ BETAS, TINY = (0.9, 0.999), 1e-8
 LAST_RATE = 0.1
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, kw_only=True)
 class SigmaZero(ImageExplainer):
     r"""Changes of very few values of an image: the sigma-zero attack [1]_.
 

@@ -16,7 +16,7 @@ from scfe_sklearn.image.sparse_projected import SparsePGDSettings, sparse_pgd
 from scfe_sklearn.validation import Integral, Interval, Real
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, kw_only=True)
 class SparseAutoAttack(ImageExplainer):
     """Changes of at most k pixels by a cascade: the Sparse-AutoAttack of [1]_.
 

@@ -21,7 +21,7 @@ FLAT = 2e-10
 """A gradient of the mask that is shorter moves nothing."""
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, kw_only=True)
 class SparsePGD(ImageExplainer):
     r"""Changes of at most k pixels by gradients: the Sparse-PGD attack [1]_.
 

@@ -19,7 +19,7 @@ from scfe_sklearn.solvers.frank_wolfe import Ascent, auto_frank_wolfe, best_of
 from scfe_sklearn.validation import Integral, Interval, Real, StrOptions
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, kw_only=True)
 class AutoFrankWolfe(ImageExplainer):
     r"""Sparse visual counterfactuals: maximise log p(target) over an lp-ball and the box.
 
