@@ -4,6 +4,7 @@ from scfe_sklearn.image.explanation import ImageExplanation
 from scfe_sklearn.image.group_sparse_explainer import GroupSparseExplainer, published
 from scfe_sklearn.image.noise import NoiseScores, noise_scores
 from scfe_sklearn.image.nuclear_frank_wolfe import NuclearFrankWolfe
+from scfe_sklearn.image.pgd0 import PGD0
 from scfe_sklearn.image.projected import FastGradientSign, ProjectedGradient
 from scfe_sklearn.image.random_search import SparseRandomSearch
 from scfe_sklearn.image.reparameterized import ReparameterizedAttack
@@ -14,6 +15,7 @@ from scfe_sklearn.image.structured import StrAttack
 from scfe_sklearn.image.visual import AutoFrankWolfe
 
 __all__ = [
+    "PGD0",
     "AutoFrankWolfe",
     "FastGradientSign",
     "GroupSparseExplainer",

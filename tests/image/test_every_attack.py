@@ -10,6 +10,7 @@ from sklearn.base import clone
 from torch import nn
 
 from scfe_sklearn.image import (
+    PGD0,
     AutoFrankWolfe,
     FastGradientSign,
     GroupSparseExplainer,
@@ -40,14 +41,15 @@ EVERY = {
     "spgd, projected": (
         SparsePGD, {"n_pixels": 9, "n_iter": 60, "backward": "projected", "patience": 1}, ()
     ),
+    "pgd0": (PGD0, {"n_pixels": 9, "step": 1.0, "n_iter": 60, "n_restarts": 2}, ()),
     "saa": (SparseAutoAttack, {"n_pixels": 4, "n_iter": 20, "n_queries": 60}, ()),
     "reparameterized": (ReparameterizedAttack, {"threshold": 0.5}, ()),
     "strattack": (StrAttack, {"n_searches": 5, "n_iter": 40, "n_retrain": 40}, ()),
     "fwnucl": (NuclearFrankWolfe, {"n_iter": 60, "radius": 9.0}, ()),
     "fwnucl, to the end": (NuclearFrankWolfe, {"n_iter": 20, "stop_early": False}, ()),
 }  # fmt: skip
-DRAW = {"afw", "pgd", "apgd", "random", "spgd", "spgd, projected", "saa"}
-AT_MOST = {"random": 9, "spgd": 9, "spgd, projected": 9, "saa": 4}
+DRAW = {"afw", "pgd0", "pgd", "apgd", "random", "spgd", "spgd, projected", "saa"}
+AT_MOST = {"pgd0": 9, "random": 9, "spgd": 9, "spgd, projected": 9, "saa": 4}
 
 
 def explainer(name, model, **more):
@@ -283,6 +285,7 @@ REFUSED = [
     ("pgd", {"loss": "dlr"}, "The 'loss' parameter of ProjectedGradient must be a str among"),
     ("spgd", {"n_pixels": 0}, "The 'n_pixels' parameter of SparsePGD must be an int in"),
     ("spgd", {"backward": "none"}, "The 'backward' parameter of SparsePGD must be a str among"),
+    ("pgd0", {"step": 0.0}, "The 'step' parameter of PGD0 must be a float in"),
     ("saa", {"n_queries": -1}, "The 'n_queries' parameter of SparseAutoAttack must be an int"),
     ("reparameterized", {"threshold": 1.0}, "The 'threshold' parameter of Reparameterized"),
     ("reparameterized", {"growth": 0.9}, "The 'growth' parameter of ReparameterizedAttack"),

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from scfe_sklearn.image import (
+    PGD0,
     ReparameterizedAttack,
     SparseAutoAttack,
     SparsePGD,
@@ -42,7 +43,7 @@ def fewest_pixels(net, x):
     return np.array(out)
 
 
-@pytest.mark.parametrize("kind", ["unprojected", "projected", "cascade"])
+@pytest.mark.parametrize("kind", ["unprojected", "projected", "cascade", "pgd0"])
 def test_pixels_that_are_enough_are_found_and_fewer_are_not(kind):
     net, x = two_classes(), some_images()
     least = fewest_pixels(net, x)
@@ -52,7 +53,9 @@ def test_pixels_that_are_enough_are_found_and_fewer_are_not(kind):
             if budget == 0:
                 continue
             attack = (
-                SparseAutoAttack(net, n_pixels=budget, n_iter=200, n_queries=100)
+                PGD0(net, n_pixels=budget, step=3.0, n_restarts=3)
+                if kind == "pgd0"
+                else SparseAutoAttack(net, n_pixels=budget, n_iter=200, n_queries=100)
                 if kind == "cascade"
                 else SparsePGD(net, n_pixels=budget, n_iter=400, backward=kind)
             )
