@@ -250,6 +250,28 @@ def test_images_that_the_model_fails_on_are_named(name):
     assert (result.status[[0, 2]] != "model output is not finite").all()
 
 
+class Kinked(nn.Module):
+    """Logits are finite, the gradient is not where the first pixel is black."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = colour_net()
+
+    def forward(self, x):
+        return self.net(x) + 0 * x[:, 0, 0, :1].sqrt()
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_gradient_that_is_not_finite_spoils_no_other_image(name):
+    x = colour_images(3)
+    expected = explainer(name, Kinked()).explain(x)
+    x[1, 0, 0, 0] = 0
+    result = explainer(name, Kinked()).explain(x)
+    same(result.counterfactuals[[0, 2]], expected.counterfactuals[[0, 2]], rtol=0, atol=1e-8)
+    np.testing.assert_array_equal(result.status[[0, 2]], expected.status[[0, 2]])
+    assert result.success[1] or torch.isnan(result.counterfactuals[1]).all()
+
+
 @pytest.mark.parametrize("name", EVERY)
 def test_parameters_are_those_of_scikit_learn(name):
     net = colour_net()

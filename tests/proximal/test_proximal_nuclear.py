@@ -57,3 +57,13 @@ def test_scale_sign_radii_and_zeros():
     assert lmo_group_nuclear(c.float()).dtype == torch.float32
     for row in range(4):
         torch.testing.assert_close(lmo_group_nuclear(c[row, None], radius[row, None])[0], u[row])
+
+
+def test_a_row_that_is_not_finite_stays_alone():
+    c = some(3, 2, 3, 2)
+    expected = lmo_group_nuclear(c)
+    for bad in (torch.nan, torch.inf):
+        c[1, 0, 0, 0] = bad
+        u = lmo_group_nuclear(c)
+        assert torch.isnan(u[1]).any()
+        assert torch.equal(u[[0, 2]], expected[[0, 2]])
