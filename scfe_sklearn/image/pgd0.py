@@ -8,10 +8,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from scfe_sklearn.image.batches import wide
 from scfe_sklearn.image.draws import uniform
 from scfe_sklearn.image.explainer import ImageExplainer, Proposal, one_after_another
-from scfe_sklearn.image.live import Live, every_few
+from scfe_sklearn.image.first_success import FirstSuccess, Unfinished
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.image.tiles import tile_of_values
@@ -97,9 +96,8 @@ class PGD0(ImageExplainer):
         pixel, _ = tile_of_values(channels, height, width, 1)
         lower, upper = (bound.flatten(1) for bound in model.room(x))
         share = uniform(self.random_state, places, restart, size, x.dtype)
-        found, count = torch.zeros_like(x), torch.zeros_like(places)
-        rows = torch.arange(len(x), device=x.device)
-        live = _State(rows, x, goal, lower, upper, lower + share * (upper - lower), rows < 0)
+        rows, w = torch.arange(len(x), device=x.device), lower + share * (upper - lower)
+        found, live = FirstSuccess(x), _State(rows, x, goal, rows < 0, lower, upper, w)
         for turn in range(self.n_iter + 1):
             sets = FeatureSets(
                 pixel, lower=live.lower, upper=live.upper, dtype=x.dtype, device=x.device
@@ -107,23 +105,18 @@ class PGD0(ImageExplainer):
             live.w = sets.project(live.w, k)
             w = live.w.reshape(live.x.shape)
             logits, _, gradient = model.with_gradient(live.x, w, live.goal.cross_entropy)
-            reached = (live.goal.margin(logits) < 0) & ~live.done
-            found[live.rows] = torch.where(wide(reached), w, found[live.rows])
-            count[live.rows] += (~live.done).long()
-            live.done = live.done | reached
+            found.look(live, w, logits)
             flat = gradient.flatten(1)
             length = flat.abs().mean(dim=1, keepdim=True)
             live.w = live.w - self.step * flat / torch.where(length == 0, 1.0, length)
-            if (turn + 1) % every_few(x.device) == 0 and bool(live.done.any()):
-                live = live.take((~live.done).nonzero()[:, 0])
-                if len(live.rows) == 0:
-                    break
-        return Proposal(found, count, count)
+            live = live.after(turn)
+            if len(live.rows) == 0:
+                break
+        return Proposal(found.w, found.count, found.count)
 
 
 @dataclass(eq=False)
-class _State(Live):
+class _State(Unfinished):
     lower: Tensor
     upper: Tensor
     w: Tensor
-    done: Tensor
