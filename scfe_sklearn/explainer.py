@@ -5,64 +5,63 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import warnings
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
-import torch
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state, get_tags
-from sklearn.utils.validation import check_is_fitted, check_memory
+from sklearn.utils.validation import check_is_fitted
 
-from scfe_sklearn.answering import Answers, add_closest, answer, answer_fewest
-from scfe_sklearn.asking import Query, ask
-from scfe_sklearn.background import Background, summarise
-from scfe_sklearn.checks import (
+from scfe_sklearn.answering.answers import Answers, add_closest, answer, answer_fewest
+from scfe_sklearn.answering.checks import (
     check_count,
     check_finite,
     check_probabilities,
     check_rules,
-    check_same_answers,
     read_classes,
     read_outcomes,
     read_values,
 )
+from scfe_sklearn.answering.choice import choose_solver
+from scfe_sklearn.answering.engine import Engine, several, thorough
+from scfe_sklearn.answering.exact import ExactSolver, refuse_unknown
+from scfe_sklearn.answering.judge import Judge
+from scfe_sklearn.answering.proofs import LinearProver
+from scfe_sklearn.answering.query import Query, ask
+from scfe_sklearn.answering.reporting import report
+from scfe_sklearn.answering.surrogate import fit_surrogate
+from scfe_sklearn.answering.surroundings import Surroundings, learn, rows_of_classes
+from scfe_sklearn.answering.threads import one_thread
+from scfe_sklearn.answering.trade_offs import (
+    BUDGETS,
+    FACTORS,
+    check_trade_offs,
+    collect,
+    undominated,
+)
+from scfe_sklearn.answering.training import trained, trained_others
+from scfe_sklearn.answering.voices import Voice, asked_voice, gradient_voice
+from scfe_sklearn.background import Background, summarise
 from scfe_sklearn.densities import Density
-from scfe_sklearn.engine import Engine, several, thorough
-from scfe_sklearn.exact_answers import ExactSolver
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.features import FeatureSpace, Linear, Rules
 from scfe_sklearn.features.frames import as_table, open_table
-from scfe_sklearn.judge import Judge
 from scfe_sklearn.models import (
-    AdapterMismatchError,
     BlackBox,
     UnsupportedModelError,
-    adopt,
     categorical_columns,
     read_linear,
     read_trees,
-    resampled,
-    retrained,
 )
 from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.progress import Progress, Watch, answer_in_parts
-from scfe_sklearn.proofs import LinearProver
-from scfe_sklearn.reporting import report
 from scfe_sklearn.scoring import recourse, usual_target
 from scfe_sklearn.solvers.recourse import Effort
-from scfe_sklearn.surrogate import fit_surrogate
-from scfe_sklearn.surroundings import Learned, Surroundings, learn, rows_of_classes
 from scfe_sklearn.targets import ClassWishes, ValueWishes, class_wishes, value_wishes
-from scfe_sklearn.trade_offs import BUDGETS, FACTORS, collect, undominated
 from scfe_sklearn.validation import HasMethods, Integral, Interval, Real, StrOptions, fit_context
 from scfe_sklearn.view import View
-from scfe_sklearn.voices import Voice, asked_voice, check_gradient, gradient_voice
-
-VERIFIED_ROWS = 256
-"""Training rows on which the differentiable model is compared with the estimator."""
 
 SAMPLE_ROWS = 2000
 """Training rows that are kept for models which are asked by raw rows."""
@@ -341,14 +340,16 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         X = as_table(X)
         y = read_outcomes(y, open_table(X))
         self.view_ = View(self.blocks, self.derived).fit(X)
-        self.estimator_ = self._fitted_estimator(X, y)
+        self.estimator_ = trained(self.estimator, X, y, self.memory)
         if hasattr(self.estimator_, "classes_"):
             self.classes_ = read_classes(self.estimator_, y)
         else:
             y = read_values(y)
             if hasattr(self, "classes_"):
                 del self.classes_
-        self.ensemble_ = self._fitted_ensemble(X, y)
+        self.ensemble_ = trained_others(
+            self.ensemble, self.estimator, self.estimator_, X, y, self.random_state
+        )
         self.space_ = FeatureSpace(
             categorical=self.categorical,
             ordinal=self.ordinal,
@@ -377,34 +378,6 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         """The model that is explained and those that must agree, asked by rows of the search."""
         return [self.view_.wrapped(model) for model in (self.estimator_, *self.ensemble_)]
 
-    def _fitted_estimator(self, X: Any, y: np.ndarray) -> Any:
-        """Return a trained model: the user's if it is frozen, else a clone trained here."""
-        present = np.unique(y)
-        if len(present) < 2 and not isinstance(self.estimator, FrozenEstimator):
-            raise ValueError(
-                f"y must hold at least two classes. Got only {present.tolist()}, one class."
-            )
-        if hasattr(self.estimator, "get_params") and not isinstance(
-            self.estimator, FrozenEstimator
-        ):
-            return check_memory(self.memory).cache(adopt)(self.estimator, X, y)
-        return adopt(self.estimator, X, y)
-
-    def _fitted_ensemble(self, X: Any, y: np.ndarray) -> list[Any]:
-        """Return the other models that must agree: those given, or clones on resampled rows."""
-        if self.ensemble is None:
-            return []
-        if not isinstance(self.ensemble, (int, np.integer)):
-            others = [adopt(model, X, y) for model in self.ensemble]
-            for other in others:
-                check_same_answers(self.estimator_, other)
-            return others
-        random = check_random_state(self.random_state)
-        return [
-            retrained(self.estimator, take_rows(X, rows), y[rows])
-            for rows in resampled(y, int(self.ensemble), random, hasattr(self, "classes_"))
-        ]
-
     def _fit_surroundings(self, X: Any, y: np.ndarray) -> None:
         """Check model and rules on the training rows, then fit the densities on them."""
         space = self.space_
@@ -412,7 +385,9 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         learned = learn(judge, X)
         spread = np.linspace(0, len(learned.Z) - 1, min(SAMPLE_ROWS, len(learned.Z))).astype(int)
         self.sample_ = take_rows(X, learned.position[spread])
-        self.solver_ = self._chosen_solver(X, learned)
+        self.solver_ = choose_solver(
+            self.solver, self._models(), space, take_rows(X, learned.position), self.sample_
+        )
         self._asked = self._black_boxes() if self.solver_ != "apg" else None
         self.background_ = self._background(learned.code[spread])
         if self.surrogate and self._asked:
@@ -439,25 +414,6 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         values = space.ranks(space.encode(self.sample_))
         n_levels = [0 if levels is None else len(levels) for levels in space.levels_]
         return summarise(values, space.step_, n_levels, codes, getattr(self, "classes_", ()))
-
-    def _chosen_solver(self, X: Any, learned: Learned) -> str:
-        """Say whether the gradients of all models are known."""
-        if self.solver == "milp":
-            read_trees(self._models()[0], self.space_.columns_, self.sample_)
-        if self.solver in ("search", "milp"):
-            return self.solver
-        # Rows with missing numbers on their own: a few would be lost among many.
-        whole = np.isfinite(self.space_.encode(take_rows(X, learned.position))).all(axis=1)
-        rows = np.concatenate([_spread(np.flatnonzero(part)) for part in (whole, ~whole)])
-        checked = take_rows(X, learned.position[rows])
-        try:
-            for estimator in self._models():
-                check_gradient(estimator, self.space_, checked, self.space_.encode(checked))
-        except (UnsupportedModelError, AdapterMismatchError):
-            if self.solver == "apg":
-                raise
-            return "search"
-        return "apg"
 
     def _black_boxes(self) -> list[BlackBox]:
         return [
@@ -564,6 +520,9 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         rules: Rules | None = None,
         factors: Sequence[float] = FACTORS,
         budgets: Sequence[int | None] = BUDGETS,
+        callback: Callable[[Progress], Any] | None = None,
+        time_limit: float | None = None,
+        progress: bool = False,
     ) -> Explanation:
         """Answers of which none is better than another in everything.
 
@@ -579,6 +538,8 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
             Multiples of `tau`.
         budgets : sequence of int or None, default=(1, 2, 3, None)
             Budgets of changed features, in place of `max_changes`.
+        callback, time_limit, progress
+            As for `explain`.
 
         Returns
         -------
@@ -596,10 +557,19 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         >>> bool(front.success.all()), bool((front.n_changes[:-1] <= front.n_changes[1:]).all())
         (True, True)
         """
+        check_trade_offs(factors, budgets)
+        watch = Watch(callback, time_limit, progress)
         X = as_table(X)
         with one_thread(), warnings.catch_warnings():
             engine, judge, query = self._prepared(X, target, rules, 1)
-            answers = collect(engine, judge, query, factors, budgets)
+
+            def answer_part(judge: Judge, query: Query) -> Answers:
+                return collect(engine, judge, query, factors, budgets)
+
+            settings = len(factors) * len(budgets)
+            query, answers = answer_in_parts(
+                answer_part, judge, query, settings, self.chunk_size, watch
+            )
             warnings.simplefilter("ignore", UserWarning)
             everything = report(engine, judge, query, answers, self.solver_, self.view_, X)
         everything = dataclasses.replace(everything, background=self.background_)
@@ -615,18 +585,14 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
 
     def _exact_solver(self, count: int) -> ExactSolver:
         """Read the trees; refuse what the program does not know."""
-        unknown = {
-            "n_counterfactuals": count > 1,
-            "ensemble": bool(self.ensemble_),
-            "shortfall": self.shortfall > 0,
-            "min_plausibility": self.min_plausibility > 0,
-        }
-        for name, wanted in unknown.items():
-            if wanted:
-                raise ValueError(
-                    "The 'solver' parameter of CounterfactualExplainer must not be 'milp' with "
-                    f"{name!r}, which the program does not know. Use 'search'."
-                )
+        refuse_unknown(
+            {
+                "'n_counterfactuals'": count > 1,
+                "'ensemble'": bool(self.ensemble_),
+                "'shortfall'": self.shortfall > 0,
+                "'min_plausibility'": self.min_plausibility > 0,
+            }
+        )
         trees = read_trees(self._models()[0], self.space_.columns_, self.sample_)
         return ExactSolver(trees, self.max_changes == "fewest", self.milp_seconds)
 
@@ -751,19 +717,3 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
             return engine
         learned = [surrogate.scores() for surrogate in self.surrogates_]
         return replace(engine, guide=replace(engine, models=learned, has_gradient=True))
-
-
-def _spread(rows: np.ndarray) -> np.ndarray:
-    """Choose some rows, evenly."""
-    return rows[np.linspace(0, len(rows) - 1, min(VERIFIED_ROWS, len(rows))).astype(int)]
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Keep torch on one thread: the tensors are small, and waiting threads cost more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -22,8 +22,8 @@ from scfe_sklearn.presentation.containers import is_polars
 
 __all__ = ["load", "save"]
 
-VERSION = 1
-"""Version of the file; a later one is refused."""
+VERSION = 2
+"""Raised whenever a saved type gets another attribute; files of another version are refused."""
 
 MANIFEST = "scfe_sklearn.json"
 """The member of the file that says what it is, and holds the checksum of the others."""
@@ -49,7 +49,7 @@ TRUSTED = (
     "scfe_sklearn.models.adoption.Labelled",
     "scfe_sklearn.persistence.Packed",
     "scfe_sklearn.recourse_pipeline.RecoursePipeline",
-    "scfe_sklearn.surrogate.Surrogate",
+    "scfe_sklearn.answering.surrogate.Surrogate",
     "scfe_sklearn.transformer.CounterfactualTransformer",
     "scfe_sklearn.view.View",
     "numpy.dtype",
@@ -168,7 +168,8 @@ def load(path: str | os.PathLike[str], *, trusted: Sequence[str] = ()) -> Any:
     ImportError
         If skops is not installed.
     ValueError
-        If the file is none that `save` writes, was changed or damaged, or is of a later version.
+        If the file is none that `save` writes, was changed or damaged, or is of another version
+        of what is saved.
     TypeError
         If it holds types that are not trusted; the message names them.
 
@@ -228,9 +229,11 @@ def _check_manifest(content: bytes, path: str | os.PathLike[str]) -> None:
         found = _checksum(content)
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError) as error:
         raise ValueError(f"The file {shown} is no saved explainer, or is damaged.") from error
-    if not isinstance(version, int) or version > VERSION:
+    if version != VERSION:
+        earlier = isinstance(version, int) and version < VERSION
+        advice = "fit and save it again" if earlier else "it needs a later version of this package"
         raise ValueError(
-            f"The file {shown} must have version {VERSION} at most. Got {version!r} instead."
+            f"The file {shown} must have version {VERSION}. Got {version!r} instead: {advice}."
         )
     if twice or found != expected:
         raise ValueError(f"The file {shown} was changed after it was saved.")

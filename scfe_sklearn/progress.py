@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from scfe_sklearn.answering import Answers
-from scfe_sklearn.asking import Query, unset
-from scfe_sklearn.judge import Judge
+from scfe_sklearn.answering.answers import Answers
+from scfe_sklearn.answering.judge import Judge
+from scfe_sklearn.answering.query import Query, unset
 from scfe_sklearn.status import Status
 
 __all__ = ["Progress", "Watch", "answer_in_parts"]

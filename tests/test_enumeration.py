@@ -12,8 +12,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from scfe_sklearn.asking import ask
-from scfe_sklearn.enumeration import permitted_points, search_exhaustively
+from scfe_sklearn.answering.enumeration import permitted_points, search_exhaustively
+from scfe_sklearn.answering.query import ask
 from scfe_sklearn.explainer import CounterfactualExplainer
 from scfe_sklearn.features import FeatureSpace, Rules
 from scfe_sklearn.status import Status

@@ -97,6 +97,10 @@ def test_what_the_program_does_not_know_is_refused():
     explainer.set_params(shortfall=0.1)
     with pytest.raises(ValueError, match="must not be 'milp' with 'shortfall'"):
         explainer.explain(GRID[:3])
+    three = HistGradientBoostingClassifier(max_iter=3, min_samples_leaf=2).fit(GRID, GRID["c"])
+    explainer = CounterfactualExplainer(FrozenEstimator(three), solver="milp").fit(GRID, GRID["c"])
+    with pytest.raises(ValueError, match="must not be 'milp' with a Probability of boosting"):
+        explainer.explain(GRID[:3], target=Probability(2, 0.6))
     linear = FrozenEstimator(LogisticRegression().fit(GRID, y))
     with pytest.raises(TypeError, match="LogisticRegression"):
         CounterfactualExplainer(linear, solver="milp").fit(GRID, y)

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
+from scfe_sklearn.answering.judge import Judge, in_order
 from scfe_sklearn.features import FeatureSpace, Relative, Rules
-from scfe_sklearn.judge import Judge, in_order
 from scfe_sklearn.targets import Probability, class_wishes, value_wishes
 
 TRAIN = pd.DataFrame(

@@ -10,8 +10,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
-from scfe_sklearn import CounterfactualExplainer
-from scfe_sklearn.surrogate import fit_surrogate
+from scfe_sklearn import CounterfactualExplainer, Status
+from scfe_sklearn.answering.surrogate import fit_surrogate
 
 X, Y = load_wine(return_X_y=True, as_frame=True)
 MODELS = {
@@ -46,6 +46,27 @@ def test_no_answer_of_a_front_beats_another(solver):
         own = price[front.index == label]
         mine = np.array([plain.n_changes[i], plain.distance[i], -plain.density_quantile[i]])
         assert (own <= mine + 1e-6).all(axis=1).any()
+
+
+def test_a_front_is_told_of_and_stopped():
+    explainer = CounterfactualExplainer(FrozenEstimator(MODELS["apg"]), chunk_size=3).fit(X, Y)
+    query, told = X[Y == 0][:7], []
+    whole = explainer.pareto(query, target=1)
+
+    def stop(progress):
+        told.append((progress.done, progress.total))
+        return True
+
+    part = explainer.pareto(query, target=1, callback=stop)
+    assert told == [(3, 7)]
+    assert list(dict.fromkeys(part.index)) == query.index.tolist()
+    left = np.isin(part.index, query.index[3:])
+    assert (part.status[left] == Status.NOT_FOUND).all() and part.success[~left].all()
+    np.testing.assert_array_equal(
+        part.distance[~left], whole.distance[np.isin(whole.index, query.index[:3])]
+    )
+    with pytest.raises(ValueError, match="'time_limit' parameter"):
+        explainer.pareto(query, target=1, time_limit=-1)
 
 
 def test_fronts_of_rows_without_answers_and_wrong_parameters():

@@ -8,12 +8,12 @@ import pytest
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 
-from scfe_sklearn import answering
-from scfe_sklearn.engine import Engine, Rows
+from scfe_sklearn.answering import answers
+from scfe_sklearn.answering.engine import Engine, Rows
+from scfe_sklearn.answering.training_rows import training_rows
 from scfe_sklearn.explainer import CounterfactualExplainer
 from scfe_sklearn.features import Rules
 from scfe_sklearn.targets import ClassWishes
-from scfe_sklearn.training_rows import training_rows
 
 
 def explained(budget=None, n_classes=3):
@@ -71,7 +71,7 @@ def test_an_answer_where_scores_and_predictions_disagree(monkeypatch):
         found = search(self, rows, floor)
         return replace(found, z=np.repeat(rows.Z[:, None], found.z.shape[1], axis=1) + 1e-6)
 
-    monkeypatch.setattr(answering.Engine, "search", astray)
+    monkeypatch.setattr(answers.Engine, "search", astray)
     query = X[explainer.estimator_.predict(X) == 0].iloc[:10]
     result = explainer.explain(query, target=1)
     assert result.success.all()

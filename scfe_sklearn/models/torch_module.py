@@ -10,6 +10,9 @@ from typing import Any, cast
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_array
+from sklearn.utils.multiclass import check_classification_targets, unique_labels
+from sklearn.utils.validation import validate_data
 from torch import Tensor, nn
 
 from scfe_sklearn.models.dispatch import Head, compile_classifier
@@ -70,6 +73,20 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
         """Tell scikit-learn that the module comes trained."""
         return True
 
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn that nothing is learned, and how many classes the module knows."""
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        tags.classifier_tags.poor_score = True
+        outputs = self._outputs()
+        tags.classifier_tags.multi_class = outputs is None or outputs > 2
+        return tags
+
+    def _outputs(self) -> int | None:
+        """Number of classes that the last linear layer tells apart; None without such a layer."""
+        widths = [m.out_features for m in self.module.modules() if hasattr(m, "out_features")]
+        return max(int(cast(int, widths[-1])), 2) if widths else None
+
     @property
     def classes_(self) -> np.ndarray:
         """Labels in the order of the outputs."""
@@ -77,13 +94,13 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
             return np.asarray(self.classes)
         if "_seen_classes" in vars(self):
             return self._seen_classes
-        widths = [m.out_features for m in self.module.modules() if hasattr(m, "out_features")]
-        if not widths:
+        outputs = self._outputs()
+        if outputs is None:
             raise AttributeError(
                 "The 'classes' parameter of TorchClassifier must be given: the module has no "
                 "linear layer to count them by."
             )
-        return np.arange(max(int(cast(int, widths[-1])), 2))
+        return np.arange(outputs)
 
     def fit(self, X: Any, y: Any) -> TorchClassifier:
         """Record the labels; the module stays as it is.
@@ -105,7 +122,14 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
         ValueError
             A label is not among `classes`, or the module has another number of outputs.
         """
-        labels = np.unique(np.asarray(y))
+        X, y = validate_data(self, X, y, dtype=np.float64)
+        check_classification_targets(y)
+        labels = unique_labels(y)
+        if not self.__sklearn_tags__().classifier_tags.multi_class and len(labels) > 2:
+            raise ValueError(
+                "Only binary classification is supported by a module with two outputs. "
+                f"Got y of type 'multiclass' with the labels {labels.tolist()}."
+            )
         if self.classes is None:
             self._seen_classes = labels
         elif not np.isin(labels, self.classes_).all():
@@ -113,8 +137,7 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
                 f"The 'classes' parameter of TorchClassifier must contain every label of y. "
                 f"Got {list(self.classes_)!r} for the labels {list(labels)!r} instead."
             )
-        self.n_features_in_ = np.asarray(X).shape[1]
-        self.decision_function(X[:1])
+        self._raw(X[:1])
         return self
 
     def decision_function(self, X: Any) -> np.ndarray:
@@ -130,7 +153,7 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
         ndarray of shape (n,) or (n, C)
             Decisions.
         """
-        raw = self._raw(X)
+        raw = self._raw(self._checked(X))
         return raw[:, 1] - raw[:, 0] if raw.shape[1] == 2 else raw
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -146,7 +169,7 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
         ndarray of shape (n, C)
             Probabilities.
         """
-        raw = torch.from_numpy(self._raw(X))
+        raw = torch.from_numpy(self._raw(self._checked(X)))
         return (raw.exp() if self.output == "probability" else raw.softmax(dim=1)).numpy()
 
     def predict(self, X: Any) -> np.ndarray:
@@ -162,10 +185,16 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
         ndarray of shape (n,)
             Labels.
         """
-        return cast(np.ndarray, self.classes_[self._raw(X).argmax(axis=1)])
+        return cast(np.ndarray, self.classes_[self._raw(self._checked(X)).argmax(axis=1)])
 
-    def _raw(self, X: Any) -> np.ndarray:
-        rows = torch.from_numpy(np.array(X, dtype=np.float64))
+    def _checked(self, X: Any) -> np.ndarray:
+        """Read rows; what `fit` saw of the columns must be seen again."""
+        if hasattr(self, "n_features_in_"):
+            return cast(np.ndarray, validate_data(self, X, dtype=np.float64, reset=False))
+        return cast(np.ndarray, check_array(X, dtype=np.float64))
+
+    def _raw(self, X: np.ndarray) -> np.ndarray:
+        rows = torch.from_numpy(np.array(X))
         function = _module_function(self)
         with torch.no_grad():
             # In parts: the hidden layers of a network can be far wider than its rows.

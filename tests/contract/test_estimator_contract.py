@@ -18,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.fixes import parse_version
 
 from scfe_sklearn import (
     CounterfactualExplainer,
@@ -40,6 +41,17 @@ from scfe_sklearn.densities import (
 )
 from scfe_sklearn.features import FeatureSpace
 
+
+class AnyWidth(torch.nn.Module):
+    """Two logits of rows of any width, as the checks have them."""
+
+    out_features = 2
+
+    def forward(self, x):
+        total = x.sum(dim=1)
+        return torch.stack([-total, total], dim=1)
+
+
 # The densities by themselves are checked in tests/densities.
 CHECKED = [
     CounterfactualExplainer(LogisticRegression()),
@@ -53,6 +65,7 @@ CHECKED = [
     RecoursePipeline([("explain", CounterfactualExplainer(LogisticRegression()))]),
     FeatureSpace(),
     ClassConditionalDensity(),
+    TorchClassifier(AnyWidth()),
 ]
 EVERY = [
     *CHECKED,
@@ -203,6 +216,8 @@ def test_the_container_of_a_transform_is_the_one_asked_for(output):
     transformer = CounterfactualTransformer(CounterfactualExplainer(model), "approved")
     kinds = {"default": pd.DataFrame, "pandas": pd.DataFrame}
     if output == "polars":
+        if parse_version(sklearn.__version__) < parse_version("1.7"):
+            pytest.skip("the ColumnTransformer of scikit-learn 1.6 fails on polars output")
         kinds["polars"] = pytest.importorskip("polars").DataFrame
     with sklearn.config_context(transform_output=output):
         by_config = clone(transformer).fit(X, y).transform(X[:8])

@@ -160,7 +160,7 @@ def test_a_regressor_is_reproduced_bit_for_bit(world, name):
         RobustScaler(),
         PowerTransformer(),
         QuantileTransformer(n_quantiles=30),
-        KBinsDiscretizer(6, encode="ordinal", quantile_method="averaged_inverted_cdf"),
+        KBinsDiscretizer(6, encode="ordinal", strategy="uniform"),
         make_pipeline(MinMaxScaler((1, 2)), FunctionTransformer(np.log), StandardScaler()),
         make_pipeline(StandardScaler(), FunctionTransformer(np.negative)),
         FeatureUnion([("a", StandardScaler()), ("b", FunctionTransformer(np.negative))]),

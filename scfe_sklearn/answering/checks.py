@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from sklearn.utils.multiclass import check_classification_targets
 
+from scfe_sklearn.answering.voices import Voice
 from scfe_sklearn.features import Rules
 from scfe_sklearn.features.frames import Table, check_size
 from scfe_sklearn.targets import ClassWishes, ValueWishes
-from scfe_sklearn.voices import Voice
 
 
 def read_outcomes(y: Any, table: Table) -> np.ndarray:

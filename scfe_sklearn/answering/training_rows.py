@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scfe_sklearn.engine import Candidates, Engine, Rows
+from scfe_sklearn.answering.engine import Candidates, Engine, Rows
 from scfe_sklearn.features import Actionability
 from scfe_sklearn.targets import ValueWishes
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from scfe_sklearn.answering import Answers, answer
-from scfe_sklearn.asking import Query, unset
-from scfe_sklearn.engine import Engine
+from scfe_sklearn.answering.answers import Answers, answer
+from scfe_sklearn.answering.engine import Engine
+from scfe_sklearn.answering.judge import Judge
+from scfe_sklearn.answering.query import Query, unset
 from scfe_sklearn.exact import (
     ExactAnswer,
     Options,
@@ -24,7 +25,6 @@ from scfe_sklearn.features import FeatureSpace
 from scfe_sklearn.features.column_bounds import column_bounds
 from scfe_sklearn.features.column_space import exact_columns
 from scfe_sklearn.features.levels import VERTEX
-from scfe_sklearn.judge import Judge
 from scfe_sklearn.models import TreeEnsemble
 from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.targets import ValueWishes
@@ -34,6 +34,15 @@ ATTEMPTS = 20
 
 PROOF = "proved by mixed-integer programming"
 """Why a row has no answer."""
+
+
+def refuse_unknown(wanted: dict[str, bool]) -> None:
+    """Refuse what the program does not know, and somebody wants."""
+    for name in (name for name, is_wanted in wanted.items() if is_wanted):
+        raise ValueError(
+            "The 'solver' parameter of CounterfactualExplainer must not be 'milp' with "
+            f"{name}, which the program does not know. Use 'search'."
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,11 +71,13 @@ class ExactSolver:
 
     def answer(self, engine: Engine, judge: Judge, query: Query) -> Answers:
         """Search first, then prove the answer the cheapest, improve it, or prove there is none."""
-        if query.rows.bounds.requirements:
-            raise ValueError(
-                "The 'solver' parameter of CounterfactualExplainer must not be 'milp' with "
-                "relations or implications, which the program does not know. Use 'search'."
-            )
+        probability = query.wishes.asks_probability and self.trees.kind == "scores"
+        refuse_unknown(
+            {
+                "relations or implications": bool(query.rows.bounds.requirements),
+                "a Probability of boosting of three or more classes": probability,
+            }
+        )
         engine = replace(engine, tau=0.0)
         answers = answer(engine, judge, query)
         for row in np.flatnonzero(unset(query.status)):

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_memory
 
-from scfe_sklearn.asking import STAND_IN, unset
+from scfe_sklearn.answering.judge import Judge
+from scfe_sklearn.answering.query import STAND_IN, unset
 from scfe_sklearn.densities import ClassConditionalDensity, Density
-from scfe_sklearn.judge import Judge
 from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.targets import ValueWishes
 

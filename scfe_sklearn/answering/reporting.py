@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from scfe_sklearn.answering import Answers
-from scfe_sklearn.asking import Query, unset
-from scfe_sklearn.engine import Engine
+from scfe_sklearn.answering.answers import Answers
+from scfe_sklearn.answering.engine import Engine
+from scfe_sklearn.answering.judge import Judge
+from scfe_sklearn.answering.query import Query, unset
 from scfe_sklearn.explanation import Explanation
-from scfe_sklearn.judge import Judge
 from scfe_sklearn.presentation.containers import joined, take_rows
 from scfe_sklearn.status import Status
 from scfe_sklearn.targets import ValueWishes

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from scfe_sklearn.engine import Rows
+from scfe_sklearn.answering.engine import Rows
+from scfe_sklearn.answering.judge import Judge
 from scfe_sklearn.features import Actionability
-from scfe_sklearn.judge import Judge
 from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.status import Status
 from scfe_sklearn.targets import ClassWishes, Outcome, ValueWishes

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scfe_sklearn.asking import Query, unset
-from scfe_sklearn.engine import Candidates, Engine
-from scfe_sklearn.enumeration import search_exhaustively
-from scfe_sklearn.judge import Judge
+from scfe_sklearn.answering.engine import Candidates, Engine
+from scfe_sklearn.answering.enumeration import search_exhaustively
+from scfe_sklearn.answering.judge import Judge
+from scfe_sklearn.answering.query import Query, unset
+from scfe_sklearn.answering.training_rows import training_rows
 from scfe_sklearn.presentation.containers import take_rows
-from scfe_sklearn.training_rows import training_rows
 
 
 @dataclass(eq=False)

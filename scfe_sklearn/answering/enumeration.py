@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from scfe_sklearn.asking import Query
-from scfe_sklearn.engine import Engine
+from scfe_sklearn.answering.engine import Engine
+from scfe_sklearn.answering.judge import Judge
+from scfe_sklearn.answering.query import Query
 from scfe_sklearn.features import Actionability, FeatureSpace
-from scfe_sklearn.judge import Judge
 from scfe_sklearn.presentation.containers import take_rows
 
 LIMIT = 4096

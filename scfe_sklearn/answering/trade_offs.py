@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from scfe_sklearn.answering import Answers, answer
-from scfe_sklearn.asking import Query
-from scfe_sklearn.engine import Engine
+from scfe_sklearn.answering.answers import Answers, answer
+from scfe_sklearn.answering.engine import Engine
+from scfe_sklearn.answering.judge import Judge
+from scfe_sklearn.answering.query import Query
 from scfe_sklearn.explanation import Explanation
-from scfe_sklearn.judge import Judge
 
 FACTORS = (0.0, 0.3, 1.0, 3.0, 10.0)
 """Multiples of the price of plausibility."""
@@ -30,14 +30,7 @@ def collect(
     factors: Sequence[float],
     budgets: Sequence[int | None],
 ) -> Answers:
-    """Answer all rows for every price and budget, side by side.
-
-    Raises
-    ------
-    ValueError
-        If there is no factor or budget, or one that is negative.
-    """
-    _check(factors, budgets)
+    """Answer all rows for every price and budget, side by side."""
     found = []
     for budget in budgets:
         for factor in factors:
@@ -90,7 +83,8 @@ def undominated(explanation: Explanation, n: int) -> Explanation:
     return dataclasses.replace(kept, option=np.arange(len(row)) - np.searchsorted(row, row))
 
 
-def _check(factors: Sequence[float], budgets: Sequence[int | None]) -> None:
+def check_trade_offs(factors: Sequence[float], budgets: Sequence[int | None]) -> None:
+    """Refuse no factors or budgets at all, or such that are negative."""
     if len(factors) == 0 or not all(factor >= 0 for factor in factors):
         raise ValueError(
             "The 'factors' parameter of pareto must hold floats in [0, inf). "

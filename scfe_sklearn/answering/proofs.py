@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from scfe_sklearn.answering import Answers
-from scfe_sklearn.asking import Query, unset
+from scfe_sklearn.answering.answers import Answers
+from scfe_sklearn.answering.query import Query, unset
 from scfe_sklearn.exact import linear_reach, prove_linear
 from scfe_sklearn.features import FeatureSpace
 from scfe_sklearn.features.column_bounds import column_bounds

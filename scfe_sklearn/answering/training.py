@@ -1,0 +1,55 @@
+"""The models of an explainer: taken over as they are, or trained as clones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_memory
+
+from scfe_sklearn.answering.checks import check_same_answers
+from scfe_sklearn.models import adopt, resampled, retrained
+from scfe_sklearn.presentation.containers import take_rows
+
+
+def trained(estimator: Any, X: Any, y: np.ndarray, memory: Any) -> Any:
+    """Return a trained model: the user's if it is frozen, else a clone trained here.
+
+    Raises
+    ------
+    ValueError
+        If it would be trained on a single class.
+    """
+    frozen = isinstance(estimator, FrozenEstimator)
+    present = np.unique(y)
+    if len(present) < 2 and not frozen:
+        raise ValueError(
+            f"y must hold at least two classes. Got only {present.tolist()}, one class."
+        )
+    if hasattr(estimator, "get_params") and not frozen:
+        return check_memory(memory).cache(adopt)(estimator, X, y)
+    return adopt(estimator, X, y)
+
+
+def trained_others(
+    ensemble: Any, estimator: Any, trained: Any, X: Any, y: np.ndarray, random_state: Any
+) -> list[Any]:
+    """Return the models that must agree with ``trained``: those given, or clones of ``estimator``.
+
+    Raises
+    ------
+    ValueError
+        If a given one answers in other classes.
+    """
+    if ensemble is None:
+        return []
+    if not isinstance(ensemble, (int, np.integer)):
+        others = [adopt(model, X, y) for model in ensemble]
+        for other in others:
+            check_same_answers(trained, other)
+        return others
+    random = check_random_state(random_state)
+    samples = resampled(y, int(ensemble), random, hasattr(trained, "classes_"))
+    return [retrained(estimator, take_rows(X, rows), y[rows]) for rows in samples]
