@@ -64,7 +64,7 @@ MAY_FAIL = {
     "fwnucl", "fwnucl, to the end",
 }  # fmt: skip
 KNOWN = {
-    "reparameterized, published": "36 to 49 pixels, patches 380 to 420 (these images)",
+    "reparameterized, published": "36 to 49 pixels, patches 380 to 420 (61 of these images)",
     "strattack": "118 pixels, 7.5 clusters, length 1.02, patches 428 (paper of GSE)",
     "fwnucl, to the end": "success 0.946, 460 pixels, length 2.01, patches 594 (paper of GSE)",
     "sigma-zero": "7.5 to 9.7 pixels, patches 219 to 280 (these images)",
