@@ -128,10 +128,10 @@ def _say_noise(name, module, net, result):
         for part in (result.before, result.after)
     )
     scores = noise_scores(lambda image: module((image - mean) / std), x, changed, before, after)
-    means = {key: float(value.double().mean()) for key, value in scores.summary().items()}
+    of = {key: value.double() for key, value in scores.summary().items()}
     print(
-        f"{name}: {means['n_obscuring']:.1f} pixels obscure, {means['n_leading']:.1f} lead; "
-        f"ratio of their scores {means['ratio']:.2f}"
+        f"{name}: {of['n_obscuring'].mean():.1f} pixels obscure, {of['n_leading'].mean():.1f} "
+        f"lead; median ratio of their scores {of['ratio'].median():.2f}"
     )
 
 
