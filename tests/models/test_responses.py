@@ -6,6 +6,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
 from sklearn.ensemble import (
     ExtraTreesClassifier,
+    GradientBoostingClassifier,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
 )
@@ -53,6 +54,7 @@ def _data():
         ExtraTreesClassifier(7, random_state=0),
         Thresholded(7, random_state=0),
         HistGradientBoostingClassifier(max_iter=5),
+        GradientBoostingClassifier(n_estimators=5),
     ],
 )
 @pytest.mark.parametrize("wrap", [lambda m: m, FrozenEstimator])
@@ -85,3 +87,20 @@ def test_a_pipeline_of_the_users_own_is_asked_itself():
     model = Shifted([("scale", StandardScaler()), ("model", LogisticRegression())]).fit(X, y)
     label, _ = responses(model, X, NAMES)
     np.testing.assert_array_equal(label, model.predict(X))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        RandomForestClassifier(4, random_state=0),
+        HistGradientBoostingClassifier(max_iter=3, min_samples_leaf=1),
+        GradientBoostingClassifier(n_estimators=3),
+    ],
+)
+def test_where_two_classes_are_as_likely(model):
+    """Rows of which half have either label: whatever the estimator says is said."""
+    X, y = np.repeat(np.arange(40.0), 2)[:, None], np.tile(["a", "b"], 40)
+    model = model.fit(X, y)
+    label, probability = responses(model, X, NAMES)
+    np.testing.assert_array_equal(label, model.predict(X))
+    np.testing.assert_array_equal(probability, model.predict_proba(X))
