@@ -64,11 +64,15 @@ def responses(estimator: Any, X: Any, names: Sequence[str]) -> list[Any]:
     inner = estimator
     while type(inner) is FrozenEstimator:
         inner = inner.estimator
+    own = any(name in vars(inner) for name in names) if hasattr(inner, "__dict__") else True
     # Metadata routing may hand each method something of its own.
-    if len(names) < 2 or sklearn.get_config()["enable_metadata_routing"]:
+    if len(names) < 2 or own or sklearn.get_config()["enable_metadata_routing"]:
         return [getattr(estimator, name)(X) for name in names]
-    if type(inner) is Pipeline and len(inner.steps) > 1 and _ends_in_estimator(inner):
-        return responses(inner.steps[-1][1], inner[:-1].transform(X), names)
+    if type(inner) is Pipeline and _ends_in_estimator(inner):
+        for _, step in inner.steps[:-1]:
+            if step is not None and step != "passthrough":
+                X = step.transform(X)
+        return responses(inner.steps[-1][1], X, names)
     if type(inner) in _BY_PROBABILITY and set(names) == _BOTH:
         probability = inner.predict_proba(X)
         return [_labels(inner, X, probability) if n == "predict" else probability for n in names]

@@ -21,12 +21,11 @@ NAMES = ["predict", "predict_proba"]
 
 
 class Counted(TransformerMixin, BaseEstimator):
-    """Counts how often it transforms."""
+    """Counts how often it transforms; has nothing that is fitted."""
 
     calls = 0
 
     def fit(self, X, y=None):
-        self.fitted_ = True
         return self
 
     def transform(self, X):
@@ -72,7 +71,7 @@ def test_answers_are_those_of_the_methods(last, wrap, steps):
 
 def test_the_steps_run_once():
     X, y = _data()
-    model = make_pipeline(Counted(), LogisticRegression(max_iter=500)).fit(X, y)
+    model = make_pipeline("passthrough", Counted(), LogisticRegression(max_iter=500)).fit(X, y)
     Counted.calls = 0
     responses(FrozenEstimator(model), X, NAMES)
     assert Counted.calls == 1
@@ -104,3 +103,13 @@ def test_where_two_classes_are_as_likely(model):
     label, probability = responses(model, X, NAMES)
     np.testing.assert_array_equal(label, model.predict(X))
     np.testing.assert_array_equal(probability, model.predict_proba(X))
+
+
+def test_a_method_that_somebody_put_in_place_of_the_own_one_is_asked():
+    X, y = _data()
+    for model in (
+        RandomForestClassifier(3, random_state=0).fit(X, y),
+        make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)).fit(X, y),
+    ):
+        model.predict = lambda X: np.full(len(X), "a")
+        assert set(responses(model, X, NAMES)[0]) == {"a"}
