@@ -66,6 +66,10 @@ class PointDensity(Density, ABC):
             Weights a of the gradient ``sum_i a_i (y_i - z)``.
         """
 
+    def value_from_distances(self, squared: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        """Return the log-density alone, as `from_distances`."""
+        return self.from_distances(squared, index)[0]
+
     def nearest(self, z: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Positions (n, size) of the points nearest to each row, in order, and their squares."""
         places, squares = [torch.empty(0, size, dtype=torch.long)], [z.new_empty(0, size)]
@@ -181,13 +185,15 @@ class _NearestPoints:
 
     def log_prob(self, offset: torch.Tensor, instances: torch.Tensor) -> torch.Tensor:
         offset = self._along(offset, instances)
-        return self._evaluate(offset, self.points[instances], instances)[0]
+        squared = self._squared(offset, self.points[instances], instances)
+        return self.density.value_from_distances(squared, self.index[instances][:, None])
 
     def log_prob_and_grad(
         self, offset: torch.Tensor, instances: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         offset, points = self._along(offset[:, None], instances), self.points[instances]
-        value, pull = self._evaluate(offset, points, instances)
+        squared = self._squared(offset, points, instances)
+        value, pull = self.density.from_distances(squared, self.index[instances][:, None])
         toward = torch.bmm(pull, points) - pull.sum(-1, keepdim=True) * offset
         return value[:, 0], toward[:, 0]
 
@@ -195,13 +201,13 @@ class _NearestPoints:
         """Offsets (k, K, w) without what stands at padded places."""
         return offset * self.real[instances][:, None] if self.padded else offset
 
-    def _evaluate(
+    def _squared(
         self, offset: torch.Tensor, points: torch.Tensor, instances: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> torch.Tensor:
         squares = self.squares[instances][:, None]
         squared = torch.baddbmm(squares, offset, points.transpose(1, 2), alpha=-2)
         squared += offset.square().sum(-1, keepdim=True)
-        return self.density.from_distances(squared.clamp_min_(0), self.index[instances][:, None])
+        return squared.clamp_min_(0)
 
 
 def embed(z: torch.Tensor, support: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:

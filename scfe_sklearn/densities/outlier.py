@@ -193,14 +193,29 @@ class LocalOutlierDensity(PointDensity):
         self, squared: torch.Tensor, index: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-density and weights of the gradient from squared distances (..., S)."""
-        near, position = _nearest(squared, min(self._n_neighbors + SPARE, squared.shape[-1]))
-        rows = position if index is None else index.expand_as(squared).gather(-1, position)
-        value, weight, crowded = self._ratio(near, rows, squared.shape[-1])
+        value, position, weight, crowded = self._nearby(squared, index)
         pull = torch.zeros_like(squared).scatter_(-1, position, weight)
         if bool(crowded.any()):
             within = index.expand_as(squared)[crowded]
             value[crowded], pull[crowded] = self._ratio_of_all(squared[crowded], within)
         return value, pull
+
+    def value_from_distances(self, squared: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        """Log-density from squared distances (..., S)."""
+        value, _, _, crowded = self._nearby(squared, index)
+        if bool(crowded.any()):
+            within = index.expand_as(squared)[crowded]
+            value[crowded] = self._ratio_of_all(squared[crowded], within)[0]
+        return value
+
+    def _nearby(
+        self, squared: torch.Tensor, index: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Values, places and gradient weights of the nearest, and where they are too few."""
+        near, position = _nearest(squared, min(self._n_neighbors + SPARE, squared.shape[-1]))
+        rows = index.expand_as(squared).gather(-1, position)
+        value, weight, crowded = self._ratio(near, rows, squared.shape[-1])
+        return value, position, weight, crowded
 
     def _ratio(
         self, near: torch.Tensor, rows: torch.Tensor, size: int

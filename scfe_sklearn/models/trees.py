@@ -30,6 +30,7 @@ from scfe_sklearn.models.trees_nodes import Reading, Tree
 _CHECKED_ROWS = 256
 _CHECKED_TRAINING_ROWS = 1000
 _MOST_LEAVES = 500
+_MOST_CELLS = 2**28  # splits times leaves, of which each is a bit
 
 
 def read_trees(estimator: Any, columns: Sequence[Column], X: Any = None) -> TreeEnsemble:
@@ -122,7 +123,7 @@ def read_matrix_trees(
     ------
     UnsupportedModelError
         The estimator is no such ensemble, a transformer before it mixes columns, or the trees
-        have more than 500 leaves on average.
+        have more than 500 leaves on average, or too many different splits.
     """
     columns = tuple(columns)
     _refuse_encoded_numbers(estimator, columns)
@@ -133,10 +134,22 @@ def read_matrix_trees(
         inner = unwrap(inner.steps[-1][1])
     probe = _MatrixProbe(columns, None, None, matrix)
     reading = collect(last, Front(probe))
-    leaves = sum(int((tree.left < 0).sum()) for _, tree in reading.trees)
-    if leaves > _MOST_LEAVES * len(reading.trees):
-        raise UnsupportedModelError("The trees are too large to be read in no time.")
+    _refuse_large([tree for _, tree in reading.trees])
     return _assemble(reading, last, probe)
+
+
+def _refuse_large(trees: list[Tree]) -> None:
+    """Refuse trees that take long to be read, and longer to be asked than to be walked."""
+    leaves = sum(int((tree.left < 0).sum()) for tree in trees)
+    asked = [
+        np.stack([tree.feature, tree.threshold], axis=1)[tree.left >= 0].astype(np.float64)
+        for tree in trees
+    ]
+    if leaves <= _MOST_LEAVES * len(trees):
+        splits = len(np.unique(np.concatenate(asked), axis=0))
+        if splits * leaves <= _MOST_CELLS:
+            return
+    raise UnsupportedModelError("The trees are too large to be read in no time.")
 
 
 @dataclass(frozen=True, eq=False)

@@ -131,20 +131,20 @@ class RowObjective:
         """Margins (n, K) of ``z`` (n, K, D): positive where the row has what it wants."""
         rows = torch.arange(z.shape[0], device=z.device)[:, None].expand(z.shape[:2])
         if where is None:
-            points, rows = z.reshape(-1, z.shape[-1]), rows.reshape(-1)
-        else:
-            points, rows = z[where], rows[where]
+            return self.margin_at(z.reshape(-1, z.shape[-1]), rows.reshape(-1)).reshape(z.shape[:2])
+        out = torch.full(where.shape, -torch.inf, dtype=z.dtype, device=z.device)
+        out[where] = self.margin_at(z[where], rows[where])
+        return out
+
+    @torch.no_grad()
+    def margin_at(self, points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Margins (k,) of points (k, D) of the rows ``rows`` (k,)."""
         parts = [
             self._margin(some, own)
             for some, own in zip(points.split(CHUNK), rows.split(CHUNK), strict=True)
             if len(some)  # some models refuse an empty batch
         ]
-        value = torch.cat(parts) if parts else points[:, 0]
-        if where is None:
-            return value.reshape(z.shape[:2])
-        out = torch.full(where.shape, -torch.inf, dtype=z.dtype, device=z.device)
-        out[where] = value
-        return out
+        return torch.cat(parts) if parts else points[:, 0]
 
     def margin_and_grad(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Margins (n,) of ``z`` (n, D) and their gradients (n, D)."""

@@ -106,7 +106,7 @@ class Moves:
 
     def apply(self, z: torch.Tensor, moves: torch.Tensor) -> torch.Tensor:
         """Apply move ``moves`` (...) to the points ``z`` (..., D)."""
-        return z * self.keeps[moves] + self.target[moves]
+        return torch.addcmul(self.target[moves], z, self.keeps[moves])
 
 
 def typical_values(column: torch.Tensor, count: int) -> torch.Tensor:

@@ -6,6 +6,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
 from sklearn.ensemble import (
     ExtraTreesClassifier,
+    GradientBoostingClassifier,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
 )
@@ -20,12 +21,11 @@ NAMES = ["predict", "predict_proba"]
 
 
 class Counted(TransformerMixin, BaseEstimator):
-    """Counts how often it transforms."""
+    """Counts how often it transforms; has nothing that is fitted."""
 
     calls = 0
 
     def fit(self, X, y=None):
-        self.fitted_ = True
         return self
 
     def transform(self, X):
@@ -53,6 +53,7 @@ def _data():
         ExtraTreesClassifier(7, random_state=0),
         Thresholded(7, random_state=0),
         HistGradientBoostingClassifier(max_iter=5),
+        GradientBoostingClassifier(n_estimators=5),
     ],
 )
 @pytest.mark.parametrize("wrap", [lambda m: m, FrozenEstimator])
@@ -70,7 +71,7 @@ def test_answers_are_those_of_the_methods(last, wrap, steps):
 
 def test_the_steps_run_once():
     X, y = _data()
-    model = make_pipeline(Counted(), LogisticRegression(max_iter=500)).fit(X, y)
+    model = make_pipeline("passthrough", Counted(), LogisticRegression(max_iter=500)).fit(X, y)
     Counted.calls = 0
     responses(FrozenEstimator(model), X, NAMES)
     assert Counted.calls == 1
@@ -85,3 +86,30 @@ def test_a_pipeline_of_the_users_own_is_asked_itself():
     model = Shifted([("scale", StandardScaler()), ("model", LogisticRegression())]).fit(X, y)
     label, _ = responses(model, X, NAMES)
     np.testing.assert_array_equal(label, model.predict(X))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        RandomForestClassifier(4, random_state=0),
+        HistGradientBoostingClassifier(max_iter=3, min_samples_leaf=1),
+        GradientBoostingClassifier(n_estimators=3),
+    ],
+)
+def test_where_two_classes_are_as_likely(model):
+    """Rows of which half have either label: whatever the estimator says is said."""
+    X, y = np.repeat(np.arange(40.0), 2)[:, None], np.tile(["a", "b"], 40)
+    model = model.fit(X, y)
+    label, probability = responses(model, X, NAMES)
+    np.testing.assert_array_equal(label, model.predict(X))
+    np.testing.assert_array_equal(probability, model.predict_proba(X))
+
+
+def test_a_method_that_somebody_put_in_place_of_the_own_one_is_asked():
+    X, y = _data()
+    for model in (
+        RandomForestClassifier(3, random_state=0).fit(X, y),
+        make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)).fit(X, y),
+    ):
+        model.predict = lambda X: np.full(len(X), "a")
+        assert set(responses(model, X, NAMES)[0]) == {"a"}

@@ -174,6 +174,14 @@ def test_a_black_box_does_not_take_what_it_cannot_read():
         assert box._bare is None or not box._bare.__qualname__.startswith("BlackBox._by_bits")
 
 
+def test_trees_with_too_many_splits_are_walked(monkeypatch):
+    monkeypatch.setattr("scfe_sklearn.models.trees._MOST_CELLS", 100)
+    X, y = _rows(300)
+    model = make_pipeline(_front(StandardScaler()), MODELS["shallow"][0]).fit(X, y)
+    box = BlackBox(model, COLUMNS, X)
+    assert box.fast and not box._bare.__qualname__.startswith("BlackBox._by_bits")
+
+
 @settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 10**6), leaves=st.integers(2, 140), trees=st.integers(1, 6))
 def test_a_row_does_not_depend_on_its_batch(seed, leaves, trees):
