@@ -249,19 +249,18 @@ class _Grid:
         price = price.float()
         square = plausibility.reshape(n, width, count, width, count)
         cost = price[:, i, :, None] + price[:, j, None, :]
-        cost = cost - square[:, i, :, j, :].permute(1, 0, 2, 3)
+        cost -= square[:, i, :, j, :].permute(1, 0, 2, 3)
         there = inside[:, i, :, None] & inside[:, j, None, :] & (cost < torch.inf)
         gap = values.diff(dim=2).clamp_min(1e-6)
         low, high = (side.float() for side in _reach(problem, values, gap))
-        slope, bend, hope = [], [], cost
+        slope, bend = cost.new_empty(2, *cost.shape), cost.new_empty(2, *cost.shape)
+        hope = cost.clone()
         for axis, coordinates in enumerate((i, j)):
-            first, second = _differences(cost, gap[:, coordinates].float(), 2 + axis)
+            _differences(cost, gap[:, coordinates].float(), 2 + axis, slope[axis], bend[axis])
             shape = (n, len(pairs), count, 1) if axis == 0 else (n, len(pairs), 1, count)
             ends = [side[:, coordinates].reshape(shape) for side in (low, high)]
-            hope = hope + (1 + DOUBT) * _drop(first, second, *ends)
-            slope.append(first)
-            bend.append(second)
-        hope = torch.where(there, hope, torch.inf)
+            hope += _drop(slope[axis], bend[axis], *ends).mul_(1 + DOUBT)
+        hope.masked_fill_(~there, torch.inf)
         return cls(
             pairs,
             values[:, pairs],
@@ -269,8 +268,8 @@ class _Grid:
             torch.stack([low[:, i], low[:, j]]),
             torch.stack([high[:, i], high[:, j]]),
             cost,
-            torch.stack(slope),
-            torch.stack(bend),
+            slope,
+            bend,
             hope,
         )
 
@@ -288,22 +287,31 @@ def _reach(
 
 
 def _differences(
-    cost: torch.Tensor, gap: torch.Tensor, dim: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """First and second differences of costs (n, P, V, V) along an axis with gaps (n, P, V - 1)."""
+    cost: torch.Tensor, gap: torch.Tensor, dim: int, slope: torch.Tensor, bend: torch.Tensor
+) -> None:
+    """First and second differences of costs (n, P, V, V) along an axis with gaps (n, P, V - 1).
+
+    They are written to ``slope`` and ``bend``.
+    """
     gap = gap.unsqueeze(5 - dim)
-    rise = cost.diff(dim=dim) / gap
+    rise = cost.diff(dim=dim).mul_(1 / gap)
     count = gap.shape[dim]
     left, right = rise.narrow(dim, 0, count - 1), rise.narrow(dim, 1, count - 1)
-    wide, wider = gap.narrow(dim, 0, count - 1), gap.narrow(dim, 1, count - 1)
-    bend = 2 * (right - left) / (wide + wider)
-    inner = (left * wider + right * wide) / (wide + wider)
-    bend = torch.cat([bend.narrow(dim, 0, 1), bend, bend.narrow(dim, count - 2, 1)], dim)
-    first = rise.narrow(dim, 0, 1) - bend.narrow(dim, 0, 1) * gap.narrow(dim, 0, 1) / 2
-    last = rise.narrow(dim, count - 1, 1)
-    last = last + bend.narrow(dim, count, 1) * gap.narrow(dim, count - 1, 1) / 2
-    slope = torch.cat([first, inner, last], dim)
-    return slope.nan_to_num_(0, 0, 0), bend.nan_to_num_(0, 0, 0)
+    near, far = gap.narrow(dim, 0, count - 1), gap.narrow(dim, 1, count - 1)
+    inner = bend.narrow(dim, 1, count - 1)
+    torch.sub(right, left, out=inner).mul_(2 / (near + far))
+    bend.narrow(dim, 0, 1).copy_(bend.narrow(dim, 1, 1))
+    bend.narrow(dim, count, 1).copy_(bend.narrow(dim, count - 1, 1))
+    # Where the parabola through three points is level with the point itself.
+    torch.addcmul(left, inner, near, value=0.5, out=slope.narrow(dim, 1, count - 1))
+    first, last = bend.narrow(dim, 0, 1), bend.narrow(dim, count, 1)
+    ends = gap.narrow(dim, 0, 1), gap.narrow(dim, count - 1, 1)
+    torch.addcmul(rise.narrow(dim, 0, 1), first, ends[0], value=-0.5, out=slope.narrow(dim, 0, 1))
+    torch.addcmul(
+        rise.narrow(dim, count - 1, 1), last, ends[1], value=0.5, out=slope.narrow(dim, count, 1)
+    )
+    slope.nan_to_num_(0, 0, 0)
+    bend.nan_to_num_(0, 0, 0)
 
 
 def _drop(
@@ -311,8 +319,9 @@ def _drop(
 ) -> torch.Tensor:
     """Least change of the cost along an axis between ``low`` and ``high``."""
     stiff = bend.clamp_min(1e-6)
-    way = torch.minimum(torch.maximum(-slope / stiff, low), high)
-    return (slope + stiff * way / 2) * way
+    way = slope.neg().div_(stiff)
+    torch.minimum(torch.maximum(way, low, out=way), high, out=way)
+    return stiff.mul_(0.5).mul_(way).add_(slope).mul_(way)
 
 
 def _best(problem: Problem, grid: _Grid, settings: Planes) -> Predicted:
