@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import math
 from typing import Any, Self
 
@@ -313,7 +312,7 @@ class GaussianKDE(PointDensity):
 
 
 def _exp_(x: torch.Tensor) -> torch.Tensor:
-    """Exponential in place, 0 where it is below the normal numbers: these take ten times as long."""
+    """Exponential in place; 0 below the normal numbers, which would take ten times as long."""
     tiny = torch.finfo(x.dtype).tiny
     low = math.log(tiny) + 0.1
     return torch.threshold_(x.clamp_min_(low).exp_(), math.exp(low) * 1.01, 0.0)

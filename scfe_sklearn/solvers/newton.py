@@ -260,7 +260,9 @@ def _solved(
         for parts in zip(model.bottom(), model.along(p, q, r), _crossed(p, q, r), strict=True)
     ]
     x, y = (
-        torch.minimum(torch.maximum(part.nan_to_num_(0.0, 0.0, 0.0), low[:, [axis]]), high[:, [axis]])
+        torch.minimum(
+            torch.maximum(part.nan_to_num_(0.0, 0.0, 0.0), low[:, [axis]]), high[:, [axis]]
+        )
         for axis, part in enumerate(points)
     )
     value = model.value(x, y)
