@@ -25,7 +25,7 @@ DOUBT = 0.2
 SURE = 0.25
 """What a cost counts for against the hope for a lower one nearby, when points are asked about."""
 
-PROBED = 160
+PROBED = 64
 """Most hopeful grid points of a row, about which the model is asked first."""
 
 FURTHER = 3
@@ -347,7 +347,7 @@ def _best(problem: Problem, grid: _Grid, settings: Planes) -> Predicted:
     line = row * shape[1] + plane
     # With a margin of grid points that are not there, neighbours are at fixed distances.
     padded, at = known.margin.flatten(), (line * (count + 2) + a + 1) * (count + 2) + b + 1
-    margin = padded[at]
+    margin = padded[at].double()
     steep = []
     for axis, (stride, place) in enumerate(((count + 2, a), (1, b))):
         gap, start = grid.gap.flatten(), (2 * line + axis) * (count - 1)
@@ -362,16 +362,15 @@ def _best(problem: Problem, grid: _Grid, settings: Planes) -> Predicted:
     step, gain = _step(margin - problem.floor, steep, pull, bend, low, high)
     cost = grid.cost.flatten()[flat]
     value = cost + gain.float()
-    dense = torch.full(shape, torch.inf).flatten().index_copy_(0, flat, value).reshape(shape)
     # Of neighbours that predict the same, the best; of those that are valid, too: a prediction
     # may be too good to be true, and must not hide them.
-    held = torch.where(margin >= problem.floor, cost, torch.inf)
-    valid = torch.full(shape, torch.inf).flatten().index_copy_(0, flat, held).reshape(shape)
-    peak = (dense <= _around(dense)) | ((valid <= _around(valid)) & (valid < torch.inf))
+    peak = _is_least(value, at, known.margin)
+    held = (margin >= problem.floor).nonzero()[:, 0]
+    peak[held] |= _is_least(cost[held], at[held], known.margin)
     # The list is in order of rows: one line of a table for each.
     place = torch.arange(len(row)) - torch.searchsorted(row, row)
     table = torch.full((n, int(place.max()) + 1), torch.inf)
-    table[row, place] = torch.where(peak.flatten()[flat], value, torch.inf)
+    table[row, place] = torch.where(peak, value, torch.inf)
     best = table.topk(min(settings.starts, table.shape[1]), dim=1, largest=False)
     there = best.values < torch.inf
     entry = torch.searchsorted(row, torch.arange(n))[:, None] + best.indices
@@ -390,16 +389,18 @@ def _best(problem: Problem, grid: _Grid, settings: Planes) -> Predicted:
     return Predicted(z, curve, width, best.values.double())
 
 
-def _around(value: torch.Tensor) -> torch.Tensor:
-    """Least value (n, P, V, V) among a grid point and its neighbours."""
-    least = value.clone()
-    for dim in (2, 3):
-        left = least.narrow(dim, 0, least.shape[dim] - 1).clone()
-        right = least.narrow(dim, 1, least.shape[dim] - 1).clone()
-        torch.minimum(right, left, out=least.narrow(dim, 1, least.shape[dim] - 1))
-        low = least.narrow(dim, 0, least.shape[dim] - 1)
-        torch.minimum(low, right, out=low)
-    return least
+def _is_least(value: torch.Tensor, at: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Whether none of the eight neighbours has a lower ``value`` (k,).
+
+    ``at`` (k,) are positions in grids with a border, of the shape of ``like``.
+    """
+    table = torch.full((like.numel(),), torch.inf, dtype=value.dtype)
+    table[at] = value
+    line = like.shape[-1]
+    least = value
+    for shift in (1, line - 1, line, line + 1):
+        least = torch.minimum(least, torch.minimum(table[at + shift], table[at - shift]))
+    return value <= least
 
 
 def _probed(problem: Problem, grid: _Grid, known: _Known) -> torch.Tensor:
@@ -429,7 +430,10 @@ def _probed(problem: Problem, grid: _Grid, known: _Known) -> torch.Tensor:
 
 @dataclass(frozen=True, eq=False)
 class _Known:
-    """Margins (n, P, V + 2, V + 2) of grid points, inside a border; NaN where nobody asked."""
+    """Margins (n, P, V + 2, V + 2) of grid points, inside a border; NaN where nobody asked.
+
+    They are noted in single precision, which is enough to predict.
+    """
 
     problem: Problem
     grid: _Grid
@@ -438,7 +442,7 @@ class _Known:
     @classmethod
     def of(cls, problem: Problem, grid: _Grid) -> _Known:
         n, planes, count, _ = grid.cost.shape
-        unknown = grid.values.new_full((n, planes, count + 2, count + 2), torch.nan)
+        unknown = grid.cost.new_full((n, planes, count + 2, count + 2), torch.nan)
         return cls(problem, grid, unknown)
 
     def ask(self, flat: torch.Tensor) -> torch.Tensor:
@@ -451,7 +455,7 @@ class _Known:
         goal = torch.stack([values[start + a], values[start + count + b]], 1)
         z.scatter_(1, grid.pairs[plane], goal)
         margin = self.problem.objective.take(row).margin(z[:, None])[:, 0]
-        self.margin.view(-1)[(line * (count + 2) + a + 1) * (count + 2) + b + 1] = margin
+        self.margin.view(-1)[(line * (count + 2) + a + 1) * (count + 2) + b + 1] = margin.float()
         return margin
 
 
