@@ -181,7 +181,7 @@ class Engine:
             (
                 torch.from_numpy(np.flatnonzero(codes == code)),
                 torch.from_numpy(self.anchors[code]),
-                self._moves(int(code), problem.domain),
+                problem.moves if code == codes[0] else self._moves(int(code), problem.domain),
             )
             for code in np.unique(codes)
         ]
