@@ -43,8 +43,8 @@ class Rounds:
         Starts per row that are left after each round but the last.
     """
 
-    steps: tuple[int, ...] = (2, 2, 4)
-    kept: tuple[int, ...] = (4, 2)
+    steps: tuple[int, ...] = (2, 2, 3)
+    kept: tuple[int, ...] = (3, 2)
 
 
 @dataclass(frozen=True, eq=False)

@@ -126,7 +126,7 @@ def grid_values(columns: torch.Tensor, count: int) -> torch.Tensor:
     >>> grid_values(torch.tensor([[0.0, 1.0, 2.0, 10.0]]), 3)
     tensor([[ 0.0000,  2.9412, 10.0000]])
     """
-    value = columns.sort(dim=1).values
+    value = columns.contiguous().sort(dim=1).values
     # Equal values share the mean of their ranks.
     rank = torch.searchsorted(value, value) + torch.searchsorted(value, value, right=True)
     share = (_from_0_to_1(rank.to(value.dtype)) + _from_0_to_1(value)) / 2
