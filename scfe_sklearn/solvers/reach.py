@@ -174,7 +174,7 @@ def _swap(
         for rows in left.split(size):
             here = problem.take(rows)
             entering = _ends(here, z[rows]) if everything else _promising(here, z[rows], count)
-            trial, got = _exchanged(here, z[rows], most[rows], entering, settings)
+            trial, got = _exchanged(here, z[rows], entering, settings)
             better = got > most[rows] + 1e-9
             rows = rows[better]
             z[rows], most[rows] = trial[better], got[better]
@@ -210,19 +210,19 @@ def _bounds(problem: Problem, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
     """Both ends of every number; unbounded ones end where the largest change of ``z`` does."""
     domain = problem.domain
     far = (z - domain.factual).abs().amax(1, keepdim=True).clamp_min(1.0)
-    low = torch.maximum(domain.lower, domain.factual - far)
-    high = torch.minimum(domain.upper, domain.factual + far)
+    low = torch.where(domain.lower.isfinite(), domain.lower, domain.factual - far)
+    high = torch.where(domain.upper.isfinite(), domain.upper, domain.factual + far)
     # A level has no ends.
     low, high = (domain.snap(torch.where(domain.scalar, end, z)) for end in (low, high))
     return low, high
 
 
 def _exchanged(
-    problem: Problem, z: torch.Tensor, most: torch.Tensor, entering: Entering, settings: Reach
+    problem: Problem, z: torch.Tensor, entering: Entering, settings: Reach
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the best points (n, D) with one number entering, and one leaving where it must.
+    """Return the best points (n, D) with one number set, or one set and another undone.
 
-    Each number is tried alone first. What two of them do together is predicted as a sum, and
+    With them come their margins (n,). Each number is tried alone first. What two of them do together is predicted as a sum, and
     the best predictions are tried.
     """
     domain = problem.domain
@@ -237,7 +237,7 @@ def _exchanged(
     del alone
     # What leaves: the numbers that are missed least, one by one.
     count = min(settings.leaves, int(changed.sum(1).max()))
-    if count == 0 or bool(room.all()):
+    if count == 0:
         return best, single
     _, slope = problem.objective.margin_and_grad(z)
     spare = torch.where(changed, -slope * (z - domain.factual), -torch.inf).topk(count, dim=1)
@@ -245,7 +245,7 @@ def _exchanged(
     back = domain.factual.gather(1, out)
     without = z[:, None].repeat(1, count, 1).scatter_(2, out[..., None], back[..., None])
     loss = problem.margin(without, there)
-    total = gain.where(live & ~inside & ~room, -torch.inf)[..., None] + loss[:, None]
+    total = (gain[..., None] + loss[:, None]).nan_to_num(-torch.inf, torch.inf, -torch.inf)
     pairs = total.flatten(1).topk(min(settings.pairs, total[0].numel()), dim=1)
     enters, leaves = pairs.indices // count, pairs.indices % count
     trial = z[:, None].repeat(1, enters.shape[1], 1)
