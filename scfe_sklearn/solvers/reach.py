@@ -222,8 +222,8 @@ def _exchanged(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the best points (n, D) with one number set, or one set and another undone.
 
-    With them come their margins (n,). Each number is tried alone first. What two of them do together is predicted as a sum, and
-    the best predictions are tried.
+    With them come their margins (n,). Each number is tried alone first. What two of them do
+    together is predicted as a sum, and the best predictions are tried.
     """
     domain = problem.domain
     into, goal, live = entering
