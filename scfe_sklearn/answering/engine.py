@@ -186,7 +186,7 @@ class Engine:
             (
                 torch.from_numpy(np.flatnonzero(codes == code)),
                 torch.from_numpy(self.anchors[code]),
-                self._moves(int(code)),
+                problem.moves if code == codes[0] else self._moves(int(code)),
             )
             for code in np.unique(codes)
         ]
