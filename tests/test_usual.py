@@ -98,3 +98,14 @@ def test_a_budget_or_no_price_goes_without(given):
         for limit in ({}, {"min_plausibility": 0.0})
     )
     np.testing.assert_array_equal(one.counterfactuals, other.counterfactuals)
+
+
+def test_of_several_answers_the_first_keeps_the_limit():
+    explainer = fitted("search")
+    several = explainer.explain(QUERY[:8], target=1, n_counterfactuals=3)
+    first = several[several.option == 0]
+    walks = np.array([plain_walk(MODELS["search"], row) for row in QUERY[:8].to_numpy()])
+    walked, own = outlier_factor(MODELS["search"], walks)
+    after, _ = outlier_factor(MODELS["search"], first.counterfactuals.to_numpy())
+    assert (after <= np.maximum(walked, np.quantile(own, 0.75)) + 1e-3).all()
+    assert several.success.sum() > len(first)
