@@ -70,8 +70,10 @@ class Domain:
         moved = (z - factual).abs() > TOLERANCE
         if self.n_features == z.shape[-1]:
             return moved
-        out = torch.zeros(*z.shape[:-1], self.n_features, dtype=z.dtype, device=z.device)
-        return out.index_add_(-1, self.groups, moved.to(z.dtype)) > 0
+        # Moved coordinates of each feature are counted: whole numbers, exact in single precision.
+        features = torch.arange(self.n_features, device=z.device)
+        owner = (self.groups[:, None] == features).to(torch.float32)
+        return moved.to(torch.float32) @ owner > 0
 
     def snap(self, z: torch.Tensor) -> torch.Tensor:
         """Round moved scalar coordinates of ``z`` (n, D) onto their lattice, inside the interval.
