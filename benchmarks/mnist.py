@@ -4,7 +4,8 @@ The first test images of each class are asked for the digit after their label (0
 are those of the published script, where pixels run from -1 to 1: one mean and one deviation, 0.5,
 for all pixels; the 2-norm is printed in units of the deviation of all pixels, 0.31, too. LOF is
 that of a novelty with 20 neighbours among the training images of the wanted label, which does
-not depend on a common unit. Pixels stay within the range that they have in the training images.
+not depend on a common unit, but on how many of these there are (--lof-rows: the fewer, the
+lower). Pixels stay within the range that they have in the training images.
 
 An image that the network gives the wanted digit already needs no change: it counts as valid,
 and norms and LOF are means over the images that were changed. For comparison the LOF of the
@@ -104,9 +105,9 @@ def network(kind: str, train: Digits, epochs: int, seed: int) -> TorchClassifier
 class Outliers:
     """LOF of images among the training images of the labels that they are meant to have."""
 
-    def __init__(self, train: Digits) -> None:
+    def __init__(self, train: Digits, rows: int | None = None) -> None:
         self._factors = [
-            LocalOutlierFactor(NEIGHBOURS, novelty=True).fit(train.X[train.y == digit])
+            LocalOutlierFactor(NEIGHBOURS, novelty=True).fit(train.X[train.y == digit][:rows])
             for digit in range(10)
         ]
 
@@ -181,10 +182,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--tau", type=float, default=TAU, help=f"default {TAU}")
     parser.add_argument("--images", type=int, default=100, help="of each class (default 100)")
     parser.add_argument("--skip", type=int, default=0, help="images of each class left out first")
+    parser.add_argument(
+        "--lof-rows", type=int, help="training images of each class that LOF knows (default all)"
+    )
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
     train, test = digits(args.data, "train"), digits(args.data, "test")
-    asked, outliers = test.first(args.images, args.skip), Outliers(train)
+    asked, outliers = test.first(args.images, args.skip), Outliers(train, args.lof_rows)
     others = test.first(args.images, args.skip + args.images)
     genuine = outliers(others.X, others.y).mean() if len(others.y) else np.nan
     rows, bars = [], Bars()

@@ -29,7 +29,7 @@ class Strides:
     """
 
     count: int = 60
-    length: tuple[float, float] = (0.5, 0.01)
+    length: tuple[float, float] = (0.5, 0.003)
     overshoot: tuple[float, float] = (0.05, 0.005)
 
 
@@ -50,7 +50,7 @@ class Continuation:
     first: Strides = field(default_factory=Strides)
     reach: Reach = field(default_factory=Reach)
     again: Strides = field(
-        default_factory=lambda: Strides(40, length=(0.25, 0.01), overshoot=(0.02, 0.005))
+        default_factory=lambda: Strides(40, length=(0.25, 0.003), overshoot=(0.02, 0.005))
     )
 
 
