@@ -80,3 +80,8 @@ def like(tensor: Tensor, images: Any) -> Any:
     if isinstance(images, torch.Tensor):
         return tensor.to(images.device)
     return tensor.cpu().numpy()
+
+
+def wide(per_image: Tensor) -> Tensor:
+    """Return one value per image (n,) in the shape (n, 1, 1, 1) of images."""
+    return per_image.reshape(-1, 1, 1, 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
-from scfe_sklearn.image.batches import check_bounds, like, read_images, read_labels
+from scfe_sklearn.image.batches import check_bounds, like, read_images, read_labels, wide
 from scfe_sklearn.image.explanation import ImageExplanation
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
@@ -36,11 +36,23 @@ class Proposal:
     n_backward: Tensor
 
 
+@dataclass(eq=False, repr=False)
 class ImageExplainer(BaseEstimator):
     """Base of the image explainers; a subclass searches, this class asks and judges.
 
-    Subclasses have the parameters ``model``, ``bounds``, ``normalization`` and ``batch_size``,
-    and write ``_search``.
+    Subclasses are dataclasses too: their fields are their parameters, after the ones of this
+    class, by keyword. They write ``_search``.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Images (n, C, H, W) to logits (n, K).
+    bounds : (low, high), default=(0.0, 1.0)
+        Range of the pixels.
+    normalization : (mean, std) or None, default=None
+        Applied to the images before the module: numbers, or one per channel.
+    batch_size : int in [1, inf), default=512
+        Images at a time.
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -52,9 +64,10 @@ class ImageExplainer(BaseEstimator):
     _keeps_closest = False
 
     model: Any
-    bounds: Any
-    normalization: Any
-    batch_size: Any
+    _: KW_ONLY
+    bounds: tuple[float, float] = (0.0, 1.0)
+    normalization: Any = None
+    batch_size: int = 512
 
     def explain(self, images: Any, target: Any = None) -> ImageExplanation:
         """Change images so that the model answers differently.
@@ -112,8 +125,12 @@ class ImageExplainer(BaseEstimator):
             images=images, counterfactuals=like(answer, images), bounds=bounds, **columns
         )
 
-    def _search(self, model: ImageModel, x: Tensor, goal: Goal, first: int) -> Proposal:
-        """Propose changes of the images ``first``, ``first`` + 1, ... that are asked about."""
+    def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
+        """Propose changes of images that are not at their goal yet.
+
+        ``places`` (n,) are their places among the images that were asked about: what is drawn
+        for an image may depend on nothing else.
+        """
         raise NotImplementedError
 
     def _chooses_target(self) -> bool:
@@ -143,14 +160,14 @@ class ImageExplainer(BaseEstimator):
         goal = Goal(before, False) if wanted is None else Goal(wanted, True)
         finite = torch.isfinite(logits).all(dim=1)
         already = finite & (goal.margin(logits) < 0)
-        proposal = self._search(model, x, goal, first)
+        proposal = self._proposal(model, x, goal, first, finite & ~already)
         changed = (proposal.w != 0).flatten(1).any(dim=1)
         shown = model.shown(x, proposal.w)
         with torch.no_grad():
             judged = model.logits(shown)
         reached = torch.isfinite(judged).all(dim=1) & (goal.margin(judged) < 0)
         found = reached & changed & ~already
-        shown = torch.where(already.reshape(-1, 1, 1, 1), x, shown)
+        shown = torch.where(wide(already), x, shown)
         lost = ~found & ~already
         status = np.full(len(x), Status.NOT_FOUND, dtype=object)
         if self._keeps_closest:
@@ -160,7 +177,7 @@ class ImageExplainer(BaseEstimator):
         status[already.cpu().numpy()] = Status.ALREADY_TARGET
         status[(~finite).cpu().numpy()] = Status.MODEL_FAILED
         lost = lost | ~finite
-        shown = torch.where(lost.reshape(-1, 1, 1, 1), torch.nan, shown)
+        shown = torch.where(wide(lost), torch.nan, shown)
         after = torch.where(already, before, judged.argmax(dim=1))
         judged = torch.where(already[:, None], logits, judged)
         return {
@@ -176,6 +193,21 @@ class ImageExplainer(BaseEstimator):
             "n_forward": (proposal.n_forward + 2).cpu().numpy(),
             "n_backward": proposal.n_backward.cpu().numpy(),
         }
+
+    def _proposal(
+        self, model: ImageModel, x: Tensor, goal: Goal, first: int, asked: Tensor
+    ) -> Proposal:
+        """Search for the images that need it, and spare the others."""
+        rows = asked.nonzero()[:, 0]
+        zero = torch.zeros(len(x), dtype=torch.long, device=x.device)
+        if len(rows) == 0:
+            return Proposal(torch.zeros_like(x), zero, zero)
+        found = self._search(model, x[rows], goal.take(rows), first + rows)
+        return Proposal(
+            torch.zeros_like(x).index_copy(0, rows, found.w),
+            zero.index_copy(0, rows, found.n_forward),
+            zero.index_copy(0, rows, found.n_backward),
+        )
 
     def _temperature(self) -> float:
         return 1.0

@@ -162,7 +162,7 @@ class GroupSparseExplainer(ImageExplainer):
         self.patch = patch
         self.batch_size = batch_size
 
-    def _search(self, model: ImageModel, x: Tensor, goal: Goal, first: int) -> Proposal:
+    def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
         if min(x.shape[2:]) < 3:
             raise ValueError(
                 "The images of GroupSparseExplainer must be at least 3 pixels high and wide. "

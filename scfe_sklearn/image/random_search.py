@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from scfe_sklearn.image.batches import wide
+from scfe_sklearn.image.draws import uniform
 from scfe_sklearn.image.explainer import ImageExplainer, Proposal
+from scfe_sklearn.image.live import top_pixels
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.validation import Integral, Interval, Real
@@ -18,6 +22,7 @@ FULL = 10_000
 """After BREAKS queries, of FULL, the share of pixels that moves is divided by DIVISORS."""
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class SparseRandomSearch(ImageExplainer):
     """Changes of at most k pixels of a black box: the Sparse-RS attack [1]_.
 
@@ -66,83 +71,80 @@ class SparseRandomSearch(ImageExplainer):
         "random_state": [Interval(Integral, 0, None, closed="left")],
     }
 
-    def __init__(
-        self,
-        model: Any,
-        *,
-        bounds: tuple[float, float] = (0.0, 1.0),
-        normalization: Any = None,
-        n_pixels: int = 20,
-        n_queries: int = 1000,
-        share: float = 0.3,
-        random_state: int = 0,
-        batch_size: int = 512,
-    ) -> None:
-        self.model = model
-        self.bounds = bounds
-        self.normalization = normalization
-        self.n_pixels = n_pixels
-        self.n_queries = n_queries
-        self.share = share
-        self.random_state = random_state
-        self.batch_size = batch_size
+    n_pixels: int = 20
+    n_queries: int = 1000
+    share: float = 0.3
+    random_state: int = 0
 
-    def _search(self, model: ImageModel, x: Tensor, goal: Goal, first: int) -> Proposal:
-        n, channels, height, width = x.shape
-        size = height * width
-        k = min(self.n_pixels, size)
-        low, high = self.bounds
-        draws = [
-            torch.Generator().manual_seed(hash((self.random_state, first + place)) % 2**63)
-            for place in range(n)
-        ]
-
-        def draw(rows: Tensor, *shape: int) -> Tensor:
-            parts = [torch.rand(*shape, generator=draws[row]) for row in rows.tolist()]
-            return torch.stack(parts).to(x.device) if parts else torch.zeros(0, *shape)
-
-        def corners(rows: Tensor) -> Tensor:
-            return torch.where(draw(rows, channels, size) < 0.5, low, high).to(x.dtype)
-
-        def margin(rows: Tensor, chosen: Tensor, colour: Tensor) -> Tensor:
-            image = torch.where(chosen[:, None], colour, x[rows].flatten(2))
-            with torch.no_grad():
-                return goal.take(rows).margin(model.logits(image.reshape(-1, *x.shape[1:])))
-
-        live = torch.arange(n, device=x.device)
-        chosen, colour = _first(draw(live, size), k), corners(live)
-        value = margin(live, chosen, colour)
-        n_queries = torch.ones(n, dtype=torch.long, device=x.device)
-        for query in range(1, self.n_queries):
-            live = (value >= 0).nonzero()[:, 0]
-            if len(live) == 0:
-                break
-            moving = min(max(int(self._share(query) * k), 1), size - k)
-            order = draw(live, size)
-            now = chosen[live]
-            # Where no pixel is left to move to, only colours change.
-            leave = _first(torch.where(now, order, 2.0), max(moving, 1))
-            enter = _first(torch.where(now, 2.0, order), moving) if moving else leave
-            trial = (now & ~leave) | enter
-            paint = torch.where(enter[:, None], corners(live), colour[live])
-            new = margin(live, trial, paint)
-            n_queries[live] += 1
-            better = new <= value[live]
-            value[live] = torch.where(better, new, value[live])
-            chosen[live] = torch.where(better[:, None], trial, now)
-            colour[live] = torch.where(better[:, None, None], paint, colour[live])
-        image = torch.where(chosen[:, None], colour, x.flatten(2)).reshape(x.shape)
-        reached = (value < 0).reshape(-1, 1, 1, 1)
-        w = torch.where(reached, (image - x) / model.scale, torch.zeros_like(x))
-        return Proposal(w, n_queries, torch.zeros_like(n_queries))
-
-    def _share(self, query: int) -> float:
-        done = query * FULL / self.n_queries
-        passed = [by for at, by in zip(BREAKS, DIVISORS, strict=True) if done > at]
-        return self.share / (passed[-1] if passed else 1)
+    def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
+        return random_search(
+            model, x, goal, places, self.n_pixels, self.n_queries, self.share, self.random_state
+        )
 
 
-def _first(order: Tensor, count: int) -> Tensor:
-    """Return the mask (n, size) of the ``count`` smallest entries of each row."""
-    places = torch.argsort(order, dim=1, stable=True)[:, :count]
-    return torch.zeros_like(order, dtype=torch.bool).scatter(1, places, True)
+def random_search(
+    model: ImageModel,
+    x: Tensor,
+    goal: Goal,
+    places: Tensor,
+    n_pixels: int,
+    n_queries: int,
+    share: float,
+    seed: int,
+) -> Proposal:
+    """Search changes of at most ``n_pixels`` pixels of a batch of images by queries alone."""
+    n, channels, height, width = x.shape
+    size = height * width
+    k = min(n_pixels, size)
+    low, high = model.bounds
+
+    def draw(rows: Tensor, query: int) -> tuple[Tensor, Tensor]:
+        """Return an order of the pixels, and corners of the colour cube."""
+        numbers = uniform(seed, places[rows], query, (1 + channels) * size, x.dtype)
+        corner = torch.where(numbers[:, size:] < 0.5, low, high).to(x.dtype)
+        return numbers[:, :size], corner.reshape(-1, channels, size)
+
+    def margin(rows: Tensor, chosen: Tensor, colour: Tensor) -> Tensor:
+        image = torch.where(chosen[:, None], colour, x[rows].flatten(2))
+        with torch.no_grad():
+            return goal.take(rows).margin(model.logits(image.reshape(-1, *x.shape[1:])))
+
+    live = torch.arange(n, device=x.device)
+    order, colour = draw(live, 0)
+    chosen = top_pixels(-order, k)
+    value = margin(live, chosen, colour)
+    asked = torch.ones(n, dtype=torch.long, device=x.device)
+    for query in range(1, n_queries):
+        live = (value >= 0).nonzero()[:, 0]
+        if len(live) == 0:
+            break
+        moving = min(max(int(moving_share(query, n_queries, share) * k), 1), size - k)
+        order, corner = draw(live, query)
+        now = chosen[live]
+        # Where no pixel is left to move to, only colours change.
+        leave = top_pixels(-torch.where(now, order, 2.0), max(moving, 1))
+        enter = top_pixels(-torch.where(now, 2.0, order), moving) if moving else leave
+        trial = (now & ~leave) | enter
+        paint = torch.where(enter[:, None], corner, colour[live])
+        new = margin(live, trial, paint)
+        asked[live] += 1
+        better = new <= value[live]
+        value[live] = torch.where(better, new, value[live])
+        chosen[live] = torch.where(better[:, None], trial, now)
+        colour[live] = torch.where(better[:, None, None], paint, colour[live])
+    image = torch.where(chosen[:, None], colour, x.flatten(2)).reshape(x.shape)
+    w = torch.where(wide(value < 0), (image - x) / model.scale, torch.zeros_like(x))
+    return Proposal(w, asked, torch.zeros_like(asked))
+
+
+def moving_share(query: int, n_queries: int, first: float) -> float:
+    """Return the share of the pixels that a query moves.
+
+    Examples
+    --------
+    >>> [round(moving_share(query, 10_000, 0.3), 3) for query in (0, 1, 50, 51, 8000, 8001)]
+    [0.3, 0.15, 0.15, 0.075, 0.02, 0.015]
+    """
+    done = query * FULL / n_queries
+    passed = [by for at, by in zip(BREAKS, DIVISORS, strict=True) if done > at]
+    return first / (passed[-1] if passed else 1)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from scfe_sklearn.image.batches import wide
 from scfe_sklearn.image.explainer import ImageExplainer, Proposal
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
@@ -18,6 +20,7 @@ BETAS, TINY = (0.9, 0.999), 1e-8
 LAST_RATE = 0.1
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class SigmaZero(ImageExplainer):
     r"""Changes of very few values of an image: the sigma-zero attack [1]_.
 
@@ -70,32 +73,16 @@ class SigmaZero(ImageExplainer):
         "dynamic_threshold": ["boolean"],
     }
 
-    def __init__(
-        self,
-        model: Any,
-        *,
-        bounds: tuple[float, float] = (0.0, 1.0),
-        normalization: Any = None,
-        n_iter: int = 300,
-        rate: float = 1.0,
-        sigma: float = 1e-3,
-        dynamic_threshold: bool = True,
-        batch_size: int = 512,
-    ) -> None:
-        self.model = model
-        self.bounds = bounds
-        self.normalization = normalization
-        self.n_iter = n_iter
-        self.rate = rate
-        self.sigma = sigma
-        self.dynamic_threshold = dynamic_threshold
-        self.batch_size = batch_size
+    n_iter: int = 300
+    rate: float = 1.0
+    sigma: float = 1e-3
+    dynamic_threshold: bool = True
 
     def _image_model(self, bounds: tuple[float, float]) -> ImageModel:
         low, high = bounds
         return ImageModel(self.model, bounds, self.normalization, unit=high - low)
 
-    def _search(self, model: ImageModel, x: Tensor, goal: Goal, first: int) -> Proposal:
+    def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
         lower, upper = model.room(x)
         w, n_values = torch.zeros_like(x), x[0].numel()
         mean, square = torch.zeros_like(x), torch.zeros_like(x)
@@ -110,7 +97,7 @@ class SigmaZero(ImageExplainer):
             logits, _, gradient = model.with_gradient(x, w, hinge)
             reached, count = goal.margin(logits) < 0, (w != 0).flatten(1).sum(dim=1)
             better = reached & (count < fewest)
-            best = torch.where(better.reshape(-1, 1, 1, 1), w, best)
+            best = torch.where(wide(better), w, best)
             fewest = torch.where(better, count, fewest)
             if k == self.n_iter:
                 break
@@ -126,7 +113,7 @@ class SigmaZero(ImageExplainer):
             w = torch.minimum(torch.maximum(w, lower), upper)
             if self.dynamic_threshold:
                 move = torch.where(reached, ADAPTS, -ADAPTS).to(x.dtype) * rate / self.rate
-                threshold = (threshold + move.reshape(-1, 1, 1, 1)).clamp(0, 1)
+                threshold = (threshold + wide(move)).clamp(0, 1)
             w = torch.where(w.abs() < threshold, torch.zeros_like(w), w)
         passes = torch.full((len(x),), self.n_iter + 1, device=x.device)
         return Proposal(best, passes, passes)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from scfe_sklearn.image.draws import normal
 from scfe_sklearn.image.explainer import ImageExplainer, Proposal
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.proximal.balls import lmo_ball_box, project_ball_box
 from scfe_sklearn.solvers.auto_projected import auto_projected_gradient
-from scfe_sklearn.solvers.frank_wolfe import Ascent, auto_frank_wolfe
+from scfe_sklearn.solvers.frank_wolfe import Ascent, auto_frank_wolfe, best_of
 from scfe_sklearn.validation import Integral, Interval, Real, StrOptions
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class AutoFrankWolfe(ImageExplainer):
     r"""Sparse visual counterfactuals: maximise log p(target) over an lp-ball and the box.
 
@@ -83,32 +86,14 @@ class AutoFrankWolfe(ImageExplainer):
     }
     _keeps_closest = True
 
-    def __init__(
-        self,
-        model: Any,
-        *,
-        bounds: tuple[float, float] = (0.0, 1.0),
-        normalization: Any = None,
-        p: float = 1.5,
-        radius: float = 6.0,
-        solver: str = "afw",
-        n_iter: int = 75,
-        n_restarts: int = 5,
-        temperature: float = 1.0,
-        random_state: int = 0,
-        batch_size: int = 64,
-    ) -> None:
-        self.model = model
-        self.bounds = bounds
-        self.normalization = normalization
-        self.p = p
-        self.radius = radius
-        self.solver = solver
-        self.n_iter = n_iter
-        self.n_restarts = n_restarts
-        self.temperature = temperature
-        self.random_state = random_state
-        self.batch_size = batch_size
+    p: float = 1.5
+    radius: float = 6.0
+    solver: str = "afw"
+    n_iter: int = 75
+    n_restarts: int = 5
+    temperature: float = 1.0
+    random_state: int = 0
+    batch_size: int = 64
 
     def _chooses_target(self) -> bool:
         return True
@@ -124,48 +109,31 @@ class AutoFrankWolfe(ImageExplainer):
             )
         return ImageModel(self.model, bounds, self.normalization, unit=1.0)
 
-    def _search(self, model: ImageModel, x: Tensor, goal: Goal, first: int) -> Proposal:
+    def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
         lower, upper = (bound.flatten(1) for bound in model.room(x))
 
-        def evaluate(u: Tensor) -> tuple[Tensor, Tensor]:
-            def loss(logits: Tensor) -> Tensor:
-                return goal.log_probability(logits, self.temperature)
-
-            _, value, gradient = model.with_gradient(x, u.reshape(x.shape), loss)
-            return value, gradient.flatten(1)
-
-        best: Ascent | None = None
-        for restart in range(self.n_restarts):
-            ascent = self._ascend(evaluate, self._noise(x, first, restart), lower, upper)
-            if best is None:
-                best = ascent
-                continue
-            better = ascent.value > best.value
-            u = torch.where(better[:, None], ascent.u, best.u)
-            value = torch.where(better, ascent.value, best.value)
-            best = Ascent(u, value, best.n_evaluations + ascent.n_evaluations)
-        assert best is not None  # n_restarts >= 1
-        count = torch.full((len(x),), best.n_evaluations, device=x.device)
-        return Proposal(best.u.reshape(x.shape), count, count)
-
-    def _ascend(self, evaluate: Any, noise: Tensor, lower: Tensor, upper: Tensor) -> Ascent:
         def lmo(c: Tensor) -> Tensor:
             return lmo_ball_box(c, self.p, self.radius, lower, upper)
 
         def project(v: Tensor) -> Tensor:
             return project_ball_box(v, self.p, self.radius, lower, upper)
 
-        # An extreme point in a random direction.
-        start = lmo(noise)
-        if self.solver == "afw":
-            return auto_frank_wolfe(evaluate, lmo, start, self.n_iter)
-        return auto_projected_gradient(evaluate, project, start, self.p, self.radius, self.n_iter)
+        def loss(logits: Tensor) -> Tensor:
+            return goal.log_probability(logits, self.temperature)
 
-    def _noise(self, x: Tensor, first: int, restart: int) -> Tensor:
-        """Return directions (n, D); those of an image depend on its place and the seed only."""
-        rows = []
-        for place in range(first, first + len(x)):
-            seed = hash((self.random_state, restart, place)) % 2**63
-            generator = torch.Generator().manual_seed(seed)
-            rows.append(torch.randn(x[0].numel(), generator=generator, dtype=x.dtype))
-        return torch.stack(rows).to(x.device)
+        def evaluate(u: Tensor) -> tuple[Tensor, Tensor]:
+            _, value, gradient = model.with_gradient(x, u.reshape(x.shape), loss)
+            return value, gradient.flatten(1)
+
+        def ascend(restart: int) -> Ascent:
+            # An extreme point in a random direction.
+            start = lmo(normal(self.random_state, places, restart, x[0].numel(), x.dtype))
+            if self.solver == "afw":
+                return auto_frank_wolfe(evaluate, lmo, start, self.n_iter)
+            return auto_projected_gradient(
+                evaluate, project, start, self.p, self.radius, self.n_iter
+            )
+
+        best = best_of(ascend, self.n_restarts)
+        count = torch.full((len(x),), best.n_evaluations, device=x.device)
+        return Proposal(best.u.reshape(x.shape), count, count)

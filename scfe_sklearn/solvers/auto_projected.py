@@ -1,4 +1,4 @@
-"""Auto-PGD: maximise over lp-ball and box by projected gradients, with a step per row."""
+"""PGD and Auto-PGD: maximise over lp-ball and box by projected gradients."""
 
 from __future__ import annotations
 
@@ -84,6 +84,35 @@ def auto_projected_gradient(
             before = torch.where(halve[:, None], best, before)
             gradient = torch.where(halve[:, None], best_gradient, gradient)
             value = torch.where(halve, best_value, value)
+    return Ascent(best, best_value, n_iter + 1)
+
+
+def projected_gradient(
+    evaluate: Evaluate, project: Project, start: Tensor, p: float, step: float, n_iter: int
+) -> Ascent:
+    """Maximise over a ball and a box by steps of one length, p in {2, inf}; keep the best point.
+
+    Parameters and result as in :func:`auto_projected_gradient`, with the length ``step`` of a
+    step in the norm of the ball.
+
+    Examples
+    --------
+    >>> def evaluate(u):
+    ...     return u.sum(1), torch.ones_like(u)
+    >>> def project(u):
+    ...     return u.clamp(-1, 1)
+    >>> projected_gradient(evaluate, project, torch.zeros(1, 2), math.inf, 0.25, 3).value
+    tensor([1.5000])
+    """
+    u = project(start)
+    value, gradient = evaluate(u)
+    best, best_value = u, value
+    for _ in range(n_iter):
+        u = project(u + step * _direction(gradient, p))
+        value, gradient = evaluate(u)
+        better = value > best_value
+        best = torch.where(better[:, None], u, best)
+        best_value = torch.where(better, value, best_value)
     return Ascent(best, best_value, n_iter + 1)
 
 

@@ -116,6 +116,29 @@ def auto_frank_wolfe(
     return Ascent(best, best_value, n_iter + 1)
 
 
+def best_of(ascend: Callable[[int], Ascent], n_starts: int) -> Ascent:
+    """Return the best of each row over ``ascend(0)``, ..., ``ascend(n_starts - 1)``.
+
+    Examples
+    --------
+    >>> def ascend(start):
+    ...     return Ascent(torch.full((2, 1), float(start)), torch.tensor([1.0, -1.0]) * start, 5)
+    >>> best = best_of(ascend, 3)
+    >>> best.u.flatten().tolist(), best.n_evaluations
+    ([2.0, 0.0], 15)
+    """
+    best = ascend(0)
+    for start in range(1, n_starts):
+        new = ascend(start)
+        better = new.value > best.value
+        best = Ascent(
+            torch.where(better[:, None], new.u, best.u),
+            torch.where(better, new.value, best.value),
+            best.n_evaluations + new.n_evaluations,
+        )
+    return best
+
+
 class StepControl:
     """The two tests of Auto-PGD, row by row: enough steps that rise, and a better best value."""
 

@@ -1,0 +1,127 @@
+"""What each changed pixel does: hide the class that was there, or lead to the new one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from scfe_sklearn.image.metrics import changed_pixels
+
+CHUNK = 512
+"""Images that the model is shown at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseScores:
+    """Scores of the changed pixels of images; 0 at all others.
+
+    Parameters
+    ----------
+    obscuring : Tensor of shape (n, H, W)
+        By how much the logit of the old class would rise if the pixel were restored.
+    leading : Tensor of shape (n, H, W)
+        By how much the logit of the new class would fall.
+    """
+
+    obscuring: Tensor
+    leading: Tensor
+
+    @property
+    def hides(self) -> Tensor:
+        """Pixels (n, H, W) that hide the old class at least as much as they lead."""
+        return (self.obscuring > 0) & (self.obscuring >= self.leading)
+
+    @property
+    def leads(self) -> Tensor:
+        """Pixels (n, H, W) that lead to the new class more than they hide the old one."""
+        return (self.leading > 0) & (self.leading > self.obscuring)
+
+    def summary(self) -> dict[str, Tensor]:
+        """Return, per image, how many pixels hide and lead, their scores' sums, and the ratio.
+
+        "ratio" is the sum of all positive obscuring scores over that of all positive leading
+        ones.
+        """
+        hides, leads = self.hides, self.leads
+        whole = self.obscuring.clamp(min=0).sum(dim=(1, 2))
+        return {
+            "n_obscuring": hides.sum(dim=(1, 2)),
+            "n_leading": leads.sum(dim=(1, 2)),
+            "obscuring": (self.obscuring * hides).sum(dim=(1, 2)),
+            "leading": (self.leading * leads).sum(dim=(1, 2)),
+            "ratio": whole / self.leading.clamp(min=0).sum(dim=(1, 2)),
+        }
+
+
+def noise_scores(
+    logits: Callable[[Tensor], Tensor],
+    x: Tensor,
+    changed: Tensor,
+    before: Tensor,
+    after: Tensor,
+    first_order: bool = False,
+) -> NoiseScores:
+    r"""Score how each changed pixel hides the old class and leads to the new one.
+
+    With x' the changed image and x'_{-i} the same with pixel i restored,
+
+    .. math:: obscuring_i = Z_{before}(x'_{-i}) - Z_{before}(x'), \qquad
+              leading_i = Z_{after}(x') - Z_{after}(x'_{-i}).
+
+    Lin et al. (arXiv 2506.17250, 2025) tell obscuring from leading noise by looking at activation
+    maps; these scores are our definition of the two.
+
+    Parameters
+    ----------
+    logits : callable
+        Images (n, C, H, W) to logits (n, K).
+    x, changed : Tensor of shape (n, C, H, W)
+    before, after : LongTensor of shape (n,)
+        The classes.
+    first_order : bool, default=False
+        Whether gradients at x' stand in for restored pixels: two passes in place of one per
+        changed pixel, exact for linear models.
+
+    Examples
+    --------
+    >>> def net(x):
+    ...     return torch.stack([x[:, 0, 0, 0], x[:, 0, 0, 1]], dim=1)
+    >>> x, changed = torch.tensor([[[[2.0, 1.0]]]]), torch.tensor([[[[1.5, 3.0]]]])
+    >>> scores = noise_scores(net, x, changed, torch.tensor([0]), torch.tensor([1]))
+    >>> scores.obscuring.tolist(), scores.leading.tolist()
+    ([[[0.5, 0.0]]], [[[0.0, 2.0]]])
+    """
+    w = changed - x
+    if first_order:
+        return _by_gradients(logits, changed, w, before, after)
+    hidden, led = torch.zeros_like(x[:, 0]), torch.zeros_like(x[:, 0])
+    image, row, column = changed_pixels(w).nonzero(as_tuple=True)
+    if len(image) == 0:
+        return NoiseScores(hidden, led)
+    with torch.no_grad():
+        now = torch.cat([logits(part) for part in changed.split(CHUNK)])
+        for i, down, across in zip(
+            *(part.split(CHUNK) for part in (image, row, column)), strict=True
+        ):
+            each = torch.arange(len(i), device=x.device)
+            restored = changed[i]
+            restored[each, :, down, across] = x[i, :, down, across]
+            there = logits(restored)
+            hidden[i, down, across] = (there - now[i]).gather(1, before[i, None])[:, 0]
+            led[i, down, across] = (now[i] - there).gather(1, after[i, None])[:, 0]
+    return NoiseScores(hidden, led)
+
+
+def _by_gradients(
+    logits: Callable[[Tensor], Tensor], changed: Tensor, w: Tensor, before: Tensor, after: Tensor
+) -> NoiseScores:
+    image = changed.detach().requires_grad_(True)
+    with torch.enable_grad():
+        out = logits(image)
+        old, new = (out.gather(1, label[:, None]).sum() for label in (before, after))
+        (down,) = torch.autograd.grad(old, image, retain_graph=True)
+        (up,) = torch.autograd.grad(new, image)
+    return NoiseScores(-(down * w).sum(dim=1), (up * w).sum(dim=1))

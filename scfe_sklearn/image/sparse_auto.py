@@ -1,0 +1,105 @@
+"""SparseAutoAttack: at most k pixels, by three attacks one after the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from scfe_sklearn.image.explainer import ImageExplainer, Proposal
+from scfe_sklearn.image.margins import Goal
+from scfe_sklearn.image.model import ImageModel
+from scfe_sklearn.image.random_search import random_search
+from scfe_sklearn.image.sparse_projected import SparsePGDSettings, sparse_pgd
+from scfe_sklearn.validation import Integral, Interval, Real
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class SparseAutoAttack(ImageExplainer):
+    """Changes of at most k pixels by a cascade: the Sparse-AutoAttack of [1]_.
+
+    :class:`SparsePGD` with the unprojected gradient, then with the projected one, then
+    :class:`SparseRandomSearch`, which needs no gradient; each asks only about the images that
+    those before it left open.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Images (n, C, H, W) to logits (n, K).
+    bounds : (low, high), default=(0.0, 1.0)
+        Range of the pixels.
+    normalization : (mean, std) or None, default=None
+        Applied to the images before the module: numbers, or one per channel.
+    n_pixels : int in [1, inf), default=20
+        At most as many pixels change; all of an image where it has fewer.
+    n_iter : int in [1, inf), default=300
+        Iterations of each of the first two; the paper takes 10000.
+    n_queries : int in [0, inf), default=1000
+        Queries of the third; the paper takes 10000.
+    share : float in (0, 1], default=0.8
+        Share of the pixels that moves in the first query.
+    random_state : int, default=0
+        Seed. An image's draws depend on its place among the images.
+    batch_size : int in [1, inf), default=512
+        Images at a time.
+
+    References
+    ----------
+    .. [1] Zhong, Huang, Liu, "Towards efficient training and evaluation of robust models against
+       l0 bounded adversarial perturbations", ICML 2024.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> _ = torch.manual_seed(0)
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    >>> SparseAutoAttack(net, n_pixels=6).explain(torch.rand(2, 1, 4, 4)).status.tolist()
+    ['found', 'found']
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **ImageExplainer._parameter_constraints,
+        "n_pixels": [Interval(Integral, 1, None, closed="left")],
+        "n_iter": [Interval(Integral, 1, None, closed="left")],
+        "n_queries": [Interval(Integral, 0, None, closed="left")],
+        "share": [Interval(Real, 0, 1, closed="right")],
+        "random_state": [Interval(Integral, 0, None, closed="left")],
+    }
+
+    n_pixels: int = 20
+    n_iter: int = 300
+    n_queries: int = 1000
+    share: float = 0.8
+    random_state: int = 0
+
+    def _image_model(self, bounds: tuple[float, float]) -> ImageModel:
+        low, high = bounds
+        return ImageModel(self.model, bounds, self.normalization, unit=high - low)
+
+    def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
+        w, forward = torch.zeros_like(x), torch.zeros_like(places)
+        backward, rows = torch.zeros_like(places), torch.arange(len(x), device=x.device)
+        for stage in range(3 if self.n_queries else 2):
+            found = self._stage(stage, model, x[rows], goal.take(rows), places[rows])
+            w[rows] = found.w
+            forward[rows] += found.n_forward
+            backward[rows] += found.n_backward
+            rows = rows[~(found.w != 0).flatten(1).any(dim=1)]
+            if len(rows) == 0:
+                break
+        return Proposal(w, forward, backward)
+
+    def _stage(
+        self, stage: int, model: ImageModel, x: Tensor, goal: Goal, places: Tensor
+    ) -> Proposal:
+        # Every stage draws numbers of its own.
+        seed = 3 * self.random_state + stage
+        if stage == 2:
+            return random_search(
+                model, x, goal, places, self.n_pixels, self.n_queries, self.share, seed
+            )
+        settings = SparsePGDSettings(self.n_pixels, self.n_iter, projected=stage == 1, seed=seed)
+        return sparse_pgd(model, x, goal, places, settings)

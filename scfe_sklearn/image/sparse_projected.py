@@ -1,0 +1,210 @@
+"""SparsePGD: at most k pixels, chosen by a mask that is trained with the colours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from scfe_sklearn.image.batches import wide
+from scfe_sklearn.image.draws import normal, uniform
+from scfe_sklearn.image.explainer import ImageExplainer, Proposal
+from scfe_sklearn.image.live import Live, every_few, top_pixels
+from scfe_sklearn.image.margins import Goal
+from scfe_sklearn.image.model import ImageModel
+from scfe_sklearn.proximal.operators import clip
+from scfe_sklearn.validation import Integral, Interval, Real, StrOptions
+
+FLAT = 2e-10
+"""A gradient of the mask that is shorter moves nothing."""
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class SparsePGD(ImageExplainer):
+    r"""Changes of at most k pixels by gradients: the Sparse-PGD attack [1]_.
+
+    A change is a colour p times a mask, one for the k largest of one number m per pixel and zero
+    elsewhere. Both follow the gradient g of the cross-entropy,
+
+    .. math:: p \leftarrow p + step \cdot \operatorname{sign}(g \, s), \qquad
+              m \leftarrow m + mask\_step \sqrt{HW} \,
+              \frac{\textstyle\sum_c g \, p \, \sigma'(m)}{\|\cdot\|_2},
+
+    with s the mask ("projected") or the sigmoid of m ("unprojected", whose colours are ready
+    when a pixel enters). An image whose mask has stayed the same for ``patience`` iterations
+    gets a new random one. An image that reaches its goal is done.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Images (n, C, H, W) to logits (n, K).
+    bounds : (low, high), default=(0.0, 1.0)
+        Range of the pixels.
+    normalization : (mean, std) or None, default=None
+        Applied to the images before the module: numbers, or one per channel.
+    n_pixels : int in [1, inf), default=20
+        At most as many pixels change; all of an image where it has fewer.
+    n_iter : int in [1, inf), default=300
+        The paper takes 10000 to judge robust models.
+    backward : {"unprojected", "projected"}, default="unprojected"
+    step, mask_step : float in (0, inf), default=0.25
+        Of the colours, in units of the range of the pixels, and of the mask.
+    patience : int in [1, inf), default=3
+    random_state : int, default=0
+        Seed. An image's draws depend on its place among the images.
+    batch_size : int in [1, inf), default=512
+        Images at a time.
+
+    References
+    ----------
+    .. [1] Zhong, Huang, Liu, "Towards efficient training and evaluation of robust models against
+       l0 bounded adversarial perturbations", ICML 2024.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> _ = torch.manual_seed(0)
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    >>> SparsePGD(net, n_pixels=6).explain(torch.rand(2, 1, 4, 4)).status.tolist()
+    ['found', 'found']
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **ImageExplainer._parameter_constraints,
+        "n_pixels": [Interval(Integral, 1, None, closed="left")],
+        "n_iter": [Interval(Integral, 1, None, closed="left")],
+        "backward": [StrOptions({"unprojected", "projected"})],
+        "step": [Interval(Real, 0, None, closed="neither")],
+        "mask_step": [Interval(Real, 0, None, closed="neither")],
+        "patience": [Interval(Integral, 1, None, closed="left")],
+        "random_state": [Interval(Integral, 0, None, closed="left")],
+    }
+
+    n_pixels: int = 20
+    n_iter: int = 300
+    backward: str = "unprojected"
+    step: float = 0.25
+    mask_step: float = 0.25
+    patience: int = 3
+    random_state: int = 0
+
+    def _image_model(self, bounds: tuple[float, float]) -> ImageModel:
+        low, high = bounds
+        return ImageModel(self.model, bounds, self.normalization, unit=high - low)
+
+    def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
+        settings = SparsePGDSettings(
+            n_pixels=self.n_pixels,
+            n_iter=self.n_iter,
+            projected=self.backward == "projected",
+            step=self.step,
+            mask_step=self.mask_step,
+            patience=self.patience,
+            seed=self.random_state,
+        )
+        return sparse_pgd(model, x, goal, places, settings)
+
+
+@dataclass(frozen=True)
+class SparsePGDSettings:
+    """The parameters of :class:`SparsePGD`, for pixels whose range is one unit wide."""
+
+    n_pixels: int
+    n_iter: int
+    projected: bool
+    step: float = 0.25
+    mask_step: float = 0.25
+    patience: int = 3
+    seed: int = 0
+
+
+def sparse_pgd(
+    model: ImageModel, x: Tensor, goal: Goal, places: Tensor, settings: SparsePGDSettings
+) -> Proposal:
+    """Search changes of at most k pixels of a batch of images.
+
+    Parameters
+    ----------
+    model : ImageModel
+    x : Tensor of shape (n, C, H, W)
+    goal : Goal
+    places : LongTensor of shape (n,)
+        Names of the images, for what is drawn.
+    settings : SparsePGDSettings
+
+    Returns
+    -------
+    Proposal
+        Zeros where nothing was found.
+    """
+    size, seed = x.shape[2] * x.shape[3], settings.seed
+    k = min(settings.n_pixels, size)
+    found, count = torch.zeros_like(x), torch.zeros_like(places)
+    lower, upper = (bound.flatten(2) for bound in model.room(x))
+    colour = 2 * uniform(seed, places, 0, x[0].numel(), x.dtype).reshape(lower.shape) - 1
+    logit = normal(seed, places, 1, size, x.dtype)
+    live = _State(
+        rows=torch.arange(len(x), device=x.device),
+        x=x,
+        goal=goal,
+        places=places,
+        lower=lower,
+        upper=upper,
+        colour=clip(colour, lower, upper),
+        logit=logit,
+        mask=top_pixels(logit, k),
+        same=torch.zeros_like(places),
+        done=torch.zeros_like(places, dtype=torch.bool),
+        gradient=torch.zeros_like(lower),
+    )
+    for turn in range(settings.n_iter):
+        w = (live.colour * live.mask[:, None]).reshape(-1, *x.shape[1:])
+        # Downhill: the cross-entropy of a goal falls as it comes closer.
+        logits, _, gradient = model.with_gradient(live.x, w, live.goal.cross_entropy)
+        live.gradient = -gradient.flatten(2)
+        reached = (live.goal.margin(logits) < 0) & ~live.done
+        found[live.rows] = torch.where(wide(reached), w, found[live.rows])
+        count[live.rows] += (~live.done).long()
+        live.done = live.done | reached
+        if (turn + 1) % every_few(x.device) == 0 and bool(live.done.any()):
+            live = live.take((~live.done).nonzero()[:, 0])
+            if len(live.rows) == 0:
+                break
+        _step(live, k, 2 + turn, settings)
+    return Proposal(found, count, count)
+
+
+@dataclass(eq=False)
+class _State(Live):
+    places: Tensor
+    lower: Tensor
+    upper: Tensor
+    colour: Tensor
+    logit: Tensor
+    mask: Tensor
+    same: Tensor
+    done: Tensor
+    gradient: Tensor
+
+
+def _step(live: _State, k: int, stream: int, settings: SparsePGDSettings) -> None:
+    """Move colours and masks along the gradient, and draw masks anew that no longer move."""
+    size = live.logit.shape[1]
+    soft = torch.sigmoid(live.logit)
+    slope = (live.gradient * live.colour).sum(dim=1) * soft * (1 - soft)
+    length = slope.norm(dim=1, keepdim=True)
+    slope = torch.where(length < FLAT, 0.0, slope / length.clamp(min=FLAT))
+    weight = live.mask if settings.projected else soft
+    direction = torch.sign(live.gradient * weight[:, None])
+    live.colour = clip(live.colour + settings.step * direction, live.lower, live.upper)
+    logit = live.logit + settings.mask_step * size**0.5 * slope
+    mask = top_pixels(logit, k)
+    same = torch.where((mask == live.mask).all(dim=1), live.same + 1, 0)
+    stale = same >= settings.patience
+    fresh = normal(settings.seed, live.places, stream, size, logit.dtype)
+    live.logit = torch.where(stale[:, None], fresh, logit)
+    live.mask = torch.where(stale[:, None], top_pixels(fresh, k), mask)
+    live.same = torch.where(stale, 0, same)

@@ -1,0 +1,61 @@
+r"""The ball of a nuclear norm over groups of matrices, and its linear oracle.
+
+.. math:: \|u\| = \sum_g \|u_g\|_*
+
+Its dual norm is the largest spectral norm of a group, so the oracle puts all into one rank-one
+matrix of one group. Rows first, any scale of the direction, nothing is changed in place.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from scfe_sklearn.proximal.operators import Scalar, per_row
+
+
+def group_nuclear_norm(u: Tensor) -> Tensor:
+    """Return the sums over groups of the nuclear norms of matrices (n, G, a, b), (n,).
+
+    Examples
+    --------
+    >>> group_nuclear_norm(torch.diag(torch.tensor([3.0, -4.0]))[None, None])
+    tensor([7.])
+    """
+    return torch.linalg.matrix_norm(u, ord="nuc").sum(dim=1)
+
+
+def lmo_group_nuclear(c: Tensor, radius: Scalar = 1.0) -> Tensor:
+    """Return argmax <c, u> over the matrices with sum_g ||u_g||_* <= radius.
+
+    With sigma, p, q the leading singular value and vectors of the (first) group of largest
+    spectral norm, it is radius p q^T there and 0 elsewhere; the maximum is radius sigma. Where
+    that singular value is not simple, some maximiser is returned.
+
+    Parameters
+    ----------
+    c : Tensor of shape (n, G, a, b)
+        Directions: G matrices per row.
+    radius : float or Tensor of shape (n,)
+
+    Returns
+    -------
+    Tensor of shape (n, G, a, b)
+
+    Examples
+    --------
+    >>> c = torch.zeros(1, 2, 2, 2)
+    >>> c[0, 0, 0, 0], c[0, 1, 1, 0] = 1e-30, -2e-30
+    >>> lmo_group_nuclear(c, 3.0)[0, 1] + 0
+    tensor([[ 0.,  0.],
+            [-3.,  0.]])
+    """
+    r = per_row(radius, c.flatten(1)).to(c.dtype).reshape(-1, 1, 1)
+    top = c.abs().amax(dim=(1, 2, 3), keepdim=True)
+    scaled = c / torch.where(top == 0, torch.ones_like(top), top)
+    group = torch.linalg.matrix_norm(scaled, ord=2).argmax(dim=1)
+    rows = torch.arange(len(c), device=c.device)
+    p, _, q = torch.linalg.svd(scaled[rows, group], full_matrices=False)
+    best = p[:, :, :1] * q[:, :1, :] * r
+    best = torch.where(top[:, 0] == 0, torch.zeros_like(best), best)
+    return torch.zeros_like(c).index_put((rows, group), best)
