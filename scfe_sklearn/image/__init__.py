@@ -4,6 +4,7 @@ from scfe_sklearn.image.explanation import ImageExplanation
 from scfe_sklearn.image.group_sparse_explainer import GroupSparseExplainer, published
 from scfe_sklearn.image.noise import NoiseScores, noise_scores
 from scfe_sklearn.image.nuclear_frank_wolfe import NuclearFrankWolfe
+from scfe_sklearn.image.paths import VisualPaths, visual_paths
 from scfe_sklearn.image.projected import FastGradientSign, ProjectedGradient
 from scfe_sklearn.image.random_search import SparseRandomSearch
 from scfe_sklearn.image.reparameterized import ReparameterizedAttack
@@ -27,6 +28,8 @@ __all__ = [
     "SparsePGD",
     "SparseRandomSearch",
     "StrAttack",
+    "VisualPaths",
     "noise_scores",
     "published",
+    "visual_paths",
 ]
