@@ -5,6 +5,7 @@ from scfe_sklearn.image.group_sparse_explainer import GroupSparseExplainer, publ
 from scfe_sklearn.image.noise import NoiseScores, noise_scores
 from scfe_sklearn.image.nuclear_frank_wolfe import NuclearFrankWolfe
 from scfe_sklearn.image.paths import VisualPaths, visual_paths
+from scfe_sklearn.image.plausible import PlausibleImageExplainer
 from scfe_sklearn.image.projected import FastGradientSign, ProjectedGradient
 from scfe_sklearn.image.random_search import SparseRandomSearch
 from scfe_sklearn.image.reparameterized import ReparameterizedAttack
@@ -21,6 +22,7 @@ __all__ = [
     "ImageExplanation",
     "NoiseScores",
     "NuclearFrankWolfe",
+    "PlausibleImageExplainer",
     "ProjectedGradient",
     "ReparameterizedAttack",
     "SigmaZero",

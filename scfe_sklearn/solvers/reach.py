@@ -182,5 +182,8 @@ def _pairs(
     trial = z[:, None].repeat(1, K, 1)
     trial.scatter_(2, out, domain.factual.gather(1, out[..., 0])[..., None])
     trial.scatter_(2, into, bound.gather(1, into[..., 0])[..., None])
-    live = (leave.values > -torch.inf)[:, :, None] & (enter.values > 0)[:, None]
-    return trial, live.reshape(n, K)
+    live = ((leave.values > -torch.inf)[:, :, None] & (enter.values > 0)[:, None]).reshape(n, K)
+    if domain.n_features < z.shape[1]:
+        # A number may leave a feature of several, which then stays changed.
+        live &= domain.changed(trial).sum(-1) <= problem.max_changes[:, None]
+    return trial, live
