@@ -1,5 +1,6 @@
 """Sparse explanations of image classifiers: changes of few, gathered pixels, and visual ones."""
 
+from scfe_sklearn.image.autoencoder import AutoencoderDensity
 from scfe_sklearn.image.explanation import ImageExplanation
 from scfe_sklearn.image.group_sparse_explainer import GroupSparseExplainer, published
 from scfe_sklearn.image.noise import NoiseScores, noise_scores
@@ -17,6 +18,7 @@ from scfe_sklearn.image.visual import AutoFrankWolfe
 
 __all__ = [
     "AutoFrankWolfe",
+    "AutoencoderDensity",
     "FastGradientSign",
     "GroupSparseExplainer",
     "ImageExplanation",

@@ -17,6 +17,12 @@ FLOOR = 1e-3
 """Least lead of the wanted class: answers are judged again, in the model's own precision."""
 
 
+def image_shape(images: Tensor) -> tuple[int, int, int]:
+    """Return (C, H, W) of images (n, C, H, W)."""
+    _, channels, height, width = images.shape
+    return channels, height, width
+
+
 @dataclass(frozen=True)
 class PixelRows:
     """Images (n, C, H, W) as rows (n, H W C), the range of the pixels being [-1, 1], and back.
@@ -148,9 +154,15 @@ def pixel_problem(
     domain = pixels.domain(rows)
     return Problem(
         objective=CountedObjective(
-            [scores], True, parts, owner, ClassReading(target), None,
-            torch.arange(n, device=rows.device), counts,
-        ),  # fmt: skip
+            [scores],
+            True,
+            parts,
+            owner,
+            ClassReading(target),
+            None,
+            torch.arange(n, device=rows.device),
+            counts,
+        ),
         domain=domain,
         moves=Moves.from_values(nothing, rows.new_zeros(0), domain.groups),
         beta=rows.new_full((n,), beta),

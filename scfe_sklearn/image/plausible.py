@@ -15,7 +15,7 @@ from scfe_sklearn.image.batches import check_bounds, read_images, read_labels
 from scfe_sklearn.image.explainer import ImageExplainer, Proposal
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
-from scfe_sklearn.image.pixel_problem import PixelRows, pixel_problem
+from scfe_sklearn.image.pixel_problem import PixelRows, image_shape, pixel_problem
 from scfe_sklearn.models.torch_module import as_constant_function
 from scfe_sklearn.objective import Plausible
 from scfe_sklearn.solvers.pool import Pool
@@ -85,8 +85,8 @@ class PlausibleImageExplainer(ImageExplainer):
     >>> from torch import nn
     >>> _ = torch.manual_seed(0)
     >>> net = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
-    >>> images = torch.rand(60, 1, 4, 4)
-    >>> explainer = PlausibleImageExplainer(net, max_pixels=6, density="kde")
+    >>> images = 2 * torch.rand(60, 1, 4, 4) - 1
+    >>> explainer = PlausibleImageExplainer(net, bounds=(-1, 1), max_pixels=6, density="kde")
     >>> explainer = explainer.fit(images, net(images).argmax(1))
     >>> explanation = explainer.explain(images[:2])
     >>> explanation.status.tolist(), bool((explanation.measures()["pixels"] <= 6).all())
@@ -127,17 +127,17 @@ class PlausibleImageExplainer(ImageExplainer):
         who = type(self).__name__
         bounds = check_bounds(self.bounds, who)
         given = read_images(images, bounds, who)
+        if len(given) == 0:
+            raise ValueError(f"The images of {who}.fit must be at least one. Got none.")
         model = self._image_model(bounds)
         dtype, device = model.place(given)
         with as_constant_function(self.model), torch.no_grad():
             parts = [
                 model.logits(part.to(device, dtype)).cpu() for part in given.split(self.batch_size)
             ]
-        if not parts:
-            raise ValueError(f"The images of {who}.fit must be at least one. Got none.")
         logits = torch.cat(parts)
         labels = read_labels(y, len(given), logits.shape[1], who, "y")
-        shape = tuple(given.shape[1:])
+        shape = image_shape(given)
         self.image_shape_ = shape
         rows = PixelRows(shape, bounds).rows(given.cpu())
         self.density_ = None
@@ -186,7 +186,7 @@ class PlausibleImageExplainer(ImageExplainer):
         return labels
 
     def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
-        pixels = PixelRows(tuple(x.shape[1:]), check_bounds(self.bounds, type(self).__name__))
+        pixels = PixelRows(image_shape(x), check_bounds(self.bounds, type(self).__name__))
         rows = pixels.rows(x)
         owner = torch.searchsorted(torch.from_numpy(self.classes_).to(x.device), goal.label)
         counts = torch.zeros(2, len(x), dtype=torch.long, device=x.device)
