@@ -1,7 +1,7 @@
 """Mixed data: Adult and German credit, several models, against NICE (sparsity).
 
-Refused test rows; sex and race immutable, age increasing. Every method is scored the same way
-(benchmarks/scoring.py), apart from any solver and with the fitted pipeline itself:
+Refused rows, held-out ones first; sex and race immutable, age increasing. Every method is scored
+the same way (benchmarks/scoring.py), apart from any solver and with the fitted pipeline itself:
 
     found     answered, of all rows
     due       answered, of the rows for which some training row that the model gives the target

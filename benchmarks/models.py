@@ -45,7 +45,10 @@ def published_network(table: Table, seed: int = 0, epochs: int = 80) -> TorchCla
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A data set, a model fitted on 70 % of it, and refused rows of the rest."""
+    """A data set, a model fitted on 70 % of it, and the rows it refuses: those of the rest first.
+
+    The other refused rows follow, for data sets whose rest is too small for the question.
+    """
 
     loans: Loans
     kind: str
@@ -83,7 +86,8 @@ def loan_case(data: Loans, kind: str, seed: int = 0) -> Case:
     model = make_pipeline(columns, _classifier(kind, len(X), seed)).fit(X, y)
     predicted = model.predict(rest)
     accuracy = float((predicted == rest_y).mean())
-    return Case(data, kind, model, X, y, rest[predicted != data.target], accuracy)
+    refused = pd.concat([rest[predicted != data.target], X[model.predict(X) != data.target]])
+    return Case(data, kind, model, X, y, refused, accuracy)
 
 
 def _classifier(kind: str, n_rows: int, seed: int) -> Any:

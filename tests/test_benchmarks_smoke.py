@@ -20,6 +20,7 @@ SCRIPTS = (
     "image_group_sparse",
     "image_frank_wolfe",
     "image_sigma_zero",
+    "image_attacks",
     "image_share",
 )
 

@@ -6,6 +6,7 @@ from scfe_sklearn.image.group_sparse_explainer import GroupSparseExplainer, publ
 from scfe_sklearn.image.noise import NoiseScores, noise_scores
 from scfe_sklearn.image.nuclear_frank_wolfe import NuclearFrankWolfe
 from scfe_sklearn.image.paths import VisualPaths, visual_paths
+from scfe_sklearn.image.pgd0 import PGD0
 from scfe_sklearn.image.plausible import PlausibleImageExplainer
 from scfe_sklearn.image.projected import FastGradientSign, ProjectedGradient
 from scfe_sklearn.image.random_search import SparseRandomSearch
@@ -17,6 +18,7 @@ from scfe_sklearn.image.structured import StrAttack
 from scfe_sklearn.image.visual import AutoFrankWolfe
 
 __all__ = [
+    "PGD0",
     "AutoFrankWolfe",
     "AutoencoderDensity",
     "FastGradientSign",

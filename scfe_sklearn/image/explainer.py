@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
@@ -34,6 +35,40 @@ class Proposal:
     w: Tensor
     n_forward: Tensor
     n_backward: Tensor
+
+
+def one_after_another(
+    search: Callable[[int, Tensor], Proposal], x: Tensor, n_turns: int
+) -> Proposal:
+    """Search in turns, each of them for the images that the ones before found no change of.
+
+    Parameters
+    ----------
+    search : callable
+        The number of the turn and the rows (m,) that are left to a Proposal for those rows, with
+        zeros where nothing was found.
+    x : Tensor of shape (n, C, H, W)
+    n_turns : int
+
+    Examples
+    --------
+    >>> def search(turn, rows):
+    ...     w = (rows == turn).float().reshape(-1, 1, 1, 1)
+    ...     return Proposal(w, torch.ones_like(rows), torch.zeros_like(rows))
+    >>> one_after_another(search, torch.zeros(3, 1, 1, 1), 3).n_forward
+    tensor([1, 2, 3])
+    """
+    rows = torch.arange(len(x), device=x.device)
+    w, forward, backward = torch.zeros_like(x), torch.zeros_like(rows), torch.zeros_like(rows)
+    for turn in range(n_turns):
+        found = search(turn, rows)
+        w[rows] = found.w
+        forward[rows] += found.n_forward
+        backward[rows] += found.n_backward
+        rows = rows[~(found.w != 0).flatten(1).any(dim=1)]
+        if len(rows) == 0:
+            break
+    return Proposal(w, forward, backward)
 
 
 @dataclass(eq=False, repr=False)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from scfe_sklearn.image.batches import wide
 from scfe_sklearn.image.explainer import ImageExplainer, Proposal
-from scfe_sklearn.image.live import Live, every_few
+from scfe_sklearn.image.first_success import Unfinished
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.image.tiles import from_tiles, to_tiles
@@ -91,7 +91,7 @@ class NuclearFrankWolfe(ImageExplainer):
         backward = torch.zeros_like(places)
         least = torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
         rows = torch.arange(len(x), device=x.device)
-        live = _State(rows, x, goal, torch.zeros_like(x), torch.zeros_like(x), rows < 0)
+        live = _State(rows, x, goal, rows < 0, torch.zeros_like(x), torch.zeros_like(x))
         for turn in range(self.n_iter + 1):
             logits, value, live.gradient = model.with_gradient(
                 live.x, live.w, live.goal.cross_entropy
@@ -105,10 +105,9 @@ class NuclearFrankWolfe(ImageExplainer):
                 break
             if self.stop_early:
                 live.done = live.done | better
-                if (turn + 1) % every_few(x.device) == 0 and bool(live.done.any()):
-                    live = live.take((~live.done).nonzero()[:, 0])
-                    if len(live.rows) == 0:
-                        break
+                live = live.after(turn)
+                if len(live.rows) == 0:
+                    break
             forward[live.rows] += (~live.done).long() * (self.n_line + 1)
             corner = lmo_group_nuclear(to_tiles(-live.gradient, side), self.radius)
             direction = from_tiles(corner, live.x.shape) - live.w
@@ -126,10 +125,9 @@ class NuclearFrankWolfe(ImageExplainer):
 
 
 @dataclass(eq=False)
-class _State(Live):
+class _State(Unfinished):
     w: Tensor
     gradient: Tensor
-    done: Tensor
 
 
 def golden_section(value: Callable[[Tensor], Tensor], high: Tensor, n_iter: int) -> Tensor:

@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 
 from scfe_sklearn.image.draws import normal, uniform
-from scfe_sklearn.image.explainer import ImageExplainer, Proposal
+from scfe_sklearn.image.explainer import ImageExplainer, Proposal, one_after_another
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.proximal.balls import lmo_ball_box, project_ball_box
 from scfe_sklearn.solvers.auto_projected import auto_projected_gradient, projected_gradient
-from scfe_sklearn.solvers.frank_wolfe import Ascent
 from scfe_sklearn.validation import Integral, Interval, Real, StrOptions
 
 
@@ -163,21 +162,15 @@ class ProjectedGradient(ImageExplainer):
         return ImageModel(self.model, bounds, self.normalization, unit=1.0)
 
     def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
-        w, count = torch.zeros_like(x), torch.zeros_like(places)
-        rows = torch.arange(len(x), device=x.device)
-        for restart in range(self.n_restarts):
-            found = self._ascend(model, x[rows], goal.take(rows), places[rows], restart)
-            w[rows] = found.u.reshape(-1, *x.shape[1:])
-            count[rows] += found.n_evaluations
-            rows = rows[found.value == -torch.inf]
-            if len(rows) == 0:
-                break
-        return Proposal(w, count, count)
+        def search(restart: int, rows: Tensor) -> Proposal:
+            return self._ascend(model, x[rows], goal.take(rows), places[rows], restart)
+
+        return one_after_another(search, x, self.n_restarts)
 
     def _ascend(
         self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor, restart: int
-    ) -> Ascent:
-        """Return the goal's best point of one start: zeros of value -inf where there is none."""
+    ) -> Proposal:
+        """Return the best point of one start that reaches the goal: zeros where there is none."""
         lower, upper = (bound.flatten(1) for bound in model.room(x))
         best = torch.zeros_like(x).flatten(1)
         most = torch.full((len(x),), -torch.inf, dtype=x.dtype, device=x.device)
@@ -205,4 +198,5 @@ class ProjectedGradient(ImageExplainer):
             auto_projected_gradient(evaluate, project, start, self.p, self.radius, self.n_iter)
         else:
             projected_gradient(evaluate, project, start, self.p, self.step, self.n_iter)
-        return Ascent(best, most, self.n_iter + 1)
+        count = torch.full_like(places, self.n_iter + 1)
+        return Proposal(best.reshape(x.shape), count, count)

@@ -44,9 +44,9 @@ class ReparameterizedAttack(ImageExplainer):
     threshold : float in (0, 1), default=0.8
         In units of the range of the pixels: a value that moved by less goes back unless the
         gradient holds it.
-    rate : float in (0, inf), default=200.0
+    rate : float in (0, inf), default=50.0
         First step of the factors.
-    growth : float in [1, inf), default=1.02
+    growth : float in [1, inf), default=1.04
         The rate of an image grows by it in every iteration until its goal is first reached.
     n_rounds : int in [1, inf), default=10
         Gradients that are summed for the dense change.
@@ -92,8 +92,8 @@ class ReparameterizedAttack(ImageExplainer):
     room: str = "ahead"
     radius: float = 6 / 255
     threshold: float = 0.8
-    rate: float = 200.0
-    growth: float = 1.02
+    rate: float = 50.0
+    growth: float = 1.04
     n_rounds: int = 10
     n_iter: int = 200
 

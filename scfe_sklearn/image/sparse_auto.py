@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
-from scfe_sklearn.image.explainer import ImageExplainer, Proposal
+from scfe_sklearn.image.explainer import ImageExplainer, Proposal, one_after_another
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.image.random_search import random_search
@@ -80,17 +79,10 @@ class SparseAutoAttack(ImageExplainer):
         return ImageModel(self.model, bounds, self.normalization, unit=high - low)
 
     def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
-        w, forward = torch.zeros_like(x), torch.zeros_like(places)
-        backward, rows = torch.zeros_like(places), torch.arange(len(x), device=x.device)
-        for stage in range(3 if self.n_queries else 2):
-            found = self._stage(stage, model, x[rows], goal.take(rows), places[rows])
-            w[rows] = found.w
-            forward[rows] += found.n_forward
-            backward[rows] += found.n_backward
-            rows = rows[~(found.w != 0).flatten(1).any(dim=1)]
-            if len(rows) == 0:
-                break
-        return Proposal(w, forward, backward)
+        def search(stage: int, rows: Tensor) -> Proposal:
+            return self._stage(stage, model, x[rows], goal.take(rows), places[rows])
+
+        return one_after_another(search, x, 3 if self.n_queries else 2)
 
     def _stage(
         self, stage: int, model: ImageModel, x: Tensor, goal: Goal, places: Tensor

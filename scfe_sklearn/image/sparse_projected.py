@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from scfe_sklearn.image.batches import wide
 from scfe_sklearn.image.draws import normal, uniform
 from scfe_sklearn.image.explainer import ImageExplainer, Proposal
-from scfe_sklearn.image.live import Live, every_few, top_pixels
+from scfe_sklearn.image.first_success import FirstSuccess, Unfinished
+from scfe_sklearn.image.live import top_pixels
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.proximal.operators import clip
@@ -142,7 +142,7 @@ def sparse_pgd(
     """
     size, seed = x.shape[2] * x.shape[3], settings.seed
     k = min(settings.n_pixels, size)
-    found, count = torch.zeros_like(x), torch.zeros_like(places)
+    found = FirstSuccess(x)
     lower, upper = (bound.flatten(2) for bound in model.room(x))
     colour = 2 * uniform(seed, places, 0, x[0].numel(), x.dtype).reshape(lower.shape) - 1
     logit = normal(seed, places, 1, size, x.dtype)
@@ -150,6 +150,7 @@ def sparse_pgd(
         rows=torch.arange(len(x), device=x.device),
         x=x,
         goal=goal,
+        done=torch.zeros_like(places, dtype=torch.bool),
         places=places,
         lower=lower,
         upper=upper,
@@ -157,7 +158,6 @@ def sparse_pgd(
         logit=logit,
         mask=top_pixels(logit, k),
         same=torch.zeros_like(places),
-        done=torch.zeros_like(places, dtype=torch.bool),
         gradient=torch.zeros_like(lower),
     )
     for turn in range(settings.n_iter):
@@ -165,20 +165,16 @@ def sparse_pgd(
         # Downhill: the cross-entropy of a goal falls as it comes closer.
         logits, _, gradient = model.with_gradient(live.x, w, live.goal.cross_entropy)
         live.gradient = -gradient.flatten(2)
-        reached = (live.goal.margin(logits) < 0) & ~live.done
-        found[live.rows] = torch.where(wide(reached), w, found[live.rows])
-        count[live.rows] += (~live.done).long()
-        live.done = live.done | reached
-        if (turn + 1) % every_few(x.device) == 0 and bool(live.done.any()):
-            live = live.take((~live.done).nonzero()[:, 0])
-            if len(live.rows) == 0:
-                break
+        found.look(live, w, logits)
+        live = live.after(turn)
+        if len(live.rows) == 0:
+            break
         _step(live, k, 2 + turn, settings)
-    return Proposal(found, count, count)
+    return Proposal(found.w, found.count, found.count)
 
 
 @dataclass(eq=False)
-class _State(Live):
+class _State(Unfinished):
     places: Tensor
     lower: Tensor
     upper: Tensor
@@ -186,7 +182,6 @@ class _State(Live):
     logit: Tensor
     mask: Tensor
     same: Tensor
-    done: Tensor
     gradient: Tensor
 
 

@@ -269,7 +269,7 @@ def _decision(
 ) -> np.ndarray:
     """What the model says to the person at every place of the plane."""
     space = explainer.space_
-    person = take_rows(explanation._seen[0], np.zeros(_GRID**2, dtype=np.intp) + entry)
+    person = take_rows(explanation.by_feature[0], np.zeros(_GRID**2, dtype=np.intp) + entry)
     Z0 = space.encode(person)
     Z = Z0.copy()
     for j, places in zip(pair, np.meshgrid(*grid), strict=True):

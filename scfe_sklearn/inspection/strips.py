@@ -83,7 +83,7 @@ def strip(explanation: Explanation, feature: int, values: Sequence[Any], target:
 
 def feature_values(explanation: Explanation, feature: int, rows: Any) -> tuple[list, list]:
     """Raw values of a feature before and after, at some entries."""
-    before, after = explanation._seen
+    before, after = explanation.by_feature
     rows = np.asarray(rows)
     return column_values(before, feature, rows), column_values(after, feature, rows)
 

@@ -50,12 +50,14 @@ def lmo_group_nuclear(c: Tensor, radius: Scalar = 1.0) -> Tensor:
     tensor([[ 0.,  0.],
             [-3.,  0.]])
     """
-    r = per_row(radius, c.flatten(1)).to(c.dtype).reshape(-1, 1, 1)
-    top = c.abs().amax(dim=(1, 2, 3), keepdim=True)
-    scaled = c / torch.where(top == 0, torch.ones_like(top), top)
+    c64, r = c.double(), per_row(radius, c.flatten(1)).double().reshape(-1, 1, 1)
+    top = c64.abs().amax(dim=(1, 2, 3), keepdim=True)
+    # Decompositions of all rows fail with one that is not finite.
+    good = torch.isfinite(top) & (top > 0)
+    scaled = torch.where(good, c64 / torch.where(good, top, 1.0), 0.0)
     group = torch.linalg.matrix_norm(scaled, ord=2).argmax(dim=1)
     rows = torch.arange(len(c), device=c.device)
     p, _, q = torch.linalg.svd(scaled[rows, group], full_matrices=False)
-    best = p[:, :, :1] * q[:, :1, :] * r
-    best = torch.where(top[:, 0] == 0, torch.zeros_like(best), best)
-    return torch.zeros_like(c).index_put((rows, group), best)
+    best = torch.where(good[:, 0], p[:, :, :1] * q[:, :1, :] * r, 0.0)
+    best = torch.where(torch.isfinite(top[:, 0]), best, torch.nan)
+    return torch.zeros_like(c).index_put((rows, group), best.to(c.dtype))

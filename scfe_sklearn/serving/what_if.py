@@ -121,7 +121,7 @@ class WhatIf:
         explanation = self._explain(self.explainer.view_.whole(row), self._wish(k))
         (outcome,) = explanation._outcomes()
         found = outcome.status == Status.FOUND
-        after = explanation._seen[1] if found else row
+        after = explanation.by_feature[1] if found else row
         return {
             "found": found,
             "status": outcome.status,

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import sklearn
 import torch
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.datasets import make_classification
 from sklearn.ensemble import RandomForestClassifier
@@ -28,6 +28,7 @@ from scfe_sklearn import (
     Rules,
     SparsestValid,
     TorchClassifier,
+    image,
 )
 from scfe_sklearn.blocks import BlockExpander
 from scfe_sklearn.datasets import make_loan_applications
@@ -76,6 +77,11 @@ EVERY = [
     BlockExpander({"job": ["job_a", "job_b"]}),
     RecourseScorer(["validity", "recourse"], max_rows=3),
     SparsestValid(0.9),
+    *(
+        explainer(torch.nn.Linear(1, 2), batch_size=3)
+        for explainer in vars(image).values()
+        if isinstance(explainer, type) and issubclass(explainer, BaseEstimator)
+    ),
 ]
 
 

@@ -19,7 +19,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from scfe_sklearn import CounterfactualExplainer, Explanation, Interval
 from scfe_sklearn.datasets import make_loan_applications
-from scfe_sklearn.explanation import JSON_VERSION
+from scfe_sklearn.explanation.as_json import VERSION as JSON_VERSION
 from scfe_sklearn.portable import pack, unpack
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*rows have no counterfactual")

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scfe_sklearn.background import Background
-from scfe_sklearn.portable import pack, unpack
+from scfe_sklearn.explanation import as_json, tables
 from scfe_sklearn.presentation import Change, Outcome, direction, notebook_table, sentence
 from scfe_sklearn.presentation.containers import (
-    column_values,
-    is_polars,
     objects,
     positions,
     row_labels,
@@ -31,23 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Explanation"]
 
-JSON_SCHEMA = "scfe_sklearn.Explanation"
-"""What the text of `Explanation.to_json` says that it is."""
-
-JSON_VERSION = 1
-"""Raised whenever what is written changes."""
-
 _KINDS = ("numeric", "integer", "ordinal", "categorical")
-_NUMBERS = (
-    "probability_before",
-    "probability_after",
-    "n_changes",
-    "distance",
-    "log_density",
-    "density_quantile",
-)
-_COLUMNS = ("success", "status", "reason", "target", "prediction", *_NUMBERS)  # of to_frame
-_ALIGNED = (*_COLUMNS, "prediction_after", "option", "gap", "changed", "index")
+_ALIGNED = (*tables.COLUMNS, "prediction_after", "option", "gap", "changed", "index")
 _HTML_ROWS = 10
 _REPR_ROWS = 5
 
@@ -175,7 +156,7 @@ class Explanation:
         """Turn the arguments into read-only arrays and check that they are aligned."""
         n = self.factual.shape[0]
         _check_shape("counterfactuals", self.counterfactuals.shape, self.factual.shape)
-        d = self._seen[0].shape[1]
+        d = self.by_feature[0].shape[1]
         if self.prediction_after is None:
             object.__setattr__(self, "prediction_after", np.full(n, None, dtype=object))
         if self.option is None:
@@ -188,7 +169,7 @@ class Explanation:
         self._set("option", np.array(self.option, dtype=np.intp), (n,))
         for name in ("status", "reason"):
             self._set(name, objects(getattr(self, name)), (n,))
-        for name in _NUMBERS:
+        for name in tables.NUMBERS:
             self._set(name, np.array(getattr(self, name), dtype=np.float64), (n,))
         self._set("success", np.array(self.success, dtype=bool), (n,))
         # An empty list has no second axis.
@@ -229,7 +210,7 @@ class Explanation:
         return len(self.success)
 
     @property
-    def _seen(self) -> tuple[Any, Any]:
+    def by_feature(self) -> tuple[Any, Any]:
         """Factual and counterfactual rows, one column per feature."""
         return (self.factual, self.counterfactuals) if self.seen is None else self.seen
 
@@ -254,25 +235,7 @@ class Explanation:
             order of the rows and then of the features. The index is the position of the row,
             which stays unique where labels are not.
         """
-        import pandas as pd
-
-        where, features = np.nonzero(self.changed)
-        before = np.empty(len(where), dtype=object)
-        after = np.empty(len(where), dtype=object)
-        for j in np.unique(features):
-            here = features == j
-            rows = where[here]
-            before[here] = objects(column_values(self._seen[0], int(j), rows))
-            after[here] = objects(column_values(self._seen[1], int(j), rows))
-        index = pd.Index(where, name="position")
-        return pd.DataFrame(
-            {
-                "row": pd.Series(objects(self.index[where]), index=index).infer_objects(),
-                "feature": pd.Series(self.feature_names[features], index=index).infer_objects(),
-                "from": pd.Series(before, index=index, dtype=object),
-                "to": pd.Series(after, index=index, dtype=object),
-            }
-        )
+        return tables.changes(self)
 
     def to_frame(self) -> Any:
         """Counterfactuals and everything known about them, side by side.
@@ -285,30 +248,7 @@ class Explanation:
             density_quantile; polars for a polars query, else pandas. A name that a feature has
             already is prefixed with "explanation_".
         """
-        taken = set(self.feature_names)
-        names = {}
-        for name in _COLUMNS:
-            free = name
-            while free in taken:
-                free = f"explanation_{free}"
-            names[name] = free
-        if is_polars(self.counterfactuals):
-            import polars as pl
-
-            columns = {names[name]: getattr(self, name) for name in _COLUMNS}
-            return self.counterfactuals.with_columns(
-                pl.Series(name, values.tolist() if values.dtype == object else values)
-                for name, values in columns.items()
-            )
-        import pandas as pd
-
-        answers = self.counterfactuals
-        if not isinstance(answers, pd.DataFrame):
-            answers = pd.DataFrame(answers, columns=self.feature_names, index=self.index)
-        extra = pd.DataFrame(
-            {names[name]: pd.Series(getattr(self, name)).infer_objects() for name in _COLUMNS}
-        )
-        return pd.concat([answers, extra.set_axis(answers.index)], axis=1)
+        return tables.frame(self)
 
     def summary(self) -> pd.DataFrame:
         """Counts and means in one line.
@@ -322,23 +262,7 @@ class Explanation:
             the target and the median quantile of the density over the found rows; then the
             count of each other status. A share or mean of no rows is NaN.
         """
-        import pandas as pd
-
-        found = self.status == Status.FOUND
-        needed = self.status != Status.ALREADY_TARGET
-        values: dict[str, Any] = {
-            "rows": len(self),
-            "found": int(found.sum()),
-            "coverage": _over(np.mean, found[needed]),
-            "validity": _over(np.mean, self.success[self._answered() & needed]),
-            "mean_changes": _over(np.mean, self.n_changes[found]),
-            "mean_distance": _over(np.mean, self.distance[found]),
-            "mean_probability_after": _over(np.mean, self.probability_after[found]),
-            "median_density_quantile": _over(np.median, self.density_quantile[found]),
-        }
-        for status in Status.ALL[1:]:
-            values[status] = int((self.status == status).sum())
-        return pd.DataFrame([values])
+        return tables.summary(self)
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str | None:
         """Everything in it as JSON: for another process, another program, or later.
@@ -364,15 +288,7 @@ class Explanation:
         --------
         from_json : Reads it.
         """
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        if self.background is not None:
-            fields["background"] = dict(vars(self.background))
-        content = {
-            "schema": JSON_SCHEMA,
-            "version": JSON_VERSION,
-            "fields": {name: pack(value) for name, value in fields.items()},
-        }
-        text = json.dumps(content, allow_nan=False, ensure_ascii=False)
+        text = as_json.written(self)
         if path is None:
             return text
         Path(path).write_text(text, encoding="utf-8")
@@ -411,26 +327,8 @@ class Explanation:
         >>> Explanation.from_json(explanation.to_json()).sentences()
         ['Increase a from 1 to 4.']
         """
-        text = source if isinstance(source, str) and source.lstrip().startswith("{") else None
-        if text is None:
-            text = Path(source).read_text(encoding="utf-8")
         try:
-            content = json.loads(text)
-            version = content["version"] if content["schema"] == JSON_SCHEMA else None
-        except (ValueError, KeyError, TypeError):
-            version = None
-        if not isinstance(version, int):
-            raise ValueError("The 'source' of from_json must be an explanation in JSON.")
-        if version > JSON_VERSION:
-            raise ValueError(
-                f"The 'source' of from_json must have version {JSON_VERSION} at most. "
-                f"Got {version} instead, of a later version of this package."
-            )
-        try:
-            fields = {name: unpack(value) for name, value in content["fields"].items()}
-            if fields.get("background") is not None:
-                fields["background"] = Background(**fields["background"])
-            return cls(**fields)
+            return cls(**as_json.read(source))
         except (AttributeError, IndexError, KeyError, TypeError) as error:
             raise ValueError(f"The 'source' of from_json is damaged: {error!r}.") from error
 
@@ -505,17 +403,6 @@ class Explanation:
 
         return write_report(self, path, title)
 
-    def _answered(self) -> np.ndarray:
-        """Rows whose counterfactual is not missing throughout."""
-        import pandas as pd
-
-        every = np.arange(len(self))
-        columns = [
-            pd.isna(objects(column_values(self._seen[1], j, every)))
-            for j in range(self.changed.shape[1])
-        ]
-        return ~np.all(columns, axis=0)
-
     def _outcomes(self) -> list[Outcome]:
         lines = self.changes
         by_row: list[list[Change]] = [[] for _ in range(len(self))]
@@ -582,10 +469,3 @@ def _labels(values: Any) -> np.ndarray:
     """Labels in their own dtype; objects where each is a collection."""
     labels = np.array(values)
     return labels if labels.ndim == 1 else objects(values)
-
-
-def _over(statistic: Callable[[np.ndarray], Any], values: np.ndarray) -> float:
-    """A statistic of the known values, NaN where there are none."""
-    known = np.asarray(values, dtype=np.float64)
-    known = known[~np.isnan(known)]
-    return float(statistic(known)) if known.size else float("nan")

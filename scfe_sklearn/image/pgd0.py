@@ -1,0 +1,122 @@
+"""PGD0: at most k pixels, by projected gradients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from scfe_sklearn.image.draws import uniform
+from scfe_sklearn.image.explainer import ImageExplainer, Proposal, one_after_another
+from scfe_sklearn.image.first_success import FirstSuccess, Unfinished
+from scfe_sklearn.image.margins import Goal
+from scfe_sklearn.image.model import ImageModel
+from scfe_sklearn.image.tiles import tile_of_values
+from scfe_sklearn.proximal.feature_sets import FeatureSets
+from scfe_sklearn.validation import Integral, Interval, Real
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class PGD0(ImageExplainer):
+    r"""Changes of at most k pixels by projected gradients: PGD0 [1]_.
+
+    .. math:: w \leftarrow P(w - step \cdot D \, g / \|g\|_1)
+
+    with g the gradient of the cross-entropy of the goal in the D values of an image, and P the
+    exact projection on {at most k pixels change, within the range}: of the values clipped to
+    their range, the k pixels whose clipping gains most. An image that reaches its goal is done.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Images (n, C, H, W) to logits (n, K).
+    bounds : (low, high), default=(0.0, 1.0)
+        Range of the pixels.
+    normalization : (mean, std) or None, default=None
+        Applied to the images before the module: numbers, or one per channel.
+    n_pixels : int in [1, inf), default=20
+        At most as many pixels change; all of an image where it has fewer.
+    step : float in (0, inf), default=0.15
+        By how much a step moves a value on average, in units of the range of the pixels.
+    n_iter : int in [1, inf), default=200
+    n_restarts : int in [1, inf), default=1
+        Random starts; the paper takes 5.
+    random_state : int, default=0
+        Seed of the starts. An image's starts depend on its place among the images.
+    batch_size : int in [1, inf), default=512
+        Images at a time.
+
+    References
+    ----------
+    .. [1] Croce, Hein, "Sparse and imperceivable adversarial attacks", ICCV 2019.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> _ = torch.manual_seed(0)
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    >>> PGD0(net, n_pixels=6, step=1.0).explain(torch.rand(2, 1, 4, 4)).status.tolist()
+    ['found', 'found']
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **ImageExplainer._parameter_constraints,
+        "n_pixels": [Interval(Integral, 1, None, closed="left")],
+        "step": [Interval(Real, 0, None, closed="neither")],
+        "n_iter": [Interval(Integral, 1, None, closed="left")],
+        "n_restarts": [Interval(Integral, 1, None, closed="left")],
+        "random_state": [Interval(Integral, 0, None, closed="left")],
+    }
+
+    n_pixels: int = 20
+    step: float = 0.15
+    n_iter: int = 200
+    n_restarts: int = 1
+    random_state: int = 0
+
+    def _image_model(self, bounds: tuple[float, float]) -> ImageModel:
+        low, high = bounds
+        return ImageModel(self.model, bounds, self.normalization, unit=high - low)
+
+    def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
+        def search(restart: int, rows: Tensor) -> Proposal:
+            return self._descend(model, x[rows], goal.take(rows), places[rows], restart)
+
+        return one_after_another(search, x, self.n_restarts)
+
+    def _descend(
+        self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor, restart: int
+    ) -> Proposal:
+        _, channels, height, width = x.shape
+        size = x[0].numel()
+        k = min(self.n_pixels, height * width)
+        pixel, _ = tile_of_values(channels, height, width, 1)
+        lower, upper = (bound.flatten(1) for bound in model.room(x))
+        share = uniform(self.random_state, places, restart, size, x.dtype)
+        rows, w = torch.arange(len(x), device=x.device), lower + share * (upper - lower)
+        found, live = FirstSuccess(x), _State(rows, x, goal, rows < 0, lower, upper, w)
+        for turn in range(self.n_iter + 1):
+            sets = FeatureSets(
+                pixel, lower=live.lower, upper=live.upper, dtype=x.dtype, device=x.device
+            )
+            live.w = sets.project(live.w, k)
+            w = live.w.reshape(live.x.shape)
+            logits, _, gradient = model.with_gradient(live.x, w, live.goal.cross_entropy)
+            found.look(live, w, logits)
+            flat = gradient.flatten(1)
+            length = flat.abs().mean(dim=1, keepdim=True)
+            live.w = live.w - self.step * flat / torch.where(length == 0, 1.0, length)
+            live = live.after(turn)
+            if len(live.rows) == 0:
+                break
+        return Proposal(found.w, found.count, found.count)
+
+
+@dataclass(eq=False)
+class _State(Unfinished):
+    lower: Tensor
+    upper: Tensor
+    w: Tensor
