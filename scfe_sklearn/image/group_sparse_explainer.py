@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -82,6 +82,9 @@ class GroupSparseExplainer(ImageExplainer):
         Refinement gives up pixels that shorten the change by less.
     patch : int in [1, inf), default=8
         Side of the windows.
+    autocast : bool, default=False
+        Whether the search runs the model in mixed precision (bfloat16). Answers are verified in
+        its own precision, and searched for again where they do not hold there.
     batch_size : int in [1, inf), default=512
         Images at a time.
 
@@ -123,6 +126,7 @@ class GroupSparseExplainer(ImageExplainer):
         "refine_iter": [Interval(Integral, 0, None, closed="left")],
         "pixel_price": [Interval(Real, 0, None, closed="left")],
         "patch": [Interval(Integral, 1, None, closed="left")],
+        "autocast": ["boolean"],
     }
 
     mu: Any = "auto"
@@ -139,6 +143,7 @@ class GroupSparseExplainer(ImageExplainer):
     refine_iter: int = 50
     pixel_price: float = 0.005
     patch: int = 8
+    autocast: bool = False
 
     def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
         if min(x.shape[2:]) < 3:
@@ -170,11 +175,12 @@ class GroupSparseExplainer(ImageExplainer):
         found = (changes.found & ~changes.already).nonzero()[:, 0]
         if self.refine_iter and len(found):
             w = w.clone()
+            # The shortest change is at the boundary, where precision decides.
             w[found] = shorten(
-                model,
+                replace(model, autocast=False),
                 x[found],
                 w[found],
-                goal.take(found),
+                replace(goal, reserve=None).take(found),
                 price=self.pixel_price,
                 n_iter=self.refine_iter,
                 patch=self.patch,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -65,7 +66,9 @@ class ImageModel:
                 for part in self.normalization
             )
             images = (images - mean) / std
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.autocast):
+        # Without it, what the caller has set for the whole call stays.
+        mixed = torch.autocast(images.device.type, torch.bfloat16) if self.autocast else None
+        with mixed or nullcontext():
             out = self.module(images)
         out = out[0] if isinstance(out, tuple) else out
         out = out.to(images.dtype) if self.autocast else out
