@@ -11,7 +11,15 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
-from scfe_sklearn.image.batches import check_bounds, like, read_images, read_labels, wide
+from scfe_sklearn.image.batches import (
+    check_bounds,
+    chunk_size,
+    in_chunks,
+    like,
+    read_images,
+    read_labels,
+    wide,
+)
 from scfe_sklearn.image.explanation import ImageExplanation
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
@@ -136,16 +144,15 @@ class ImageExplainer(BaseEstimator):
         given = read_images(images, bounds, who)
         model = self._image_model(bounds)
         dtype, device = model.place(given)
-        parts = []
         with as_constant_function(self.model):
             x = given.to(dtype)
             labels = self._labels(model, x, target, who)
-            first = 0
-            for chunk in x.split(self.batch_size):
-                last = first + len(chunk)
+
+            def explain_some(first: int, last: int) -> dict[str, Any]:
                 wanted = None if labels is None else labels[first:last].to(device)
-                parts.append(self._explain_batch(model, chunk.to(device), wanted, first))
-                first = last
+                return self._explain_batch(model, x[first:last].to(device), wanted, first)
+
+            parts = in_chunks(explain_some, len(x), chunk_size(x, self.batch_size, device))
         if not parts:
             parts = [_nothing(x, target)]
         columns: dict[str, Any] = {

@@ -142,12 +142,12 @@ def pixel_problem(
 
     ``owner`` (n,) tells which of ``parts`` an answer should look like.
     """
-    dtype, _ = model.place(rows)
+    dtype, device = model.place(rows)
 
     def scores(points: Tensor) -> Tensor:
         # The bounds once more: rounding to the model's precision may leave them.
-        images = pixels.images(points).to(dtype).clamp(*pixels.bounds)
-        return model.logits(images).double()
+        images = pixels.images(points).to(device, dtype).clamp(*pixels.bounds)
+        return model.logits(images).to("cpu", torch.float64)
 
     n, size = len(rows), pixels.shape[1] * pixels.shape[2]
     nothing = torch.zeros(0, dtype=torch.long, device=rows.device)

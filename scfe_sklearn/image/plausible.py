@@ -187,24 +187,26 @@ class PlausibleImageExplainer(ImageExplainer):
 
     def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
         pixels = PixelRows(image_shape(x), check_bounds(self.bounds, type(self).__name__))
-        rows = pixels.rows(x)
-        owner = torch.searchsorted(torch.from_numpy(self.classes_).to(x.device), goal.label)
-        counts = torch.zeros(2, len(x), dtype=torch.long, device=x.device)
+        # The solver works on the processor, in double precision, which not every device has.
+        rows, label = pixels.rows(x.cpu()), goal.label.cpu()
+        owner = torch.searchsorted(torch.from_numpy(self.classes_), label)
+        counts = torch.zeros(2, len(x), dtype=torch.long)
         parts = [self._plausible(kind) for kind in range(len(self.classes_))]
         problem = pixel_problem(
-            model, pixels, rows, goal.label, parts, owner, self.max_pixels, float(self.beta), counts
+            model, pixels, rows, label, parts, owner, self.max_pixels, float(self.beta), counts
         )
         walk = Continuation()
         walk = Continuation(_shortened(walk.first, self.n_strides), walk.reach, walk.again)
         pool = Pool.empty(problem, POOL)
         for kind in owner.unique().tolist():
             own = (owner == kind).nonzero()[:, 0]
-            anchors = torch.as_tensor(self.anchors_[kind], device=x.device)
+            anchors = torch.from_numpy(self.anchors_[kind])
             pool = pool.scattered(own, descend_wide(problem.take(own), anchors, walk, POOL))
         pool = refine(problem, pool, Descent(max_iter=30), starts=1)
         found = pool.best < torch.inf
         w = torch.where(found[:, None], pool.z[:, 0] - rows, torch.zeros_like(rows))
-        return Proposal(pixels.square(w).to(x.dtype), counts[0], counts[1])
+        n_forward, n_backward = counts.to(x.device)
+        return Proposal(pixels.square(w).to(x), n_forward, n_backward)
 
     def _plausible(self, kind: int) -> Plausible:
         """Return the price of plausibility, in the unit of the tabular explainer."""
