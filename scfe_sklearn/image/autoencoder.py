@@ -40,7 +40,7 @@ class AutoencoderDensity(Density):
         Of the encoder's convolutions, each of which halves the image; the decoder mirrors them.
     latent : int in [1, inf), default=16
         Size of the latent code.
-    kl_weight : float in (0, inf), default=0.1
+    kl_weight : float in (0, inf), default=0.02
         Weight of the divergence of the latent posterior from the standard normal distribution.
     epochs : int in [1, inf), default=60
     learning_rate : float in (0, inf), default=2e-3
@@ -79,7 +79,7 @@ class AutoencoderDensity(Density):
         *,
         channels: tuple[int, ...] = (16, 32),
         latent: int = 16,
-        kl_weight: float = 0.1,
+        kl_weight: float = 0.02,
         epochs: int = 60,
         learning_rate: float = 2e-3,
         random_state: int = 0,

@@ -64,7 +64,7 @@ def in_chunks(work: Callable[[int, int], Part], n: int, size: int) -> list[Part]
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error)
+    return isinstance(error, torch.cuda.OutOfMemoryError) or "out of memory" in str(error)
 
 
 def read_images(images: Any, bounds: tuple[float, float], owner: str) -> Tensor:

@@ -22,7 +22,7 @@ class Narrow(nn.Module):
         if len(x) > self.holds:
             if self.words:
                 raise RuntimeError(self.words)
-            raise torch.OutOfMemoryError("no memory left")
+            raise torch.cuda.OutOfMemoryError("no memory left")
         self.largest = max(self.largest, len(x))
         return self.net(x)
 
@@ -46,7 +46,7 @@ def test_chunks_are_halved_until_they_fit(kind, words):
 
 
 def test_one_image_that_does_not_fit_and_other_errors_are_told():
-    with pytest.raises(torch.OutOfMemoryError, match="no memory left"):
+    with pytest.raises(torch.cuda.OutOfMemoryError, match="no memory left"):
         GroupSparseExplainer(Narrow(0)).explain(images(2))
     net = Narrow(3, "the layer is broken")
     with pytest.raises(RuntimeError, match="the layer is broken"):
