@@ -142,8 +142,9 @@ def _swap(problem: Problem, z: torch.Tensor, settings: Reach) -> tuple[torch.Ten
     for _ in range(settings.swaps):
         kept = []
         for rows in left.split(size):
-            trial, live = _pairs(problem.take(rows), z[rows], slope[rows], settings)
-            got, pair = problem.margin(trial, live).max(1)
+            part = problem.take(rows)
+            trial, live = _pairs(part, z[rows], slope[rows], settings)
+            got, pair = part.margin(trial, live).max(1)
             better = (got > most[rows] + 1e-9).nonzero()[:, 0]
             rows = rows[better]
             z[rows], most[rows] = trial[better, pair[better]], got[better]
@@ -151,7 +152,7 @@ def _swap(problem: Problem, z: torch.Tensor, settings: Reach) -> tuple[torch.Ten
         left = torch.cat(kept)
         if len(left) == 0:
             break
-        _, slope[left] = problem.objective.margin_and_grad(z[left])
+        _, slope[left] = problem.objective.take(left).margin_and_grad(z[left])
     return z, most
 
 

@@ -1,5 +1,7 @@
 """Sparse and plausible counterfactual images."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,10 @@ from torch import nn
 
 from scfe_sklearn.image import AutoencoderDensity, PlausibleImageExplainer
 from scfe_sklearn.image.metrics import n_pixels
-from scfe_sklearn.image.pixel_problem import PixelRows
+from scfe_sklearn.image.model import ImageModel
+from scfe_sklearn.image.pixel_problem import PixelRows, pixel_problem
+from scfe_sklearn.objective import Plausible
+from scfe_sklearn.solvers.reach import Reach, _swap
 
 
 @pytest.fixture(scope="module")
@@ -179,3 +184,43 @@ def test_rows_put_the_channels_of_a_pixel_together():
     moved[0, 0, 3:6] += 0.1
     assert domain.changed(moved)[0, 0].nonzero()[:, 0].tolist() == [1]
     assert domain.n_features == 8
+
+
+def test_a_row_that_swaps_on_keeps_its_own_objective():
+    """The first row is done after a swap; the second goes on to the best pixels of all."""
+    net = linear_net(channels=1, side=4)
+    net[1].bias.data = torch.tensor([100.0, 0.0]).double()
+    slope = (net[1].weight[1] - net[1].weight[0]).detach()
+    pixels, target = PixelRows((1, 4, 4), (-1.0, 1.0)), torch.tensor([0, 1])
+    nothing = [Plausible(None, 0.0, 0.0)]
+    counts = torch.zeros(2, 2, dtype=torch.long)
+    model = ImageModel(net, (-1.0, 1.0))
+    rows = torch.zeros(2, 16).double()
+    problem = pixel_problem(model, pixels, rows, target, nothing, 0 * target, 3, 0.0, counts)
+    worst = slope.abs().argsort()[:3]
+    start = rows.clone()
+    start[0, worst], start[1, worst] = -slope[worst].sign(), slope[worst].sign()
+    z, _ = _swap(problem, start, Reach(leaves=2, enters=4, swaps=9))
+    best = slope.abs().argsort(descending=True)[:3]
+    expected = torch.zeros(16).double()
+    expected[best] = slope[best].sign()
+    torch.testing.assert_close(z[1], expected)
+    assert counts[0, 1] > counts[0, 0] > 0
+    torch.testing.assert_close(start[1, worst], slope[worst].sign())
+
+
+def test_a_number_that_leaves_a_changed_pixel_frees_no_budget():
+    net = linear_net(channels=3, side=3)
+    pixels, target = PixelRows((3, 3, 3), (-1.0, 1.0)), torch.tensor([0, 1])
+    counts = torch.zeros(2, 2, dtype=torch.long)
+    rows = torch.zeros(2, 27).double()
+    problem = pixel_problem(
+        ImageModel(net, (-1.0, 1.0)), pixels, rows, target, [Plausible(None, 0.0, 0.0)],
+        0 * target, 2, 0.0, counts,
+    )  # fmt: skip
+    start = rows.clone()
+    start[:, [0, 1, 3, 4]] = 0.1
+    z, _ = _swap(replace(problem, floor=1e9), start, Reach(swaps=6))
+    assert (problem.domain.changed(z[:, None])[:, 0].sum(1) <= 2).all()
+    gain = problem.margin(z[:, None]) - problem.margin(start[:, None])
+    assert (gain >= 0).all() and (gain > 0).any()
