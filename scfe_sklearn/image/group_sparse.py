@@ -292,7 +292,7 @@ def _judge(state: _State, margin: Tensor, settings: GroupSparseSettings) -> None
     # rise) and where no pixel was kept.
     kept = state.iteration > settings.n_gather
     dear = kept | (state.prices.amin(dim=(1, 2, 3)) > state.critical)
-    dead = dear & ~((state.w != 0) | (state.last != 0)).flatten(1).any(dim=1)
+    dead = dear & ~(state.w != 0).flatten(1).any(dim=1)
     late = state.iteration == settings.n_gather + PATIENCE
     hopeless = late & (margin > settings.give_up * state.missing)
     failure = ~success & ((state.iteration >= settings.max_iter) | dead | hopeless)
