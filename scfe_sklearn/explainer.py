@@ -99,7 +99,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         otherwise a clone of it is trained by `fit`. A torch module is taken as trained.
     density : {"lof", "kde", "gmm", "knn"} or Density, default="lof"
         Density of each class, see `scfe_sklearn.densities`.
-    tau : float, default=2.5
+    tau : float, default=2.0
         Weight of plausibility: how much squared distance the way from the lower quartile to
         the median of plausibility may cost.
     beta : float, default=4.0
@@ -143,9 +143,12 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         finds, for tree ensembles of moderate size, answers that are proved to be the cheapest by
         distance and `beta` (with ``max_changes="fewest"``: to have the fewest changes), or
         proves that there is none; plausibility does not count.
-    min_plausibility : float in [0, 1), default=0.0
+    min_plausibility : float in [0, 1) or "auto", default="auto"
         Share of the training rows of its class that an answer must be more plausible than: a
-        limit beside the weight tau.
+        limit beside the weight tau. "auto", where there is neither a budget of changes nor a
+        tau of 0: an answer that is less usual than three quarters of its class must not be less
+        usual than the plain walk, from the row to the nearest training row of the class that
+        the rules permit, feature by feature, the one that helps the model most first.
     ensemble : int or list of models, default=None
         Further models that must give the target, too: so many clones trained on bootstrap
         samples, or trained models.
@@ -229,7 +232,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         "steps": [dict, None],
         "scale": [StrOptions({"std"}), None],
         "solver": [StrOptions({"auto", "apg", "search", "milp"})],
-        "min_plausibility": [Interval(Real, 0, 1, closed="left")],
+        "min_plausibility": [Interval(Real, 0, 1, closed="left"), StrOptions({"auto"})],
         "ensemble": [Interval(Integral, 1, None, closed="left"), list, tuple, None],
         "shortfall": [Interval(Real, 0, 1, closed="left")],
         "surrogate": ["boolean"],
@@ -244,7 +247,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         estimator: Any,
         *,
         density: str | Density = "lof",
-        tau: float = 2.5,
+        tau: float = 2.0,
         beta: float = 4.0,
         max_changes: int | str | None = None,
         immutable: Sequence[Hashable] | None = None,
@@ -265,7 +268,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         steps: Mapping[Hashable, float] | None = None,
         scale: str | None = "std",
         solver: str = "auto",
-        min_plausibility: float = 0.0,
+        min_plausibility: float | str = "auto",
         ensemble: int | Sequence[Any] | None = None,
         shortfall: float = 0.0,
         surrogate: bool = False,
@@ -590,7 +593,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
                 "'n_counterfactuals'": count > 1,
                 "'ensemble'": bool(self.ensemble_),
                 "'shortfall'": self.shortfall > 0,
-                "'min_plausibility'": self.min_plausibility > 0,
+                "'min_plausibility'": self.min_plausibility not in ("auto", 0),
             }
         )
         trees = read_trees(self._models()[0], self.space_.columns_, self.sample_)
@@ -711,7 +714,8 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
             any(voice.single_precision for voice in voices),
             getattr(self, "unit_", 1.0),
             float(self.shortfall),
-            float(self.min_plausibility),
+            0.0 if isinstance(self.min_plausibility, str) else float(self.min_plausibility),
+            self.min_plausibility == "auto" and self.tau > 0 and self.max_changes is None,
         )
         if self.solver_ == "apg" or not self.surrogate:
             return engine

@@ -597,7 +597,7 @@ def test_parameters_round_trip(loans):
             assert other == value
     copy.set_params(tau=5.0, max_changes=2, immutable=None)
     assert (copy.tau, copy.max_changes, copy.immutable) == (5.0, 2, None)
-    assert explainer.tau == 2.5
+    assert explainer.tau == 2.0
     with pytest.raises(ValueError, match="Invalid parameter 'nothing'"):
         copy.set_params(nothing=1)
 

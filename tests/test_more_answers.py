@@ -54,7 +54,7 @@ def explained(explainer, query, target=None, **options):
 @pytest.mark.parametrize("k", [2, 4])
 def test_several_answers_per_row(kind, k):
     X, y = world()
-    explainer, model = fitted(kind, X, y, immutable=["d"])
+    explainer, model = fitted(kind, X, y, immutable=["d"], min_plausibility=0.0)
     query = X[model.predict(X) == "no"][:7]
     result = explained(explainer, query, "yes", n_counterfactuals=k)
     assert len(result) == k * len(query)

@@ -429,12 +429,11 @@ def test_a_limit_of_plausibility():
     rng = np.random.default_rng(3)
     kinds = [GaussianKDE(0.5).fit(rng.normal(size=(60, D))) for _ in range(2)]
     limits = [-9.0, -np.inf]
-    parts = [
-        Plausible(kind, 0.7, 0.0, 2.0, limit) for kind, limit in zip(kinds, limits, strict=True)
-    ]
+    parts = [Plausible(kind, 0.7, 0.0, 2.0) for kind in kinds]
     free, z = make(n=6, target=3), points(6, 4, D)
     owner = torch.tensor([0, 1, 0, 0, 1, 0])
     limited = replace(free, parts=parts, owner=owner, conditions=kept(z[:, 0]))
+    limited = limited.limited(torch.tensor(limits)[owner])
     dense = torch.from_numpy(kinds[0].score_samples(z.reshape(-1, D).numpy())).reshape(6, 4)
     room = (dense + 9.0) / 2.0 + 1e-3
     expected = torch.where(owner[:, None] == 0, torch.minimum(free.margin(z), room), free.margin(z))

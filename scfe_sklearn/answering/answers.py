@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from scfe_sklearn.answering.engine import Candidates, Engine
 from scfe_sklearn.answering.enumeration import search_exhaustively
-from scfe_sklearn.answering.judge import Judge
+from scfe_sklearn.answering.judge import Judge, Verdict
 from scfe_sklearn.answering.query import Query, unset
 from scfe_sklearn.answering.training_rows import training_rows
-from scfe_sklearn.presentation.containers import take_rows
 
 
 @dataclass(eq=False)
@@ -30,6 +30,14 @@ class Answers:
         The kind of answer that the first point comes closest to without being one, else -1.
     gap : ndarray of shape (n, k)
         Share by which an answer may be dearer than the cheapest one; NaN where that is unknown.
+    probability : ndarray of shape (n, k)
+        What the model said of the kind of answer when it was judged; NaN where nobody asked.
+    after : ndarray of shape (n, k, D)
+        Coordinates of the decoded rows that were judged.
+    judged : ndarray of shape (n, k), bool
+        Where these are written down.
+    frame : DataFrame, ndarray or None
+        The decoded rows themselves, where all of them were judged together.
     """
 
     Z: np.ndarray
@@ -37,6 +45,16 @@ class Answers:
     proof: np.ndarray
     closest: np.ndarray
     gap: np.ndarray
+    probability: np.ndarray = field(init=False)
+    after: np.ndarray = field(init=False)
+    judged: np.ndarray = field(init=False)
+    frame: Any = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        """Begin with what nobody has judged."""
+        self.probability = np.full(self.code.shape, np.nan)
+        self.after = np.full(self.Z.shape, np.nan)
+        self.judged = np.zeros(self.code.shape, dtype=bool)
 
     @classmethod
     def none(cls, query: Query, k: int) -> Answers:
@@ -55,6 +73,20 @@ class Answers:
         self.Z[rows], self.code[rows] = found.Z, found.code
         self.proof[rows], self.closest[rows] = found.proof, found.closest
         self.gap[rows] = found.gap
+        self.heard(rows, found, np.arange(len(rows)))
+        if len(rows) == len(self.code):
+            self.frame = found.frame
+
+    def heard(self, rows: np.ndarray, found: Answers, where: np.ndarray) -> None:
+        """Write down what the judge said of some of other answers, which are now of ``rows``."""
+        for name in ("probability", "after", "judged"):
+            getattr(self, name)[rows] = getattr(found, name)[where]
+        self.frame = None
+
+    def forget(self, rows: np.ndarray) -> None:
+        """Answers of ``rows`` are about to be replaced by others."""
+        self.probability[rows], self.after[rows], self.judged[rows] = np.nan, np.nan, False
+        self.frame = None
 
     @property
     def found(self) -> np.ndarray:
@@ -95,7 +127,7 @@ def add_closest(engine: Engine, judge: Judge, query: Query, answers: Answers) ->
         return
     near = engine.nearest_misses(query.rows.take(rows))
     z, code = query.with_holes(near.z[:, 0], rows), near.code[:, 0]
-    verdict = judge(z, query.Z[rows], take_rows(query.X, rows), rows, code, query.wishes)
+    verdict = judge(z, query.Z[rows], query.table.take(rows), rows, code, query.wishes)
     good = rows[verdict.lawful]
     answers.Z[good, 0], answers.closest[good] = z[verdict.lawful], code[verdict.lawful]
 
@@ -116,6 +148,7 @@ def answer_fewest(engine: Engine, judge: Judge, query: Query, k: int = 1) -> Ans
         )
         better = tighter.found
         answers.Z[better], answers.code[better] = tighter.Z[better], tighter.code[better]
+        answers.heard(better, tighter, better)
         best[better] = 0
     return answers
 
@@ -144,8 +177,13 @@ def _accept(
             return
         here, wish = rows[left], candidates.code[left, entry]
         z = query.with_holes(candidates.z[left, entry], here)
-        good = _accepted(engine, judge, query, here, z, wish)
+        good, verdict = _accepted(engine, judge, query, here, z, wish, told=True)
         answers.Z[here[good], 0], answers.code[here[good], 0] = z[good], wish[good]
+        answers.after[here[good], 0], answers.judged[here[good], 0] = verdict.after[good], True
+        if good.all() and len(good) == len(answers.code):
+            answers.frame = verdict.frame
+        if verdict.probability is not None:
+            answers.probability[here[good], 0] = verdict.probability[good, wish[good]]
         left = left[~good]
 
 
@@ -156,10 +194,12 @@ def _accepted(
     rows: np.ndarray,
     z: np.ndarray,
     code: np.ndarray,
-) -> np.ndarray:
-    """Whether points (m, D) of some rows are answers."""
-    verdict = judge(z, query.Z[rows], take_rows(query.X, rows), rows, code, query.wishes)
-    return verdict.good & engine.plausible_enough(verdict.after, code)
+    told: bool = False,
+) -> tuple[np.ndarray, Verdict]:
+    """Whether points (m, D) of some rows are answers, and what else the judge says of them."""
+    table = query.table.take(rows)
+    verdict = judge(z, query.Z[rows], table, rows, code, query.wishes, told)
+    return verdict.good & engine.plausible_enough(verdict.after, code), verdict
 
 
 def _accept_several(
@@ -177,7 +217,7 @@ def _accept_several(
         return
     z = query.with_holes(candidates.z[where, entry], rows[where])
     code = candidates.code[where, entry]
-    good[where, entry] = _accepted(engine, judge, query, rows[where], z, code)
+    good[where, entry] = _accepted(engine, judge, query, rows[where], z, code)[0]
     points = np.zeros(candidates.z.shape)
     points[where, entry] = z
     d = engine.space.n_features_in_

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
 
+from scfe_sklearn.answering.usual import no_less_usual
 from scfe_sklearn.densities import ClassConditionalDensity
 from scfe_sklearn.features import Actionability, FeatureSpace
 from scfe_sklearn.objective import (
@@ -125,6 +127,8 @@ class Engine:
         Share of every change that may be left undone.
     min_plausibility : float
         Share of the training rows of its kind that an answer must be more plausible than.
+    compared : bool
+        Whether an unusual answer must be no less usual than the plain walk to a training row.
     guide : Engine or None
         The same for a stand-in of the models, whose answers are tried as starts.
     """
@@ -145,6 +149,7 @@ class Engine:
     unit: float = 1.0
     shortfall: float = 0.0
     min_plausibility: float = 0.0
+    compared: bool = False
     guide: Engine | None = None
 
     @property
@@ -181,10 +186,15 @@ class Engine:
             (
                 torch.from_numpy(np.flatnonzero(codes == code)),
                 torch.from_numpy(self.anchors[code]),
-                self._moves(int(code), problem.domain),
+                problem.moves if code == codes[0] else self._moves(int(code)),
             )
             for code in np.unique(codes)
         ]
+        pool = self._solved(problem, kinds, rows, codes)
+        return no_less_usual(problem, kinds, pool, self.effort) if self.compared else pool
+
+    def _solved(self, problem: Problem, kinds: list[Kind], rows: Rows, codes: np.ndarray) -> Pool:
+        """Solve a problem, with the answers of a stand-in among the starts if there is one."""
         if self.guide is None:
             return solve_kinds(problem, kinds, self.effort)
         pool = Pool.empty(problem, self.effort.screen.pool)
@@ -197,8 +207,7 @@ class Engine:
     def problem(self, rows: Rows, codes: np.ndarray, floor: float) -> Problem:
         """State the problem of rows that each want the kind of answer ``codes`` (n,)."""
         space, bounds = self.space, rows.bounds
-        groups = torch.from_numpy(space.groups_)
-        scalar = torch.tensor([space.kinds_[g] != "categorical" for g in space.groups_])
+        groups, scalar = self._layout
         factual = torch.from_numpy(rows.Z)
         domain = Domain(
             factual,
@@ -222,6 +231,9 @@ class Engine:
             floor,
         )
         present, owner = np.unique(codes, return_inverse=True)
+        if self.min_plausibility:
+            limits = np.array([self._limit(int(code)) for code in present])
+            conditions = replace(conditions, limit=torch.from_numpy(limits[owner]))
         objective = RowObjective(
             self.models,
             self.has_gradient,
@@ -233,7 +245,7 @@ class Engine:
         return Problem(
             objective,
             domain,
-            self._moves(int(codes[0]), domain),
+            self._moves(int(codes[0])),
             torch.full((len(codes),), float(self.beta), dtype=torch.float64),
             torch.full((len(codes),), budget),
             floor,
@@ -252,9 +264,25 @@ class Engine:
             level = torch.logit(p.clamp(max=1 - CERTAIN))
         return ClassReading(torch.from_numpy(codes), level)
 
-    def _moves(self, code: int, domain: Domain) -> Moves:
-        anchors = torch.from_numpy(self.anchors[code])
-        return Moves.from_samples(anchors, domain.groups, domain.scalar, self.effort.values)
+    def _moves(self, code: int) -> Moves:
+        """Return the single moves of a kind of answers; listed once for all parts of the rows."""
+        if code not in self._alphabets:
+            groups, scalar = self._layout
+            anchors = torch.from_numpy(self.anchors[code])
+            found = Moves.from_samples(anchors, groups, scalar, self.effort.values)
+            self._alphabets[code] = found
+        return self._alphabets[code]
+
+    @cached_property
+    def _alphabets(self) -> dict[int, Moves]:
+        return {}
+
+    @cached_property
+    def _layout(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Raw feature of each coordinate, and whether it has no other one."""
+        space = self.space
+        scalar = [space.kinds_[g] != "categorical" for g in space.groups_]
+        return torch.from_numpy(space.groups_), torch.tensor(scalar)
 
     def plausible(self, code: int) -> Plausible:
         """Return the price of plausibility of a kind of answers.
@@ -266,14 +294,16 @@ class Engine:
         quartile, median, high = np.quantile(reference, [0.25, 0.5, 0.95])
         spread = float(median - quartile)
         spread = spread if spread > 1e-9 else 1.0
-        limit = -np.inf
-        if self.min_plausibility:
-            # The share of the training rows that are no denser, as the report computes it.
-            needed = int(np.ceil(self.min_plausibility * len(reference) - 1e-9))
-            limit = float(reference[max(needed, 1) - 1])
         return Plausible(
-            self.density.densities_[code], self.tau / spread, float(high), spread, limit
+            self.density.densities_[code], self.tau / spread, float(high), spread, float(quartile)
         )
+
+    def _limit(self, code: int) -> float:
+        """Return the log-density that an answer of a kind must have, whatever its row."""
+        reference = self.density.reference_log_prob_[code]
+        # The share of the training rows that are no denser, as the report computes it.
+        needed = int(np.ceil(self.min_plausibility * len(reference) - 1e-9))
+        return float(reference[max(needed, 1) - 1])
 
     def plausibility(self, Z: np.ndarray, code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Log-densities (m,) of points (m, D) and their quantiles, each for its kind of answer."""

@@ -113,6 +113,7 @@ class ExactSolver:
                 bound = min(bound, best if sure else found.bound)
             elif verdict.good[0]:
                 answers.Z[row, 0], answers.code[row, 0] = z[0], code
+                answers.forget(at)
                 proven &= found.status == "optimal"
                 best, bound = min(best, found.cost), min(bound, found.bound)
             else:

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from scfe_sklearn.features import FeatureSpace, Rules
+from scfe_sklearn.features.frames_kept import keep
 from scfe_sklearn.features.rule_parsing import ParsedRules, parse_rules
 from scfe_sklearn.features.violations import find_violations
+from scfe_sklearn.models.responses import responses
 from scfe_sklearn.presentation.containers import is_polars
 from scfe_sklearn.targets import ClassWishes, Outcome, ValueWishes
 
@@ -30,12 +32,15 @@ class Verdict:
         Whether the models give a row what it wants, every rule holds and something changed.
     lawful : ndarray of shape (n,), bool
         Whether every rule holds and something changed, whatever the models say.
+    probability : ndarray of shape (n, C) or None
+        What the user's model says of the classes, where that was asked for.
     """
 
     frame: Any
     after: np.ndarray
     good: np.ndarray
     lawful: np.ndarray
+    probability: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +92,7 @@ class Judge:
         rows: np.ndarray,
         group: np.ndarray,
         wishes: ClassWishes | ValueWishes,
+        told: bool = False,
     ) -> Verdict:
         """Judge points of some of the rows.
 
@@ -94,7 +100,7 @@ class Judge:
         ----------
         Z, Z0 : ndarray of shape (m, D)
             Points, and the coordinates of the factual rows; NaN where a value is missing.
-        X : DataFrame or ndarray of shape (m, d)
+        X : DataFrame, ndarray of shape (m, d) or Table
             The factual rows.
         rows : ndarray of shape (m,), int
             Their positions among all rows: rules and wishes may differ from row to row.
@@ -102,41 +108,61 @@ class Judge:
             The kind of answer that each point is meant for: the position of a class.
         wishes : ClassWishes or ValueWishes
             What would answer each of all rows.
+        told : bool
+            Whether the probabilities of a classifier are asked for, whatever is wanted.
 
         Returns
         -------
         Verdict
         """
         frame = self.space.decode(Z, X, reference=Z0)
-        after = self.space.encode(frame)
+        written = keep(frame)
+        after = self.space.encode(written)
         count = self.space.changed(after, Z0).sum(axis=1)
         everywhere = rows if self.part is None else self.part[rows]
-        broken = find_violations(self._parsed.take(everywhere), self.space, X, frame)
+        broken = find_violations(self._parsed.take(everywhere), self.space, X, written)
         lawful = ~broken.any(axis=1) & (count > 0)
         if self.max_changes is not None:
             lawful &= count <= self.max_changes
-        good = lawful & self._agreed(frame, rows, group, wishes)
+        said = self.outcome(frame, wishes, told=told)
+        heard = said if wishes.asks_probability else said.without_probability()
+        good = lawful & wishes.met(rows, group, heard)
+        good &= self._agreed(frame, rows, group, wishes, self.others)
         if self.shortfall:
             numbers = self.space.number_coordinates_
             short = Z.copy()
             short[:, numbers] += self.shortfall * (Z0 - Z)[:, numbers]
             nearly = self.space.decode(short, X, reference=Z0)
-            good &= self._agreed(nearly, rows, group, wishes)
-        return Verdict(frame, after, good, lawful)
+            every = (self.estimator, *self.others)
+            good &= self._agreed(nearly, rows, group, wishes, every)
+        return Verdict(frame, after, good, lawful, said.probability)
 
     def _agreed(
-        self, frame: Any, rows: np.ndarray, group: np.ndarray, wishes: ClassWishes | ValueWishes
+        self,
+        frame: Any,
+        rows: np.ndarray,
+        group: np.ndarray,
+        wishes: ClassWishes | ValueWishes,
+        estimators: Sequence[Any],
     ) -> np.ndarray:
-        """Whether all models give the rows what they want."""
+        """Whether models give the rows what they want."""
         good = np.ones(len(rows), dtype=bool)
-        for estimator in (self.estimator, *self.others):
+        for estimator in estimators:
             good &= wishes.met(rows, group, self.outcome(frame, wishes, estimator))
         return good
 
     def outcome(
-        self, X: Any, wishes: ClassWishes | ValueWishes | None = None, estimator: Any = None
+        self,
+        X: Any,
+        wishes: ClassWishes | ValueWishes | None = None,
+        estimator: Any = None,
+        told: bool = False,
     ) -> Outcome:
-        """Ask a model about rows: the user's, unless another one is given."""
+        """Ask a model about rows: the user's, unless another one is given.
+
+        Probabilities are asked for where somebody wishes for them, or ``told`` says so and the
+        model has them.
+        """
         estimator = self.estimator if estimator is None else estimator
         n = len(X)
         if n == 0:
@@ -144,14 +170,18 @@ class Judge:
             width = len(getattr(estimator, "classes_", ())) or 1
             return Outcome(empty.astype(np.intp), empty, np.empty((0, width)))
         X = in_order(X, self.space)
+        asked = wishes is not None and wishes.asks_probability
+        asked |= told and hasattr(estimator, "predict_proba")
+        asked &= hasattr(estimator, "classes_")
         with np.errstate(invalid="ignore"):
-            # Some models give labels as a column.
-            predicted = np.asarray(estimator.predict(X)).reshape(n, -1)[:, 0]
-            if not hasattr(estimator, "classes_"):
-                value = predicted.astype(np.float64)
-                return Outcome(np.where(np.isfinite(value), 0, -1), value)
-            asked = wishes is not None and wishes.asks_probability
-            probability = np.asarray(estimator.predict_proba(X)) if asked else None
+            names = ("predict", "predict_proba") if asked else ("predict",)
+            answers = responses(estimator, X, names)
+        # Some models give labels as a column.
+        predicted = np.asarray(answers[0]).reshape(n, -1)[:, 0]
+        if not hasattr(estimator, "classes_"):
+            value = predicted.astype(np.float64)
+            return Outcome(np.where(np.isfinite(value), 0, -1), value)
+        probability = np.asarray(answers[1]) if asked else None
         match = predicted[:, None] == np.asarray(estimator.classes_)
         code = np.where(match.any(axis=1), match.argmax(axis=1), -1)
         return Outcome(code, np.full(n, np.nan), probability)

@@ -12,6 +12,8 @@ import torch
 from scfe_sklearn.answering.engine import Rows
 from scfe_sklearn.answering.judge import Judge
 from scfe_sklearn.features import Actionability
+from scfe_sklearn.features.frames import Table
+from scfe_sklearn.features.frames_kept import keep
 from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.status import Status
 from scfe_sklearn.targets import ClassWishes, Outcome, ValueWishes
@@ -34,9 +36,11 @@ class Query:
     rows : Rows
         The same for the solvers, with a stand-in for what is missing.
     outcome : Outcome
-        What the model says of the rows.
+        What the model says of the rows, with the probabilities that it has.
     status, reason : ndarray of shape (n,), object
         None and "" for rows that can be searched.
+    table : Table
+        The rows as they were read.
     """
 
     X: Any
@@ -45,6 +49,7 @@ class Query:
     outcome: Outcome
     status: np.ndarray
     reason: np.ndarray
+    table: Table
 
     @property
     def wishes(self) -> ClassWishes | ValueWishes:
@@ -60,6 +65,7 @@ class Query:
             self.outcome.take(rows),
             self.status[rows],
             self.reason[rows],
+            self.table.take(rows),
         )
 
     def with_holes(self, z: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -88,9 +94,9 @@ def ask(
     read_target : callable
         Predicted positions (n,) to wishes.
     """
-    space = judge.space
-    Z = space.encode(X)
-    problems = space.input_problems(X, missing=False)
+    space, table = judge.space, keep(X)
+    Z = space.encode(table)
+    problems = space.input_problems(table, missing=False)
     holes = np.isnan(Z) & unset(problems)[:, None]
     _mark_unreadable(judge, X, holes, problems)
     sound = np.flatnonzero(unset(problems))
@@ -99,10 +105,15 @@ def ask(
     finite[sound] = _finite(models, Z[sound])
     sound = np.flatnonzero(finite)
     code, value = np.full(len(Z), -1), np.full(len(Z), np.nan)
-    said = judge.outcome(take_rows(X, sound))
+    said = judge.outcome(take_rows(X, sound), told=True)
     code[sound], value[sound] = said.code, said.value
+    probability = None
+    if said.probability is not None:
+        probability = np.full((len(Z), said.probability.shape[1]), np.nan)
+        probability[sound] = said.probability
+    known = Outcome(code, value, probability)
     wishes = read_target(code)
-    bounds = judge.rules.bind(space, X, Z)
+    bounds = judge.rules.bind(space, table, Z)
     status = np.full(len(Z), None, dtype=object)
     reason = np.full(len(Z), "", dtype=object)
 
@@ -113,12 +124,12 @@ def ask(
 
     mark(~unset(problems), Status.INVALID_INPUT, problems)
     mark(~finite | (code < 0), Status.MODEL_FAILED, "the model has no finite output here")
-    has = _has_already(judge, X, wishes, Outcome(code, value), unset(status))
+    has = _has_already(judge, X, wishes, known, unset(status))
     mark(has, Status.ALREADY_TARGET)
     mark(~unset(bounds.conflict), Status.CONFLICTING_RULES, bounds.conflict)
     mark(~bounds.mutable.any(axis=1), Status.UNREACHABLE, "no feature may change")
     rows = Rows(np.where(holes, STAND_IN, Z), holes, _whole(bounds), wishes)
-    return Query(X, Z, rows, Outcome(code, value), status, reason)
+    return Query(X, Z, rows, known, status, reason, table)
 
 
 def _mark_unreadable(judge: Judge, X: Any, holes: np.ndarray, problems: np.ndarray) -> None:
@@ -160,10 +171,9 @@ def _has_already(
     """Whether all models give the rows what they want as they are."""
     out = np.zeros(len(open_), dtype=bool)
     rows = np.flatnonzero(open_)
-    said = Outcome(known.code[rows], known.value[rows])
-    asked = [judge.estimator, *judge.others] if wishes.asks_probability else judge.others
+    said = known.take(rows) if wishes.asks_probability else known.take(rows).without_probability()
     has = wishes.answered_by(rows, said) >= 0
-    for estimator in asked:
+    for estimator in judge.others:
         said = judge.outcome(take_rows(X, rows), wishes, estimator)
         has &= wishes.answered_by(rows, said) >= 0
     out[rows] = has

@@ -12,7 +12,7 @@ from scfe_sklearn.answering.engine import Engine
 from scfe_sklearn.answering.judge import Judge
 from scfe_sklearn.answering.query import Query, unset
 from scfe_sklearn.explanation import Explanation
-from scfe_sklearn.presentation.containers import joined, take_rows
+from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.status import Status
 from scfe_sklearn.targets import ValueWishes
 from scfe_sklearn.targets.asked import interval_text
@@ -49,11 +49,16 @@ def report(
     shown = success | (closest >= 0)
     code = np.where(success, code, closest)
     points = np.where(shown[:, None], answers.Z.reshape(n * k, Z.shape[1]), np.nan)
-    frame = space.decode(points, X, reference=Z)
+    frame = answers.frame
+    if frame is None or k > 1:
+        frame = space.decode(points, X, reference=Z)
     status, reason = _status(query, answers, rows, option)
     status[shown & ~success] = Status.CLOSEST
     good = np.flatnonzero(shown)
-    after = space.encode(take_rows(frame, good))
+    after = answers.after.reshape(points.shape)[good]
+    unread = np.flatnonzero(~answers.judged.reshape(-1)[good])
+    if len(unread):
+        after[unread] = space.encode(take_rows(frame, good[unread]))
     changed = np.zeros((len(success), space.n_features_in_), dtype=bool)
     changed[good] = space.changed(after, Z[good])
     numbers = {name: np.full(len(success), np.nan) for name in _NUMBERS}
@@ -73,14 +78,14 @@ def report(
         codes = np.where(shown, code, wanted.argmax(axis=1))
         single = shown | (wanted.sum(axis=1) == 1)
         before = np.flatnonzero(single & (query.outcome.code[rows] >= 0))
-        told_of = [(X, before), (frame, good)]
-        for name, (_, where), value in zip(
-            ("probability_before", "probability_after"),
-            told_of,
-            _probabilities(judge, told_of, codes),
-            strict=True,
-        ):
-            numbers[name][where] = value
+        if query.outcome.probability is not None:
+            said_before = query.outcome.probability[rows[before], codes[before]]
+            numbers["probability_before"][before] = said_before
+        numbers["probability_after"] = answers.probability.reshape(-1).copy()
+        # Those that the judge did not ask about.
+        rest = good[np.isnan(numbers["probability_after"][good])]
+        probability = judge.probability(take_rows(frame, rest), codes[rest])
+        numbers["probability_after"][rest] = probability
     explanation = Explanation(
         factual=asked if k == 1 else take_rows(asked, rows),
         counterfactuals=view.whole(frame),
@@ -103,19 +108,6 @@ def report(
     )
     _warn(explanation)
     return explanation
-
-
-def _probabilities(
-    judge: Judge, told_of: list[tuple[Any, np.ndarray]], codes: np.ndarray
-) -> list[np.ndarray]:
-    """Probabilities of some rows of several containers, asked for together where they are alike."""
-    parts = [take_rows(container, where) for container, where in told_of]
-    wanted = [codes[where] for _, where in told_of]
-    whole = joined(parts)
-    if whole is None:
-        return [judge.probability(part, code) for part, code in zip(parts, wanted, strict=True)]
-    every = judge.probability(whole, np.concatenate(wanted))
-    return np.split(every, np.cumsum([len(code) for code in wanted])[:-1])
 
 
 def distance(after: np.ndarray, before: np.ndarray) -> np.ndarray:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+import numpy as np
 import torch
 
 from scfe_sklearn.densities.base import Density, chunks
+from scfe_sklearn.densities.smallest import smallest
+from scfe_sklearn.densities.two_steps import FEW, TwoSteps
+
+T = TypeVar("T")
 
 WIDEST = 32
 """Supports with more coordinates see the whole density: copies of points would cost more."""
+
+
+Distances = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+"""Rows (n, D) to squared distances (n, m) up to a number (n, 1) per row."""
 
 
 class Nearby(Protocol):
@@ -34,6 +43,8 @@ class Nearby(Protocol):
 class PointDensity(Density, ABC):
     """A density whose value depends on the distances to its fitted points ``samples_`` only."""
 
+    samples_: np.ndarray
+
     @abstractmethod
     def from_distances(
         self, squared: torch.Tensor, index: torch.Tensor
@@ -54,6 +65,46 @@ class PointDensity(Density, ABC):
         pull : Tensor of shape (..., S)
             Weights a of the gradient ``sum_i a_i (y_i - z)``.
         """
+
+    def value_from_distances(self, squared: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        """Return the log-density alone, as `from_distances`."""
+        return self.from_distances(squared, index)[0]
+
+    def nearest(self, z: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Positions (n, size) of the points nearest to each row, in order, and their squares."""
+        places, squares = [torch.empty(0, size, dtype=torch.long)], [z.new_empty(0, size)]
+        for rows in chunks(len(z), len(self.samples_), z.device):
+            near, place = self._nearest_of(z[rows], size)
+            places.append(place)
+            squares.append(near)
+        return torch.cat(places), torch.cat(squares)
+
+    def _nearest_of(self, z: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Squares (n, size) of the distances to the nearest points, in order, and positions."""
+        found = None
+        worth = len(self.samples_) >= max(FEW, 4 * size) and z.device.type == "cpu"
+        if worth and z.dtype == torch.float64 and not z.requires_grad and len(z):
+            found = self._prepared("two steps", z, TwoSteps).nearest(z, size)
+        if found is not None:
+            return found
+        relative, own = self._distances(z)(z)
+        near, place = smallest(relative, size)
+        return (near + own).clamp_min(0), place
+
+    def _distances(self, like: torch.Tensor) -> Distances:
+        """Return the distances to the points, prepared once for the dtype of ``like``."""
+        return self._prepared("distances", like, distances_to)
+
+    def _prepared(self, name: str, like: torch.Tensor, make: Callable[[torch.Tensor], T]) -> T:
+        """What is made of the points, once for the dtype and device of ``like``."""
+        samples = self._tensor("samples_", like)
+        cache = self.__dict__["_tensor_cache"]
+        kept = cache.get((name, like.dtype, like.device))
+        if kept is None or kept[0] is not samples:
+            kept = (samples, make(samples))
+            cache[name, like.dtype, like.device] = kept
+        made: T = kept[1]
+        return made
 
 
 def near(density: Density, z: torch.Tensor, support: torch.Tensor, size: int = 128) -> Nearby:
@@ -125,7 +176,7 @@ class _NearestPoints:
     ) -> None:
         self.density = density
         samples = density._tensor("samples_", z)
-        self.index, self.squares = nearest(z, samples, size)
+        self.index, self.squares = density.nearest(z, size)
         padded = torch.cat([samples, torch.zeros_like(samples[:, :1])], 1)
         at = torch.cat([z, torch.zeros_like(z[:, :1])], 1).gather(1, support)
         self.points = padded[self.index[..., None], support[:, None]] - at[:, None]
@@ -134,13 +185,15 @@ class _NearestPoints:
 
     def log_prob(self, offset: torch.Tensor, instances: torch.Tensor) -> torch.Tensor:
         offset = self._along(offset, instances)
-        return self._evaluate(offset, self.points[instances], instances)[0]
+        squared = self._squared(offset, self.points[instances], instances)
+        return self.density.value_from_distances(squared, self.index[instances][:, None])
 
     def log_prob_and_grad(
         self, offset: torch.Tensor, instances: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         offset, points = self._along(offset[:, None], instances), self.points[instances]
-        value, pull = self._evaluate(offset, points, instances)
+        squared = self._squared(offset, points, instances)
+        value, pull = self.density.from_distances(squared, self.index[instances][:, None])
         toward = torch.bmm(pull, points) - pull.sum(-1, keepdim=True) * offset
         return value[:, 0], toward[:, 0]
 
@@ -148,13 +201,13 @@ class _NearestPoints:
         """Offsets (k, K, w) without what stands at padded places."""
         return offset * self.real[instances][:, None] if self.padded else offset
 
-    def _evaluate(
+    def _squared(
         self, offset: torch.Tensor, points: torch.Tensor, instances: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> torch.Tensor:
         squares = self.squares[instances][:, None]
         squared = torch.baddbmm(squares, offset, points.transpose(1, 2), alpha=-2)
         squared += offset.square().sum(-1, keepdim=True)
-        return self.density.from_distances(squared.clamp_min_(0), self.index[instances][:, None])
+        return squared.clamp_min_(0)
 
 
 def embed(z: torch.Tensor, support: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
@@ -163,31 +216,18 @@ def embed(z: torch.Tensor, support: torch.Tensor, offset: torch.Tensor) -> torch
     return padded.scatter_add(-1, support, offset)[..., :-1]
 
 
-def distances_to(samples: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The function from rows (n, D) to their squared distances (n, m) to the samples.
+def distances_to(samples: torch.Tensor) -> Distances:
+    """The function from rows (n, D) to squared distances (n, m) up to a number (n, 1) per row.
 
-    One matrix product, about the mean of the samples, which is prepared once for many rows.
+    One matrix product, about the mean of the samples, which is prepared once for many rows. The
+    number per row changes no order, so that it need be added to the nearest only.
     """
     offset = samples.mean(0)
     centred = samples - offset
     squares, transposed = centred.square().sum(1), centred.T
 
-    def squared(z: torch.Tensor) -> torch.Tensor:
+    def squared(z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         z = z - offset
-        out = torch.addmm(squares, z, transposed, alpha=-2)
-        out += z.square().sum(1, keepdim=True)
-        return out.clamp_min_(0)
+        return torch.addmm(squares, z, transposed, alpha=-2), z.square().sum(1, keepdim=True)
 
     return squared
-
-
-def nearest(z: torch.Tensor, samples: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Positions (n, size) of the samples nearest to each row, in no order, and their squares."""
-    squared = distances_to(samples)
-    pieces = [
-        squared(z[rows]).topk(size, dim=1, largest=False, sorted=False)
-        for rows in chunks(len(z), len(samples), z.device)
-    ]
-    if not pieces:
-        return torch.empty(0, size, dtype=torch.long), z.new_empty(0, size)
-    return torch.cat([p.indices for p in pieces]), torch.cat([p.values for p in pieces])

@@ -16,7 +16,8 @@ from scfe_sklearn.densities.base import (
     kept_rows,
     parameter_error,
 )
-from scfe_sklearn.densities.nearby import PointDensity, distances_to
+from scfe_sklearn.densities.nearby import PointDensity
+from scfe_sklearn.densities.smallest import smallest
 
 _SMALLEST_REACH = 1e-3
 """Least reachability distance, as a share of the geometric mean: duplicates stay finite."""
@@ -192,42 +193,56 @@ class LocalOutlierDensity(PointDensity):
         self, squared: torch.Tensor, index: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-density and weights of the gradient from squared distances (..., S)."""
-        value, position, weight, crowded = self._ratio(squared, index)
+        value, position, weight, crowded = self._nearby(squared, index)
         pull = torch.zeros_like(squared).scatter_(-1, position, weight)
         if bool(crowded.any()):
             within = index.expand_as(squared)[crowded]
             value[crowded], pull[crowded] = self._ratio_of_all(squared[crowded], within)
         return value, pull
 
-    def _ratio(
-        self, squared: torch.Tensor, index: torch.Tensor | None
+    def value_from_distances(self, squared: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        """Log-density from squared distances (..., S)."""
+        value, _, _, crowded = self._nearby(squared, index)
+        if bool(crowded.any()):
+            within = index.expand_as(squared)[crowded]
+            value[crowded] = self._ratio_of_all(squared[crowded], within)[0]
+        return value
+
+    def _nearby(
+        self, squared: torch.Tensor, index: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Value, positions and gradient weights of the nearest points, and where they are too few.
+        """Values, places and gradient weights of the nearest, and where they are too few."""
+        near, position = _nearest(squared, min(self._n_neighbors + SPARE, squared.shape[-1]))
+        rows = index.expand_as(squared).gather(-1, position)
+        value, weight, crowded = self._ratio(near, rows, squared.shape[-1])
+        return value, position, weight, crowded
+
+    def _ratio(
+        self, near: torch.Tensor, rows: torch.Tensor, size: int
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Value and gradient weights from the nearest of ``size``, and where they are too few.
 
         A few more than k points are looked at, which nearly always include all that tie for the
         last place; rows where they do not are flagged, for `_ratio_of_all`.
         """
-        k = self._n_neighbors(squared)
-        width = min(k + SPARE, squared.shape[-1])
-        near, position = squared.topk(width, dim=-1, largest=False)
-        rows = position if index is None else index.expand_as(squared).gather(-1, position)
+        k = min(self._n_neighbors, size)
         share, last = self._shares(near, near[..., k - 1 : k], k)
-        crowded = (near[..., -1] <= last) & (width < squared.shape[-1])
-        value, weight = self._from_shares(near, rows, share)
-        return value, position, weight, crowded
+        crowded = (near[..., -1] <= last) & (near.shape[-1] < size)
+        return *self._from_shares(near, rows, share), crowded
 
     def _ratio_of_all(
         self, squared: torch.Tensor, index: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Value (n,) and gradient weights (n, S) from all distances, whatever ties there are."""
-        k = self._n_neighbors(squared)
+        k = min(self._n_neighbors, squared.shape[-1])
         border = squared.kthvalue(k, dim=-1, keepdim=True).values
         rows = torch.arange(squared.shape[-1], device=squared.device) if index is None else index
         share, _ = self._shares(squared, border, k)
         return self._from_shares(squared, rows.expand_as(squared), share)
 
-    def _n_neighbors(self, squared: torch.Tensor) -> int:
-        return min(self.n_neighbors, max(len(self.samples_) - 1, 1), squared.shape[-1])
+    @property
+    def _n_neighbors(self) -> int:
+        return min(self.n_neighbors, max(len(self.samples_) - 1, 1))
 
     def _slack(self, squared: torch.Tensor) -> float:
         """How far rounding may set equal squared distances apart, and more."""
@@ -265,16 +280,25 @@ class LocalOutlierDensity(PointDensity):
         samples = self._tensor("samples_", z)
         value = torch.empty_like(z[:, 0])
         slope = torch.empty_like(z) if gradient else z
-        distances = distances_to(samples)
+        width = min(self._n_neighbors + SPARE, len(samples))
         for rows in chunks(len(z), len(samples), z.device):
-            squared = distances(z[rows])
-            value[rows], position, weight, crowded = self._ratio(squared, None)
+            near, position = self._nearest_of(z[rows], width)
+            value[rows], weight, crowded = self._ratio(near, position, len(samples))
             if gradient:
                 toward = samples[position] - z[rows][:, None]
                 slope[rows] = (weight[..., None] * toward).sum(1)
             if bool(crowded.any()):
                 again = crowded.nonzero()[:, 0] + rows.start
-                value[again], weight = self._ratio_of_all(squared[crowded], None)
+                relative, own = self._distances(z)(z[again])
+                squared = (relative + own).clamp_min(0)
+                value[again], weight = self._ratio_of_all(squared, None)
                 if gradient:
                     slope[again] = weight @ samples - weight.sum(1, keepdim=True) * z[again]
         return value, slope
+
+
+def _nearest(squared: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The smallest squared distances (..., width) of (..., S), in order, and their places."""
+    near, position = smallest(squared.reshape(-1, squared.shape[-1]), width)
+    shape = (*squared.shape[:-1], width)
+    return near.reshape(shape), position.reshape(shape)

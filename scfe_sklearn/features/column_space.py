@@ -135,7 +135,6 @@ def exact_columns(
     # Which column coordinate reads which solver coordinate, or which of the numbers.
     at: list[int] = []
     plain: list[int] = []
-    vertices: list[int] = []
     source: list[int] = []
     hats: list[int] = []
     owner: list[int] = []
@@ -145,17 +144,19 @@ def exact_columns(
         size = 1 if feature.levels is None else len(feature.levels)
         places = range(width, width + size)
         if feature.kind == "categorical":
-            vertices += places
             source += range(block.start, block.stop)
-        elif feature.levels is None:
-            plain += places
         else:
+            source += [block.start] * size
+        if feature.kind != "categorical" and feature.levels is None:
+            plain += places
+        elif feature.kind != "categorical":
             hats += places
             owner += [len(at)] * size
             rank += range(size)
         if feature.kind != "categorical":
             at.append(block.start)
         width += size
+    in_order = source == list(range(width))
     direct = np.flatnonzero([f.levels is None for f in numbers])
     whole = (lattice.step == 1) & (lattice.offset == np.rint(lattice.offset))
     whole &= (lattice.decimals == 0) & (lattice.bits == 64)
@@ -174,16 +175,18 @@ def exact_columns(
 
     def apply(z: torch.Tensor) -> torch.Tensor:
         points = z.detach().to("cpu", torch.float64).numpy()
-        u = np.empty((len(points), width))
+        chosen = points if in_order else points[:, source]
+        # Of numbers this is overwritten.
+        u = (chosen > VERTEX / 2).astype(np.float64)
+        gaps = np.isnan(chosen)
+        if gaps.any():
+            u[gaps] = np.nan
         if len(numbers):
             numeric = values(points)
             u[:, plain] = numeric[:, direct]
             if hats:
                 r = numeric[:, owner]
                 u[:, hats] = np.where(np.isnan(r), np.nan, np.rint(r) == np.array(rank))
-        if vertices:
-            chosen = points[:, source]
-            u[:, vertices] = np.where(np.isnan(chosen), np.nan, chosen > VERTEX / 2)
         return torch.from_numpy(u)
 
     return apply

@@ -105,11 +105,11 @@ def check_size(table: Table) -> None:
 
 
 def open_table(X: Any) -> Table:
-    """Wrap a pandas or polars data frame or a 2-D array.
+    """Wrap a pandas or polars data frame or a 2-D array; a view is returned as it is.
 
     Parameters
     ----------
-    X : DataFrame or ndarray of shape (n, d)
+    X : DataFrame, ndarray of shape (n, d) or Table
         The data.
 
     Returns
@@ -124,6 +124,8 @@ def open_table(X: Any) -> Table:
     ValueError
         If an array is not 2-D, or column names repeat.
     """
+    if isinstance(X, Table):
+        return X
     pandas, polars = sys.modules.get("pandas"), sys.modules.get("polars")
     table: Table
     if pandas is not None and isinstance(X, pandas.DataFrame):

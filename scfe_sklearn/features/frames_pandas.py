@@ -105,18 +105,11 @@ class PandasTable(Table):
         return PandasTable(self._X.iloc[rows])
 
     def write(self, edits: Mapping[int, Edit]) -> pd.DataFrame:
-        if not edits:
-            return self._X.copy()
-        place = pd.RangeIndex(self.n_rows)  # the labels of the rows may repeat
-        columns = {}
-        for j, (_, column) in enumerate(self._X.items()):
-            plain = column.set_axis(place)
-            array = _edited(plain, edits[j]) if j in edits else plain.array
-            # Said explicitly, as pandas would guess a dtype for Python objects.
-            columns[j] = pd.Series(array, index=place, dtype=array.dtype)
-        out = pd.DataFrame(columns, index=place, copy=True).set_axis(self._X.index)
-        out.columns = self._X.columns
-        out.attrs = dict(self._X.attrs)
+        out = self._X.copy()
+        for j, edit in edits.items():
+            array = _edited(self._column(j), edit)
+            # The dtype is said, as pandas would guess one for Python objects.
+            out.isetitem(j, pd.Series(array, index=out.index, dtype=array.dtype))
         return out
 
 

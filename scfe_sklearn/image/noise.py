@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from scfe_sklearn.image.batches import wide
 from scfe_sklearn.image.metrics import changed_pixels
 
+Logits = Callable[[Tensor], Tensor]
 CHUNK = 512
 """Images that the model is shown at once."""
 
@@ -57,7 +59,7 @@ class NoiseScores:
 
 
 def noise_scores(
-    logits: Callable[[Tensor], Tensor],
+    logits: Logits,
     x: Tensor,
     changed: Tensor,
     before: Tensor,
@@ -79,6 +81,7 @@ def noise_scores(
     logits : callable
         Images (n, C, H, W) to logits (n, K).
     x, changed : Tensor of shape (n, C, H, W)
+        Where there is no changed image (NaN), scores are NaN.
     before, after : LongTensor of shape (n,)
         The classes.
     first_order : bool, default=False
@@ -94,13 +97,22 @@ def noise_scores(
     >>> scores.obscuring.tolist(), scores.leading.tolist()
     ([[[0.5, 0.0]]], [[[0.0, 2.0]]])
     """
-    w = changed - x
-    if first_order:
-        return _by_gradients(logits, changed, w, before, after)
+    given = torch.isfinite(changed).flatten(1).all(dim=1)
+    changed = torch.where(wide(given), changed, x)
+    after = torch.where(given, after, before)
+    score = _by_gradients if first_order else _by_restoring
+    parts = score(logits, x, changed, before, after)
+    hidden, led = (torch.where(given[:, None, None], part, torch.nan) for part in parts)
+    return NoiseScores(hidden, led)
+
+
+def _by_restoring(
+    logits: Logits, x: Tensor, changed: Tensor, before: Tensor, after: Tensor
+) -> tuple[Tensor, Tensor]:
     hidden, led = torch.zeros_like(x[:, 0]), torch.zeros_like(x[:, 0])
-    image, row, column = changed_pixels(w).nonzero(as_tuple=True)
+    image, row, column = changed_pixels(changed - x).nonzero(as_tuple=True)
     if len(image) == 0:
-        return NoiseScores(hidden, led)
+        return hidden, led
     with torch.no_grad():
         now = torch.cat([logits(part) for part in changed.split(CHUNK)])
         for i, down, across in zip(
@@ -112,16 +124,16 @@ def noise_scores(
             there = logits(restored)
             hidden[i, down, across] = (there - now[i]).gather(1, before[i, None])[:, 0]
             led[i, down, across] = (now[i] - there).gather(1, after[i, None])[:, 0]
-    return NoiseScores(hidden, led)
+    return hidden, led
 
 
 def _by_gradients(
-    logits: Callable[[Tensor], Tensor], changed: Tensor, w: Tensor, before: Tensor, after: Tensor
-) -> NoiseScores:
-    image = changed.detach().requires_grad_(True)
+    logits: Logits, x: Tensor, changed: Tensor, before: Tensor, after: Tensor
+) -> tuple[Tensor, Tensor]:
+    image, w = changed.detach().requires_grad_(True), changed - x
     with torch.enable_grad():
         out = logits(image)
         old, new = (out.gather(1, label[:, None]).sum() for label in (before, after))
         (down,) = torch.autograd.grad(old, image, retain_graph=True)
         (up,) = torch.autograd.grad(new, image)
-    return NoiseScores(-(down * w).sum(dim=1), (up * w).sum(dim=1))
+    return -(down * w).sum(dim=1), (up * w).sum(dim=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -25,6 +25,8 @@ from scfe_sklearn.solvers.wide import Continuation, descend_wide
 from scfe_sklearn.validation import Integral, Interval, Real
 
 POOL = 2
+SWAPPED = 1024
+"""Values of an image up to which single swaps of them are tried."""
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -196,7 +198,12 @@ class PlausibleImageExplainer(ImageExplainer):
             model, pixels, rows, label, parts, owner, self.max_pixels, float(self.beta), counts
         )
         walk = Continuation()
-        walk = Continuation(_shortened(walk.first, self.n_strides), walk.reach, walk.again)
+        walk = replace(
+            walk,
+            first=replace(walk.first, count=self.n_strides),
+            # Every swap of a large image would be a picture for each of its values.
+            reach=walk.reach if rows.shape[1] <= SWAPPED else replace(walk.reach, swaps=0),
+        )
         pool = Pool.empty(problem, POOL)
         for kind in owner.unique().tolist():
             own = (owner == kind).nonzero()[:, 0]
@@ -219,7 +226,3 @@ class PlausibleImageExplainer(ImageExplainer):
         return Plausible(
             self.density_.densities_[kind], float(self.tau) / spread, float(high), spread
         )
-
-
-def _shortened(strides: Any, count: int) -> Any:
-    return type(strides)(count, strides.length, strides.overshoot)

@@ -23,6 +23,8 @@ from scfe_sklearn.columns import Column
 from scfe_sklearn.models.errors import UnsupportedModelError
 from scfe_sklearn.models.raw_rows import RowWriter
 from scfe_sklearn.models.replay import Program, replay
+from scfe_sklearn.models.trees import read_matrix_trees
+from scfe_sklearn.models.trees_bits import BitTrees
 
 COMPARED = 256
 """Sample rows on which the fast road must give the scores of the estimator."""
@@ -185,19 +187,53 @@ class BlackBox:
         return np.stack([-out / 2, out / 2], axis=1) if out.ndim == 1 else out
 
     def _find_fast_road(self, u: np.ndarray, expected: np.ndarray) -> None:
-        """Replay what stands before the last estimator, and keep it if it is right."""
+        """Replay what stands before the last estimator, and keep it if it is right.
+
+        Its trees, if it is made of small ones, need not even be walked.
+        """
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 matrix, last = replay(self.estimator, self.columns)
                 bare = _direct(matrix, last, self._asked(last), self.response_method)
-                got = bare(u)
-            close = np.abs(got - expected) <= CLOSE * (1 + np.abs(expected))
-            if got.shape == expected.shape and bool(close.all()):
-                self._bare = bare
-                self._missing = np.isnan(u).any(axis=0)
+                if _close(bare(u), expected):
+                    self._bare = bare
+                    self._missing = np.isnan(u).any(axis=0)
         except Exception:  # whatever it is, the estimator itself can be asked
             self._bare = None
+        if self._bare is None or self._corrects or self.response_method == "decision_function":
+            return
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                ensemble = read_matrix_trees(self.estimator, self.columns, matrix, last)
+                trees = BitTrees(ensemble)
+            readable = trees.readable(u)
+            if _close(self._scored(trees.value(u[readable])), expected[readable]):
+                self._bare = self._by_bits(trees, bare)
+        except Exception:  # whatever it is, the trees can be walked
+            return
+
+    def _by_bits(self, trees: BitTrees, bare: Program) -> Program:
+        """How to get scores from trees, where a row has no level that they do not know."""
+
+        def scores(u: np.ndarray) -> np.ndarray:
+            readable = trees.readable(u)
+            if readable.all():
+                return self._scored(trees.value(u))
+            out = np.empty((len(u), self.n_classes))
+            out[~readable] = bare(u[~readable])
+            if readable.any():
+                out[readable] = self._scored(trees.value(u[readable]))
+            return out
+
+        return scores
+
+
+def _close(got: np.ndarray, expected: np.ndarray) -> bool:
+    """Whether scores are the same but for rounding."""
+    close = np.abs(got - expected) <= CLOSE * (1 + np.abs(expected))
+    return got.shape == expected.shape and bool(close.all())
 
 
 def _direct(matrix: Program, estimator: Any, ask: Response, method: str) -> Program:

@@ -32,15 +32,15 @@ class Plausible:
         Log-density that few of these rows exceed.
     spread : float
         What counts as one unit of log-density.
-    limit : float
-        Log-density that an answer must have; minus infinity for any.
+    common : float
+        Log-density that three quarters of these rows exceed.
     """
 
     density: Density | None
     weight: float
     ceiling: float
     spread: float = 1.0
-    limit: float = -math.inf
+    common: float = -math.inf
 
     @property
     def best(self) -> float:
@@ -53,16 +53,22 @@ class Plausible:
             return torch.zeros_like(points[:, 0])
         return self.weight * self.density.log_prob(points)
 
-    def slack(self, points: torch.Tensor) -> torch.Tensor:
-        """Log-density beyond the limit (k,) of points (k, D), in spreads."""
+    def log_density(self, points: torch.Tensor) -> torch.Tensor:
+        """Log-densities (k,) of points (k, D), without a price."""
         assert self.density is not None
-        return (self.density.log_prob(points) - self.limit) / self.spread
+        return self.density.log_prob(points)
 
-    def slack_and_grad(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Log-density beyond the limit (k,), in spreads, and its gradient (k, D)."""
+    def slack(self, points: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:
+        """Log-density (k,) of points (k, D) beyond their limits (k,), in spreads."""
+        return (self.log_density(points) - limit) / self.spread
+
+    def slack_and_grad(
+        self, points: torch.Tensor, limit: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-density (k,) beyond the limits (k,), in spreads, and its gradient (k, D)."""
         assert self.density is not None
         value, gradient = self.density.log_prob_and_grad(points)
-        return (value - self.limit) / self.spread, gradient / self.spread
+        return (value - limit) / self.spread, gradient / self.spread
 
     def combined(
         self, z: torch.Tensor, factual: torch.Tensor, target: torch.Tensor, keeps: torch.Tensor

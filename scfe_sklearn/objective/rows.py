@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -46,6 +46,9 @@ class Conditions:
         Coordinates of which a share can be left undone: numbers.
     floor : float
         Least margin of a valid point.
+    limit : Tensor of shape (n,) or None
+        Log-density that an answer of each row must have, minus infinity for any; None where no
+        row has a limit.
     """
 
     factual: torch.Tensor
@@ -55,6 +58,7 @@ class Conditions:
     shortfall: float
     movable: torch.Tensor
     floor: float
+    limit: torch.Tensor | None = None
 
     def take(self, index: torch.Tensor) -> Conditions:
         """Return the conditions of some of the rows."""
@@ -66,6 +70,7 @@ class Conditions:
             self.shortfall,
             self.movable,
             self.floor,
+            None if self.limit is None else self.limit[index],
         )
 
     def opened(self, points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -126,20 +131,20 @@ class RowObjective:
         """Margins (n, K) of ``z`` (n, K, D): positive where the row has what it wants."""
         rows = torch.arange(z.shape[0], device=z.device)[:, None].expand(z.shape[:2])
         if where is None:
-            points, rows = z.reshape(-1, z.shape[-1]), rows.reshape(-1)
-        else:
-            points, rows = z[where], rows[where]
+            return self.margin_at(z.reshape(-1, z.shape[-1]), rows.reshape(-1)).reshape(z.shape[:2])
+        out = torch.full(where.shape, -torch.inf, dtype=z.dtype, device=z.device)
+        out[where] = self.margin_at(z[where], rows[where])
+        return out
+
+    @torch.no_grad()
+    def margin_at(self, points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Margins (k,) of points (k, D) of the rows ``rows`` (k,)."""
         parts = [
             self._margin(some, own)
             for some, own in zip(points.split(CHUNK), rows.split(CHUNK), strict=True)
             if len(some)  # some models refuse an empty batch
         ]
-        value = torch.cat(parts) if parts else points[:, 0]
-        if where is None:
-            return value.reshape(z.shape[:2])
-        out = torch.full(where.shape, -torch.inf, dtype=z.dtype, device=z.device)
-        out[where] = value
-        return out
+        return torch.cat(parts) if parts else points[:, 0]
 
     def margin_and_grad(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Margins (n,) of ``z`` (n, D) and their gradients (n, D)."""
@@ -151,8 +156,8 @@ class RowObjective:
         margin = margin.detach()
         if self.conditions is not None and self.conditions.holes is not None:
             gradient = gradient.nan_to_num()  # nothing moves along what is missing
-        for own, part in self._limited(rows):
-            slack, slope = part.slack_and_grad(z[own])
+        for own, part, limit in self._limited(rows):
+            slack, slope = part.slack_and_grad(z[own], limit)
             slack = slack + self._floor
             lower = slack < margin[own]
             margin[own] = torch.where(lower, slack, margin[own])
@@ -212,6 +217,26 @@ class RowObjective:
             out[rows] = value
         return out
 
+    @torch.no_grad()
+    def log_density(self, z: torch.Tensor) -> torch.Tensor:
+        """Log-density (n,) of points ``z`` (n, D) among the answers that each row wants."""
+        out = torch.zeros_like(z[:, 0])
+        for rows, part in self._present():
+            out[rows] = part.log_density(z[rows])
+        return out
+
+    def common(self) -> torch.Tensor:
+        """Log-density (n,) that is common among the answers that each row wants."""
+        values = torch.tensor([part.common for part in self.parts], dtype=torch.float64)
+        return values[self.owner]
+
+    def limited(self, limit: torch.Tensor) -> RowObjective:
+        """Return the objective with limits of log-density (n,) for its rows."""
+        assert self.conditions is not None
+        given = self.conditions.limit
+        raised = limit if given is None else torch.maximum(limit, given)
+        return replace(self, conditions=replace(self.conditions, limit=raised))
+
     def best_plausibility(self, rows: torch.Tensor) -> torch.Tensor:
         """Plausibility that few training rows of the kind exceed, for ``rows`` (k,)."""
         best = torch.tensor([part.best for part in self.parts], dtype=torch.float64)
@@ -239,8 +264,8 @@ class RowObjective:
     def _margin(self, points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Least margin (k,) over models, relations and the limit of plausibility."""
         margin = self._differentiable(points, rows)
-        for own, part in self._limited(rows):
-            margin[own] = torch.minimum(margin[own], part.slack(points[own]) + self._floor)
+        for own, part, limit in self._limited(rows):
+            margin[own] = torch.minimum(margin[own], part.slack(points[own], limit) + self._floor)
         return margin
 
     def _differentiable(self, points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -267,15 +292,21 @@ class RowObjective:
 
     def _present(self) -> list[tuple[torch.Tensor | slice, Plausible]]:
         """Rows of each kind that occurs; a slice where there is one kind only."""
+        if len(self.parts) == 1:
+            return [(slice(None), self.parts[0])]
         kinds = self.owner.unique().tolist()
         if len(kinds) == 1:
             return [(slice(None), self.parts[kinds[0]])]
         return [((self.owner == kind).nonzero()[:, 0], self.parts[kind]) for kind in kinds]
 
-    def _limited(self, rows: torch.Tensor) -> list[tuple[torch.Tensor, Plausible]]:
-        """Positions in ``rows`` whose kind of answers has a limit of plausibility."""
-        return [
-            (own, part)
-            for kind, part in enumerate(self.parts)
-            if part.limit > -torch.inf and len(own := (self.owner[rows] == kind).nonzero()[:, 0])
-        ]
+    def _limited(self, rows: torch.Tensor) -> list[tuple[torch.Tensor, Plausible, torch.Tensor]]:
+        """Positions in ``rows`` that have a limit of plausibility, for each kind of answers."""
+        if self.conditions is None or self.conditions.limit is None:
+            return []
+        limit, kind = self.conditions.limit[rows], self.owner[rows]
+        found = []
+        for code, part in enumerate(self.parts):
+            own = ((kind == code) & (limit > -torch.inf)).nonzero()[:, 0]
+            if len(own):
+                found.append((own, part, limit[own]))
+        return found

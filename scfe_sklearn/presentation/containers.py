@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -68,23 +67,3 @@ def positions(rows: Any, n: int) -> np.ndarray:
             f"Got {rows!r} instead."
         )
     return np.arange(n)[where]
-
-
-def joined(parts: Sequence[Any]) -> Any:
-    """Rows of several containers in one, or None where they differ in kind or type.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> joined([np.zeros((1, 2)), np.ones((2, 2))]).shape
-    (3, 2)
-    """
-    import pandas as pd
-
-    first = parts[0]
-    if all(isinstance(part, pd.DataFrame) for part in parts):
-        if all(part.dtypes.equals(first.dtypes) for part in parts):
-            return pd.concat(parts, ignore_index=True)
-    elif all(isinstance(part, np.ndarray) and part.dtype == first.dtype for part in parts):
-        return np.concatenate(parts)
-    return None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from scfe_sklearn.solvers.domain import TOLERANCE
+from scfe_sklearn.solvers.domain import TOLERANCE, Domain
 from scfe_sklearn.solvers.pool import Pool
 from scfe_sklearn.solvers.problem import Problem
 
@@ -91,11 +91,8 @@ def recall(problem: Problem, anchors: torch.Tensor, settings: Recall, size: int)
     return Pool.empty(problem, size).merged(problem, z, cost)
 
 
-def _nearest_hybrids(
-    problem: Problem, anchors: torch.Tensor, count: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return hybrids (n, K, D) with the nearest anchors and whether each stands (n, K)."""
-    domain = problem.domain
+def hybrids(domain: Domain, anchors: torch.Tensor) -> torch.Tensor:
+    """Return what the rules let n rows become of ``anchors``, (T, D) or (n, T, D): (n, T, D)."""
     factual = domain.factual[:, None]
     # A number comes as near to that of the anchor as its interval lets it.
     nearest = torch.minimum(torch.maximum(anchors, domain.lower[:, None]), domain.upper[:, None])
@@ -108,8 +105,15 @@ def _nearest_hybrids(
     # Staying is always permitted, even outside the interval.
     stays = ((anchors - factual).abs() <= TOLERANCE) | ~domain.allowed[:, None]
     number = torch.where(stays, factual, nearest)
-    hybrid = torch.where(domain.scalar, number, torch.where(blocked, factual, anchors))
-    distance = ((hybrid - factual) ** 2).sum(-1)
+    return torch.where(domain.scalar, number, torch.where(blocked, factual, anchors))
+
+
+def _nearest_hybrids(
+    problem: Problem, anchors: torch.Tensor, count: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return hybrids (n, K, D) with the nearest anchors and whether each stands (n, K)."""
+    hybrid = hybrids(problem.domain, anchors)
+    distance = ((hybrid - problem.domain.factual[:, None]) ** 2).sum(-1)
     whole = ((hybrid - anchors).abs() <= TOLERANCE).all(-1)
     share = max(count // SHARES, 1)
     # Anchors that may be reached in full are sure to be valid.

@@ -55,9 +55,11 @@ class Moves:
         tails hold few rows.
         """
         coordinates, targets = [], []
-        for j in range(samples.shape[1]):
-            column = samples[:, j].unique()
-            column = typical_values(samples[:, j], values) if scalar[j] else column[column > 0]
+        # A level is there or not.
+        height = samples.amax(0) if len(samples) else samples.new_zeros(samples.shape[1])
+        for j, number in enumerate(scalar.tolist()):
+            column = typical_values(samples[:, j], values) if number else height[j : j + 1]
+            column = column if number else column[column > 0]
             coordinates.append(torch.full((len(column),), j, device=samples.device))
             targets.append(column)
         return cls.from_values(torch.cat(coordinates), torch.cat(targets), groups)
@@ -104,7 +106,7 @@ class Moves:
 
     def apply(self, z: torch.Tensor, moves: torch.Tensor) -> torch.Tensor:
         """Apply move ``moves`` (...) to the points ``z`` (..., D)."""
-        return z * self.keeps[moves] + self.target[moves]
+        return torch.addcmul(self.target[moves], z, self.keeps[moves])
 
 
 def typical_values(column: torch.Tensor, count: int) -> torch.Tensor:

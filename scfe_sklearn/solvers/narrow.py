@@ -39,6 +39,8 @@ class Section:
         How far beyond the start, as a share of the change.
     finest : float
         Where the search of a continuous number ends, as a share of the change.
+    flat : float
+        Where the search between two answers ends, as a share of the change.
     """
 
     first: int = 8
@@ -46,6 +48,7 @@ class Section:
     rounds: int = 12
     reach: float = 0.5
     finest: float = 1e-6
+    flat: float = 0.02
 
 
 def narrow(problem: Problem, pool: Pool, settings: Section, starts: int) -> Pool:
@@ -123,8 +126,10 @@ def _along_numbers(
     for turn in range(settings.rounds):
         # What the distance could become: plausibility is taken to stay as it is.
         length = (x - space.factual).abs()
-        gain = (space.weight * (length**2 - (length - ways.inner).clamp_min(0) ** 2)).sum(1)
-        hopeful = (cost - gain < rivals[rows] + TOLERANCE) & (ways.inner > ways.finest).any(1)
+        # Between two answers the objective is flat: only its border is followed to the end.
+        inner = torch.where(ways.blocked | (ways.inner > settings.flat * length), ways.inner, 0.0)
+        gain = (space.weight * (length**2 - (length - inner).clamp_min(0) ** 2)).sum(1)
+        hopeful = (cost - gain < rivals[rows] + TOLERANCE) & (inner > ways.finest).any(1)
         active = hopeful.nonzero()[:, 0]
         if len(active) == 0:
             break

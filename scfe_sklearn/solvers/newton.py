@@ -43,8 +43,8 @@ class Rounds:
         Starts per row that are left after each round but the last.
     """
 
-    steps: tuple[int, ...] = (2, 2, 4)
-    kept: tuple[int, ...] = (4, 2)
+    steps: tuple[int, ...] = (2, 2, 3)
+    kept: tuple[int, ...] = (3, 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,65 +248,83 @@ def _solved(
     Returns the step (k, 2), by how much the model falls (k,), and the weights (k,) of the
     violation, which are raised to what the step needs.
     """
-    k = len(low)
-    sides = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]], dtype=low.dtype)
-    normal = torch.cat([here.slope[:, None], slope[:, None], sides.expand(k, 4, 2)], 1)
-    side = torch.stack([low[:, 0], high[:, 0], low[:, 1], high[:, 1]], 1)
-    offset = torch.cat([-here.margin[:, None], -level[:, None], side], 1)
-    points = torch.cat(
-        [
-            _bottom(here.pull, bend)[:, None],
-            _along(normal, offset, here.pull, bend),
-            _crossed(normal, offset),
-        ],
-        1,
-    ).nan_to_num(0.0, 0.0, 0.0)
-    points = torch.minimum(torch.maximum(points, low[:, None]), high[:, None])
-    curved = points @ bend
-    value = (points * (here.pull[:, None] + curved / 2)).sum(-1)
-    short = -torch.minimum(
-        here.margin[:, None] + (points * here.slope[:, None]).sum(-1),
-        level[:, None] + (points * slope[:, None]).sum(-1),
+    model = _Model.of(here.pull, bend)
+    (s, t), (u, v), one = here.slope.T[..., None], slope.T[..., None], torch.ones_like(low)
+    zero = torch.zeros_like(one)
+    # Lines p x + q y = r: two cuts, then the sides of the box.
+    p, q = torch.cat([s, u, one, zero], 1), torch.cat([t, v, zero, one], 1)
+    ends = torch.stack([low, high], 2).flatten(1)
+    r = torch.cat([-here.margin[:, None], -level[:, None], ends], 1)
+    points = [
+        torch.cat(parts, 1)
+        for parts in zip(model.bottom(), model.along(p, q, r), _crossed(p, q, r), strict=True)
+    ]
+    x, y = (
+        torch.minimum(
+            torch.maximum(part.nan_to_num_(0.0, 0.0, 0.0), low[:, [axis]]), high[:, [axis]]
+        )
+        for axis, part in enumerate(points)
     )
-    short = short.clamp_min(0)
-    merit = value + gamma[:, None] * short
-    place = merit.argmin(1)
-    at = place[:, None, None].expand(-1, 1, 2)
-    step = points.gather(1, at)[:, 0]
-    multiplier = ((here.pull + curved.gather(1, at)[:, 0]) * here.slope).sum(1)
-    multiplier = multiplier / (here.slope**2).sum(1).clamp_min(1e-12)
-    missed = short.gather(1, place[:, None])[:, 0] > AIM
-    gamma = torch.where(missed, 4 * gamma, torch.maximum(gamma, 2 * multiplier))
+    value = model.value(x, y)
+    short = torch.minimum(here.margin[:, None] + s * x + t * y, level[:, None] + u * x + v * y)
+    short = short.neg_().clamp_min_(0)
+    place = (value + gamma[:, None] * short).argmin(1, keepdim=True)
+    x, y, value, short = (part.gather(1, place) for part in (x, y, value, short))
+    along, across = model.slope(x, y)
+    multiplier = (along * s + across * t) / (s * s + t * t).clamp_min(1e-12)
+    short, value = short[:, 0], value[:, 0]
+    gamma = torch.where(short > AIM, 4 * gamma, torch.maximum(gamma, 2 * multiplier[:, 0]))
     now = gamma * (-torch.minimum(here.margin, level)).clamp_min(0)
-    after = value.gather(1, place[:, None])[:, 0] + gamma * short.gather(1, place[:, None])[:, 0]
-    return step, now - after, gamma
+    return torch.cat([x, y], 1), now - value - gamma * short, gamma
 
 
-def _bottom(pull: torch.Tensor, bend: torch.Tensor) -> torch.Tensor:
-    """Stationary point (k, 2) of the quadratic model."""
-    a, b, c = bend[:, 0, 0], bend[:, 0, 1], bend[:, 1, 1]
-    det = a * c - b * b
-    x, y = pull.T
-    return torch.stack([b * y - c * x, b * x - a * y], 1) / det[:, None]
+@dataclass(frozen=True, eq=False)
+class _Model:
+    """Quadratic f x + g y + (a x^2 + 2 b x y + c y^2) / 2 of each walk: columns (k, 1)."""
+
+    f: torch.Tensor
+    g: torch.Tensor
+    a: torch.Tensor
+    b: torch.Tensor
+    c: torch.Tensor
+
+    @classmethod
+    def of(cls, pull: torch.Tensor, bend: torch.Tensor) -> _Model:
+        return cls(*pull.T[..., None], *(bend[:, i, j, None] for i, j in ((0, 0), (0, 1), (1, 1))))
+
+    def slope(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Gradient at points (k, C)."""
+        return self.f + self.a * x + self.b * y, self.g + self.b * x + self.c * y
+
+    def value(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """Value at points (k, C)."""
+        p, q = self.slope(x, y)
+        return ((p + self.f) * x + (q + self.g) * y) / 2
+
+    def bottom(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Stationary point."""
+        det = self.a * self.c - self.b * self.b
+        x, y = self.b * self.g - self.c * self.f, self.b * self.f - self.a * self.g
+        return x / det, y / det
+
+    def along(
+        self, p: torch.Tensor, q: torch.Tensor, r: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Stationary points on the lines ``p x + q y = r``."""
+        share = r / (p * p + q * q)
+        x, y = p * share, q * share
+        stiff = self.a * q * q - 2 * self.b * p * q + self.c * p * p
+        slant, across = self.slope(x, y)
+        slant = across * p - slant * q
+        way = torch.where(stiff > 0, slant / stiff, 0.0)
+        return x + way * q, y - way * p
 
 
-def _along(
-    normal: torch.Tensor, offset: torch.Tensor, pull: torch.Tensor, bend: torch.Tensor
-) -> torch.Tensor:
-    """Stationary points (k, L, 2) of the model on the lines ``normal . d = offset``."""
-    square = (normal**2).sum(-1, keepdim=True)
-    foot = normal * offset[..., None] / square
-    way = torch.stack([-normal[..., 1], normal[..., 0]], -1)
-    stiff = ((way @ bend) * way).sum(-1, keepdim=True)
-    slant = ((pull[:, None] + foot @ bend) * way).sum(-1, keepdim=True)
-    return torch.where(stiff > 0, foot - slant / stiff * way, foot)
-
-
-def _crossed(normal: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
-    """Points (k, C, 2) where two lines meet."""
+def _crossed(
+    p: torch.Tensor, q: torch.Tensor, r: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Points (k, C) where two of the lines ``p x + q y = r`` (k, L) meet."""
     i, j = CROSSINGS.T
-    first, second, p, q = normal[:, i], normal[:, j], offset[:, i], offset[:, j]
-    det = first[..., 0] * second[..., 1] - first[..., 1] * second[..., 0]
-    x = p * second[..., 1] - q * first[..., 1]
-    y = q * first[..., 0] - p * second[..., 0]
-    return torch.stack([x, y], -1) / det[..., None]
+    (p, pp), (q, qq), (r, rr) = ((part[:, i], part[:, j]) for part in (p, q, r))
+    det = p * qq - q * pp
+    return (r * qq - rr * q) / det, (rr * p - r * pp) / det

@@ -25,8 +25,11 @@ DOUBT = 0.2
 SURE = 0.25
 """What a cost counts for against the hope for a lower one nearby, when points are asked about."""
 
-PROBED = 160
+PROBED = 64
 """Most hopeful grid points of a row, about which the model is asked first."""
+
+FURTHER = 3
+"""A row without a valid point asks about so many times as many points in the next round."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,8 @@ def fits(problem: Problem, settings: Planes, coarsest: float) -> bool:
     return numbers and two and width > 1 and size <= settings.most
 
 
-def grid_values(column: torch.Tensor, count: int) -> torch.Tensor:
-    """Return ``count`` values from the least to the largest of a column.
+def grid_values(columns: torch.Tensor, count: int) -> torch.Tensor:
+    """Return ``count`` values from the least to the largest of every column (D, T): (D, count).
 
     They are evenly spread over a mixture of ranks and values: dense where the rows are, but
     without gaps in between.
@@ -120,20 +123,27 @@ def grid_values(column: torch.Tensor, count: int) -> torch.Tensor:
     Examples
     --------
     >>> import torch
-    >>> grid_values(torch.tensor([0.0, 1.0, 2.0, 10.0]), 3)
-    tensor([ 0.0000,  2.9412, 10.0000])
+    >>> grid_values(torch.tensor([[0.0, 1.0, 2.0, 10.0]]), 3)
+    tensor([[ 0.0000,  2.9412, 10.0000]])
     """
-    distinct, times = column.sort().values.unique_consecutive(return_counts=True)
-    if len(distinct) == 1:
-        return distinct.expand(count).clone()
-    rank = times.cumsum(0).to(column.dtype) - times / 2
-    rank = (rank - rank[0]) / (rank[-1] - rank[0])
-    share = (rank + (distinct - distinct[0]) / (distinct[-1] - distinct[0])) / 2
-    wanted = torch.linspace(0, 1, count, dtype=column.dtype, device=column.device)
-    after = torch.searchsorted(share, wanted).clamp(1, len(share) - 1)
-    low, high = share[after - 1], share[after]
-    part = ((wanted - low) / (high - low)).clamp(0, 1)
-    return distinct[after - 1] + part * (distinct[after] - distinct[after - 1])
+    value = columns.contiguous().sort(dim=1).values
+    # Equal values share the mean of their ranks.
+    rank = torch.searchsorted(value, value) + torch.searchsorted(value, value, right=True)
+    share = (_from_0_to_1(rank.to(value.dtype)) + _from_0_to_1(value)) / 2
+    wanted = torch.linspace(0, 1, count, dtype=value.dtype, device=value.device)
+    wanted = wanted.expand(len(value), count).contiguous()
+    last = value.shape[1] - 1
+    after = torch.searchsorted(share, wanted).clamp(min(1, last), last)
+    before = (after - 1).clamp_min(0)
+    low, high = share.gather(1, before), share.gather(1, after)
+    part = ((wanted - low) / (high - low).clamp_min(torch.finfo(low.dtype).tiny)).clamp(0, 1)
+    return torch.lerp(value.gather(1, before), value.gather(1, after), part)
+
+
+def _from_0_to_1(rising: torch.Tensor) -> torch.Tensor:
+    """Shift and scale each row of ``rising`` (D, T) to what its name says; constants become 0."""
+    up = rising - rising[:, :1]
+    return up / torch.where(up[:, -1:] > 0, up[:, -1:], 1.0)
 
 
 def predict(problem: Problem, anchors: torch.Tensor, settings: Planes) -> Predicted | None:
@@ -166,7 +176,7 @@ def predict(problem: Problem, anchors: torch.Tensor, settings: Planes) -> Predic
 def _row_values(problem: Problem, anchors: torch.Tensor, count: int) -> torch.Tensor:
     """Grid values (n, D, V) of every row: those of the anchors, squeezed into its interval."""
     domain = problem.domain
-    values = torch.stack([grid_values(column, count) for column in anchors.T])
+    values = grid_values(anchors.T, count)
     first, last = values[:, 0], values[:, -1]
     low, high = torch.maximum(domain.lower, first), torch.minimum(domain.upper, last)
     # An interval beside all anchors is searched as a whole.
@@ -246,19 +256,18 @@ class _Grid:
         price = price.float()
         square = plausibility.reshape(n, width, count, width, count)
         cost = price[:, i, :, None] + price[:, j, None, :]
-        cost = cost - square[:, i, :, j, :].permute(1, 0, 2, 3)
+        cost -= square[:, i, :, j, :].permute(1, 0, 2, 3)
         there = inside[:, i, :, None] & inside[:, j, None, :] & (cost < torch.inf)
         gap = values.diff(dim=2).clamp_min(1e-6)
         low, high = (side.float() for side in _reach(problem, values, gap))
-        slope, bend, hope = [], [], cost
+        slope, bend = cost.new_empty(2, *cost.shape), cost.new_empty(2, *cost.shape)
+        hope = cost.clone()
         for axis, coordinates in enumerate((i, j)):
-            first, second = _differences(cost, gap[:, coordinates].float(), 2 + axis)
+            _differences(cost, gap[:, coordinates].float(), 2 + axis, slope[axis], bend[axis])
             shape = (n, len(pairs), count, 1) if axis == 0 else (n, len(pairs), 1, count)
             ends = [side[:, coordinates].reshape(shape) for side in (low, high)]
-            hope = hope + (1 + DOUBT) * _drop(first, second, *ends)
-            slope.append(first)
-            bend.append(second)
-        hope = torch.where(there, hope, torch.inf)
+            hope += _drop(slope[axis], bend[axis], *ends).mul_(1 + DOUBT)
+        hope.masked_fill_(~there, torch.inf)
         return cls(
             pairs,
             values[:, pairs],
@@ -266,8 +275,8 @@ class _Grid:
             torch.stack([low[:, i], low[:, j]]),
             torch.stack([high[:, i], high[:, j]]),
             cost,
-            torch.stack(slope),
-            torch.stack(bend),
+            slope,
+            bend,
             hope,
         )
 
@@ -285,22 +294,31 @@ def _reach(
 
 
 def _differences(
-    cost: torch.Tensor, gap: torch.Tensor, dim: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """First and second differences of costs (n, P, V, V) along an axis with gaps (n, P, V - 1)."""
+    cost: torch.Tensor, gap: torch.Tensor, dim: int, slope: torch.Tensor, bend: torch.Tensor
+) -> None:
+    """First and second differences of costs (n, P, V, V) along an axis with gaps (n, P, V - 1).
+
+    They are written to ``slope`` and ``bend``.
+    """
     gap = gap.unsqueeze(5 - dim)
-    rise = cost.diff(dim=dim) / gap
+    rise = cost.diff(dim=dim).mul_(1 / gap)
     count = gap.shape[dim]
     left, right = rise.narrow(dim, 0, count - 1), rise.narrow(dim, 1, count - 1)
-    wide, wider = gap.narrow(dim, 0, count - 1), gap.narrow(dim, 1, count - 1)
-    bend = 2 * (right - left) / (wide + wider)
-    inner = (left * wider + right * wide) / (wide + wider)
-    bend = torch.cat([bend.narrow(dim, 0, 1), bend, bend.narrow(dim, count - 2, 1)], dim)
-    first = rise.narrow(dim, 0, 1) - bend.narrow(dim, 0, 1) * gap.narrow(dim, 0, 1) / 2
-    last = rise.narrow(dim, count - 1, 1)
-    last = last + bend.narrow(dim, count, 1) * gap.narrow(dim, count - 1, 1) / 2
-    slope = torch.cat([first, inner, last], dim)
-    return slope.nan_to_num_(0, 0, 0), bend.nan_to_num_(0, 0, 0)
+    near, far = gap.narrow(dim, 0, count - 1), gap.narrow(dim, 1, count - 1)
+    inner = bend.narrow(dim, 1, count - 1)
+    torch.sub(right, left, out=inner).mul_(2 / (near + far))
+    bend.narrow(dim, 0, 1).copy_(bend.narrow(dim, 1, 1))
+    bend.narrow(dim, count, 1).copy_(bend.narrow(dim, count - 1, 1))
+    # Where the parabola through three points is level with the point itself.
+    torch.addcmul(left, inner, near, value=0.5, out=slope.narrow(dim, 1, count - 1))
+    first, last = bend.narrow(dim, 0, 1), bend.narrow(dim, count, 1)
+    ends = gap.narrow(dim, 0, 1), gap.narrow(dim, count - 1, 1)
+    torch.addcmul(rise.narrow(dim, 0, 1), first, ends[0], value=-0.5, out=slope.narrow(dim, 0, 1))
+    torch.addcmul(
+        rise.narrow(dim, count - 1, 1), last, ends[1], value=0.5, out=slope.narrow(dim, count, 1)
+    )
+    slope.nan_to_num_(0, 0, 0)
+    bend.nan_to_num_(0, 0, 0)
 
 
 def _drop(
@@ -308,15 +326,17 @@ def _drop(
 ) -> torch.Tensor:
     """Least change of the cost along an axis between ``low`` and ``high``."""
     stiff = bend.clamp_min(1e-6)
-    way = torch.minimum(torch.maximum(-slope / stiff, low), high)
-    return (slope + stiff * way / 2) * way
+    way = slope.neg().div_(stiff)
+    torch.minimum(torch.maximum(way, low, out=way), high, out=way)
+    return stiff.mul_(0.5).mul_(way).add_(slope).mul_(way)
 
 
 def _best(problem: Problem, grid: _Grid, settings: Planes) -> Predicted:
     """Ask the model about hopeful grid points, and predict the best points nearby."""
     n, count = len(problem), settings.values
     shape = grid.cost.shape
-    first, margin, bound = _probed(problem, grid)
+    known = _Known.of(problem, grid)
+    bound = _probed(problem, grid, known)
     wanted = grid.hope < bound[:, None, None, None]
     # Neighbours tell how the margin changes.
     near = wanted.clone()
@@ -325,84 +345,125 @@ def _best(problem: Problem, grid: _Grid, settings: Planes) -> Predicted:
     near[..., 1:] |= wanted[..., :-1]
     near[..., :-1] |= wanted[..., 1:]
     near &= grid.hope < torch.inf
-    near.view(-1)[first] = False
-    flat = torch.cat([first, near.flatten().nonzero()[:, 0]])
+    near &= known.margin[..., 1:-1, 1:-1].isnan()
+    known.ask(near.flatten().nonzero()[:, 0])
+    flat = (~known.margin[..., 1:-1, 1:-1].isnan()).flatten().nonzero()[:, 0]
     if len(flat) == 0:
         return Predicted.none(problem, settings)
     row, plane, a, b = _places(flat, shape)
-    margin = torch.cat([margin, _margins(problem, grid, flat[len(first) :])])
-    whole = torch.full((n, shape[1], count + 2, count + 2), torch.nan, dtype=margin.dtype)
-    whole[row, plane, a + 1, b + 1] = margin
-    slope = []
-    for axis, (da, db, at) in enumerate(((1, 0, a), (0, 1, b))):
-        gap = grid.gap[row, plane, axis]
-        above = gap.gather(1, at.clamp_max(count - 2)[:, None])[:, 0]
-        below = gap.gather(1, (at - 1).clamp_min(0)[:, None])[:, 0]
-        up = (whole[row, plane, a + 1 + da, b + 1 + db] - margin) / above
-        down = (margin - whole[row, plane, a + 1 - da, b + 1 - db]) / below
-        slope.append(torch.stack([up, down]).nanmean(0).nan_to_num(0))
-    steep = torch.stack(slope, 1)
-    pull = grid.slope[:, row, plane, a, b].T.double()
-    bend = grid.bend[:, row, plane, a, b].T.double()
-    low = torch.stack([grid.low[0, row, plane, a], grid.low[1, row, plane, b]], 1).double()
-    high = torch.stack([grid.high[0, row, plane, a], grid.high[1, row, plane, b]], 1).double()
+    line = row * shape[1] + plane
+    # With a margin of grid points that are not there, neighbours are at fixed distances.
+    padded, at = known.margin.flatten(), (line * (count + 2) + a + 1) * (count + 2) + b + 1
+    margin = padded[at].double()
+    steep = []
+    for axis, (stride, place) in enumerate(((count + 2, a), (1, b))):
+        gap, start = grid.gap.flatten(), (2 * line + axis) * (count - 1)
+        up = (padded[at + stride] - margin) / gap[start + place.clamp_max(count - 2)]
+        down = (margin - padded[at - stride]) / gap[start + (place - 1).clamp_min(0)]
+        both = torch.where(up.isnan(), down, torch.where(down.isnan(), up, (up + down) / 2))
+        steep.append(both.nan_to_num(0))
+    pull = grid.slope.flatten(1)[:, flat].double()
+    bend = grid.bend.flatten(1)[:, flat].double()
+    ends = torch.stack([line * count + a, line * count + b])
+    low, high = (side.flatten(1).gather(1, ends).double() for side in (grid.low, grid.high))
     step, gain = _step(margin - problem.floor, steep, pull, bend, low, high)
     cost = grid.cost.flatten()[flat]
     value = cost + gain.float()
-    dense = torch.full(shape, torch.inf).flatten().index_copy_(0, flat, value).reshape(shape)
     # Of neighbours that predict the same, the best; of those that are valid, too: a prediction
     # may be too good to be true, and must not hide them.
-    held = torch.where(margin >= problem.floor, cost, torch.inf)
-    valid = torch.full(shape, torch.inf).flatten().index_copy_(0, flat, held).reshape(shape)
-    peak = (dense <= _around(dense)) | ((valid <= _around(valid)) & (valid < torch.inf))
-    dense = torch.where(peak, dense, torch.inf).flatten(1)
-    best = dense.topk(min(settings.starts, dense.shape[1]), dim=1, largest=False)
-    # Back from the places of the best to their entries in the list of hopeful points.
-    entry = torch.zeros(dense.numel(), dtype=torch.long)
-    entry = entry.index_copy_(0, flat, torch.arange(len(row))).reshape(dense.shape)
-    entry = entry.gather(1, best.indices)
+    peak = _is_least(value, at, known.margin)
+    held = (margin >= problem.floor).nonzero()[:, 0]
+    peak[held] |= _is_least(cost[held], at[held], known.margin)
+    # The list is in order of rows: one line of a table for each.
+    place = torch.arange(len(row)) - torch.searchsorted(row, row)
+    table = torch.full((n, int(place.max()) + 1), torch.inf)
+    table[row, place] = torch.where(peak, value, torch.inf)
+    best = table.topk(min(settings.starts, table.shape[1]), dim=1, largest=False)
     there = best.values < torch.inf
-    row, plane, a, b = row[entry], plane[entry], a[entry], b[entry]
-    at = torch.stack([grid.values[row, plane, 0, a], grid.values[row, plane, 1, b]], 2)
+    entry = torch.searchsorted(row, torch.arange(n))[:, None] + best.indices
+    entry = torch.where(there, entry, 0)
+    plane, a, b = plane[entry], a[entry], b[entry]
+    own = torch.arange(n)[:, None]
+    at = torch.stack([grid.values[own, plane, 0, a], grid.values[own, plane, 1, b]], 2)
     factual, pair = problem.domain.factual[:, None], grid.pairs[plane]
     z = factual.repeat(1, entry.shape[1], 1)
-    z = torch.where(there[..., None], z.scatter(2, pair, at + step[entry]), z)
+    z = torch.where(there[..., None], z.scatter(2, pair, at + step.T[entry]), z)
     lower, upper = problem.domain.lower[:, None], problem.domain.upper[:, None]
     z = torch.where(z == factual, z, torch.minimum(torch.maximum(z, lower), upper))
     zeros = torch.zeros_like(z)
-    curve = zeros.scatter(2, pair, bend[entry])
-    width = zeros.scatter(2, pair, torch.maximum(high, -low)[entry])
+    curve = zeros.scatter(2, pair, bend.T[entry])
+    width = zeros.scatter(2, pair, torch.maximum(high, -low).T[entry])
     return Predicted(z, curve, width, best.values.double())
 
 
-def _around(value: torch.Tensor) -> torch.Tensor:
-    """Least value (n, P, V, V) among a grid point and its neighbours."""
-    least = value.clone()
-    for dim in (2, 3):
-        left = least.narrow(dim, 0, least.shape[dim] - 1).clone()
-        right = least.narrow(dim, 1, least.shape[dim] - 1).clone()
-        torch.minimum(right, left, out=least.narrow(dim, 1, least.shape[dim] - 1))
-        low = least.narrow(dim, 0, least.shape[dim] - 1)
-        torch.minimum(low, right, out=low)
-    return least
+def _is_least(value: torch.Tensor, at: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Whether none of the eight neighbours has a lower ``value`` (k,).
 
-
-def _probed(problem: Problem, grid: _Grid) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Ask the model about the most hopeful points of every row.
-
-    Returns their flat positions (k,), their margins (k,), and the cost (n,) of the best valid one
-    of each row: what is no more hopeful than that need not be asked about.
+    ``at`` (k,) are positions in grids with a border, of the shape of ``like``.
     """
-    hope = grid.hope.flatten(1)
+    table = torch.full((like.numel(),), torch.inf, dtype=value.dtype)
+    table[at] = value
+    line = like.shape[-1]
+    least = value
+    for shift in (1, line - 1, line, line + 1):
+        least = torch.minimum(least, torch.minimum(table[at + shift], table[at - shift]))
+    return value <= least
+
+
+def _probed(problem: Problem, grid: _Grid, known: _Known) -> torch.Tensor:
+    """Ask the model about the most hopeful points of every row, until one of them is valid.
+
+    Returns the cost (n,) of the best valid one of each row: what is no more hopeful than that
+    need not be asked about.
+    """
+    hope, cost = grid.hope.flatten(1), grid.cost.flatten(1)
     # What is cheap itself is hopeful for sure.
-    merit = torch.lerp(hope, grid.cost.flatten(1), SURE).where(hope < torch.inf, torch.inf)
-    best = merit.topk(min(PROBED, hope.shape[1]), dim=1, largest=False)
-    row, place = (best.values < torch.inf).nonzero().T
-    flat = row * hope.shape[1] + best.indices[row, place]
-    margin = _margins(problem, grid, flat)
-    cost = torch.where(margin >= problem.floor, grid.cost.flatten()[flat], torch.inf)
-    bound = hope.new_full((len(hope),), torch.inf).scatter_reduce(0, row, cost, "amin")
-    return flat, margin, bound
+    merit = torch.lerp(hope, cost, SURE).where(hope < torch.inf, torch.inf)
+    bound = hope.new_full((len(hope),), torch.inf)
+    left, count, done = torch.arange(len(hope)), PROBED, 0
+    while len(left) and done < hope.shape[1]:
+        best = merit[left].topk(min(count, hope.shape[1]), dim=1, largest=False, sorted=False)
+        index, place = (best.values < torch.inf).nonzero().T
+        row = left[index]
+        flat = row * hope.shape[1] + best.indices[index, place]
+        margin = known.ask(flat)
+        merit.view(-1)[flat] = torch.inf
+        value = torch.where(margin >= problem.floor, cost.view(-1)[flat], torch.inf)
+        bound = bound.scatter_reduce(0, row, value, "amin")
+        done, count = done + count, FURTHER * count
+        left = left[bound[left] == torch.inf]
+    return bound
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """Margins (n, P, V + 2, V + 2) of grid points, inside a border; NaN where nobody asked.
+
+    They are noted in single precision, which is enough to predict.
+    """
+
+    problem: Problem
+    grid: _Grid
+    margin: torch.Tensor
+
+    @classmethod
+    def of(cls, problem: Problem, grid: _Grid) -> _Known:
+        n, planes, count, _ = grid.cost.shape
+        unknown = grid.cost.new_full((n, planes, count + 2, count + 2), torch.nan)
+        return cls(problem, grid, unknown)
+
+    def ask(self, flat: torch.Tensor) -> torch.Tensor:
+        """Margins (k,) of grid points at flat positions (k,); they are noted, too."""
+        grid, shape = self.grid, self.grid.cost.shape
+        row, plane, a, b = _places(flat, shape)
+        line, count = row * shape[1] + plane, shape[3]
+        z = self.problem.domain.factual[row]
+        values, start = grid.values.flatten(), 2 * line * count
+        goal = torch.stack([values[start + a], values[start + count + b]], 1)
+        z.scatter_(1, grid.pairs[plane], goal)
+        margin = self.problem.objective.take(row).margin(z[:, None])[:, 0]
+        self.margin.view(-1)[(line * (count + 2) + a + 1) * (count + 2) + b + 1] = margin.float()
+        return margin
 
 
 def _places(flat: torch.Tensor, shape: torch.Size) -> tuple[torch.Tensor, ...]:
@@ -413,38 +474,32 @@ def _places(flat: torch.Tensor, shape: torch.Size) -> tuple[torch.Tensor, ...]:
     return plane // shape[1], plane % shape[1], a, b
 
 
-def _margins(problem: Problem, grid: _Grid, flat: torch.Tensor) -> torch.Tensor:
-    """Margins (k,) of grid points at flat positions (k,)."""
-    row, plane, a, b = _places(flat, grid.cost.shape)
-    z = problem.domain.factual[row]
-    goal = torch.stack([grid.values[row, plane, 0, a], grid.values[row, plane, 1, b]], 1)
-    z.scatter_(1, grid.pairs[plane], goal)
-    return problem.objective.take(row).margin(z[:, None])[:, 0]
-
-
 def _step(
     margin: torch.Tensor,
-    steep: torch.Tensor,
+    steep: list[torch.Tensor],
     pull: torch.Tensor,
     bend: torch.Tensor,
     low: torch.Tensor,
     high: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cheapest step (k, 2) to where the linear margin is met, and what it changes the cost by."""
-    stiff = bend.clamp_min(FLATTEST)
-    free = -pull / stiff
-    missing = -(margin + (steep * free).sum(1))
-    weight = missing.clamp_min(0) / (steep**2 / stiff).sum(1).clamp_min(1e-12)
-    step = free + weight[:, None] * steep / stiff
-    step = torch.minimum(torch.maximum(step, low), high)
-    for axis in (0, 1):
-        # What a bound cut off is made up for by the other coordinate.
-        missing = (-(margin + (steep * step).sum(1))).clamp_min(0)
-        own = steep[:, axis]
-        more = torch.where(own.abs() > 1e-9, missing / own, 0.0)
-        moved = torch.minimum(torch.maximum(step[:, axis] + more, low[:, axis]), high[:, axis])
-        step = step.clone()
-        step[:, axis] = moved
-    missing = -(margin + (steep * step).sum(1))
-    gain = ((pull + stiff * step / 2) * step).sum(1)
-    return step, torch.where(missing <= 1e-6 + 0.05 * margin.abs(), gain, torch.inf)
+    """Cheapest step (2, k) to where the linear margin is met, and what it changes the cost by.
+
+    Slopes, curvatures and bounds come as one line for each of the two coordinates.
+    """
+    (s, t), (c, d) = steep, bend.clamp_min(FLATTEST)
+    x, y = -pull[0] / c, -pull[1] / d
+    weight = -(margin + s * x + t * y)
+    weight = weight.clamp_min(0) / (s * s / c + t * t / d).clamp_min(1e-12)
+    x = torch.minimum(torch.maximum(x + weight * s / c, low[0]), high[0])
+    y = torch.minimum(torch.maximum(y + weight * t / d, low[1]), high[1])
+    # What a bound cut off is made up for by the other coordinate.
+    missing = (-(margin + s * x + t * y)).clamp_min(0)
+    x = x + torch.where(s.abs() > 1e-9, missing / s, 0.0)
+    x = torch.minimum(torch.maximum(x, low[0]), high[0])
+    missing = (-(margin + s * x + t * y)).clamp_min(0)
+    y = y + torch.where(t.abs() > 1e-9, missing / t, 0.0)
+    y = torch.minimum(torch.maximum(y, low[1]), high[1])
+    missing = -(margin + s * x + t * y)
+    gain = (pull[0] + c * x / 2) * x + (pull[1] + d * y / 2) * y
+    found = missing <= 1e-6 + 0.05 * margin.abs()
+    return torch.stack([x, y]), torch.where(found, gain, torch.inf)

@@ -35,6 +35,9 @@ class Objective(Protocol):
         Points outside ``where`` (n, K) are not evaluated; their margin is minus infinity.
         """
 
+    def margin_at(self, points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Margins (k,) of points (k, D) that belong to the rows ``rows`` (k,)."""
+
     def margin_and_grad(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Margins (n,) of ``z`` (n, D) and their gradients (n, D)."""
 

@@ -27,7 +27,10 @@ class Reach:
     steps : int
         Steps of a try.
     leaves, enters : int
-        Features that are tried to leave and to enter the support, every pair of them.
+        Numbers that are tried to leave and to enter the support, each alone; those whose slopes
+        promise most.
+    pairs : int
+        Swaps that are tried, those whose two measured effects have the largest sum.
     swaps : int
         Rounds of swaps at most.
     """
@@ -38,8 +41,9 @@ class Reach:
         (4.0, 0.2, 0.9),
     )
     steps: int = 80
-    leaves: int = 8
-    enters: int = 32
+    leaves: int = 32
+    enters: int = 128
+    pairs: int = 256
     swaps: int = 20
 
 
@@ -49,8 +53,10 @@ def reach(
     """Look for the largest margin within the budget, until every row is valid.
 
     Projected gradient ascent with steps so long that the support changes with the gradient,
-    which then shorten; where it stops short, single features are swapped, judged by the margin
-    itself instead of its slope; then the same with other lengths.
+    which then shorten; where it stops short, single numbers are swapped, judged by the margin
+    itself instead of its slope; then the same with other lengths. Rows that are left try all
+    numbers at both of their ends, from where each ascent ended: a slope says nothing of a number
+    that does not count now, but would if it were larger.
 
     Parameters
     ----------
@@ -75,22 +81,35 @@ def reach(
     left = (most < problem.floor).nonzero()[:, 0]
     toward = [False] * len(settings.rises) + [True] * bool(len(anchors))
     rises = (*settings.rises, *settings.rises[-1:])
+    ends = []
     for (first, last, inertia), aimed in zip(rises, toward, strict=False):
         if len(left) == 0:
-            break
+            return best
         part, some = problem.take(left), sets.take(left)
         z = part.domain.factual
         if aimed:
             z = z + some.project(anchors[torch.cdist(z, anchors).argmin(1)] - z, part.max_changes)
         lengths = (first * unit[left], last * unit[left])
         z, margin = _rise(part, some, z, lengths, inertia, settings.steps)
-        short = (margin < problem.floor).nonzero()[:, 0]
-        if len(short):
-            z[short], margin[short] = _swap(part.take(short), z[short], settings)
-        better = margin > most[left]
-        best[left[better]], most[left[better]] = z[better], margin[better]
-        left = left[margin < problem.floor]
+        z, margin = _swap(part, z, margin, settings)
+        ends.append(factual.index_copy(0, left, z))
+        left = _kept(best, most, left, z, margin)[margin < problem.floor]
+    for end in ends:
+        if len(left) == 0:
+            return best
+        part = problem.take(left)
+        z, margin = _swap(part, end[left], part.margin(end[left][:, None])[:, 0], settings, True)
+        left = _kept(best, most, left, z, margin)[margin < problem.floor]
     return best
+
+
+def _kept(
+    best: torch.Tensor, most: torch.Tensor, rows: torch.Tensor, z: torch.Tensor, got: torch.Tensor
+) -> torch.Tensor:
+    """Write what is better to the ``best`` points and their margins; returns the ``rows``."""
+    better = got > most[rows]
+    best[rows[better]], most[rows[better]] = z[better], got[better]
+    return rows
 
 
 def _unit(problem: Problem) -> torch.Tensor:
@@ -133,58 +152,110 @@ def _rise(
     return best, most
 
 
-def _swap(problem: Problem, z: torch.Tensor, settings: Reach) -> tuple[torch.Tensor, torch.Tensor]:
-    """Swap single numbers of the support for the pair with the largest margin, round by round."""
-    z = z.clone()
-    most, slope = problem.objective.margin_and_grad(z)
-    left = torch.arange(len(z), device=z.device)
-    size = max(CELLS // (settings.leaves * settings.enters * z.shape[1]), 1)
+def _swap(
+    problem: Problem,
+    z: torch.Tensor,
+    margin: torch.Tensor,
+    settings: Reach,
+    everything: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Swap numbers of the support for others, or set them anew, while that raises the margin.
+
+    ``everything`` tries all numbers at both ends instead of those that the slope favours.
+    """
+    z, most = z.clone(), margin.clone()
+    left = (most < problem.floor).nonzero()[:, 0]
+    count = 2 * z.shape[1] if everything else min(settings.enters, z.shape[1])
+    size = max(CELLS // (max(count, settings.pairs) * z.shape[1]), 1)
     for _ in range(settings.swaps):
-        kept = []
-        for rows in left.split(size):
-            part = problem.take(rows)
-            trial, live = _pairs(part, z[rows], slope[rows], settings)
-            got, pair = part.margin(trial, live).max(1)
-            better = (got > most[rows] + 1e-9).nonzero()[:, 0]
-            rows = rows[better]
-            z[rows], most[rows] = trial[better, pair[better]], got[better]
-            kept.append(rows[most[rows] < problem.floor])
-        left = torch.cat(kept)
         if len(left) == 0:
             break
-        _, slope[left] = problem.objective.take(left).margin_and_grad(z[left])
+        kept = []
+        for rows in left.split(size):
+            here = problem.take(rows)
+            entering = _ends(here, z[rows]) if everything else _promising(here, z[rows], count)
+            trial, got = _exchanged(here, z[rows], entering, settings)
+            better = got > most[rows] + 1e-9
+            rows = rows[better]
+            z[rows], most[rows] = trial[better], got[better]
+            kept.append(rows[most[rows] < problem.floor])
+        left = torch.cat(kept)
     return z, most
 
 
-def _pairs(
-    problem: Problem, z: torch.Tensor, slope: torch.Tensor, settings: Reach
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Points (n, K, D) with one number back at its factual and another pushed to its bound.
+Entering = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Coordinates (n, E), the values that they would get, and which of these are changes at all."""
 
-    Those whose linear model promises most are paired; the flags (n, K) tell which pairs exist.
+
+def _promising(problem: Problem, z: torch.Tensor, count: int) -> Entering:
+    """Numbers whose slopes promise most from ``z`` (n, D), each at the end that it points to."""
+    _, slope = problem.objective.margin_and_grad(z)
+    low, high = _bounds(problem, z)
+    goal = torch.where(slope > 0, high, low)
+    gain = slope * (goal - z)
+    gain = torch.where(problem.domain.scalar & problem.domain.allowed, gain, -torch.inf)
+    best = gain.topk(count, dim=1)
+    return best.indices, goal.gather(1, best.indices), best.values > 0
+
+
+def _ends(problem: Problem, z: torch.Tensor) -> Entering:
+    """All numbers, at both ends."""
+    goal = torch.cat(_bounds(problem, z), 1)
+    index = torch.arange(z.shape[1], device=z.device).repeat(2).expand_as(goal)
+    free = problem.domain.scalar & problem.domain.allowed
+    return index, goal, free.gather(1, index) & ((goal - z.repeat(1, 2)).abs() > TOLERANCE)
+
+
+def _bounds(problem: Problem, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Both ends of every number; unbounded ones end where the largest change of ``z`` does."""
+    domain = problem.domain
+    far = (z - domain.factual).abs().amax(1, keepdim=True).clamp_min(1.0)
+    low = torch.where(domain.lower.isfinite(), domain.lower, domain.factual - far)
+    high = torch.where(domain.upper.isfinite(), domain.upper, domain.factual + far)
+    # A level has no ends.
+    low, high = (domain.snap(torch.where(domain.scalar, end, z)) for end in (low, high))
+    return low, high
+
+
+def _exchanged(
+    problem: Problem, z: torch.Tensor, entering: Entering, settings: Reach
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the best points (n, D) with one number set, or one set and another undone.
+
+    With them come their margins (n,). Each number is tried alone first. What two of them do
+    together is predicted as a sum, and the best predictions are tried.
     """
     domain = problem.domain
-    change = z - domain.factual
-    inside = (change.abs() > TOLERANCE) & domain.scalar
-    bound = torch.where(slope > 0, domain.upper, domain.lower)
-    # An unbounded number is pushed as far as the largest change so far.
-    far = change.abs().amax(1, keepdim=True).clamp_min(1.0)
-    bound = torch.maximum(torch.minimum(bound, domain.factual + far), domain.factual - far)
-    bound = domain.snap(torch.where(domain.scalar, bound, z))
-    outside = torch.full_like(z, -torch.inf)
-    free = ~inside & domain.scalar & domain.allowed
-    gain = torch.where(free, slope * (bound - z), outside)
-    spare = torch.where(inside, -slope * change, outside)
-    count = min(settings.leaves, z.shape[1]), min(settings.enters, z.shape[1])
-    leave, enter = spare.topk(count[0], dim=1), gain.topk(count[1], dim=1)
-    n, K = len(z), count[0] * count[1]
-    out = leave.indices[:, :, None].expand(n, *count).reshape(n, K, 1)
-    into = enter.indices[:, None, :].expand(n, *count).reshape(n, K, 1)
-    trial = z[:, None].repeat(1, K, 1)
-    trial.scatter_(2, out, domain.factual.gather(1, out[..., 0])[..., None])
-    trial.scatter_(2, into, bound.gather(1, into[..., 0])[..., None])
-    live = ((leave.values > -torch.inf)[:, :, None] & (enter.values > 0)[:, None]).reshape(n, K)
+    into, goal, live = entering
+    changed = ((z - domain.factual).abs() > TOLERANCE) & domain.scalar
+    inside = changed.gather(1, into)
+    room = (domain.changed(z).sum(1) < problem.max_changes)[:, None]
+    alone = z[:, None].repeat(1, into.shape[1], 1).scatter_(2, into[..., None], goal[..., None])
+    gain = problem.margin(alone, live)
+    single, place = gain.where(inside | room, -torch.inf).max(1)
+    best = alone[torch.arange(len(z)), place]
+    del alone
+    # What leaves: the numbers that are missed least, one by one.
+    count = min(settings.leaves, int(changed.sum(1).max()))
+    if count == 0:
+        return best, single
+    _, slope = problem.objective.margin_and_grad(z)
+    spare = torch.where(changed, -slope * (z - domain.factual), -torch.inf).topk(count, dim=1)
+    out, there = spare.indices, spare.values > -torch.inf
+    back = domain.factual.gather(1, out)
+    without = z[:, None].repeat(1, count, 1).scatter_(2, out[..., None], back[..., None])
+    loss = problem.margin(without, there)
+    total = (gain[..., None] + loss[:, None]).nan_to_num(-torch.inf, torch.inf, -torch.inf)
+    pairs = total.flatten(1).topk(min(settings.pairs, total[0].numel()), dim=1)
+    enters, leaves = pairs.indices // count, pairs.indices % count
+    trial = z[:, None].repeat(1, enters.shape[1], 1)
+    trial.scatter_(2, out.gather(1, leaves)[..., None], back.gather(1, leaves)[..., None])
+    trial.scatter_(2, into.gather(1, enters)[..., None], goal.gather(1, enters)[..., None])
+    live = pairs.values > -torch.inf
     if domain.n_features < z.shape[1]:
         # A number may leave a feature of several, which then stays changed.
-        live &= domain.changed(trial).sum(-1) <= problem.max_changes[:, None]
-    return trial, live
+        live = live & (domain.changed(trial).sum(-1) <= problem.max_changes[:, None])
+    double, place = problem.margin(trial, live).max(1)
+    first = single >= double
+    pair = trial[torch.arange(len(z)), place]
+    return torch.where(first[:, None], best, pair), torch.where(first, single, double)

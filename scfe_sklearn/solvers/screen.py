@@ -8,7 +8,9 @@ most promising combinations are tried.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -60,6 +62,10 @@ class Screen:
     thrifty: bool = False
 
 
+Picked = Callable[[torch.Tensor], torch.Tensor]
+"""Positions (n, k) in a list of points of each row to the points (n, k, D)."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Singles:
     """What every single move does to every row: (n, M) each."""
@@ -68,9 +74,11 @@ class _Singles:
     price: torch.Tensor
     gain: torch.Tensor
     lift: torch.Tensor
+    margin: torch.Tensor
+    plausibility: torch.Tensor
 
     def take(self, rows: torch.Tensor) -> _Singles:
-        return _Singles(self.permitted[rows], self.price[rows], self.gain[rows], self.lift[rows])
+        return _Singles(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,20 +119,21 @@ def screen(problem: Problem, settings: Screen) -> Pool:
     n = len(problem)
     if n == 0 or len(problem.moves) == 0:
         return Pool.empty(problem, settings.pool)
-    pool, singles, beam = _try_singles(problem, settings)
+    pool, singles = _try_singles(problem, settings)
     if not settings.thrifty:
-        return _grow(problem, settings, pool, singles, beam)
+        return _grow(problem, settings, pool, singles)
     # Two changes can be nearer than one only if that one is dearer than two of no length.
     dear = problem.sparse_distance(pool.z[:, :1])[:, 0] > 2 * problem.beta * problem.least_cost
     rows = (dear | (pool.best == torch.inf)).nonzero()[:, 0]
     if len(rows) == 0:
         return pool
-    start = Pool(pool.z[rows], pool.cost[rows]), singles.take(rows), beam.take(rows)
+    start = Pool(pool.z[rows], pool.cost[rows]), singles.take(rows)
     return pool.scattered(rows, _grow(problem.take(rows), settings, *start))
 
 
-def _grow(problem: Problem, settings: Screen, pool: Pool, singles: _Singles, beam: _Beam) -> Pool:
-    """Add one move after the other to the combinations of the beam."""
+def _grow(problem: Problem, settings: Screen, pool: Pool, singles: _Singles) -> Pool:
+    """Add one move after the other to the most promising single ones."""
+    beam = _first_beam(problem, settings, singles)
     active = torch.arange(len(problem), device=beam.z.device)
     best = problem.objective.best_plausibility(active)
     before = pool.best
@@ -159,27 +168,43 @@ def _merge(pool: Pool, part: Problem, rows: torch.Tensor, found: Pool) -> Pool:
     return pool.scattered(rows, now.merged(part, found.z, found.cost))
 
 
-def _try_singles(problem: Problem, settings: Screen) -> tuple[Pool, _Singles, _Beam]:
+def _try_singles(problem: Problem, settings: Screen) -> tuple[Pool, _Singles]:
     """Try every permitted single move on the model."""
     domain, moves = problem.domain, problem.moves
     root = domain.factual[:, None]
     margin0 = problem.margin(root)
     plausibility0 = problem.plausibility(root)
     permitted = moves.permitted(domain) & (problem.max_changes >= 1)[:, None]
-    everything = torch.arange(len(moves), device=root.device)
-    z = moves.apply(root, everything)
-    margin = problem.margin(z, permitted)
+    # Only the points that are asked about are written down.
+    rows, move = permitted.nonzero().T
+    margin = torch.full(permitted.shape, -torch.inf, dtype=root.dtype, device=root.device)
+    points = moves.apply(domain.factual[rows], move)
+    margin[rows, move] = problem.objective.margin_at(points, rows)
     price = problem.move_price(moves)
     gain = torch.where(permitted, margin - margin0, torch.zeros_like(margin))
     pool, plausibility = _collect(
-        problem, settings, z, margin, price, plausibility0.expand_as(margin), permitted
+        problem,
+        settings,
+        lambda listed: moves.apply(root, listed),
+        margin,
+        price,
+        plausibility0.expand_as(margin),
+        permitted,
     )
-    singles = _Singles(permitted, price, gain, plausibility - plausibility0)
-    merit = _merit(problem, margin, price, plausibility, permitted, _rate(singles))
+    lift = plausibility - plausibility0
+    return pool, _Singles(permitted, price, gain, lift, margin, plausibility)
+
+
+def _first_beam(problem: Problem, settings: Screen, singles: _Singles) -> _Beam:
+    """Return the single moves that are extended."""
+    moves, root = problem.moves, problem.domain.factual[:, None]
+    margin, price, plausibility = singles.margin, singles.price, singles.plausibility
+    merit = _merit(problem, margin, price, plausibility, singles.permitted, _rate(singles))
     # Every single move may be half of a pair: sums are cheap, the model is not asked.
     merit = _diversified(merit, moves.group.expand_as(merit))
     order = merit.argsort(dim=1, stable=True)[:, : max(settings.width, settings.parents)]
-    return pool, singles, _gather(z, margin, price, plausibility, permitted, order)
+    z = moves.apply(root, order)
+    return _gather(z, margin, price, plausibility, singles.permitted, order)
 
 
 def _extend(
@@ -218,12 +243,13 @@ def _extend(
     live, price = live.gather(1, order), price.gather(1, order)
     plausibility = plausibility.gather(1, order)
     margin = problem.margin(z, live)
-    pool, plausibility = _collect(problem, settings, z, margin, price, plausibility, live)
+    picked = partial(_picked, z)
+    pool, plausibility = _collect(problem, settings, picked, margin, price, plausibility, live)
     merit = _merit(problem, margin, price, plausibility, live, rate)
     # Sixteen values of one support are one idea: supports take turns in the beam.
     merit = _diversified(merit, support_key(problem.domain.changed(z)))
     order = merit.argsort(dim=1, stable=True)[:, : settings.width]
-    return pool, _gather(z, margin, price, plausibility, live, order)
+    return pool, _gather(picked(order), margin, price, plausibility, live, order)
 
 
 def _try_pairs(problem: Problem, settings: Screen, singles: _Singles) -> Pool:
@@ -261,7 +287,7 @@ def _try_pairs(problem: Problem, settings: Screen, singles: _Singles) -> Pool:
 def _collect(
     problem: Problem,
     settings: Screen,
-    z: torch.Tensor,
+    picked: Picked,
     margin: torch.Tensor,
     price: torch.Tensor,
     plausibility: torch.Tensor,
@@ -273,13 +299,17 @@ def _collect(
     guess = torch.where(live, price - plausibility, infinite)
     # Valid points first; the rest of the shortlist improves the predictions of the next size.
     order = _smallest(torch.where(valid, guess, guess + 1e6), settings.shortlist)
-    chosen = z.gather(1, order[..., None].expand(-1, -1, z.shape[2]))
+    chosen = picked(order)
     asked = (valid if settings.thrifty else live).gather(1, order)
     value = problem.plausibility(chosen, asked)
     value = torch.where(asked, value, plausibility.gather(1, order))
     plausibility = plausibility.scatter(1, order, value)
     cost = torch.where(valid.gather(1, order), price.gather(1, order) - value, torch.inf)
     return Pool.empty(problem, settings.pool).merged(problem, chosen, cost), plausibility
+
+
+def _picked(z: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
+    return z.gather(1, order[..., None].expand(-1, -1, z.shape[2]))
 
 
 def _rate(singles: _Singles) -> torch.Tensor:
@@ -314,8 +344,9 @@ def _gather(
     live: torch.Tensor,
     order: torch.Tensor,
 ) -> _Beam:
+    """Put the points ``z`` (n, B, D) and what is known of them, at ``order``, together."""
     return _Beam(
-        z.gather(1, order[..., None].expand(-1, -1, z.shape[2])),
+        z,
         margin.gather(1, order),
         price.gather(1, order),
         plausibility.gather(1, order),

@@ -29,3 +29,7 @@ class Outcome:
         """Return some of the answers."""
         probability = None if self.probability is None else self.probability[rows]
         return Outcome(self.code[rows], self.value[rows], probability)
+
+    def without_probability(self) -> Outcome:
+        """Return the answers of the kind that nobody asks a probability of."""
+        return Outcome(self.code, self.value)

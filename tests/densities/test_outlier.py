@@ -31,7 +31,7 @@ def test_agrees_with_scikit_learn(n, D, k, seed):
     if density.reach_.min() <= 2 * density.floor_:
         return
     expected = -np.log(-judge.score_samples(Q))
-    np.testing.assert_allclose(density.score_samples(Q)[far], expected[far], atol=1e-6)
+    np.testing.assert_allclose(density.score_samples(Q)[far], expected[far], rtol=1e-6, atol=1e-6)
     own = -np.log(-LocalOutlierFactor(neighbours).fit(Y).negative_outlier_factor_)
     np.testing.assert_allclose(density.training_log_prob(Y), own, atol=1e-6)
 

@@ -200,7 +200,8 @@ def test_a_row_that_swaps_on_keeps_its_own_objective():
     worst = slope.abs().argsort()[:3]
     start = rows.clone()
     start[0, worst], start[1, worst] = -slope[worst].sign(), slope[worst].sign()
-    z, _ = _swap(problem, start, Reach(leaves=2, enters=4, swaps=9))
+    margin = problem.margin(start[:, None])[:, 0]
+    z, _ = _swap(problem, start, margin, Reach(leaves=2, enters=4, swaps=9))
     best = slope.abs().argsort(descending=True)[:3]
     expected = torch.zeros(16).double()
     expected[best] = slope[best].sign()
@@ -220,7 +221,8 @@ def test_a_number_that_leaves_a_changed_pixel_frees_no_budget():
     )  # fmt: skip
     start = rows.clone()
     start[:, [0, 1, 3, 4]] = 0.1
-    z, _ = _swap(replace(problem, floor=1e9), start, Reach(swaps=6))
+    margin = problem.margin(start[:, None])[:, 0]
+    z, _ = _swap(replace(problem, floor=1e9), start, margin, Reach(swaps=6))
     assert (problem.domain.changed(z[:, None])[:, 0].sum(1) <= 2).all()
     gain = problem.margin(z[:, None]) - problem.margin(start[:, None])
     assert (gain >= 0).all() and (gain > 0).any()

@@ -224,6 +224,24 @@ def test_noise_scores(curved):
         )
 
 
+@pytest.mark.parametrize("first_order", [False, True])
+def test_noise_scores_of_failures_are_missing(first_order):
+    net, x = two_classes(), some_images()
+    budget = int(np.sort(fewest_pixels(net, x))[2])
+    result = SparsePGD(net, n_pixels=budget, n_iter=50).explain(x)
+    found = result.success
+    assert 0 < found.sum() < len(x)
+    before, after = (torch.from_numpy(part) for part in (result.before, result.after))
+    scores = noise_scores(net, x, result.counterfactuals, before, after, first_order)
+    assert torch.isnan(scores.obscuring[~found]).all()
+    assert torch.isnan(scores.summary()["leading"][~found]).all()
+    alone = noise_scores(
+        net, x[found], result.counterfactuals[found], before[found], after[found], first_order
+    )
+    torch.testing.assert_close(scores.leading[found], alone.leading)
+    torch.testing.assert_close(scores.obscuring[found], alone.obscuring)
+
+
 def test_noise_scores_of_nothing():
     net, x = two_classes(), some_images(2)
     label = torch.zeros(2, dtype=torch.long)

@@ -211,8 +211,26 @@ def test_only_problems_of_two_numbers_take_this_road(tools):
 @given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=30), st.integers(2, 9))
 def test_grid_reaches_from_end_to_end_in_order(values, count):
     column = torch.tensor(values, dtype=torch.float64)
-    grid = grid_values(column, count)
+    grid, doubled = grid_values(torch.stack([column, column.flip(0)]), count)
     assert len(grid) == count
     torch.testing.assert_close(grid[0], column.min())
     torch.testing.assert_close(grid[-1], column.max())
     assert bool((grid.diff() >= -1e-9).all())
+    torch.testing.assert_close(grid, doubled, rtol=0, atol=0)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(-4, 4), min_size=2, max_size=30), st.integers(2, 9))
+def test_grid_interpolates_between_distinct_values(values, count):
+    """By numpy, from the mean rank and the place of each distinct value."""
+    grid = grid_values(torch.tensor([values], dtype=torch.float64), count)[0]
+    distinct, times = np.unique(values, return_counts=True)
+    if len(distinct) == 1:
+        expected = np.full(count, distinct[0])
+    else:
+        rank = np.cumsum(times) - times / 2
+        share = (
+            np.interp(rank, rank[[0, -1]], [0, 1]) + np.interp(distinct, distinct[[0, -1]], [0, 1])
+        ) / 2
+        expected = np.interp(np.linspace(0, 1, count), share, distinct)
+    np.testing.assert_allclose(grid, expected, atol=1e-9)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from scfe_sklearn.densities import GaussianKDE
-from scfe_sklearn.solvers.reach import Reach, reach
+from scfe_sklearn.solvers.reach import Reach, _ends, _exchanged, reach
 from scfe_sklearn.solvers.wide import (
     Continuation,
     Strides,
@@ -232,6 +232,72 @@ def test_reach_finds_the_largest_margin_of_small_problems(tools):
         trial[..., i], trial[..., j] = torch.from_numpy(a.ravel()), torch.from_numpy(b.ravel())
         least = np.maximum(least, problem.margin(trial).amax(1).numpy())
     assert np.mean(got >= least - 0.05) >= 0.8
+
+
+def test_the_best_exchange_is_that_of_enumeration(tools):
+    """One number goes to one of its ends, and another one back to its factual or not."""
+    rng = np.random.default_rng(10)
+    D, n, budget = 6, 12, 3
+    problem = tools.make_problem(
+        rng.normal(0, 0.1, (n, D)),
+        network(D, rng, hidden=12),
+        lower=-1.0,
+        upper=2.0,
+        budget=budget,
+    )
+    factual = problem.domain.factual
+    spent = torch.arange(n)[:, None] % 2 == 0
+    z = factual.clone()
+    z[:, :2] += 0.5
+    z[:, 2:3] = torch.where(spent, z[:, 2:3] - 0.4, z[:, 2:3])
+    everything = Reach(leaves=D, pairs=2 * D * D)
+    got, margin = _exchanged(problem, z, _ends(problem, z), everything)
+    torch.testing.assert_close(margin, problem.margin(got[:, None])[:, 0])
+    assert bool((problem.domain.changed(got).sum(1) <= budget).all())
+    for row in range(n):
+        best = -np.inf
+        for into in range(D):
+            for end in (-1.0, 2.0):
+                for out in range(D):
+                    trial = z[row].clone()
+                    trial[out] = factual[row, out]
+                    trial[into] = end
+                    single = z[row].clone()
+                    single[into] = end
+                    for point in (trial, single):
+                        if int((point != factual[row]).sum()) <= budget:
+                            part = problem.take(torch.tensor([row]))
+                            best = max(best, float(part.margin(point[None, None])))
+        assert float(margin[row]) == pytest.approx(best)
+
+
+def test_reach_sees_numbers_without_a_slope(tools):
+    """The largest of each pair counts: the slope shows the one that has little room.
+
+    The best margin is known: the pairs that gain most go to the far end of their other number.
+    """
+    rng = np.random.default_rng(11)
+    pairs, budget = 10, 3
+    gain = torch.from_numpy(0.5 + rng.random(pairs))
+    first = torch.zeros(pairs, dtype=torch.float64)
+    best = float((2 * gain).topk(budget).values.sum())
+
+    def scores(z):
+        margin = (gain * torch.maximum(z[:, :pairs], z[:, pairs:])).sum(1) - 0.99 * best
+        return torch.stack([-margin / 2, margin / 2], 1)
+
+    z0 = torch.cat([first, first - 1])[None]
+    upper = np.r_[np.full(pairs, 0.1), np.full(pairs, 2.0)]
+    problem = tools.make_problem(z0, scores, lower=-1.0, upper=upper, budget=budget)
+    sets, nobody = feature_sets(problem.domain), problem.domain.factual[:0]
+
+    def margin(settings):
+        return float(problem.margin(reach(problem, sets, nobody, settings)[:, None]))
+
+    # All slopes at once point to the first numbers, which gain a twentieth of the others.
+    assert margin(replace(Reach(), swaps=0)) < -0.5 * best
+    assert margin(Reach()) == pytest.approx(0.01 * best)
+    tools.check_answers(problem, solve(problem))
 
 
 def test_a_valid_point_found_by_reach_is_made_cheaper(tools):

@@ -1,0 +1,72 @@
+"""The plain walk to an answer: what a near training row has, feature by feature."""
+
+from __future__ import annotations
+
+import torch
+
+from scfe_sklearn.solvers.anchors import hybrids
+from scfe_sklearn.solvers.domain import TOLERANCE, Domain
+from scfe_sklearn.solvers.problem import Problem
+
+TRIED = 8
+"""Near training rows of which the nearest valid one is walked to."""
+
+STEPS = 24
+"""Features that are taken over at most."""
+
+
+def plain_walk(problem: Problem, anchors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Take over features of the nearest training row of the target until the model agrees.
+
+    The feature that helps the model most comes first, as in NICE (Brughmans, Leyman,
+    Martens 2024) with its reward for sparsity. Rules hold: what the row may not become stays.
+
+    Parameters
+    ----------
+    problem : Problem
+        n rows, all with the same target.
+    anchors : Tensor of shape (T, D)
+        Training rows that the model calls the target.
+
+    Returns
+    -------
+    z : Tensor of shape (n, D)
+        Where the walks end.
+    valid : BoolTensor of shape (n,)
+        Whether that is an answer.
+    """
+    domain = problem.domain
+    here = domain.factual.clone()
+    valid = torch.zeros(len(problem), dtype=torch.bool, device=here.device)
+    if len(problem) == 0 or len(anchors) == 0:
+        return here, valid
+    ends = hybrids(domain, _nearest(domain, anchors))
+    distance = (ends - domain.factual[:, None]).square().sum(-1)
+    good = problem.margin(ends, distance > TOLERANCE) >= problem.floor
+    least, nearest = torch.where(good, distance, torch.inf).min(1)
+    end = ends[torch.arange(len(ends)), nearest]
+    left = domain.changed(end[:, None])[:, 0]
+    # (d, D): the coordinates of each feature.
+    belongs = domain.groups == torch.arange(domain.n_features, device=here.device)[:, None]
+    walking = (least < torch.inf).nonzero()[:, 0]
+    for _ in range(min(STEPS, domain.n_features)):
+        if len(walking) == 0:
+            break
+        part, own = problem.take(walking), left[walking]
+        options = torch.where(belongs, end[walking][:, None], here[walking][:, None])
+        margin, feature = part.margin(options, own).max(1)
+        here[walking] = options[torch.arange(len(walking)), feature]
+        left[walking, feature] = False
+        valid[walking] = margin >= problem.floor
+        walking = walking[~valid[walking] & left[walking].any(1)]
+    return here, valid
+
+
+def _nearest(domain: Domain, anchors: torch.Tensor) -> torch.Tensor:
+    """Return the training rows (n, K, D) nearest to each row along what may change."""
+    moves = domain.allowed & (domain.upper > domain.lower)
+    weight = moves.to(anchors.dtype)
+    # The square is expanded: a product of matrices in place of n T D differences.
+    apart = weight @ anchors.square().T - 2 * (weight * domain.factual) @ anchors.T
+    count = min(TRIED, len(anchors))
+    return anchors[apart.topk(count, dim=1, largest=False).indices]
