@@ -58,6 +58,41 @@ class ResNet20(nn.Module):
         return self.linear(out.mean(dim=(2, 3)))
 
 
+class _Bottleneck(nn.Module):
+    """1 x 1, 3 x 3 and 1 x 1 convolutions beside a shortcut."""
+
+    def __init__(self, inner: int, middle: int, stride: int) -> None:
+        super().__init__()
+        outer = 4 * middle
+        self.body = nn.Sequential(
+            nn.Conv2d(inner, middle, 1, bias=False), nn.BatchNorm2d(middle), nn.ReLU(),
+            nn.Conv2d(middle, middle, 3, stride, 1, bias=False), nn.BatchNorm2d(middle), nn.ReLU(),
+            nn.Conv2d(middle, outer, 1, bias=False), nn.BatchNorm2d(outer),
+        )  # fmt: skip
+        self.shortcut = nn.Sequential()
+        if inner != outer or stride > 1:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(inner, outer, 1, stride, bias=False), nn.BatchNorm2d(outer)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.body(x) + self.shortcut(x))
+
+
+def resnet50(n_classes: int = 1000) -> nn.Module:
+    """ResNet-50 of He et al. 2016 for 224 x 224 images, untrained: its time is what counts."""
+    layers: list[nn.Module] = [
+        nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(),
+        nn.MaxPool2d(3, 2, 1),
+    ]  # fmt: skip
+    inner = 64
+    for middle, blocks, stride in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
+        for k in range(blocks):
+            layers.append(_Bottleneck(inner, middle, stride if k == 0 else 1))
+            inner = 4 * middle
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2048, n_classes))
+
+
 class _PlainBlock(nn.Module):
     def __init__(self, inner: int, outer: int, stride: int) -> None:
         super().__init__()

@@ -4,21 +4,21 @@ Which pixels make a digit another one?
 
 A small network learns the digits of scikit-learn. Then a few pixels, close together, change its
 answer (`GroupSparseExplainer`), and `AutoFrankWolfe` draws the most convincing other digit within
-a ball whose radius a slider moves.
+a ball whose norm and radius are yours to move.
 
 Run with ``--save FILE`` to keep the picture, and with ``--page FILE`` to keep the page.
 """
 
 import argparse
-from pathlib import Path
+from math import inf
 
 import matplotlib.pyplot as plt
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
-from scfe_sklearn.image import AutoFrankWolfe, GroupSparseExplainer
-from scfe_sklearn.image.pictures import plot_panels, radius_page
+from scfe_sklearn.image import AutoFrankWolfe, GroupSparseExplainer, visual_paths
+from scfe_sklearn.image.pictures import plot_panels
 
 parser = argparse.ArgumentParser(description="Counterfactual digits.")
 parser.add_argument("--save", metavar="FILE", help="where to write the picture")
@@ -48,18 +48,21 @@ print(f"accuracy on digits not seen: {right:.3f}")
 # Few pixels that stay together. The digits are 8 x 8, so windows of 3 x 3 are counted.
 
 asked = images[1200:1205]
-result = GroupSparseExplainer(net, patch=3).explain(asked)
+result = GroupSparseExplainer(net, patch=3, pixel_price=0.05).explain(asked)
 print(result)
 plot_panels(result)
 if options.save:
     plt.savefig(options.save)
 
 # %%
-# The nearest other digit, at three radii.
+# The most convincing other digit within a ball, for several norms and radii. People should move
+# both themselves: ``--page`` writes a page for that.
 
-radii = [0.5, 1.0, 2.0]
-pages = [AutoFrankWolfe(net, radius=radius).explain(asked) for radius in radii]
-for radius, page in zip(radii, pages, strict=True):
-    print(f"radius {radius}: mean confidence {page.confidence_after.mean():.3f}")
+explainer = AutoFrankWolfe(net, n_iter=40, n_restarts=2)
+balls = {1: [1, 1.8, 3], 1.5: [0.5, 0.8, 1.2], 2: [0.3, 0.5, 0.8], inf: [0.06, 0.1, 0.15]}
+paths = visual_paths(explainer, asked, balls)
+for p, radii in paths.radii.items():
+    means = " ".join(f"{value:.2f}" for value in paths.confidence(p).mean(axis=1))
+    print(f"p = {p}: mean confidence {means} at radii {radii}")
 if options.page:
-    Path(options.page).write_text(radius_page(pages, radii, "Other digits"), encoding="utf-8")
+    paths.to_html(options.page, "Other digits", [f"digit {k}" for k in range(10)])

@@ -18,6 +18,7 @@ SCRIPTS = (
     "speed",
     "mixed_quality",
     "image_group_sparse",
+    "image_oracle",
     "image_frank_wolfe",
     "image_sigma_zero",
     "image_attacks",

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import scfe_sklearn
+import scfe_sklearn.image
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGES = sorted(DOCS.glob("*.md")) + sorted((DOCS / "guide").glob("*.md"))
@@ -94,6 +95,15 @@ def fairness(names):
     assert set(names["by_age"].costs["group"]) == {"younger", "40 and older"}
 
 
+def images(names):
+    result, sparse, plausible = names["result"], names["sparse"], names["plausible"]
+    assert result.success.all() and sparse.success.all() and plausible.success.all()
+    assert result.measures()["pixels"].max() <= 12  # of 64
+    assert sparse.measures()["pixels"].max() <= 10
+    assert (np.diff(names["paths"].confidence(1.5), axis=0) >= 0).all()
+    assert "digit 7" in names["page"]
+
+
 def failures(names):
     assert list(names["closest"].status) == [scfe_sklearn.Status.CLOSEST] * 2
     assert "'tau' parameter" in names["message"]
@@ -116,6 +126,7 @@ CHECKS = {
         targets,
         several,
         fairness,
+        images,
         failures,
         mathematics,
     )
@@ -158,6 +169,7 @@ def test_every_parameter_in_backticks_exists(page):
     known = {"target", "n_counterfactuals", "best_effort", "callback", "time_limit", "progress"}
     known |= {"of", "at_least", "bandwidth", "cost", "trusted"}
     known |= set(scfe_sklearn.CounterfactualExplainer(None).get_params(deep=False))
+    known |= set(scfe_sklearn.image.GroupSparseExplainer(None).get_params(deep=False))
     assert set(re.findall(r"[`(, ](\w+)=[^=]", " ".join(re.findall(r"`[^`]+`", text)))) <= known
 
 

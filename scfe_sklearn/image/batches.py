@@ -2,11 +2,69 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
+
+VALUES = 2**22
+"""Values of images that a processor works on at once: nets need a few hundred bytes for each."""
+
+Part = TypeVar("Part")
+
+
+def chunk_size(images: Tensor, most: int, device: torch.device) -> int:
+    """Return how many images to work on at once, at most ``most``.
+
+    A processor that runs out of memory ends the program, so large images come in small chunks;
+    an accelerator says so, see :func:`in_chunks`.
+
+    Examples
+    --------
+    >>> cpu = torch.device("cpu")
+    >>> chunk_size(torch.empty(0, 3, 32, 32), 512, cpu), chunk_size(
+    ...     torch.empty(0, 3, 224, 224), 512, cpu
+    ... )
+    (512, 27)
+    """
+    if device.type != "cpu":
+        return most
+    return max(1, min(most, VALUES // math.prod(images.shape[1:])))
+
+
+def in_chunks(work: Callable[[int, int], Part], n: int, size: int) -> list[Part]:
+    """Do ``work(first, last)`` for n images, ``size`` at a time, half as many where memory ends.
+
+    Examples
+    --------
+    >>> in_chunks(lambda first, last: (first, last), 5, 2)
+    [(0, 2), (2, 4), (4, 5)]
+    """
+    parts: list[Part] = []
+    first = 0
+    while first < n:
+        last, short = min(first + size, n), False
+        try:
+            parts.append(work(first, last))
+        except RuntimeError as error:
+            short = last - first > 1 and _out_of_memory(error)
+            if not short:
+                raise
+        if not short:
+            first = last
+            continue
+        # Only here has the error let go of what was computed.
+        size = (last - first) // 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    return parts
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.cuda.OutOfMemoryError) or "out of memory" in str(error)
 
 
 def read_images(images: Any, bounds: tuple[float, float], owner: str) -> Tensor:

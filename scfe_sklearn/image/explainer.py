@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,13 +11,24 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
-from scfe_sklearn.image.batches import check_bounds, like, read_images, read_labels, wide
+from scfe_sklearn.image.batches import (
+    check_bounds,
+    chunk_size,
+    in_chunks,
+    like,
+    read_images,
+    read_labels,
+    wide,
+)
 from scfe_sklearn.image.explanation import ImageExplanation
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.models.torch_module import as_constant_function
 from scfe_sklearn.status import Status
 from scfe_sklearn.validation import Integral, Interval
+
+ROUNDING = 2.0**-7
+"""Of bfloat16, relative."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,16 +144,15 @@ class ImageExplainer(BaseEstimator):
         given = read_images(images, bounds, who)
         model = self._image_model(bounds)
         dtype, device = model.place(given)
-        parts = []
         with as_constant_function(self.model):
             x = given.to(dtype)
             labels = self._labels(model, x, target, who)
-            first = 0
-            for chunk in x.split(self.batch_size):
-                last = first + len(chunk)
+
+            def explain_some(first: int, last: int) -> dict[str, Any]:
                 wanted = None if labels is None else labels[first:last].to(device)
-                parts.append(self._explain_batch(model, chunk.to(device), wanted, first))
-                first = last
+                return self._explain_batch(model, x[first:last].to(device), wanted, first)
+
+            parts = in_chunks(explain_some, len(x), chunk_size(x, self.batch_size, device))
         if not parts:
             parts = [_nothing(x, target)]
         columns: dict[str, Any] = {
@@ -237,12 +247,36 @@ class ImageExplainer(BaseEstimator):
         zero = torch.zeros(len(x), dtype=torch.long, device=x.device)
         if len(rows) == 0:
             return Proposal(torch.zeros_like(x), zero, zero)
-        found = self._search(model, x[rows], goal.take(rows), first + rows)
+        search = self._search_quickly if getattr(self, "autocast", False) else self._search
+        found = search(model, x[rows], goal.take(rows), first + rows)
         return Proposal(
             torch.zeros_like(x).index_copy(0, rows, found.w),
             zero.index_copy(0, rows, found.n_forward),
             zero.index_copy(0, rows, found.n_backward),
         )
+
+    def _search_quickly(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
+        """Search in mixed precision; once more in full where the answer holds only there."""
+        quick = replace(model, autocast=True)
+        with torch.no_grad():
+            size = quick.logits(x).abs().amax(dim=1)
+        # Rounding of the logits should not decide.
+        careful = replace(goal, reserve=ROUNDING * size)
+        found = self._search(quick, x, careful, places)
+        shown = model.shown(x, found.w)
+        with torch.no_grad():
+            claimed = goal.margin(quick.logits(shown)) < 0
+            if not self._keeps_closest:
+                claimed = claimed | (found.w != 0).flatten(1).any(dim=1)
+            lost = claimed & ~(goal.margin(model.logits(shown)) < 0)
+        rows = lost.nonzero()[:, 0]
+        w, n_forward, n_backward = found.w, found.n_forward + 3, found.n_backward
+        if len(rows):
+            again = self._search(model, x[rows], goal.take(rows), places[rows])
+            w = w.index_copy(0, rows, again.w)
+            n_forward = n_forward.index_add(0, rows, again.n_forward)
+            n_backward = n_backward.index_add(0, rows, again.n_backward)
+        return Proposal(w, n_forward, n_backward)
 
     def _temperature(self) -> float:
         return 1.0

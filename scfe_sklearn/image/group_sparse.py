@@ -15,12 +15,13 @@ Lambda is that of the 1/2-convention of :mod:`scfe_sklearn.proximal`, half the p
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from scfe_sklearn.image.batches import wide
+from scfe_sklearn.image.live import Live, every_few
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.metrics import lengths, n_patches
 from scfe_sklearn.image.model import ImageModel
@@ -109,12 +110,7 @@ class Changes:
 
 
 @dataclass(eq=False)
-class _State:
-    """The images that are still searched for, one entry each."""
-
-    rows: Tensor
-    x: Tensor
-    goal: Goal
+class _State(Live):
     lower: Tensor
     upper: Tensor
     # The image without a change: every run starts there.
@@ -122,6 +118,7 @@ class _State:
     missing: Tensor
     # The search over lambda.
     price: Tensor
+    critical: Tensor
     below: Tensor
     above: Tensor
     n_runs: Tensor
@@ -136,17 +133,6 @@ class _State:
     support: Tensor
     iteration: Tensor
     count: Tensor
-
-    def take(self, keep: Tensor) -> _State:
-        taken: dict[str, Any] = {}
-        for part in fields(self):
-            value = getattr(self, part.name)
-            taken[part.name] = value.take(keep) if isinstance(value, Goal) else value[keep]
-        return _State(**taken)
-
-
-def _wide(per_image: Tensor) -> Tensor:
-    return per_image.reshape(-1, 1, 1, 1)
 
 
 def group_sparse(
@@ -178,8 +164,7 @@ def group_sparse(
     if settings.n_searches < 1:
         return Changes(best, already, already, n_evaluations)
     state = _begin(model, x, goal, first, margin, settings)
-    # A host that waits for the device in every iteration would idle it.
-    rest = 1 if x.device.type == "cpu" else 8
+    rest = every_few(x.device)
     roots = _momentum_roots(settings.max_iter, x)
     pending = state.take((~already).nonzero()[:, 0])
     gradient = pending.first
@@ -191,7 +176,7 @@ def group_sparse(
         _judge(pending, margin, settings)
         # The hinge is flat where the goal is reached, and a new run starts at the image itself.
         fresh = pending.iteration == 0
-        gradient = torch.where(_wide(fresh), pending.first, gradient)
+        gradient = torch.where(wide(fresh), pending.first, gradient)
         turn += 1
         if turn % rest == 0:
             done = pending.n_runs >= settings.n_searches
@@ -231,6 +216,7 @@ def _begin(
         first=first,
         missing=margin,
         price=price,
+        critical=critical,
         below=each(0.0),
         above=critical if settings.bounded else each(torch.inf),
         n_runs=torch.zeros(n, dtype=torch.long, device=x.device),
@@ -240,7 +226,7 @@ def _begin(
         score=each(torch.inf),
         w=zero,
         last=zero,
-        prices=_wide(price).expand(n, 1, height, width).clone(),
+        prices=wide(price).expand(n, 1, height, width).clone(),
         support=torch.ones(n, 1, height, width, dtype=torch.bool, device=x.device),
         iteration=torch.zeros(n, dtype=torch.long, device=x.device),
         count=torch.zeros(n, dtype=torch.long, device=x.device),
@@ -271,14 +257,14 @@ def _advance(state: _State, gradient: Tensor, settings: GroupSparseSettings, roo
     gathers = state.iteration < settings.n_gather
     if settings.n_gather < settings.max_iter:
         # The prices tell which pixels the rest of the run may change.
-        turns = _wide(state.iteration == settings.n_gather)
-        state.support = torch.where(turns, state.prices < _wide(state.price), state.support)
+        turns = wide(state.iteration == settings.n_gather)
+        state.support = torch.where(turns, state.prices < wide(state.price), state.support)
         state.w = torch.where(turns & ~state.support, torch.zeros_like(state.w), state.w)
         state.last = torch.where(turns, state.w, state.last)
-    slope = gradient + 2 * _wide(state.mu) * state.w
-    v = state.w - _wide(state.step) * slope
+    slope = gradient + 2 * wide(state.mu) * state.w
+    v = state.w - wide(state.step) * slope
     # In the second part nothing is charged on the support, and all else is left alone.
-    charged = torch.where(_wide(gathers), state.prices * _wide(state.step), 0.0)
+    charged = torch.where(wide(gathers), state.prices * wide(state.step), 0.0)
     u = prox_l_half(
         v.flatten(1),
         1.0,
@@ -287,14 +273,14 @@ def _advance(state: _State, gradient: Tensor, settings: GroupSparseSettings, roo
         state.upper.flatten(1),
         holds_zero=True,
     ).reshape(v.shape)
-    u = torch.where(_wide(gathers), u, v * state.support)
+    u = torch.where(wide(gathers), u, v * state.support)
     now, after = roots[state.iteration], roots[state.iteration + 1]
     averaged = settings.momentum == "averaged"
-    weight = _wide(now / after - 1 if averaged else (now - 1) / after)
+    weight = wide(now / after - 1 if averaged else (now - 1) / after)
     w = u + weight * (u - state.last)
     state.last = u
     adjusted = adjust_prices(state.prices, w, settings.dear)
-    state.prices = torch.where(_wide(gathers), adjusted, state.prices)
+    state.prices = torch.where(wide(gathers), adjusted, state.prices)
     state.w = torch.minimum(torch.maximum(w, state.lower), state.upper)
     state.iteration = state.iteration + 1
 
@@ -302,8 +288,11 @@ def _advance(state: _State, gradient: Tensor, settings: GroupSparseSettings, roo
 def _judge(state: _State, margin: Tensor, settings: GroupSparseSettings) -> None:
     """End the runs that reached their goal or their limit, and set up the next ones."""
     success = margin < 0
-    # A first step of zero stays zero: from there on, all prices rise.
-    dead = ~(state.w != 0).flatten(1).any(dim=1)
+    # Zero stays zero where every price is too high for a first step (from there on, all of them
+    # rise) and where no pixel was kept.
+    kept = state.iteration > settings.n_gather
+    dear = kept | (state.prices.amin(dim=(1, 2, 3)) > state.critical)
+    dead = dear & ~(state.w != 0).flatten(1).any(dim=1)
     late = state.iteration == settings.n_gather + PATIENCE
     hopeless = late & (margin > settings.give_up * state.missing)
     failure = ~success & ((state.iteration >= settings.max_iter) | dead | hopeless)
@@ -311,7 +300,7 @@ def _judge(state: _State, margin: Tensor, settings: GroupSparseSettings) -> None
     success, failure = success & running, failure & running
     score = n_patches(state.w, settings.patch) + settings.length_weight * lengths(state.w)
     better = success & (score < state.score)
-    state.best = torch.where(_wide(better), state.w, state.best)
+    state.best = torch.where(wide(better), state.w, state.best)
     state.score = torch.where(better, score, state.score)
     # Twice the price after a success, or half way to the last failure; then down.
     middle = (state.above + state.price) / 2
@@ -326,19 +315,24 @@ def _judge(state: _State, margin: Tensor, settings: GroupSparseSettings) -> None
     if settings.adapt_mu:
         again = failure & never
         state.mu = torch.where(again, state.mu / 10, state.mu)
-        state.step = torch.where(again, state.step * BOLDER, state.step)
+        _embolden(state, again)
         # The prices so far say nothing about the new step.
-        critical = critical_price(state.first, state.step)
-        limit = critical if settings.bounded else torch.full_like(price, torch.inf)
+        limit = state.critical if settings.bounded else torch.full_like(price, torch.inf)
         state.above = torch.where(again, limit, state.above)
-        price = torch.where(again, settings.start * critical, price)
+        price = torch.where(again, settings.start * state.critical, price)
     else:
         last = ended & never & (state.n_runs == max(settings.n_searches - 2, 1))
-        state.step = torch.where(last, state.step * BOLDER, state.step)
+        _embolden(state, last)
     state.price = price
-    restart = _wide(ended)
+    restart = wide(ended)
     state.w = torch.where(restart, torch.zeros_like(state.w), state.w)
     state.last = torch.where(restart, torch.zeros_like(state.last), state.last)
-    state.prices = torch.where(restart, _wide(price).expand_as(state.prices), state.prices)
+    state.prices = torch.where(restart, wide(price).expand_as(state.prices), state.prices)
     state.support = state.support | restart
     state.iteration = torch.where(ended, torch.zeros_like(state.iteration), state.iteration)
+
+
+def _embolden(state: _State, which: Tensor) -> None:
+    """Lengthen the steps of some images, and with them their critical price."""
+    state.step = torch.where(which, state.step * BOLDER, state.step)
+    state.critical = torch.where(which, state.critical * BOLDER**0.5, state.critical)

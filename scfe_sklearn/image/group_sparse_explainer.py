@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -18,6 +19,7 @@ from scfe_sklearn.validation import Integral, Interval, Real, StrOptions
 CIFAR: dict[str, Any] = {"mu": 1.0, "step": 0.005, "n_gather": 30, "dear": 0.25}
 IMAGENET: dict[str, Any] = {"mu": 0.1, "step": 0.05, "n_gather": 50, "dear": 0.9}
 IMAGENET_ROBUST: dict[str, Any] = {"mu": 0.0005, "step": 0.75, "n_gather": 150, "dear": 0.9}
+LENGTH_WEIGHT = {False: 100.0, True: 200.0}
 PUBLISHED_SEARCH: dict[str, Any] = {
     "momentum": "averaged",
     "max_iter": 200,
@@ -30,6 +32,7 @@ PUBLISHED_SEARCH: dict[str, Any] = {
 }
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class GroupSparseExplainer(ImageExplainer):
     """Sparse changes of images whose pixels stay together.
 
@@ -67,8 +70,9 @@ class GroupSparseExplainer(ImageExplainer):
         First price of the search, relative to the largest one at which anything moves.
     bounded_search : bool, default=True
         Whether the search never tries more than that largest price.
-    length_weight : float in [0, inf), default=100.0
-        An image keeps the run with the least windows + length_weight * 2-norm.
+    length_weight : float in [0, inf) or "auto", default="auto"
+        An image keeps the run with the least windows + length_weight * 2-norm. "auto": 100, and
+        200 with a target.
     give_up : float in (0, inf) or None, default=0.3
         A run ends as a failure if, ten iterations after ``n_gather``, the margin is still above
         this share of the image's own. None: never.
@@ -78,6 +82,9 @@ class GroupSparseExplainer(ImageExplainer):
         Refinement gives up pixels that shorten the change by less.
     patch : int in [1, inf), default=8
         Side of the windows.
+    autocast : bool, default=False
+        Whether the search runs the model in mixed precision (bfloat16). Answers are verified in
+        its own precision, and searched for again where they do not hold there.
     batch_size : int in [1, inf), default=512
         Images at a time.
 
@@ -114,53 +121,29 @@ class GroupSparseExplainer(ImageExplainer):
         "momentum": [StrOptions({"nesterov", "averaged"})],
         "first_price": [Interval(Real, 0, 1, closed="right")],
         "bounded_search": ["boolean"],
-        "length_weight": [Interval(Real, 0, None, closed="left")],
+        "length_weight": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "give_up": [Interval(Real, 0, None, closed="neither"), None],
         "refine_iter": [Interval(Integral, 0, None, closed="left")],
         "pixel_price": [Interval(Real, 0, None, closed="left")],
         "patch": [Interval(Integral, 1, None, closed="left")],
+        "autocast": ["boolean"],
     }
 
-    def __init__(
-        self,
-        model: Any,
-        *,
-        bounds: tuple[float, float] = (0.0, 1.0),
-        normalization: Any = None,
-        mu: Any = "auto",
-        step: float = 0.005,
-        n_gather: int = 30,
-        dear: float = 0.25,
-        max_iter: int = 60,
-        n_searches: int = 6,
-        momentum: str = "nesterov",
-        first_price: float = 0.16,
-        bounded_search: bool = True,
-        length_weight: float = 100.0,
-        give_up: float | None = 0.3,
-        refine_iter: int = 50,
-        pixel_price: float = 0.005,
-        patch: int = 8,
-        batch_size: int = 512,
-    ) -> None:
-        self.model = model
-        self.bounds = bounds
-        self.normalization = normalization
-        self.mu = mu
-        self.step = step
-        self.n_gather = n_gather
-        self.dear = dear
-        self.max_iter = max_iter
-        self.n_searches = n_searches
-        self.momentum = momentum
-        self.first_price = first_price
-        self.bounded_search = bounded_search
-        self.length_weight = length_weight
-        self.give_up = give_up
-        self.refine_iter = refine_iter
-        self.pixel_price = pixel_price
-        self.patch = patch
-        self.batch_size = batch_size
+    mu: Any = "auto"
+    step: float = 0.005
+    n_gather: int = 30
+    dear: float = 0.25
+    max_iter: int = 60
+    n_searches: int = 6
+    momentum: str = "nesterov"
+    first_price: float = 0.16
+    bounded_search: bool = True
+    length_weight: Any = "auto"
+    give_up: float | None = 0.3
+    refine_iter: int = 50
+    pixel_price: float = 0.005
+    patch: int = 8
+    autocast: bool = False
 
     def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
         if min(x.shape[2:]) < 3:
@@ -169,6 +152,9 @@ class GroupSparseExplainer(ImageExplainer):
                 f"Got {tuple(x.shape[2:])} instead."
             )
         auto = self.mu == "auto"
+        weight = (
+            LENGTH_WEIGHT[goal.targeted] if self.length_weight == "auto" else self.length_weight
+        )
         settings = GroupSparseSettings(
             mu=1.0 if auto else float(self.mu),
             step=self.step,
@@ -181,7 +167,7 @@ class GroupSparseExplainer(ImageExplainer):
             patch=self.patch,
             start=self.first_price,
             bounded=self.bounded_search,
-            length_weight=self.length_weight,
+            length_weight=float(weight),
             give_up=math.inf if self.give_up is None else float(self.give_up),
         )
         changes = group_sparse(model, x, goal, settings)
@@ -189,11 +175,12 @@ class GroupSparseExplainer(ImageExplainer):
         found = (changes.found & ~changes.already).nonzero()[:, 0]
         if self.refine_iter and len(found):
             w = w.clone()
+            # The shortest change is at the boundary, where precision decides.
             w[found] = shorten(
-                model,
+                replace(model, autocast=False),
                 x[found],
                 w[found],
-                goal.take(found),
+                replace(goal, reserve=None).take(found),
                 price=self.pixel_price,
                 n_iter=self.refine_iter,
                 patch=self.patch,

@@ -18,14 +18,18 @@ class Goal:
         The class to leave, or to reach.
     targeted : bool
         Whether ``label`` is to be reached.
+    reserve : Tensor of shape (n,) or None
+        By how much the margin must be better than 0.
     """
 
     label: Tensor
     targeted: bool
+    reserve: Tensor | None = None
 
     def take(self, rows: Tensor) -> Goal:
         """Return the goals of some of the images."""
-        return Goal(self.label[rows], self.targeted)
+        reserve = None if self.reserve is None else self.reserve[rows]
+        return Goal(self.label[rows], self.targeted, reserve)
 
     def margin(self, logits: Tensor) -> Tensor:
         """Return by how much the goal is missed, (n,): negative where it is reached.
@@ -41,7 +45,8 @@ class Goal:
         """
         own = logits.gather(1, self.label[:, None])[:, 0]
         others = logits.scatter(1, self.label[:, None], -torch.inf).amax(dim=1)
-        return others - own if self.targeted else own - others
+        margin = others - own if self.targeted else own - others
+        return margin if self.reserve is None else margin + self.reserve
 
     def log_probability(self, logits: Tensor, temperature: float = 1.0) -> Tensor:
         """Return log p(label | image), (n,), of logits divided by a temperature."""

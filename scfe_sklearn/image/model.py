@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -30,12 +31,16 @@ class ImageModel:
         One number, or one per channel; applied before the module.
     unit : float or None
         The unit of changes, in that of the pixels; None for half their range.
+    autocast : bool
+        Whether the module runs in mixed precision (bfloat16); logits and gradients of images
+        keep the type of the images.
     """
 
     module: nn.Module
     bounds: tuple[float, float] = (0.0, 1.0)
     normalization: Normalization | None = None
     unit: float | None = None
+    autocast: bool = False
     calls: int = field(default=0, init=False)
 
     @property
@@ -61,8 +66,12 @@ class ImageModel:
                 for part in self.normalization
             )
             images = (images - mean) / std
-        out = self.module(images)
+        # Without it, what the caller has set for the whole call stays.
+        mixed = torch.autocast(images.device.type, torch.bfloat16) if self.autocast else None
+        with mixed or nullcontext():
+            out = self.module(images)
         out = out[0] if isinstance(out, tuple) else out
+        out = out.to(images.dtype) if self.autocast else out
         if out.ndim != 2:
             raise ValueError(
                 f"The model must return logits of shape (n, n_classes). Got {tuple(out.shape)}."

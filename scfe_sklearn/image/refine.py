@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from scfe_sklearn.image.batches import wide
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.metrics import lengths, n_pixels
 from scfe_sklearn.image.model import ImageModel
@@ -97,7 +98,7 @@ def shorten(
         reached, length = margin < 0, lengths(at)
         value = length + price * n_pixels(at)
         better = reached & (value < worth)
-        best, worth = torch.where(_wide(better), at, best), torch.where(better, value, worth)
+        best, worth = torch.where(wide(better), at, best), torch.where(better, value, worth)
         shorter = (1 - GROWTH) * torch.minimum(radius, length)
         radius = torch.where(reached, shorter, (1 + GROWTH) * radius)
         if SETTLE <= k <= last and k % EVERY == 0:
@@ -106,20 +107,16 @@ def shorten(
         direction = MEMORY * direction + (1 - MEMORY) * _unit(gradient * region)
         swing = (1 + math.cos(math.pi * k / n_iter)) / 2
         step = LAST_STEP + (FIRST_STEP - LAST_STEP) * swing
-        at = _unit(at - step * _unit(direction)) * _wide(radius)
+        at = _unit(at - step * _unit(direction)) * wide(radius)
         at = clip(at, lower, upper)
     return best
 
 
 def _not_worth(w: Tensor, length: Tensor, price: float) -> Tensor:
-    part = w.square().sum(dim=1, keepdim=True) / _wide(2 * length).clamp(min=1e-30)
+    part = w.square().sum(dim=1, keepdim=True) / wide(2 * length).clamp(min=1e-30)
     part = binomial_blur(binomial_blur(part))
     return (part <= price) & (part < part.amax(dim=(2, 3), keepdim=True))
 
 
-def _wide(per_image: Tensor) -> Tensor:
-    return per_image.reshape(-1, 1, 1, 1)
-
-
 def _unit(w: Tensor) -> Tensor:
-    return w / _wide(lengths(w)).clamp(min=1e-30)
+    return w / wide(lengths(w)).clamp(min=1e-30)

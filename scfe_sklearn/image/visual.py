@@ -50,6 +50,9 @@ class AutoFrankWolfe(ImageExplainer):
         Divides the logits, see :func:`scfe_sklearn.image.calibration.temperature`.
     random_state : int, default=0
         Seed of the starts. An image's starts depend on its place among the images.
+    autocast : bool, default=False
+        Whether the search runs the model in mixed precision (bfloat16). Answers are verified in
+        its own precision, and searched for again where they do not hold there.
     batch_size : int in [1, inf), default=64
         Images at a time.
 
@@ -83,6 +86,7 @@ class AutoFrankWolfe(ImageExplainer):
         "n_restarts": [Interval(Integral, 1, None, closed="left")],
         "temperature": [Interval(Real, 0, None, closed="neither")],
         "random_state": [Interval(Integral, 0, None, closed="left")],
+        "autocast": ["boolean"],
     }
     _keeps_closest = True
 
@@ -93,6 +97,7 @@ class AutoFrankWolfe(ImageExplainer):
     n_restarts: int = 5
     temperature: float = 1.0
     random_state: int = 0
+    autocast: bool = False
     batch_size: int = 64
 
     def _chooses_target(self) -> bool:

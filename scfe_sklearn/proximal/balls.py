@@ -18,6 +18,7 @@ from torch import Tensor
 from scfe_sklearn.proximal.operators import Scalar, clip, per_row
 
 _OUTER, _INNER = 100, 60
+_THIN = 1e-200
 
 
 def norm_p(u: Tensor, p: float) -> Tensor:
@@ -210,33 +211,39 @@ def _fill(a: Tensor, room: Tensor, radius: Tensor, p: float) -> Tensor:
 
 
 def _fill_log(log_a: Tensor, room: Tensor, radius: Tensor, p: float) -> Tensor:
-    """As :func:`_fill`, with log(a) <= 0 and a finite room: sort the ratios room/a, then solve.
+    """As :func:`_fill`, with log(a) <= 0 and a finite room: Newton on a piecewise linear function.
 
-    With the k smallest ratios saturated the norm at the next ratio s is
-    sum_{j <= k} room_j^p + s^p sum_{j > k} a_j^p, which does not decrease with k.
+    In t = s^p the p-th power of the norm is sum min(room^p, t a^p), which is concave, so Newton's
+    iterates from t = 0 rise to the root: entries fill up their room and stay full, and the rest
+    share what is left. It ends when no entry fills up any more, after a handful of steps.
     """
     unit = torch.where(radius > 0, radius, torch.ones_like(radius))
     room = room / unit
-    usable = (room > 0) & (log_a > -torch.inf)
-    room = torch.where(usable, room, torch.zeros_like(room))
-    log_a = torch.where(usable, log_a, torch.full_like(log_a, -torch.inf))
-    log_room = torch.log(torch.where(usable, room, torch.ones_like(room)))
-    ratio = torch.where(usable, log_room - log_a, torch.full_like(room, torch.inf))
-    order = torch.sort(ratio, dim=1, stable=True).indices
-    ratio = ratio.gather(1, order)
-    mass = room.gather(1, order) ** p
-    saturated = torch.cumsum(mass, dim=1) - mass
-    rest = torch.logcumsumexp((p * log_a.gather(1, order)).flip(1), dim=1).flip(1)
-    level = saturated + torch.exp(p * ratio + rest)
-    real = usable.gather(1, order)
-    n_saturated = ((level < 1) & real).sum(dim=1, keepdim=True)
-    fits = n_saturated == usable.sum(dim=1, keepdim=True)
-    k = n_saturated.clamp(max=room.shape[1] - 1)
-    left = (1 - saturated.gather(1, k)).clamp(min=0)
-    log_s = (torch.log(left) - rest.gather(1, k)) / p
-    log_s = torch.where(fits, torch.zeros_like(log_s), log_s)
-    eta = torch.where(fits, room, torch.minimum(room, torch.exp(log_s + log_a)))
-    return torch.where(usable & (radius > 0), eta * unit, torch.zeros_like(eta))
+    usable = (room > 0) & (log_a > -torch.inf) & (radius > 0)
+    log_mass = p * torch.log(room)
+    mass = torch.exp(log_mass)
+    scaled = torch.where(usable, p * log_a, -torch.inf)
+    ratio = log_mass - scaled
+    free, used = usable, torch.zeros_like(log_a[:, :1])
+    base = torch.zeros_like(used)
+    weight = torch.exp(scaled)
+    while True:
+        rest = torch.where(free, weight, 0.0).sum(dim=1, keepdim=True)
+        # Weights that underflow are lost beside others, but not once these are full.
+        thin = (rest < _THIN) & free.any(dim=1, keepdim=True)
+        if bool(thin.any()):
+            highest = torch.where(free, scaled, -torch.inf).amax(dim=1, keepdim=True)
+            base = torch.where(thin, highest, base)
+            weight = torch.exp(torch.minimum(scaled - base, torch.zeros_like(base)))
+            rest = torch.where(free, weight, 0.0).sum(dim=1, keepdim=True)
+        log_t = torch.log((1 - used).clamp(min=0)) - torch.log(rest) - base
+        still = free & ~(ratio <= log_t)
+        if torch.equal(still, free):
+            break
+        free = still
+        used = torch.where(usable & ~free, mass, 0.0).sum(dim=1, keepdim=True)
+    share = torch.minimum(room, torch.exp((scaled + log_t) / p))
+    return torch.where(usable, torch.where(free, share, room) * unit, torch.zeros_like(room))
 
 
 def _soft_to_budget(v: Tensor, room: Tensor, radius: Tensor) -> Tensor:

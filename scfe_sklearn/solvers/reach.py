@@ -251,7 +251,11 @@ def _exchanged(
     trial = z[:, None].repeat(1, enters.shape[1], 1)
     trial.scatter_(2, out.gather(1, leaves)[..., None], back.gather(1, leaves)[..., None])
     trial.scatter_(2, into.gather(1, enters)[..., None], goal.gather(1, enters)[..., None])
-    double, place = problem.margin(trial, pairs.values > -torch.inf).max(1)
+    live = pairs.values > -torch.inf
+    if domain.n_features < z.shape[1]:
+        # A number may leave a feature of several, which then stays changed.
+        live = live & (domain.changed(trial).sum(-1) <= problem.max_changes[:, None])
+    double, place = problem.margin(trial, live).max(1)
     first = single >= double
     pair = trial[torch.arange(len(z)), place]
     return torch.where(first[:, None], best, pair), torch.where(first, single, double)

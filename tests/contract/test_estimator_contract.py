@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import sklearn
 import torch
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.datasets import make_classification
 from sklearn.ensemble import RandomForestClassifier
@@ -40,6 +40,8 @@ from scfe_sklearn.densities import (
     NearestNeighbours,
 )
 from scfe_sklearn.features import FeatureSpace
+from scfe_sklearn.image import AutoencoderDensity
+from scfe_sklearn.image.explainer import ImageExplainer
 
 
 class AnyWidth(torch.nn.Module):
@@ -77,10 +79,11 @@ EVERY = [
     BlockExpander({"job": ["job_a", "job_b"]}),
     RecourseScorer(["validity", "recourse"], max_rows=3),
     SparsestValid(0.9),
+    AutoencoderDensity((1, 8, 8)),
     *(
         explainer(torch.nn.Linear(1, 2), batch_size=3)
         for explainer in vars(image).values()
-        if isinstance(explainer, type) and issubclass(explainer, BaseEstimator)
+        if isinstance(explainer, type) and issubclass(explainer, ImageExplainer)
     ),
 ]
 

@@ -108,13 +108,13 @@ def test_a_page_holds_every_picture_and_number():
     parts = [AutoFrankWolfe(net, radius=r, n_restarts=1).explain(images) for r in radii]
     page = radius_page(parts, radii, title="<b>")
     assert "<b>" not in page
-    assert "http" not in page
-    data = json.loads(re.search(r"const data = (.*?), radii = \[", page).group(1))
+    assert "http:" not in page and "https:" not in page
+    data = json.loads(re.search(r"const data = (.*?), norms = \[", page).group(1))
     assert len(data) == 3
-    assert [len(steps) for steps in data] == [3, 3, 3]
+    assert [len(steps) for (steps,) in data] == [3, 3, 3]
     for k, part in enumerate(parts):
         for index in range(3):
-            step = data[index][k]
+            step = data[index][0][k]
             assert step["confidence"] == f"{100 * part.confidence_after[index]:.1f} %"
             assert step["status"] == part.status[index]
             imread = pytest.importorskip("matplotlib.image").imread
