@@ -14,7 +14,7 @@ from torch import nn
 
 from benchmarks.image_nets import ResNet20
 from benchmarks.reporting import Bars, add_check_option, print_table
-from scfe_sklearn.image.group_sparse import GroupSparseSettings, group_sparse
+from scfe_sklearn.image.group_sparse.search import GroupSparseSettings, group_sparse
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
 

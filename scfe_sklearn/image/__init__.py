@@ -1,21 +1,21 @@
 """Sparse explanations of image classifiers: changes of few, gathered pixels, and visual ones."""
 
-from scfe_sklearn.image.autoencoder import AutoencoderDensity
+from scfe_sklearn.image.attacks.nuclear_frank_wolfe import NuclearFrankWolfe
+from scfe_sklearn.image.attacks.pgd0 import PGD0
+from scfe_sklearn.image.attacks.projected import FastGradientSign, ProjectedGradient
+from scfe_sklearn.image.attacks.random_search import SparseRandomSearch
+from scfe_sklearn.image.attacks.reparameterized import ReparameterizedAttack
+from scfe_sklearn.image.attacks.sigma_zero import SigmaZero
+from scfe_sklearn.image.attacks.sparse_auto import SparseAutoAttack
+from scfe_sklearn.image.attacks.sparse_projected import SparsePGD
+from scfe_sklearn.image.attacks.structured import StrAttack
 from scfe_sklearn.image.explanation import ImageExplanation
-from scfe_sklearn.image.group_sparse_explainer import GroupSparseExplainer, published
+from scfe_sklearn.image.group_sparse.explainer import GroupSparseExplainer, published
 from scfe_sklearn.image.noise import NoiseScores, noise_scores
-from scfe_sklearn.image.nuclear_frank_wolfe import NuclearFrankWolfe
-from scfe_sklearn.image.paths import VisualPaths, visual_paths
-from scfe_sklearn.image.pgd0 import PGD0
-from scfe_sklearn.image.plausible import PlausibleImageExplainer
-from scfe_sklearn.image.projected import FastGradientSign, ProjectedGradient
-from scfe_sklearn.image.random_search import SparseRandomSearch
-from scfe_sklearn.image.reparameterized import ReparameterizedAttack
-from scfe_sklearn.image.sigma_zero import SigmaZero
-from scfe_sklearn.image.sparse_auto import SparseAutoAttack
-from scfe_sklearn.image.sparse_projected import SparsePGD
-from scfe_sklearn.image.structured import StrAttack
-from scfe_sklearn.image.visual import AutoFrankWolfe
+from scfe_sklearn.image.plausible.autoencoder import AutoencoderDensity
+from scfe_sklearn.image.plausible.explainer import PlausibleImageExplainer
+from scfe_sklearn.image.visual.explainer import AutoFrankWolfe
+from scfe_sklearn.image.visual.paths import VisualPaths, visual_paths
 
 __all__ = [
     "PGD0",

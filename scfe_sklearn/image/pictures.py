@@ -9,7 +9,7 @@ import numpy as np
 
 from scfe_sklearn.image.explanation import ImageExplanation
 from scfe_sklearn.image.panels import colours, panels
-from scfe_sklearn.image.path_page import path_page
+from scfe_sklearn.image.visual.path_page import path_page
 
 
 def plot_panels(explanation: ImageExplanation, rows: Sequence[int] | None = None) -> Any:
@@ -57,7 +57,7 @@ def radius_page(
 
     The page holds everything it needs, and shows for each image and radius the counterfactual,
     its difference from the image and the confidence in the wanted class. For several norms on
-    one page see :func:`scfe_sklearn.image.paths.visual_paths`.
+    one page see :func:`scfe_sklearn.image.visual.paths.visual_paths`.
 
     Parameters
     ----------

@@ -5,12 +5,12 @@ from sklearn.base import clone
 from torch import nn
 
 from scfe_sklearn.image import GroupSparseExplainer, published
-from scfe_sklearn.image.group_sparse import critical_price
+from scfe_sklearn.image.group_sparse.neighbourhood import adjust_prices
+from scfe_sklearn.image.group_sparse.refine import closure, shorten
+from scfe_sklearn.image.group_sparse.search import critical_price
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.metrics import lengths, n_patches, n_pixels
 from scfe_sklearn.image.model import ImageModel
-from scfe_sklearn.image.neighbourhood import adjust_prices
-from scfe_sklearn.image.refine import closure, shorten
 from scfe_sklearn.proximal.operators import prox_l_half
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from scfe_sklearn.image import AutoencoderDensity, PlausibleImageExplainer
 from scfe_sklearn.image.metrics import n_pixels
 from scfe_sklearn.image.model import ImageModel
-from scfe_sklearn.image.pixel_problem import PixelRows, pixel_problem
+from scfe_sklearn.image.plausible.pixel_problem import PixelRows, pixel_problem
 from scfe_sklearn.objective import Plausible
 from scfe_sklearn.solvers.reach import Reach, _swap
 

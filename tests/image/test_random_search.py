@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from scfe_sklearn.image import SparseRandomSearch
+from scfe_sklearn.image.attacks.random_search import moving_share
 from scfe_sklearn.image.metrics import n_pixels
-from scfe_sklearn.image.random_search import moving_share
 
 
 class Counting(nn.Module):

@@ -12,10 +12,10 @@ from scfe_sklearn.image import (
     SparsePGD,
     noise_scores,
 )
+from scfe_sklearn.image.attacks.sparse_projected import SparsePGDSettings, _State, _step
 from scfe_sklearn.image.live import top_pixels
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.metrics import changed_pixels, n_pixels
-from scfe_sklearn.image.sparse_projected import SparsePGDSettings, _State, _step
 
 SHAPE = (2, 6, 5)
 

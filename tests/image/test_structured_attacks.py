@@ -9,9 +9,9 @@ from scipy.optimize import brentq
 from torch import nn
 
 from scfe_sklearn.image import NuclearFrankWolfe, StrAttack
+from scfe_sklearn.image.attacks.nuclear_frank_wolfe import golden_section
+from scfe_sklearn.image.attacks.tiles import from_tiles, tile_of_values, to_tiles
 from scfe_sklearn.image.metrics import lengths
-from scfe_sklearn.image.nuclear_frank_wolfe import golden_section
-from scfe_sklearn.image.tiles import from_tiles, tile_of_values, to_tiles
 
 SHAPE = (2, 6, 5)
 

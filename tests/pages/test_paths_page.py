@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from scfe_sklearn.image import AutoFrankWolfe
-from scfe_sklearn.image.paths import visual_paths
+from scfe_sklearn.image.visual.paths import visual_paths
 
 RADII = {1: [2, 4, 8], 1.5: [0.8, 1.4, 2.2], 2: [0.5, 0.9, 1.5], math.inf: [0.1, 0.2, 0.3]}
 LOOKS = [(390, False), (390, True), (1200, False), (1200, True)]

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from scfe_sklearn.image.attacks.tiles import tile_of_values
 from scfe_sklearn.image.batches import wide
 from scfe_sklearn.image.explainer import ImageExplainer, Proposal
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
-from scfe_sklearn.image.tiles import tile_of_values
 from scfe_sklearn.proximal.groups import group_norms, prox_group_radial
 from scfe_sklearn.proximal.operators import clip
 from scfe_sklearn.validation import Integral, Interval, Real

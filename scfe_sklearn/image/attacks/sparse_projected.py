@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from scfe_sklearn.image.attacks.first_success import FirstSuccess, Unfinished
 from scfe_sklearn.image.draws import normal, uniform
 from scfe_sklearn.image.explainer import ImageExplainer, Proposal
-from scfe_sklearn.image.first_success import FirstSuccess, Unfinished
 from scfe_sklearn.image.live import top_pixels
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel

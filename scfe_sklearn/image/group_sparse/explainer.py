@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from scfe_sklearn.image.explainer import ImageExplainer, Proposal
-from scfe_sklearn.image.group_sparse import GroupSparseSettings, group_sparse
+from scfe_sklearn.image.group_sparse.refine import shorten
+from scfe_sklearn.image.group_sparse.search import GroupSparseSettings, group_sparse
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
-from scfe_sklearn.image.refine import shorten
 from scfe_sklearn.validation import Integral, Interval, Real, StrOptions
 
 CIFAR: dict[str, Any] = {"mu": 1.0, "step": 0.005, "n_gather": 30, "dear": 0.25}

@@ -21,11 +21,11 @@ import torch
 from torch import Tensor
 
 from scfe_sklearn.image.batches import wide
+from scfe_sklearn.image.group_sparse.neighbourhood import adjust_prices
 from scfe_sklearn.image.live import Live, every_few
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.metrics import lengths, n_patches
 from scfe_sklearn.image.model import ImageModel
-from scfe_sklearn.image.neighbourhood import adjust_prices
 from scfe_sklearn.proximal.operators import prox_l_half
 
 CRITICAL = 4 / 54**0.5

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scfe_sklearn.densities.base import Density, is_int, is_positive, parameter_error
-from scfe_sklearn.image.pixel_problem import PixelRows
+from scfe_sklearn.image.plausible.pixel_problem import PixelRows
 
 SLOPE = 0.1
 

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from scfe_sklearn.image.attacks.random_search import random_search
+from scfe_sklearn.image.attacks.sparse_projected import SparsePGDSettings, sparse_pgd
 from scfe_sklearn.image.explainer import ImageExplainer, Proposal, one_after_another
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
-from scfe_sklearn.image.random_search import random_search
-from scfe_sklearn.image.sparse_projected import SparsePGDSettings, sparse_pgd
 from scfe_sklearn.validation import Integral, Interval, Real
 
 

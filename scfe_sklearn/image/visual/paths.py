@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from scfe_sklearn.image.explanation import ImageExplanation
-from scfe_sklearn.image.path_page import path_page
-from scfe_sklearn.image.visual import AutoFrankWolfe
+from scfe_sklearn.image.visual.explainer import AutoFrankWolfe
+from scfe_sklearn.image.visual.path_page import path_page
 
 
 @dataclass(frozen=True, eq=False)

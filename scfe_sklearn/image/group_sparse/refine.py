@@ -23,10 +23,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from scfe_sklearn.image.batches import wide
+from scfe_sklearn.image.group_sparse.neighbourhood import binomial_blur
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.metrics import lengths, n_pixels
 from scfe_sklearn.image.model import ImageModel
-from scfe_sklearn.image.neighbourhood import binomial_blur
 from scfe_sklearn.proximal.operators import clip
 
 GROWTH, FIRST_STEP, LAST_STEP, MEMORY = 0.05, 0.5, 0.01, 0.8

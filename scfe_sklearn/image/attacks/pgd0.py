@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from scfe_sklearn.image.attacks.first_success import FirstSuccess, Unfinished
+from scfe_sklearn.image.attacks.tiles import tile_of_values
 from scfe_sklearn.image.draws import uniform
 from scfe_sklearn.image.explainer import ImageExplainer, Proposal, one_after_another
-from scfe_sklearn.image.first_success import FirstSuccess, Unfinished
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
-from scfe_sklearn.image.tiles import tile_of_values
 from scfe_sklearn.proximal.feature_sets import FeatureSets
 from scfe_sklearn.validation import Integral, Interval, Real
 

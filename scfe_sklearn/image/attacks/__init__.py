@@ -1,0 +1,1 @@
+"""Other sparse and dense attacks: what explanations are compared with."""

@@ -1,0 +1,1 @@
+"""Group-wise sparse explanations (GSE): few clusters of changed pixels."""

@@ -1,0 +1,1 @@
+"""Plausible counterfactuals (S-CFE) of images: the solver of tables, with pixels as features."""
