@@ -14,6 +14,9 @@ from scfe_sklearn.solvers.problem import Problem
 from scfe_sklearn.solvers.recourse import Effort, Kind, begin, improve
 from scfe_sklearn.solvers.wide import too_wide
 
+ROUNDING = 1e-9
+"""What the log-density of one point may differ by from batch to batch."""
+
 SET_BACK = 1e9
 """Added to the cost of points below the limit, so that they come last."""
 
@@ -60,7 +63,8 @@ def _solved_again(
     usual = objective.log_density(pool.z[:, 0])
     odd = ((pool.best < torch.inf) & (usual < common)).nonzero()[:, 0]
     walked, valid = plain_walk(problem.take(odd), anchors)
-    limit = torch.minimum(objective.take(odd).log_density(walked), common[odd])
+    # The walk keeps its own limit, however its log-density is rounded the next time.
+    limit = torch.minimum(objective.take(odd).log_density(walked) - ROUNDING, common[odd])
     less = (valid & (usual[odd] < limit)).nonzero()[:, 0]
     rows = odd[less]
     part = problem.take(rows)
