@@ -197,6 +197,10 @@ def _confirmed(
     return found
 
 
+GAVE_UP = 4
+"""Status of a program that was ended by an error of the solver, not by its limits."""
+
+
 @dataclass(frozen=True)
 class _Clock:
     """When to stop."""
@@ -242,6 +246,8 @@ class _Search:
         cuts, bound = [self._leaves(u) for u in refused], 0.0
         for done in range(1, clock.max_rounds + 1):
             result = self._solve(cuts, clock, -1.0, presolve)
+            if result.status == GAVE_UP:
+                result = self._solve(cuts, clock, -1.0, not presolve)
             if result.status == 2:
                 return _Found("unreachable", None, np.inf, np.inf, done)
             bound = max(bound, self._bound(result))

@@ -187,16 +187,20 @@ def test_hinge_agrees_with_slsqp():
         gamma=torch.full((1,), 1e3, dtype=torch.float64),
         tol=1e-7,
     )
-    best = minimize(
-        lambda z: ((A[0] @ z - b[0]) ** 2).sum() / 2,
-        np.zeros(4),
-        jac=lambda z: A[0].T @ (A[0] @ z - b[0]),
-        bounds=[(-1.5, 1.5)] * 4,
-        constraints={"type": "ineq", "fun": lambda z: z @ weight + bias},
-        method="SLSQP",
-        options={"ftol": 1e-12, "maxiter": 500},
+    tries = (
+        minimize(
+            lambda z: ((A[0] @ z - b[0]) ** 2).sum() / 2,
+            np.zeros(4),
+            jac=lambda z: A[0].T @ (A[0] @ z - b[0]),
+            bounds=[(-1.5, 1.5)] * 4,
+            constraints={"type": "ineq", "fun": lambda z: z @ weight + bias},
+            method="SLSQP",
+            options={"ftol": tolerance, "maxiter": 500},
+        )
+        # Whether its last steps still make progress depends on the rounding of the machine.
+        for tolerance in (1e-14, 1e-13, 1e-12, 1e-11, 1e-10)
     )
-    assert best.success
+    best = next(result for result in tries if result.success)
     np.testing.assert_allclose(got.z[0], best.x, atol=1e-5)
     # The multiplier solves stationarity on the coordinates strictly inside the box.
     inside = abs(best.x) < 1.5 - 1e-6
