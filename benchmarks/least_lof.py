@@ -97,13 +97,14 @@ def least(references: References, budget: Budget) -> torch.Tensor:
     """Return the image (D,) of the least LOF that is found within the budget."""
     sets = _neighbourhoods(references, budget)
     goals = references.images[sets].mean(1)
-    own = references.images[references.squared(budget.image[None])[0].topk(50, largest=False)[1]]
+    size = min(50, len(references.images))
+    own = references.images[references.squared(budget.image[None])[0].topk(size, largest=False)[1]]
     # Away from what is near now, the more the larger the share.
     away = [(goals - share * own.mean(0)) / (1 - share) for share in (0.0, 0.4, 0.7, 0.9)]
     pulled = _pulled(references, budget, sets)
     begun = budget.nearest(torch.cat([budget.image[None], pulled, *away]))
     # Some that do not look well yet: from there other neighbours are found.
-    begun = torch.cat([_best(references, begun, STARTS), begun[:: len(begun) // STARTS]])
+    begun = torch.cat([_best(references, begun, STARTS), begun[:: max(len(begun) // STARTS, 1)]])
     soft = _softly(references, budget, begun, 120, (2.0, 0.1), (4.0, 0.15))
     soft = _softly(references, budget, _best(references, soft, 40), 80, (0.5, 0.03), (1.5, 0.05))
     ends = torch.cat([_best(references, pulled, 2), _best(references, soft, 2)])
