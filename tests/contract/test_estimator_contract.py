@@ -6,7 +6,6 @@ from unittest import SkipTest
 import numpy as np
 import pandas as pd
 import pytest
-import sklearn
 import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.compose import make_column_selector, make_column_transformer
@@ -21,7 +20,6 @@ from sklearn.utils.estimator_checks import (
     estimator_checks_generator,
     parametrize_with_checks,
 )
-from sklearn.utils.fixes import parse_version
 
 from scfe_sklearn import (
     CounterfactualExplainer,
@@ -249,21 +247,3 @@ def test_torch_classifier_keeps_its_module_through_clone_and_pickle():
     for copy in (clone(model).fit(X, y), pickle.loads(pickle.dumps(model))):
         np.testing.assert_array_equal(copy.predict_proba(X), model.predict_proba(X))
     assert get_tags(model).estimator_type == "classifier"
-
-
-@pytest.mark.parametrize("output", ["default", "pandas", "polars"])
-def test_the_container_of_a_transform_is_the_one_asked_for(output):
-    X, y, model = loans()
-    transformer = CounterfactualTransformer(CounterfactualExplainer(model), "approved")
-    kinds = {"default": pd.DataFrame, "pandas": pd.DataFrame}
-    if output == "polars":
-        if parse_version(sklearn.__version__) < parse_version("1.7"):
-            pytest.skip("the ColumnTransformer of scikit-learn 1.6 fails on polars output")
-        kinds["polars"] = pytest.importorskip("polars").DataFrame
-    with sklearn.config_context(transform_output=output):
-        by_config = clone(transformer).fit(X, y).transform(X[:8])
-    transformer.fit(X, y).set_output(transform=output)
-    by_method = transformer.transform(X[:8])
-    for answers in (by_config, by_method):
-        assert isinstance(answers, kinds[output])
-        assert list(answers.columns) == list(X.columns) == list(transformer.get_feature_names_out())
