@@ -205,7 +205,7 @@ def test_arrays_and_polars_frames(tmp_path):
     pl = pytest.importorskip("polars")
     table = pl.from_pandas(frame_of_all_types()[["float", "whole", "text"]])
     model = make_pipeline(
-        make_column_transformer((OneHotEncoder(), [2]), remainder="passthrough"),
+        make_column_transformer((OneHotEncoder(), [2]), (StandardScaler(), [0, 1])),
         LogisticRegression(),
     )
     made = CounterfactualExplainer(model).fit(table, labels)
@@ -219,7 +219,7 @@ def test_a_level_that_polars_cannot_hold_is_not_a_missing_one(tmp_path):
         {"a": np.arange(N) % 7, "city": pl.Series(["x", "y", "NA"] * (N // 3), dtype=kinds)}
     )
     model = make_pipeline(
-        make_column_transformer((OneHotEncoder(), [1]), remainder="passthrough"),
+        make_column_transformer((OneHotEncoder(), [1]), (StandardScaler(), [0])),
         LogisticRegression(),
     )
     made = CounterfactualExplainer(model).fit(table, table["a"].to_numpy() > 3)
