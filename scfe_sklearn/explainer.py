@@ -463,6 +463,7 @@ class CounterfactualExplainer(Documented, MetaEstimatorMixin, BaseEstimator):
         callback : callable or None, default=None
             Called after every part of the rows with a `Progress`: how many are ``done`` of the
             ``total``, how many were ``found``, and the ``seconds``. What is true stops the call.
+            Also a callback of scikit-learn, since 1.9, such as `sklearn.callback.ProgressBar()`.
         time_limit : float or None, default=None
             Seconds after which no further part is begun.
         progress : bool, default=False

@@ -42,6 +42,7 @@ _TOGETHER = {
 ALLOWED = {
     "background": set(),
     "blocks": set(),
+    "callback_tasks": set(),
     "columns": set(),
     "conftest": set(),
     "status": set(),
@@ -81,7 +82,7 @@ ALLOWED = {
     "explainer": _TOGETHER,
     "transformer": {"documentation", "features", "presentation", "status", "validation"},
     "persistence": {"portable", "presentation"},
-    "progress": {"answering", "status"},
+    "progress": {"answering", "callback_tasks", "status"},
     "recourse_pipeline": {"documentation", "explainer", "explanation", "features", "progress"},
     "image": {
         "densities",
