@@ -12,7 +12,7 @@ VARIABLE = "SCFE_SKLEARN_DOCS"
 """Environment variable with the address of the documentation, such as one built locally."""
 
 LABEL = "documentation"
-"""The project's address in the metadata of the package whose label this is, in lower case."""
+"""What the address is called in the metadata of the package, in lower case."""
 
 
 class Documented:
