@@ -106,6 +106,7 @@ def test_as_a_last_step(output, library, own_setting):
 
 
 def test_as_a_last_step_behind_a_column_transformer(output, library, own_setting):
+    wanted = np.ndarray if output == "default" else kind_of(output)
     X = frames(library, LOANS)
     # Fitted apart: whichever container its answers have, the last step sees its columns.
     before = columns(own_setting)
@@ -115,6 +116,5 @@ def test_as_a_last_step_behind_a_column_transformer(output, library, own_setting
     usual = np.asarray(make_pipeline(clone(before), clone(step)).fit(X, Y).transform(X[:8]))
     with sklearn.config_context(transform_output=output):
         answers = make_pipeline(clone(before), clone(step)).fit(X, Y).transform(X[:8])
-    wanted = np.ndarray if output == "default" else kind_of(output)
     assert isinstance(answers, wanted)
     np.testing.assert_array_equal(np.asarray(answers), usual)
