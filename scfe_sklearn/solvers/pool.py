@@ -21,7 +21,7 @@ VALLEYS = 4
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Up to P valid points a row, cheapest first.
+    """Up to P valid points a row, cheapest first; of equal ones, the one that came first.
 
     Parameters
     ----------
