@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from scfe_sklearn.answering.answers import Answers, add_closest, answer, answer_fewest
 from scfe_sklearn.answering.checks import (
+    check_best_effort,
     check_count,
     check_finite,
     check_probabilities,
@@ -491,6 +492,7 @@ class CounterfactualExplainer(Documented, MetaEstimatorMixin, BaseEstimator):
         """
         check_is_fitted(self, "solver_")
         check_count(n_counterfactuals)
+        check_best_effort(best_effort)
         watch = Watch(callback, time_limit, progress)
         X = as_table(X)
         with one_thread():

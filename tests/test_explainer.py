@@ -20,7 +20,12 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import (
+    OneHotEncoder,
+    OrdinalEncoder,
+    QuantileTransformer,
+    StandardScaler,
+)
 from sklearn.svm import SVC, LinearSVC
 
 from scfe_sklearn.datasets import make_loan_applications
@@ -202,6 +207,20 @@ def test_a_model_with_a_gradient_takes_either_solver(solver, iris):
     result = explainer.explain(X[:5], target=2)
     assert result.solver == {"auto": "apg"}.get(solver, solver)
     assert (model.predict(result.counterfactuals) == 2).all()
+
+
+@pytest.mark.parametrize("output", ["uniform", "normal"])
+def test_quantiles_of_tied_numbers_have_a_gradient(output, loans):
+    """Ranks jump at ties: numbers on their way through solver units must not fall aside."""
+    X, y, *_ = loans
+    X = X.select_dtypes("number")
+    quantiles = QuantileTransformer(n_quantiles=len(X), output_distribution=output)
+    model = make_pipeline(quantiles, LogisticRegression())
+    explainer = CounterfactualExplainer(model, solver="apg").fit(X, y)
+    query = X[explainer.estimator_.predict(X) == "refused"][:5]
+    result = explainer.explain(query, target="approved")
+    assert result.success.all()
+    assert (explainer.estimator_.predict(result.counterfactuals) == "approved").all()
 
 
 def test_a_torch_module_is_taken_as_trained(iris):

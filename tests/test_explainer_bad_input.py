@@ -373,6 +373,42 @@ def test_estimators_without_answers():
         CounterfactualExplainer(FrozenEstimator(LogisticRegression())).fit(X[["wage"]], Y)
 
 
+class ThreeColumns:
+    """Says less than its probabilities do."""
+
+    classes_ = np.array(["no", "yes"])
+
+    def predict_proba(self, rows):
+        return np.full((len(rows), 3), 1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (
+            lambda rows: np.zeros(3),
+            r"one prediction for each row. Got .* \(3,\) for",
+        ),
+        (lambda rows: "yes", r"one prediction for each row. Got an array of shape \(\) for"),
+        (lambda rows: np.ones((len(rows), 5)), r"of the classes \['no', 'yes'\]. Got .* \(2, 5\)"),
+        (ThreeColumns(), r"of the classes \['no', 'yes'\]. Got an array of shape \(2, 3\)"),
+    ],
+)
+def test_answers_of_another_shape(model, message):
+    with pytest.raises(ValueError, match="'estimator' parameter of .*" + message):
+        CounterfactualExplainer(model).fit(X, Y)
+
+
+def test_an_ensemble_of_what_is_no_model():
+    with pytest.raises(ValueError, match=r"'ensemble' parameter of .* Got 'twice' in it"):
+        CounterfactualExplainer(FROZEN, ensemble=["twice"]).fit(X, Y)
+
+
+def test_best_effort_is_a_bool(explainer):
+    with pytest.raises(ValueError, match=r"'best_effort' parameter of explain .* Got 'some'"):
+        explainer.explain(X[:1], best_effort="some")
+
+
 # --------------------------------------------------------------------- some rows are wrong
 
 

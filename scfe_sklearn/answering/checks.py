@@ -101,6 +101,14 @@ def check_rules(rules: Any) -> None:
         )
 
 
+def check_best_effort(value: Any) -> None:
+    """Refuse what is no bool."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(
+            f"The 'best_effort' parameter of explain must be a bool. Got {value!r} instead."
+        )
+
+
 def check_count(value: Any) -> None:
     """Refuse a number of counterfactuals below 1."""
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)

@@ -176,8 +176,7 @@ class Judge:
         with np.errstate(invalid="ignore"):
             names = ("predict", "predict_proba") if asked else ("predict",)
             answers = responses(estimator, X, names)
-        # Some models give labels as a column.
-        predicted = np.asarray(answers[0]).reshape(n, -1)[:, 0]
+        predicted = _one_for_each(answers[0], n)
         if not hasattr(estimator, "classes_"):
             value = predicted.astype(np.float64)
             return Outcome(np.where(np.isfinite(value), 0, -1), value)
@@ -197,6 +196,17 @@ class Judge:
         with np.errstate(invalid="ignore"):
             table = np.asarray(self.estimator.predict_proba(in_order(X, self.space)))
         return table[np.arange(len(code)), code]
+
+
+def _one_for_each(answers: Any, n: int) -> np.ndarray:
+    """Labels or values (n,) of n rows; some models give them as a column."""
+    predicted = np.asarray(answers)
+    if predicted.ndim == 0 or len(predicted) != n:
+        raise ValueError(
+            "The 'estimator' parameter of CounterfactualExplainer must have one prediction for "
+            f"each row. Got an array of shape {predicted.shape} for {n} rows instead."
+        )
+    return np.asarray(predicted.reshape(n, -1)[:, 0])
 
 
 def in_order(X: Any, space: FeatureSpace) -> Any:

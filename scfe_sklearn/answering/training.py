@@ -46,6 +46,13 @@ def trained_others(
     if ensemble is None:
         return []
     if not isinstance(ensemble, (int, np.integer)):
+        for model in ensemble:
+            known = hasattr(model, "predict") or hasattr(model, "predict_proba")
+            if not (known or callable(model)):
+                raise ValueError(
+                    "The 'ensemble' parameter of CounterfactualExplainer must be an int, a list "
+                    f"of models or None. Got {model!r} in it instead."
+                )
         others = [adopt(model, X, y) for model in ensemble]
         for other in others:
             check_same_answers(trained, other)

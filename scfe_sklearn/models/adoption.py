@@ -119,10 +119,27 @@ def adopt(model: Any, X: Any, y: np.ndarray) -> Any:
         method = "predict_proba" if said.ndim == 2 and said.shape[1] > 1 else "predict"
         model = _Function(inner, method)
     if hasattr(model, "classes_") and hasattr(model, "predict"):
+        if not isinstance(inner, BaseEstimator):
+            _refuse_other_columns(model, X)
         return model
     if hasattr(model, "predict") and _gives_values(model, X, y):
         return model
-    return Labelled(model, np.unique(y) if not hasattr(model, "classes_") else model.classes_)
+    labelled = Labelled(model, np.unique(y) if not hasattr(model, "classes_") else model.classes_)
+    _refuse_other_columns(labelled, X)
+    return labelled
+
+
+def _refuse_other_columns(model: Any, X: Any) -> None:
+    """Refuse a model of the user's own whose probabilities are not those of its classes."""
+    if not hasattr(model, "predict_proba"):
+        return
+    said = np.asarray(model.predict_proba(_shown(X)[:2]))
+    if said.ndim != 2 or said.shape[1] != len(model.classes_):
+        raise ValueError(
+            "The 'estimator' parameter of CounterfactualExplainer must have one column of "
+            f"probabilities for each of the classes {np.asarray(model.classes_).tolist()}. "
+            f"Got an array of shape {said.shape} instead."
+        )
 
 
 def _gives_values(model: Any, X: Any, y: np.ndarray) -> bool:

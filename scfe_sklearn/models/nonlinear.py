@@ -92,8 +92,12 @@ class YeoJohnson(nn.Module):
 
 
 class Quantiles(nn.Module):
-    """Piecewise linear ranks, averaged over both directions as scikit-learn does for ties."""
+    """Piecewise linear ranks, averaged over both directions as scikit-learn does for ties.
 
+    They jump at tied quantiles, so the numbers have to be the exact ones of the data.
+    """
+
+    jumps = True
     ranks: Tensor
     grid: Tensor
 

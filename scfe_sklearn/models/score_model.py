@@ -36,6 +36,9 @@ class ScoreModel(nn.Module):
         Type in which the model computes.
     single_precision : bool
         True where some part of it computes in float32, by `dtype` or inside a torch module.
+    jumps : bool
+        True where some part of it jumps at values of the data (quantiles at ties): numbers that
+        are rounding off them have another response.
     """
 
     def __init__(self, head: Head, source: Input, dtype: torch.dtype) -> None:
@@ -47,6 +50,7 @@ class ScoreModel(nn.Module):
         self.response_method = head.link.response_method
         self.surrogate = head.surrogate
         self.single_precision = head.single_precision or dtype != torch.float64
+        self.jumps = any(getattr(part, "jumps", False) for part in self.modules())
 
     def scores(self, u: Tensor) -> Tensor:
         """Score of every class; the largest is the predicted one.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from scfe_sklearn.solvers.domain import TOLERANCE, Domain
+from scfe_sklearn.solvers.domain import TOLERANCE, Domain, first_flagged
 from scfe_sklearn.solvers.pool import Pool
 from scfe_sklearn.solvers.problem import Problem
 
@@ -177,8 +177,8 @@ def undo_changes(problem: Problem, z: torch.Tensor) -> tuple[torch.Tensor, torch
         count = int(changed.sum(1).max())
         if count <= 1:
             break
-        features = changed.to(z.dtype).topk(count, dim=1).indices
-        there = changed.gather(1, features) & (changed.sum(1) > 1)[:, None]
+        there, features = first_flagged(changed, count)
+        there &= (changed.sum(1) > 1)[:, None]
         owns = domain.groups == features[..., None]
         factual = part.domain.factual[:, None]
         undone = torch.where(owns, factual, here[:, None])

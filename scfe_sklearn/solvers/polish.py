@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from scfe_sklearn.solvers.domain import TOLERANCE
+from scfe_sklearn.solvers.domain import TOLERANCE, first_flagged
 from scfe_sklearn.solvers.pool import Pool
 from scfe_sklearn.solvers.problem import Problem
 from scfe_sklearn.solvers.refine import merge_instances
@@ -187,11 +187,11 @@ def undo(problem: Problem, z: torch.Tensor, rounds: int = 3) -> torch.Tensor:
         part, here = problem.take(active), z[active]
         changed = part.domain.changed(here)
         count = int(changed.sum(1).max())
-        there, features = changed.to(torch.uint8).topk(count, dim=1)
+        there, features = first_flagged(changed, count)
         owns = domain.groups == features[..., None]
         trial = torch.where(owns, part.domain.factual[:, None], here[:, None])
         trial = torch.cat([here[:, None], trial], 1)
-        asked = torch.cat([torch.ones_like(there[:, :1]), there], 1) > 0
+        asked = torch.cat([torch.ones_like(there[:, :1]), there], 1)
         valid = part.margin(trial, asked) >= problem.floor
         cost = part.sparse_distance(trial) - part.plausibility(trial, valid)
         cost = torch.where(valid, cost, torch.full_like(cost, torch.inf))

@@ -12,13 +12,16 @@ from scfe_sklearn.solvers.problem import Problem
 BUCKETS = 4093
 """Supports are told apart by a hash below this prime."""
 
+EQUAL = 2.0**30
+"""Costs that agree when multiplied by this and rounded are equal."""
+
 VALLEYS = 4
 """Kinds of change of a number that are told apart."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Up to P valid points a row, cheapest first.
+    """Up to P valid points a row, cheapest first; of equal ones, the one that came first.
 
     Parameters
     ----------
@@ -47,7 +50,9 @@ class Pool:
         """Return the pool after more points ``z`` (n, K, D) of the given ``cost`` (n, K)."""
         size = self.cost.shape[1]
         both, cost = torch.cat([self.z, z], 1), torch.cat([self.cost, cost], 1)
-        cost, order = cost.sort(dim=1, stable=True)
+        # Equal costs differ by rounding, which depends on the batch: the older point comes first.
+        order = (cost * EQUAL).round().argsort(dim=1, stable=True)
+        cost = cost.gather(1, order)
         key = pattern_key(problem.domain, both).gather(1, order)
         # Sorted by pattern, and within a pattern by cost: all but the first of each are twins.
         key, position = key.sort(dim=1, stable=True)
@@ -55,8 +60,8 @@ class Pool:
         again[:, 1:] = key[:, 1:] == key[:, :-1]
         twin = torch.zeros_like(again).scatter(1, position, again)
         cost = torch.where(twin, torch.full_like(cost, torch.inf), cost)
-        cost, position = cost.sort(dim=1, stable=True)
-        order, cost = order.gather(1, position[:, :size]), cost[:, :size]
+        position = (cost * EQUAL).round().argsort(dim=1, stable=True)[:, :size]
+        order, cost = order.gather(1, position), cost.gather(1, position)
         kept = both.gather(1, order[..., None].expand(-1, -1, both.shape[2]))
         factual = problem.domain.factual[:, None]
         return Pool(torch.where(cost[..., None] < torch.inf, kept, factual), cost)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from scfe_sklearn.solvers.domain import first_flagged
 from scfe_sklearn.solvers.problem import Problem
 from scfe_sklearn.solvers.protocols import Local
 
@@ -53,8 +54,7 @@ class Subspace:
         """Build the subspace of the coordinates that ``free`` (n, D) flags."""
         domain = problem.domain
         width = max(int(free.sum(1).max()), 1)
-        flags, support = free.to(torch.uint8).topk(width, dim=1)
-        there = flags > 0
+        there, support = first_flagged(free, width)
 
         def along(values: torch.Tensor) -> torch.Tensor:
             picked = values.expand_as(centre).gather(1, support)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from scfe_sklearn.solvers.domain import first_flagged
 from scfe_sklearn.solvers.pool import Pool
 from scfe_sklearn.solvers.problem import Problem
 
@@ -38,11 +39,11 @@ def swap(problem: Problem, pool: Pool, size: int, most: int) -> Pool:
     part, best = problem.take(rows), pool.z[rows, 0]
     changed = part.domain.changed(best[:, None])[:, 0]
     width = int(changed.sum(1).max())
-    there, feature = changed.to(torch.uint8).topk(width, dim=1)
+    there, feature = first_flagged(changed, width)
     owns = domain.groups == feature[..., None]
     less = torch.where(owns, part.domain.factual[:, None], best[:, None])
     free = ~changed[:, moves.group] & moves.permitted(part.domain)
-    live = (there > 0)[:, :, None] & free[:, None]
+    live = there[:, :, None] & free[:, None]
     z = moves.apply(less[:, :, None], torch.arange(len(moves), device=best.device)).flatten(1, 2)
     price = part.sparse_distance(less)[:, :, None] + part.move_price(moves)[:, None]
     price = price.flatten(1)

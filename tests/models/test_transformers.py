@@ -49,6 +49,14 @@ def test_quantiles_with_ties_ends_and_beyond(output):
     np.testing.assert_allclose(torch_transform(transformer, rows).numpy(), expected, atol=1e-10)
 
 
+def test_a_model_that_jumps_says_so():
+    X = np.array([[0.0], [1.0], [1.0], [2.0]])
+    for transformer in (QuantileTransformer(n_quantiles=4), PowerTransformer()):
+        model = make_pipeline(transformer, LogisticRegression()).fit(X, [0, 0, 1, 1])
+        jumps = isinstance(transformer, QuantileTransformer)
+        assert as_torch(model, [Column(0, None)]).jumps == jumps
+
+
 @settings(deadline=None, max_examples=30)
 @given(
     st.lists(st.floats(-50, 50), min_size=2, max_size=6),

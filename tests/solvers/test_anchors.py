@@ -107,6 +107,25 @@ def test_undoing_keeps_validity_and_never_costs(tools, seed):
     assert bool((changed.sum(1) < had.sum(1)).any())
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_equal_changes_are_undone_alike_in_any_company(tools, seed):
+    """All changes are worth the same, so only their order decides which of them go."""
+    rng = np.random.default_rng(seed)
+    factual = np.zeros((6, 24))
+    problem = tools.make_problem(
+        factual, tools.linear_scores([1.0] * 24, -2.5), lower=-3.0, upper=3.0
+    )
+    chosen = [rng.permutation(24)[:k] for k in (4, 5, 7, 11, 16, 23)]
+    z = torch.zeros(6, 24, dtype=torch.float64)
+    for i, features in enumerate(chosen):
+        z[i, features] = 1.0
+    lean, _ = undo_changes(problem, z)
+    assert bool((problem.domain.changed(lean).sum(1) == 3).all())
+    for i in range(6):
+        alone, _ = undo_changes(problem.take(torch.tensor([i])), z[[i]])
+        assert torch.equal(alone[0], lean[i])
+
+
 def test_budget_is_respected(tools):
     rng = np.random.default_rng(1)
     mixed = tools.mixed

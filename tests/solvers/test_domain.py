@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scfe_sklearn.solvers.domain import Domain
+from scfe_sklearn.solvers.domain import Domain, first_flagged
 
 GROUPS = np.array([0, 1, 2, 3, 3, 4, 4, 4])
 SCALAR = np.array([True, True, True, False, False, False, False, False])
@@ -79,3 +79,16 @@ def test_take_repeats_rows():
     for name in ("factual", "lower", "upper", "allowed"):
         assert torch.equal(getattr(part, name), getattr(domain, name)[rows])
     assert part.n_features == domain.n_features
+
+
+@given(st.integers(0, 10_000), st.integers(1, 40))
+@settings(deadline=None, max_examples=60)
+def test_the_first_flags_do_not_depend_on_the_width(seed, size):
+    flags = torch.from_numpy(np.random.default_rng(seed).random((3, size)) < 0.3)
+    for width in range(1, size + 1):
+        there, position = first_flagged(flags, width)
+        for i in range(3):
+            expected = np.flatnonzero(flags[i].numpy())[:width]
+            assert position[i][there[i]].tolist() == expected.tolist()
+            assert there[i].tolist() == [k < len(expected) for k in range(width)]
+            assert len(set(position[i].tolist())) == width
