@@ -160,10 +160,9 @@ class ImageExplainer(BaseEstimator):
             for name in parts[0]
             if name != "counterfactuals"
         }
-        found = torch.cat([part["counterfactuals"] for part in parts])
+        found = torch.cat([part["counterfactuals"].cpu() for part in parts])
         # Pixels that no method touched are the user's own, whatever the model's type is.
-        same = found == x
-        answer = torch.where(same, given, found.to(given.dtype))
+        answer = torch.where(found == x.cpu(), given.cpu(), found.to(given.dtype))
         if target is None and not self._chooses_target():
             columns["target"] = None
         return ImageExplanation(
@@ -282,9 +281,11 @@ class ImageExplainer(BaseEstimator):
         return 1.0
 
     def _confidence(self, goal: Goal, logits: Tensor) -> np.ndarray:
-        probability = goal.log_probability(logits.double(), self._temperature()).exp()
+        # On the processor: not every device has double precision.
+        here = Goal(goal.label.cpu(), goal.targeted)
+        probability = here.log_probability(logits.cpu().double(), self._temperature()).exp()
         probability = probability if goal.targeted else 1 - probability
-        return probability.cpu().numpy()
+        return probability.numpy()
 
 
 def _nothing(x: Tensor, target: Any) -> dict[str, Any]:

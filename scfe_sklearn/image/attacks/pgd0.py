@@ -97,11 +97,10 @@ class PGD0(ImageExplainer):
         lower, upper = (bound.flatten(1) for bound in model.room(x))
         share = uniform(self.random_state, places, restart, size, x.dtype)
         rows, w = torch.arange(len(x), device=x.device), lower + share * (upper - lower)
-        found, live = FirstSuccess(x), _State(rows, x, goal, rows < 0, lower, upper, w)
+        found, live = FirstSuccess(x), _State(rows, x, goal, rows < 0, w)
+        every = FeatureSets(pixel, lower=lower, upper=upper, dtype=x.dtype, device=x.device)
+        sets = every
         for turn in range(self.n_iter + 1):
-            sets = FeatureSets(
-                pixel, lower=live.lower, upper=live.upper, dtype=x.dtype, device=x.device
-            )
             live.w = sets.project(live.w, k)
             w = live.w.reshape(live.x.shape)
             logits, _, gradient = model.with_gradient(live.x, w, live.goal.cross_entropy)
@@ -109,14 +108,14 @@ class PGD0(ImageExplainer):
             flat = gradient.flatten(1)
             length = flat.abs().mean(dim=1, keepdim=True)
             live.w = live.w - self.step * flat / torch.where(length == 0, 1.0, length)
-            live = live.after(turn)
+            before, live = len(live.rows), live.after(turn)
             if len(live.rows) == 0:
                 break
+            if len(live.rows) < before:
+                sets = every.take(live.rows)
         return Proposal(found.w, found.count, found.count)
 
 
 @dataclass(eq=False)
 class _State(Unfinished):
-    lower: Tensor
-    upper: Tensor
     w: Tensor

@@ -11,7 +11,7 @@ from torch import Tensor
 from scfe_sklearn.image.batches import wide
 from scfe_sklearn.image.draws import uniform
 from scfe_sklearn.image.explainer import ImageExplainer, Proposal
-from scfe_sklearn.image.live import top_pixels
+from scfe_sklearn.image.live import every_few, top_pixels
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.validation import Integral, Interval, Real
@@ -114,10 +114,12 @@ def random_search(
     chosen = top_pixels(-order, k)
     value = margin(live, chosen, colour)
     asked = torch.ones(n, dtype=torch.long, device=x.device)
+    rest = every_few(x.device)
     for query in range(1, n_queries):
-        live = (value >= 0).nonzero()[:, 0]
-        if len(live) == 0:
-            break
+        if (query - 1) % rest == 0:
+            live = (value >= 0).nonzero()[:, 0]
+            if len(live) == 0:
+                break
         moving = min(max(int(moving_share(query, n_queries, share) * k), 1), size - k)
         order, corner = draw(live, query)
         now = chosen[live]
@@ -127,8 +129,10 @@ def random_search(
         trial = (now & ~leave) | enter
         paint = torch.where(enter[:, None], corner, colour[live])
         new = margin(live, trial, paint)
-        asked[live] += 1
-        better = new <= value[live]
+        # Not of images that are done, and have not left yet.
+        needed = value[live] >= 0
+        asked[live] += needed.long()
+        better = needed & (new <= value[live])
         value[live] = torch.where(better, new, value[live])
         chosen[live] = torch.where(better[:, None], trial, now)
         colour[live] = torch.where(better[:, None, None], paint, colour[live])
