@@ -12,7 +12,9 @@ from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
 from scfe_sklearn.image.batches import (
+    channels_first,
     check_bounds,
+    check_normalization,
     chunk_size,
     in_chunks,
     like,
@@ -131,7 +133,8 @@ class ImageExplainer(BaseEstimator):
         Returns
         -------
         ImageExplanation
-            Arrays of the type of ``images``.
+            Arrays of the type of ``images``; whole numbers, and floats of less precision than
+            the model's, become the model's.
 
         Raises
         ------
@@ -142,9 +145,15 @@ class ImageExplainer(BaseEstimator):
         who = type(self).__name__
         bounds = check_bounds(self.bounds, who)
         given = read_images(images, bounds, who)
+        check_normalization(self.normalization, given, who)
         model = self._image_model(bounds)
         dtype, device = model.place(given)
-        with as_constant_function(self.model):
+        # Gradients are needed whatever the caller does without them.
+        with (
+            torch.inference_mode(False),
+            as_constant_function(self.model),
+            channels_first(given, who),
+        ):
             x = given.to(dtype)
             labels = self._labels(model, x, target, who)
 
@@ -162,7 +171,10 @@ class ImageExplainer(BaseEstimator):
         }
         found = torch.cat([part["counterfactuals"].cpu() for part in parts])
         # Pixels that no method touched are the user's own, whatever the model's type is.
-        answer = torch.where(found == x.cpu(), given.cpu(), found.to(given.dtype))
+        # Others keep the precision in which the model judged them, and the range in the images'.
+        kept = torch.promote_types(given.dtype, found.dtype)
+        answer = found.to(kept).clamp(*bounds)
+        answer = torch.where(found == x.cpu(), given.cpu().to(kept), answer)
         if target is None and not self._chooses_target():
             columns["target"] = None
         return ImageExplanation(

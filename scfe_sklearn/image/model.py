@@ -71,12 +71,15 @@ class ImageModel:
         with mixed or nullcontext():
             out = self.module(images)
         out = out[0] if isinstance(out, tuple) else out
-        out = out.to(images.dtype) if self.autocast else out
-        if out.ndim != 2:
+        if not isinstance(out, Tensor) or not out.is_floating_point():
+            got = f"numbers of {out.dtype}" if isinstance(out, Tensor) else type(out).__name__
+            raise TypeError(f"The model must return logits, a tensor of floats. Got {got}.")
+        if out.ndim != 2 or len(out) != len(images) or out.shape[1] < 2:
             raise ValueError(
-                f"The model must return logits of shape (n, n_classes). Got {tuple(out.shape)}."
+                "The model must return logits of shape (n, n_classes) with two classes or more. "
+                f"Got {tuple(out.shape)} for {len(images)} images."
             )
-        return out
+        return out.to(images.dtype) if self.autocast else out
 
     def room(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the bounds of the change of images ``x``: lower <= 0 <= upper."""
@@ -97,6 +100,11 @@ class ImageModel:
         image = self.shown(x, w).detach().requires_grad_(True)
         with torch.enable_grad():
             logits = self.logits(image)
+            if not logits.requires_grad:
+                raise ValueError(
+                    "The model must be differentiable: its logits have no gradient. "
+                    "SparseRandomSearch needs none."
+                )
             value = loss(logits)
             (gradient,) = torch.autograd.grad(value.sum(), image)
         return logits.detach(), value.detach(), gradient * self.scale

@@ -75,6 +75,11 @@ def interpretability(asm: Tensor, w: Tensor, percentile: float) -> Tensor:
     >>> interpretability(asm, torch.tensor([[[[0.0, 3.0, 4.0, 0.0]]]]), 50)
     tensor([0.8000])
     """
+    if not 0 <= percentile <= 100:
+        raise ValueError(
+            "The 'percentile' parameter of interpretability must be a float in [0, 100]. "
+            f"Got {percentile!r} instead."
+        )
     flat = asm.flatten(1)
     count = (flat != 0).sum(dim=1)
     # Zeros go to the end, out of the way; index 0 is the prepended one.
@@ -133,7 +138,7 @@ def localisation(w: np.ndarray, mask: np.ndarray, mass: float = 0.95) -> dict[st
     Returns
     -------
     dict of str to array of shape (n,)
-        "distance", "inside" and "iou"; NaN without a change.
+        "distance", "inside" and "iou"; NaN without a change, and where it is not finite.
 
     Examples
     --------
@@ -144,12 +149,18 @@ def localisation(w: np.ndarray, mask: np.ndarray, mass: float = 0.95) -> dict[st
     """
     from scipy.ndimage import distance_transform_edt
 
+    sizes, mask = np.abs(np.asarray(w)).sum(axis=1), np.asarray(mask, dtype=bool)
+    if mask.shape != sizes.shape or not 0 < mass <= 1:
+        raise ValueError(
+            f"The 'mask' of localisation must have shape {sizes.shape}, and 'mass' must be in "
+            f"(0, 1]. Got {mask.shape} and {mass!r} instead."
+        )
     out: dict[str, list[float]] = {"distance": [], "inside": [], "iou": []}
-    for change, inside in zip(np.abs(w).sum(axis=1), np.asarray(mask, dtype=bool), strict=True):
+    for change, inside in zip(sizes, mask, strict=True):
         if not inside.any():
             raise ValueError("The 'mask' of localisation must hold a pixel of every image's object")
         total = change.sum()
-        if total == 0:
+        if not 0 < total < np.inf:
             for values in out.values():
                 values.append(float("nan"))
             continue
@@ -179,6 +190,12 @@ def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
     9.0
     """
     a, b = (np.asarray(part, dtype=np.float64) for part in (first, second))
+    shapes = a.ndim == b.ndim == 2 and a.shape[1] == b.shape[1] and min(len(a), len(b)) > 1
+    if not (shapes and np.isfinite(a).all() and np.isfinite(b).all()):
+        raise ValueError(
+            "The features of frechet_distance must be finite, of shapes (n, d) and (m, d) with two "
+            f"rows or more. Got shapes {a.shape} and {b.shape}."
+        )
     covariance = [np.atleast_2d(np.cov(part, rowvar=False)) for part in (a, b)]
     values, vectors = np.linalg.eigh(covariance[0])
     root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T

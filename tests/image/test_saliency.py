@@ -144,3 +144,28 @@ def test_panels_show_what_changed():
     plt.close(figure)
     with pytest.raises(ValueError, match="must name an image"):
         plot_panels(result, [])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_changes_that_are_not_finite_have_no_place(bad):
+    w, mask = np.ones((2, 1, 4, 4)), np.ones((2, 4, 4), dtype=bool)
+    w[1, 0, 2, 2] = bad
+    for values in localisation(w, mask).values():
+        assert np.isfinite(values[0])
+        assert np.isnan(values[1])
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda: localisation(np.ones((1, 1, 4, 4)), np.ones((1, 5, 4))), "must have shape"),
+        (lambda: localisation(np.ones((1, 1, 4, 4)), np.ones((1, 4, 4)), 2), "must be in"),
+        (lambda: frechet_distance(np.ones((5, 3)), np.ones((5, 1))), r"shapes \(n, d\) and"),
+        (lambda: frechet_distance(np.ones((1, 3)), np.ones((5, 3))), "two rows or more"),
+        (lambda: frechet_distance(np.full((5, 3), np.nan), np.ones((5, 3))), "must be finite"),
+        (lambda: interpretability(torch.ones(1, 1, 2, 2), torch.ones(1, 1, 2, 2), 150), "in"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(call, match):
+    with pytest.raises(ValueError, match=match):
+        call()

@@ -62,7 +62,7 @@ class FastGradientSign(ImageExplainer):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **ImageExplainer._parameter_constraints,
-        "p": [Interval(Real, 1, None, closed="left"), Interval(Real, 1, math.inf, closed="both")],
+        "p": [Interval(Real, 1, math.inf, closed="both")],
         "radius": [Interval(Real, 0, None, closed="neither")],
     }
 
@@ -131,7 +131,7 @@ class ProjectedGradient(ImageExplainer):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **ImageExplainer._parameter_constraints,
-        "p": [Interval(Real, 1, None, closed="left"), Interval(Real, 1, math.inf, closed="both")],
+        "p": [Interval(Real, 1, math.inf, closed="both")],
         "radius": [Interval(Real, 0, None, closed="neither")],
         "step": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "loss": [StrOptions({"cross_entropy", "margin"})],

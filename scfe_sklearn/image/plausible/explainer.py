@@ -11,7 +11,13 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from scfe_sklearn.densities import ClassConditionalDensity
-from scfe_sklearn.image.batches import check_bounds, read_images, read_labels
+from scfe_sklearn.image.batches import (
+    channels_first,
+    check_bounds,
+    check_normalization,
+    read_images,
+    read_labels,
+)
 from scfe_sklearn.image.explainer import ImageExplainer, Proposal
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
@@ -131,9 +137,10 @@ class PlausibleImageExplainer(ImageExplainer):
         given = read_images(images, bounds, who)
         if len(given) == 0:
             raise ValueError(f"The images of {who}.fit must be at least one. Got none.")
+        check_normalization(self.normalization, given, who)
         model = self._image_model(bounds)
         dtype, device = model.place(given)
-        with as_constant_function(self.model), torch.no_grad():
+        with as_constant_function(self.model), torch.no_grad(), channels_first(given, who):
             parts = [
                 model.logits(part.to(device, dtype)).cpu() for part in given.split(self.batch_size)
             ]

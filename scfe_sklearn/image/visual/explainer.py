@@ -79,7 +79,7 @@ class AutoFrankWolfe(ImageExplainer):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **ImageExplainer._parameter_constraints,
-        "p": [Interval(Real, 1, None, closed="left"), Interval(Real, 1, math.inf, closed="both")],
+        "p": [Interval(Real, 1, math.inf, closed="both")],
         "radius": [Interval(Real, 0, None, closed="neither")],
         "solver": [StrOptions({"afw", "apgd"})],
         "n_iter": [Interval(Integral, 1, None, closed="left")],
