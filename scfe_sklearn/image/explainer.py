@@ -22,6 +22,7 @@ from scfe_sklearn.image.batches import (
     read_labels,
     wide,
 )
+from scfe_sklearn.image.docstrings import with_inherited_parameters
 from scfe_sklearn.image.explanation import ImageExplanation
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
@@ -89,7 +90,8 @@ class ImageExplainer(BaseEstimator):
     """Base of the image explainers; a subclass searches, this class asks and judges.
 
     Subclasses are dataclasses too: their fields are their parameters, after the ones of this
-    class, by keyword. They write ``_search``.
+    class, by keyword, and their docstrings need not describe the latter again. They write
+    ``_search``.
 
     Parameters
     ----------
@@ -110,12 +112,20 @@ class ImageExplainer(BaseEstimator):
         "batch_size": [Interval(Integral, 1, None, closed="left")],
     }
     _keeps_closest = False
+    # The unit of changes, as a share of the range of the pixels; None: the unit of the pixels.
+    _unit: ClassVar[float | None] = 0.5
 
     model: Any
     _: KW_ONLY
     bounds: tuple[float, float] = (0.0, 1.0)
     normalization: Any = None
     batch_size: int = 512
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """Complete the docstring by the inherited parameters."""
+        super().__init_subclass__(**keywords)
+        if "__doc__" in vars(cls) and cls.__doc__:
+            cls.__doc__ = with_inherited_parameters(cls.__doc__, cls.__mro__[1].__doc__ or "")
 
     def explain(self, images: Any, target: Any = None) -> ImageExplanation:
         """Change images so that the model answers differently.
@@ -194,7 +204,9 @@ class ImageExplainer(BaseEstimator):
         return False
 
     def _image_model(self, bounds: tuple[float, float]) -> ImageModel:
-        return ImageModel(self.model, bounds, self.normalization)
+        low, high = bounds
+        unit = 1.0 if self._unit is None else self._unit * (high - low)
+        return ImageModel(self.model, bounds, self.normalization, unit=unit)
 
     def _labels(self, model: ImageModel, x: Tensor, target: Any, who: str) -> Tensor | None:
         if target is None or len(x) == 0:

@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from scfe_sklearn.image.attacks.few_pixels import FewPixels
 from scfe_sklearn.image.attacks.first_success import FirstSuccess, Unfinished
 from scfe_sklearn.image.attacks.tiles import tile_of_values
 from scfe_sklearn.image.draws import uniform
-from scfe_sklearn.image.explainer import ImageExplainer, Proposal, one_after_another
+from scfe_sklearn.image.explainer import Proposal, one_after_another
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.proximal.feature_sets import FeatureSets
@@ -19,7 +20,7 @@ from scfe_sklearn.validation import Integral, Interval, Real
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class PGD0(ImageExplainer):
+class PGD0(FewPixels):
     r"""Changes of at most k pixels by projected gradients: PGD0 [1]_.
 
     .. math:: w \leftarrow P(w - step \cdot D \, g / \|g\|_1)
@@ -30,23 +31,11 @@ class PGD0(ImageExplainer):
 
     Parameters
     ----------
-    model : torch.nn.Module
-        Images (n, C, H, W) to logits (n, K).
-    bounds : (low, high), default=(0.0, 1.0)
-        Range of the pixels.
-    normalization : (mean, std) or None, default=None
-        Applied to the images before the module: numbers, or one per channel.
-    n_pixels : int in [1, inf), default=20
-        At most as many pixels change; all of an image where it has fewer.
     step : float in (0, inf), default=0.15
         By how much a step moves a value on average, in units of the range of the pixels.
     n_iter : int in [1, inf), default=200
     n_restarts : int in [1, inf), default=1
         Random starts; the paper takes 5.
-    random_state : int, default=0
-        Seed of the starts. An image's starts depend on its place among the images.
-    batch_size : int in [1, inf), default=512
-        Images at a time.
 
     References
     ----------
@@ -63,23 +52,15 @@ class PGD0(ImageExplainer):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **ImageExplainer._parameter_constraints,
-        "n_pixels": [Interval(Integral, 1, None, closed="left")],
+        **FewPixels._parameter_constraints,
         "step": [Interval(Real, 0, None, closed="neither")],
         "n_iter": [Interval(Integral, 1, None, closed="left")],
         "n_restarts": [Interval(Integral, 1, None, closed="left")],
-        "random_state": [Interval(Integral, 0, None, closed="left")],
     }
 
-    n_pixels: int = 20
     step: float = 0.15
     n_iter: int = 200
     n_restarts: int = 1
-    random_state: int = 0
-
-    def _image_model(self, bounds: tuple[float, float]) -> ImageModel:
-        low, high = bounds
-        return ImageModel(self.model, bounds, self.normalization, unit=high - low)
 
     def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
         def search(restart: int, rows: Tensor) -> Proposal:

@@ -49,12 +49,6 @@ class PlausibleImageExplainer(ImageExplainer):
 
     Parameters
     ----------
-    model : torch.nn.Module
-        Images (n, C, H, W) to logits (n, K).
-    bounds : (low, high), default=(0.0, 1.0)
-        Range of the pixels.
-    normalization : (mean, std) or None, default=None
-        Applied to the images before the module: numbers, or one per channel.
     density : "kde", "gmm", "knn", "lof" or Density, default="gmm"
         Fitted anew on the images of each class, as rows of pixels from -1 to 1.
     tau : float in [0, inf), default=20.0
