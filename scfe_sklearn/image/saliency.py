@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
+
+from scfe_sklearn.models.torch_module import as_constant_function
 
 Logits = Callable[[Tensor], Tensor]
 
@@ -119,6 +121,51 @@ def activation_map(
     scaled = (total - low) / torch.where(high > low, high - low, torch.ones_like(high))
     wide = functional.interpolate(scaled, size=side, mode="bicubic", align_corners=False)
     return wide[:, 0].clamp(0, 1)
+
+
+def grad_cam(module: nn.Module, layer: nn.Module, images: Tensor, label: Tensor) -> Tensor:
+    """Return the Grad-CAM maps (n, H, W) of a class at a layer, between 0 and 1 [1]_.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Images to logits. Used in eval mode, and left as it was.
+    layer : torch.nn.Module
+        A part of it whose output has the shape (n, K, h, w), say its last convolution.
+    images : Tensor of shape (n, C, H, W)
+        As the module takes them.
+    label : LongTensor of shape (n,)
+        Each image's class.
+
+    References
+    ----------
+    .. [1] Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra, "Grad-CAM: visual explanations from
+       deep networks via gradient-based localization", ICCV 2017.
+
+    Examples
+    --------
+    >>> layer = nn.Conv2d(1, 4, 3, padding=1)
+    >>> net = nn.Sequential(layer, nn.ReLU(), nn.Flatten(), nn.Linear(100, 3))
+    >>> grad_cam(net, layer, torch.rand(2, 1, 5, 5), torch.tensor([0, 2])).shape
+    torch.Size([2, 5, 5])
+    """
+    seen: list[Tensor] = []
+    hook = layer.register_forward_hook(lambda _layer, _given, out: seen.append(out))
+    try:
+        with as_constant_function(module), torch.inference_mode(False), torch.enable_grad():
+            logits = module(images.detach().requires_grad_(True))
+            if not seen or seen[-1].ndim != 4:
+                raise ValueError(
+                    "The 'layer' of grad_cam must be a part of the module whose output has the "
+                    "shape (n, K, h, w)."
+                )
+            own = logits.gather(1, label[:, None]).sum()
+            (slope,) = torch.autograd.grad(own, seen[-1])
+    finally:
+        hook.remove()
+    height, width = images.shape[2:]
+    activation = seen[-1].detach()
+    return activation_map(activation, slope.mean(dim=(2, 3)), (height, width), positive=True)
 
 
 def localisation(w: np.ndarray, mask: np.ndarray, mass: float = 0.95) -> dict[str, np.ndarray]:
