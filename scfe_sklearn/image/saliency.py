@@ -225,10 +225,12 @@ def localisation(w: np.ndarray, mask: np.ndarray, mass: float = 0.95) -> dict[st
 
 
 def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the Frechet distance of two sets of features (n, d), (m, d), taken as Gaussian.
+    r"""Return the Frechet distance of two sets of features (n, d), (m, d), taken as Gaussian.
 
-    |mu_1 - mu_2|^2 + tr(S_1 + S_2 - 2 (S_1^(1/2) S_2 S_1^(1/2))^(1/2)): FID, on features that the
-    user extracts.
+    .. math:: \|\mu_1 - \mu_2\|^2 + \operatorname{tr}(\Sigma_1 + \Sigma_2
+              - 2 (\Sigma_1^{1/2} \Sigma_2 \Sigma_1^{1/2})^{1/2})
+
+    This is the FID, on features that the user extracts.
 
     Examples
     --------
