@@ -76,7 +76,7 @@ def read_images(images: Any, bounds: tuple[float, float], owner: str) -> Tensor:
         tensor = torch.from_numpy(np.array(images))
     else:
         raise TypeError(
-            f"The images of {owner} must be a numpy array of numbers or a torch tensor, of shape "
+            f"The images of {owner} must be a numpy array or a torch tensor of numbers, of shape "
             f"(n, channels, height, width). Got {_kind(images)} instead."
         )
     if tensor.ndim != 4 or 0 in tensor.shape[1:]:

@@ -63,23 +63,24 @@ class PGD0(FewPixels):
     n_restarts: int = 1
 
     def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
+        _, channels, height, width = x.shape
+        pixel, _ = tile_of_values(channels, height, width, 1)
+        lower, upper = (bound.flatten(1) for bound in model.room(x))
+        sets = FeatureSets(pixel, lower=lower, upper=upper, dtype=x.dtype, device=x.device)
+
         def search(restart: int, rows: Tensor) -> Proposal:
-            return self._descend(model, x[rows], goal.take(rows), places[rows], restart)
+            start = uniform(self.random_state, places[rows], restart, x[0].numel(), x.dtype)
+            start = lower[rows] + start * (upper - lower)[rows]
+            return self._descend(model, x[rows], goal.take(rows), start, sets.take(rows))
 
         return one_after_another(search, x, self.n_restarts)
 
     def _descend(
-        self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor, restart: int
+        self, model: ImageModel, x: Tensor, goal: Goal, start: Tensor, every: FeatureSets
     ) -> Proposal:
-        _, channels, height, width = x.shape
-        size = x[0].numel()
-        k = min(self.n_pixels, height * width)
-        pixel, _ = tile_of_values(channels, height, width, 1)
-        lower, upper = (bound.flatten(1) for bound in model.room(x))
-        share = uniform(self.random_state, places, restart, size, x.dtype)
-        rows, w = torch.arange(len(x), device=x.device), lower + share * (upper - lower)
-        found, live = FirstSuccess(x), _State(rows, x, goal, rows < 0, w)
-        every = FeatureSets(pixel, lower=lower, upper=upper, dtype=x.dtype, device=x.device)
+        k = min(self.n_pixels, x.shape[2] * x.shape[3])
+        rows = torch.arange(len(x), device=x.device)
+        found, live = FirstSuccess(x), _State(rows, x, goal, rows < 0, start)
         sets = every
         for turn in range(self.n_iter + 1):
             live.w = sets.project(live.w, k)
