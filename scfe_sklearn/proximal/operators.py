@@ -22,6 +22,7 @@ Tests are written as "not worse", so that a NaN of the input stays a NaN of the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -45,6 +46,8 @@ def as_tensor_like(value: Scalar, like: Tensor) -> Tensor:
     tensor(2., dtype=torch.float64)
     """
     if isinstance(value, (int, float)):
+        if like.is_floating_point() and abs(value) > torch.finfo(like.dtype).max:
+            value = math.copysign(math.inf, value)
         return torch.full((), value, dtype=like.dtype, device=like.device)
     return torch.as_tensor(value, dtype=like.dtype, device=like.device)
 
