@@ -10,6 +10,17 @@ lower). Pixels stay within the range that they have in the training images.
 An image that the network gives the wanted digit already needs no change: it counts as valid,
 and norms and LOF are means over the images that were changed. For comparison the LOF of the
 same images before the change, and of other images of the wanted digits, is printed.
+
+The bar of LOF is missed. ``--least-lof`` searches the least LOF that the pixels allow, whatever
+the network says (:mod:`benchmarks.least_lof`); ``--least-lof --images 1 --skip 100`` prints 1.204
+with 25 pixels and 1.216 with a 2-norm of at most 6.74 for each image as well. A trial of the same
+search on 40 images that follow the first hundred of each class gave 1.200, at a 2-norm of 8.8, and
+1.216; the images themselves have 1.436, our answers 1.303 at 6.39. So 25 pixels and
+that norm nearly use up 1.21 before the network has its say. Most of the rest is the way from 0 to
+1: the ones are alike, a changed zero stays far from them (2.24; 1.86 with no network), and the
+other nine wishes have 1.20 (1.14). With 50 training images of each digit to compare with, the same
+answers score about 1.13, with 200 about 1.27: the published figure depends on a number that is not
+published with it.
 """
 
 from __future__ import annotations
@@ -24,6 +35,7 @@ import torch
 from sklearn.neighbors import LocalOutlierFactor
 
 from benchmarks.datasets import add_data_option, data_file
+from benchmarks.least_lof import Budget, References, least
 from benchmarks.reporting import Bars, add_check_option, print_table, words
 from scfe_sklearn import CounterfactualExplainer, Status, TorchClassifier
 
@@ -106,10 +118,14 @@ class Outliers:
     """LOF of images among the training images of the labels that they are meant to have."""
 
     def __init__(self, train: Digits, rows: int | None = None) -> None:
+        self._images = [train.X[train.y == digit][:rows] for digit in range(10)]
         self._factors = [
-            LocalOutlierFactor(NEIGHBOURS, novelty=True).fit(train.X[train.y == digit][:rows])
-            for digit in range(10)
+            LocalOutlierFactor(NEIGHBOURS, novelty=True).fit(images) for images in self._images
         ]
+
+    def images(self, digit: int) -> np.ndarray:
+        """The images of a digit that others are compared with."""
+        return self._images[digit]
 
     def __call__(self, X: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         """LOF of each row (n, 784)."""
@@ -118,6 +134,20 @@ class Outliers:
             rows = wanted == digit
             out[rows] = -self._factors[digit].score_samples(X[rows])
         return out
+
+
+def least_factors(train: Digits, asked: Digits, outliers: Outliers, norm: float) -> np.ndarray:
+    """LOF (n,) of the best images found without a network, within the pixels and the 2-norm."""
+    wanted = (asked.y + 1) % 10
+    lower, upper = (torch.from_numpy(end).float() for end in (train.X.min(0), train.X.max(0)))
+    out = asked.X.copy()
+    for digit in np.unique(wanted):
+        references = References.of(outliers.images(digit), NEIGHBOURS)
+        for row in np.flatnonzero(wanted == digit):
+            image = torch.from_numpy(asked.X[row]).float()
+            found = least(references, Budget(image, lower, upper, CHANGES, norm))
+            out[row] = np.where(found == image, asked.X[row], found.double())
+    return outliers(out, wanted)
 
 
 @dataclass(frozen=True)
@@ -185,12 +215,25 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--lof-rows", type=int, help="training images of each class that LOF knows (default all)"
     )
+    parser.add_argument(
+        "--least-lof",
+        action="store_true",
+        help="only search the least LOF within the budget, with no network (6 s an image)",
+    )
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
     train, test = digits(args.data, "train"), digits(args.data, "test")
     asked, outliers = test.first(args.images, args.skip), Outliers(train, args.lof_rows)
     others = test.first(args.images, args.skip + args.images)
     genuine = outliers(others.X, others.y).mean() if len(others.y) else np.nan
+    if args.least_lof:
+        rows = []
+        for norm in (np.inf, NORM):
+            factors = least_factors(train, asked, outliers, norm)
+            rows.append([norm, factors.mean(), np.median(factors)])
+        print(f"{len(asked.y)} images; at most {CHANGES} pixels, whatever a network says")
+        print_table(["largest 2-norm", "LOF", "median LOF"], rows)
+        return 0
     rows, bars = [], Bars()
     for kind in args.net:
         epochs = EPOCHS[kind] if args.epochs is None else args.epochs

@@ -67,3 +67,14 @@ print(*close[:3].sentences(), sep="\n")
 
 result = explainer.explain(refused[:100], target=Probability("yes", at_least=0.8))
 print(f"least probability of an answer: {np.nanmin(result.probability_after):.2f}")
+
+# %%
+# What is changed how often, and the medians before and after where it is a number.
+
+changes = result.changes
+numeric = changes.assign(
+    **{end: pd.to_numeric(changes[end], errors="coerce") for end in ("from", "to")}
+)
+table = numeric.groupby("feature")[["from", "to"]].median()
+table.insert(0, "people", changes["feature"].value_counts())
+print(table.sort_values("people", ascending=False).to_string(na_rep="-"))

@@ -1,4 +1,7 @@
-"""One-hot blocks that the user encoded before the model, as one categorical column each."""
+"""One-hot blocks that the user encoded before the model, as one categorical column each.
+
+Nothing here is public: users name their blocks by the parameter ``blocks`` of the explainer.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,6 @@ class BlockExpander(BaseEstimator):
     Examples
     --------
     >>> import pandas as pd
-    >>> from scfe_sklearn.features import BlockExpander
     >>> X = pd.DataFrame({"age": [30, 40], "job_a": [1, 0], "job_b": [0, 1]})
     >>> expander = BlockExpander({"job": ["job_a", "job_b"]}).fit(X)
     >>> expander.collapse(X)

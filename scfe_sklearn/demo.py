@@ -98,11 +98,7 @@ def open_loan_desk(n_samples: int = 4000, *, random_state: int = 0) -> LoanDesk:
         remainder=StandardScaler(),
     )
     network = MLPClassifier(
-        (32,),
-        learning_rate_init=0.005,
-        early_stopping=True,
-        max_iter=300,
-        random_state=random_state,
+        (32,), alpha=0.3, learning_rate_init=0.005, max_iter=300, random_state=random_state
     )
     model = make_pipeline(prepare, network)
     with warnings.catch_warnings():

@@ -45,6 +45,7 @@ from scfe_sklearn.answering.training import trained, trained_others
 from scfe_sklearn.answering.voices import Voice, asked_voice, gradient_voice
 from scfe_sklearn.background import Background, summarise
 from scfe_sklearn.densities import Density
+from scfe_sklearn.documentation import Documented
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.features import FeatureSpace, Linear, Rules
 from scfe_sklearn.features.frames import as_table, open_table
@@ -74,7 +75,7 @@ PROGRAMS = 8
 """Rows between two words where every row is a program of its own."""
 
 
-class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
+class CounterfactualExplainer(Documented, MetaEstimatorMixin, BaseEstimator):
     r"""Sparse, plausible and actionable counterfactuals of a classifier, for many rows at once.
 
     For a row x with coordinates z_0, and every class t that would answer it, S-CFE [1]_ solves
@@ -462,6 +463,7 @@ class CounterfactualExplainer(MetaEstimatorMixin, BaseEstimator):
         callback : callable or None, default=None
             Called after every part of the rows with a `Progress`: how many are ``done`` of the
             ``total``, how many were ``found``, and the ``seconds``. What is true stops the call.
+            Also a callback of scikit-learn, since 1.9, such as `sklearn.callback.ProgressBar()`.
         time_limit : float or None, default=None
             Seconds after which no further part is begun.
         progress : bool, default=False

@@ -14,6 +14,7 @@ import numpy as np
 from scfe_sklearn.answering.answers import Answers
 from scfe_sklearn.answering.judge import Judge
 from scfe_sklearn.answering.query import Query, unset
+from scfe_sklearn.callback_tasks import CallbackTasks, is_sklearn_callback
 from scfe_sklearn.status import Status
 
 __all__ = ["Progress", "Watch", "answer_in_parts"]
@@ -53,7 +54,7 @@ class Watch:
 
     Parameters
     ----------
-    callback : callable or None
+    callback : callable, callback of scikit-learn or None
         Takes a `Progress`; what is true stops the call.
     time_limit : float or None
         Seconds.
@@ -66,13 +67,15 @@ class Watch:
         If a parameter is none of these.
     """
 
-    callback: Callable[[Progress], Any] | None = None
+    callback: Any = None
     time_limit: float | None = None
     bar: bool = False
     start: float = field(default_factory=lambda: monotonic())
 
     def __post_init__(self) -> None:
-        if not (self.callback is None or callable(self.callback)):
+        theirs = is_sklearn_callback(self.callback)
+        made = not (theirs and isinstance(self.callback, type))  # ProgressBar() and not ProgressBar
+        if not (made and (self.callback is None or callable(self.callback) or theirs)):
             raise _refusal("callback", "callable or None", self.callback)
         limit = self.time_limit
         number = isinstance(limit, Real) and not isinstance(limit, bool)
@@ -81,6 +84,7 @@ class Watch:
         if not isinstance(self.bar, (bool, np.bool_)):
             raise _refusal("progress", "a bool", self.bar)
         self._shown = _Bar() if self.bar else None
+        self._tasks = CallbackTasks(self.callback) if theirs else None
 
     @property
     def heard(self) -> bool:
@@ -102,12 +106,16 @@ class Watch:
         progress = Progress(done, total, found, self.seconds)
         if self._shown is not None:
             self._shown.show(progress)
+        if self._tasks is not None:
+            return self._tasks.tell(done, total)
         return self.callback is not None and bool(self.callback(progress))
 
     def close(self) -> None:
-        """Leave the line of the bar."""
+        """Leave the line of the bar, and tell a callback of scikit-learn that this is the end."""
         if self._shown is not None:
             self._shown.close()
+        if self._tasks is not None:
+            self._tasks.close()
 
 
 def answer_in_parts(

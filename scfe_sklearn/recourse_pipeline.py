@@ -12,6 +12,7 @@ from sklearn.utils import Bunch, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from scfe_sklearn.documentation import Documented
 from scfe_sklearn.explainer import CounterfactualExplainer
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.features import Rules
@@ -25,7 +26,7 @@ def _model_has(method: str) -> Callable[[Any], bool]:
     return lambda pipeline: hasattr(getattr(pipeline.steps[-1][1], "estimator", None), method)
 
 
-class RecoursePipeline(Pipeline):
+class RecoursePipeline(Documented, Pipeline):
     """A Pipeline whose last step is a `CounterfactualExplainer`, with `explain` for raw rows.
 
     The steps before the explainer and the explainer's own model are trained as one pipeline,

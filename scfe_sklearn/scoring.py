@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.utils.validation import check_is_fitted
 
+from scfe_sklearn.documentation import Documented
 from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.status import Status
 from scfe_sklearn.targets import Interval
@@ -24,7 +25,7 @@ NEIGHBOURS = 20
 """Neighbours of the local outlier factor."""
 
 
-class RecourseScorer(BaseEstimator):
+class RecourseScorer(Documented, BaseEstimator):
     r"""Score a fitted explainer by its answers to the rows of a fold.
 
     Every metric is a mean over the rows that need an answer, in [0, 1], and 0 for a row without
@@ -147,7 +148,7 @@ class RecourseScorer(BaseEstimator):
         return names
 
 
-class SparsestValid(BaseEstimator):
+class SparsestValid(Documented, BaseEstimator):
     """Choose the candidate with the fewest changes among those that answer enough rows.
 
     For ``refit`` of a search whose scoring gives ``validity``, ``few_changes`` and ``recourse``.

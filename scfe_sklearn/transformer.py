@@ -15,6 +15,7 @@ from sklearn.base import (
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
+from scfe_sklearn.documentation import Documented
 from scfe_sklearn.features.frames import as_table
 from scfe_sklearn.presentation.containers import is_polars, take_rows
 from scfe_sklearn.status import Status
@@ -24,7 +25,7 @@ __all__ = ["CounterfactualTransformer"]
 
 
 class CounterfactualTransformer(
-    OneToOneFeatureMixin, TransformerMixin, MetaEstimatorMixin, BaseEstimator
+    Documented, OneToOneFeatureMixin, TransformerMixin, MetaEstimatorMixin, BaseEstimator
 ):
     """Turn rows into their counterfactuals, in the same columns.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.neighbors import LocalOutlierFactor
 
 from scfe_sklearn.datasets import make_loan_applications
 
@@ -179,3 +180,28 @@ def test_german_credit(monkeypatch, capsys):
     arguments = ["--sets", "german", "--models", "logistic", "--rows", "5", "--taus", "1"]
     assert quality.main([*arguments, "--data", folder]) == 0
     assert "german logistic" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("norm", [1.0, np.inf])
+@pytest.mark.parametrize("seed", range(3))
+def test_least_lof_is_near_that_of_a_grid_of_all_pairs(seed, norm):
+    least_lof = module("least_lof")
+    generator = np.random.default_rng(seed)
+    X = generator.uniform(-1, 1, size=(80, 5)) * [1, 0.5, 1, 0.2, 1]
+    image = generator.uniform(-1, 1, size=5)
+    factor = LocalOutlierFactor(6, novelty=True).fit(X)
+    references = least_lof.References.of(X, 6)
+    lower, upper = torch.full((5,), -1.0), torch.ones(5)
+    budget = least_lof.Budget(torch.from_numpy(image).float(), lower, upper, 2, norm)
+    found = least_lof.least(references, budget).double().numpy()
+    change = np.where(np.abs(found - image) > 1e-6, found - image, 0)
+    assert np.count_nonzero(change) <= 2
+    assert np.linalg.norm(change) <= norm + 1e-3
+    assert np.abs(image + change).max() <= 1 + 1e-6
+    grid = []
+    for pair in itertools.combinations(range(5), 2):
+        points = np.repeat(image[None], 41**2, axis=0)
+        points[:, pair] = list(itertools.product(np.linspace(-1, 1, 41), repeat=2))
+        grid.append(points[np.linalg.norm(points - image, axis=1) <= norm])
+    best = -factor.score_samples(np.concatenate(grid)).max()
+    assert -factor.score_samples(found[None])[0] <= 1.02 * best

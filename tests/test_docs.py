@@ -5,6 +5,7 @@ import importlib
 import io
 import pkgutil
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ API = (DOCS / "api.rst").read_text(encoding="utf-8")
 ELSEWHERE = {"scikit_learn"}  # tests/contract/test_guide.py runs it
 HOW_IT_IS_DONE = {"cli", "objective", "presentation", "solvers", "targets"}
 """Packages that the reference leaves out, and says so."""
+EXTRAS = {"matplotlib": [".plot(", "Display"], "jinja2": [".to_html("]}
+"""What a page does that needs an optional package; all other pages run without."""
 
 
 def blocks(page):
@@ -141,13 +144,16 @@ def test_no_page_with_code_is_forgotten():
 # The page of failures is about rows without an answer; others leave one or two.
 @pytest.mark.filterwarnings("ignore:.*rows have no counterfactual:UserWarning")
 def test_the_blocks_run_and_do_what_is_said(page):
-    pyplot = pytest.importorskip("matplotlib.pyplot")
-    pytest.importorskip("jinja2")
     (path,) = [path for path in PAGES if path.stem == page]
+    code = "".join(blocks(path))
+    for package, uses in EXTRAS.items():
+        if any(use in code for use in uses):
+            pytest.importorskip(package)
     try:
         CHECKS[page](run(path))
     finally:
-        pyplot.close("all")
+        if "matplotlib" in sys.modules:
+            importlib.import_module("matplotlib.pyplot").close("all")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

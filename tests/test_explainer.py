@@ -6,7 +6,6 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-import sklearn
 import torch
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -23,7 +22,6 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.svm import SVC, LinearSVC
-from sklearn.utils.fixes import parse_version
 
 from scfe_sklearn.datasets import make_loan_applications
 from scfe_sklearn.densities import GaussianKDE
@@ -436,18 +434,15 @@ def test_lists_are_read_as_arrays(iris):
     assert result.counterfactuals.shape == (1, 4)
 
 
-@pytest.mark.skipif(
-    parse_version(sklearn.__version__) < parse_version("1.7"),
-    reason="the ColumnTransformer of scikit-learn 1.6 finds no columns of polars by name",
-)
 def test_polars_frames_come_back_as_polars():
     pl = pytest.importorskip("polars")
     X, y = make_loan_applications(250, random_state=0)
     X = X.drop(columns=["education"]).astype({"housing": "str", "purpose": "str"})
-    numbers = X.select_dtypes("number").columns.tolist()
-    others = [name for name in X if name not in numbers]
+    numbers = X.columns.get_indexer(X.select_dtypes("number").columns)
+    # Positions: scikit-learn 1.6 finds no columns of polars frames by name.
     encode = make_column_transformer(
-        (StandardScaler(), numbers), (OneHotEncoder(handle_unknown="ignore"), others)
+        (StandardScaler(), numbers.tolist()),
+        (OneHotEncoder(handle_unknown="ignore"), np.delete(range(X.shape[1]), numbers).tolist()),
     )
     model = make_pipeline(encode, LogisticRegression(max_iter=1000))
     frame = pl.DataFrame({name: X[name].tolist() for name in X})

@@ -155,18 +155,18 @@ def _explain(options: argparse.Namespace) -> int:
     parameters = rule_parameters(
         _columns(explainer), {name: getattr(options, name) for name in LISTS}, options.rules, False
     )
-    shown = sys.stderr.isatty() if options.progress is None else options.progress
     result = explainer.explain(
         rows,
         target,
         rules=Rules(**parameters) if parameters else None,
         n_counterfactuals=options.options,
         time_limit=options.time_limit,
-        progress=bool(shown and not options.quiet),
+        progress=_shows_progress(options),
     )
     if labels is not None:  # polars frames and arrays have no labels of their own
         result = dataclasses.replace(result, index=labels.repeat(options.options))
     for name in outputs:
+        _step(options, f"writing {name}")
         write_explanation(result, name, options.title)
     if not outputs:
         _print_sentences(result)
@@ -183,10 +183,12 @@ def _fit(options: argparse.Namespace) -> int:
     check_outputs([options.out], (".skops",))
     if options.out == "-":
         raise Refusal("The '--out' option must name a file of 'fit'. Got '-' instead.")
+    _step(options, f"reading {options.model}")
     model = read_model(options.model, options.trust)
     if hasattr(model, "explain") or hasattr(model, "explainer_"):
         raise Refusal("The '--model' option of 'fit' must name a model. Got an explainer instead.")
     explainer = _fitted(model, "--data", options.data, options, explaining=False)
+    _step(options, f"writing {options.out}")
     write_whole(options.out, lambda partial: _save(explainer, partial))
     kind = (
         "classes " + ", ".join(map(repr, explainer.classes_.tolist()))
@@ -202,6 +204,7 @@ def _fit(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     check_outputs(options.out)
+    _step(options, f"reading {options.source}")
     try:
         result = Explanation.from_json(Path(options.source))
     except OSError as error:
@@ -212,6 +215,7 @@ def _report(options: argparse.Namespace) -> int:
         why = str(error).replace("The 'source' of from_json", f"The file {options.source!r}")
         raise Refusal(why, INPUT) from error
     for name in options.out:
+        _step(options, f"writing {name}")
         write_explanation(result, name, options.title)
     return OK
 
@@ -253,6 +257,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
 
 def _explainer(options: argparse.Namespace) -> Any:
     """The explainer of ``--model``, made of the training data where it is only a model."""
+    _step(options, f"reading {options.model}")
     model = read_model(options.model, options.trust)
     explainer = fitted_explainer(model)
     training, label = getattr(options, "training", None), getattr(options, "label", None)
@@ -278,6 +283,7 @@ def _fitted(
     model: Any, option: str, file: str, options: argparse.Namespace, explaining: bool
 ) -> Any:
     """Fit an explainer; what is asked of the answers is left to the question, if there is one."""
+    _step(options, f"reading {file}")
     table = read_guessed(option, file)
     if options.label not in table.columns:
         raise unknown("--label", "a column", table.columns, options.label)
@@ -306,6 +312,7 @@ def _fitted(
             if getattr(options, name) is not None:
                 parameters[name] = getattr(options, name)
     estimator = frozen_if_fitted(model)
+    _step(options, f"fitting on {len(X):,} rows of {X.shape[1]} columns")
     return CounterfactualExplainer(estimator, **parameters).fit(X, _labels(model, y))
 
 
@@ -335,6 +342,7 @@ def _question(explainer: Any, options: argparse.Namespace) -> tuple[Any, Any, An
     usual = getattr(options, "usual_target", None)
     said = any(part is not None for part in asked)
     target = wanted(explainer, *asked) if said or usual is None else usual
+    _step(options, f"reading {options.data}")
     frame = read_texts("--data", options.data)
     where = f"'--data' file {options.data!r}"
     if not len(frame):
@@ -379,6 +387,17 @@ def _summary(result: Explanation) -> str:
     counts = [(status, int((result.status == status).sum())) for status in Status.ALL]
     parts = [f"{count:,} {status}" for status, count in counts if count]
     return f"{len(result):,} row{'' if len(result) == 1 else 's'}: {', '.join(parts)}"
+
+
+def _shows_progress(options: argparse.Namespace) -> bool:
+    shown = sys.stderr.isatty() if options.progress is None else options.progress
+    return bool(shown and not options.quiet)
+
+
+def _step(options: argparse.Namespace, text: str) -> None:
+    """Say which step of a long command comes now."""
+    if _shows_progress(options):
+        _tell(options, f"{text} ...")
 
 
 def _tell(options: argparse.Namespace, text: str) -> None:

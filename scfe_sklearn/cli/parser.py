@@ -184,11 +184,15 @@ def _explain(commands: Any) -> None:
     command.add_argument(
         "--time-limit", type=seconds, metavar="SECONDS", help="begin nothing more after this time"
     )
+    _progress_option(command, "a bar")
+
+
+def _progress_option(command: Any, what: str) -> None:
     command.add_argument(
         "--progress",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="show a bar (default: where standard error is a terminal)",
+        help=f"show {what} (default: where standard error is a terminal)",
     )
 
 
@@ -219,6 +223,7 @@ def _fit(commands: Any) -> None:
         help=f"how to search (usual: {usual.solver})",
     )
     _search_options(command)
+    _progress_option(command, "which step it is at")
 
 
 def _report(commands: Any) -> None:
@@ -237,6 +242,7 @@ def _report(commands: Any) -> None:
         help="by suffix .html, .csv or .json; - is csv on standard output; may be repeated",
     )
     command.add_argument("--title", metavar="TEXT", help="heading of the page")
+    _progress_option(command, "which step it is at")
 
 
 def _serve(commands: Any) -> None:
@@ -253,6 +259,7 @@ def _serve(commands: Any) -> None:
         "--port", type=port, default=0, metavar="N", help="port (default: any free one)"
     )
     command.add_argument("--open", action="store_true", help="open the page in a browser")
+    _progress_option(command, "which step it is at")
 
 
 def _demo(commands: Any) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from scfe_sklearn.cli.levels import match_texts
 from scfe_sklearn.cli.refusal import INPUT, Refusal
+from scfe_sklearn.cli.table_files import exact
 from scfe_sklearn.presentation.containers import is_polars
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def _known_levels(like: pd.Series, levels: Any) -> list[Any]:
 def _parsed(texts: pd.Series, gone: pd.Series, dtype: Any, where: str) -> pd.Series:
     import pandas as pd
 
-    values = pd.to_numeric(texts.where(~gone), errors="coerce")
+    values = exact(pd.to_numeric(texts.where(~gone), errors="coerce"), texts)
     bad = values.isna() & ~gone
     if bad.any():
         row = int(bad.to_numpy().argmax())

@@ -13,13 +13,15 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from scfe_sklearn.documentation import Documented
+
 # Elements of the largest temporary (rows x kernels): small enough for a processor's cache,
 # large enough to keep a matrix product efficient. An accelerator prefers larger pieces.
 _CHUNK_CPU = 2**20
 _CHUNK_ACCELERATOR = 2**26
 
 
-class Density(DensityMixin, BaseEstimator, ABC):
+class Density(Documented, DensityMixin, BaseEstimator, ABC):
     """A smooth log-density over solver space with an analytic gradient.
 
     A density is fitted once on the rows of an array and then evaluated on tensors, row by

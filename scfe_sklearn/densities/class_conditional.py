@@ -12,9 +12,10 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 
 from scfe_sklearn.densities.base import Density
 from scfe_sklearn.densities.resolve import resolve_density
+from scfe_sklearn.documentation import Documented
 
 
-class ClassConditionalDensity(BaseEstimator):
+class ClassConditionalDensity(Documented, BaseEstimator):
     """Densities q(z | t), one per class, evaluated in one batch.
 
     Parameters

@@ -1,6 +1,5 @@
 """Raw data frames and solver coordinates, and the rules that a change must keep."""
 
-from scfe_sklearn.blocks import BlockExpander
 from scfe_sklearn.features.actionability import Actionability
 from scfe_sklearn.features.derived import Derived
 from scfe_sklearn.features.relations import Linear
@@ -10,7 +9,6 @@ from scfe_sklearn.features.space import FeatureSpace
 
 __all__ = [
     "Actionability",
-    "BlockExpander",
     "Derived",
     "FeatureSpace",
     "Linear",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from scfe_sklearn.documentation import Documented
 from scfe_sklearn.features.frames import Edit, Table, open_table
 from scfe_sklearn.features.kinds import position
 from scfe_sklearn.features.levels import plain_level
@@ -15,7 +16,7 @@ from scfe_sklearn.features.levels import plain_level
 Functions = Mapping[Hashable, Callable[[Any], Any]]
 
 
-class Derived(BaseEstimator):
+class Derived(Documented, BaseEstimator):
     """Columns that follow from others, so that they move when those move.
 
     Parameters

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from scfe_sklearn.documentation import Documented
 from scfe_sklearn.features.actionability import Actionability, bind_rules
 from scfe_sklearn.features.frames import open_table
 from scfe_sklearn.features.rule_parsing import parse_rules
@@ -43,7 +44,7 @@ class Relative:
     factor: bool = False
 
 
-class Rules(BaseEstimator):
+class Rules(Documented, BaseEstimator):
     """Rules that every change must keep. A value that stays as it is breaks no rule.
 
     Parameters

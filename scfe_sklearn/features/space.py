@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from scfe_sklearn.columns import Column
+from scfe_sklearn.documentation import Documented
 from scfe_sklearn.features.column_space import lay_out_columns
 from scfe_sklearn.features.decoding import SAME, find_edits
 from scfe_sklearn.features.frames import Table, as_table, check_size, open_table
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class FeatureSpace(BaseEstimator):
+class FeatureSpace(Documented, BaseEstimator):
     r"""Translate rows of a data frame or array to solver coordinates and back.
 
     A numeric value :math:`v` has the coordinate :math:`z = (v - \bar v) / s_v` with the mean

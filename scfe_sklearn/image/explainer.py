@@ -11,6 +11,7 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
+from scfe_sklearn.documentation import Documented
 from scfe_sklearn.image.batches import (
     channels_first,
     check_bounds,
@@ -86,7 +87,7 @@ def one_after_another(
 
 
 @dataclass(eq=False, repr=False)
-class ImageExplainer(BaseEstimator):
+class ImageExplainer(Documented, BaseEstimator):
     """Base of the image explainers; a subclass searches, this class asks and judges.
 
     Subclasses are dataclasses too: their fields are their parameters, after the ones of this

@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import validate_data
 from torch import Tensor, nn
 
+from scfe_sklearn.documentation import Documented
 from scfe_sklearn.models.dispatch import Head, compile_classifier
 from scfe_sklearn.models.frame import Frame
 from scfe_sklearn.models.links import (
@@ -32,7 +33,7 @@ CHUNK = 1024
 """Rows that a module evaluates at once."""
 
 
-class TorchClassifier(ClassifierMixin, BaseEstimator):
+class TorchClassifier(Documented, ClassifierMixin, BaseEstimator):
     """A *trained* torch module as a fitted scikit-learn classifier.
 
     The module is evaluated in eval mode, without gradients for its parameters, and its mode is

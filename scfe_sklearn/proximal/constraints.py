@@ -12,6 +12,7 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
+from scfe_sklearn.documentation import Documented
 from scfe_sklearn.proximal._validation import check_counts, check_number, refuse
 from scfe_sklearn.proximal.balls import lmo_ball_box, project_ball, project_ball_box
 from scfe_sklearn.proximal.feature_sets import FeatureSets
@@ -19,7 +20,7 @@ from scfe_sklearn.proximal.operators import clip
 from scfe_sklearn.proximal.simplices import lmo_simplex, project_simplex
 
 
-class Box(BaseEstimator):
+class Box(Documented, BaseEstimator):
     """The box lower <= u <= upper.
 
     Parameters
@@ -66,7 +67,7 @@ class Box(BaseEstimator):
         return lower, upper
 
 
-class Budget(BaseEstimator):
+class Budget(Documented, BaseEstimator):
     """At most ``max_groups`` features move, each inside its own set.
 
     Parameters
@@ -101,7 +102,7 @@ class Budget(BaseEstimator):
         return FeatureSets(upper=free, dtype=like.dtype, device=like.device)
 
 
-class Simplex(BaseEstimator):
+class Simplex(Documented, BaseEstimator):
     """The simplex {u >= 0, sum u = radius} in every row.
 
     Parameters
@@ -131,7 +132,7 @@ class Simplex(BaseEstimator):
         check_number("radius", self, self.radius, "a float in [0, inf), or one per row", 0.0)
 
 
-class LpBall(BaseEstimator):
+class LpBall(Documented, BaseEstimator):
     """The ball ||u||_p <= radius, p >= 1, alone or intersected with a box around zero.
 
     Parameters

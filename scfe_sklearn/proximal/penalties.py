@@ -8,6 +8,7 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
+from scfe_sklearn.documentation import Documented
 from scfe_sklearn.proximal._validation import check_number
 from scfe_sklearn.proximal.feature_sets import FeatureSets
 from scfe_sklearn.proximal.groups import (
@@ -19,7 +20,7 @@ from scfe_sklearn.proximal.groups import (
 from scfe_sklearn.proximal.operators import SCALAR_PROX, Scalar, power
 
 
-class Penalty(BaseEstimator):
+class Penalty(Documented, BaseEstimator):
     r"""Base of the penalties: :math:`g(w) = \beta \sum_g weight_g \|w_g\|_2^p`.
 
     Subclasses set ``exponent`` (p). Without ``groups`` every coordinate is its own group.

@@ -186,3 +186,30 @@ def test_the_command_is_installed_under_its_name():
     described = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     module, name = described["project"]["scripts"]["scfe-sklearn"].split(":")
     assert getattr(importlib.import_module(module), name) is main
+
+
+def test_long_commands_say_where_they_are(desk, fitting, asked, tmp_path, monkeypatch, capsys):
+    def steps(*arguments):
+        assert main([*arguments]) == 0
+        said = capsys.readouterr().err
+        return [line.split(": ", 1)[1] for line in said.splitlines() if line.endswith(" ...")]
+
+    options, out = fitting
+    model, data = desk.files["model.skops"], desk.files["training.parquet"]
+    expected = [f"reading {model} ...", f"reading {data} ..."]
+    expected += [f"fitting on {len(desk.training)} rows of 14 columns ...", f"writing {out} ..."]
+    assert steps("fit", *options, "--progress") == expected
+    assert steps("fit", *options) == []  # no terminal
+    assert steps("fit", *options, "--progress", "--quiet") == []
+    kept, page = str(tmp_path / "kept.json"), str(tmp_path / "page.html")
+    asking = [f"reading {name} ..." for name in (asked[1], asked[3])]
+    told = steps("explain", *asked, "--target", "approved", "--out", kept, "--progress")
+    assert told == [*asking, f"writing {kept} ..."]
+    told = steps("report", kept, "--out", page, "--progress")
+    assert told == [f"reading {kept} ...", f"writing {page} ..."]
+
+    def wait(server):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(WhatIfServer, "wait", wait)
+    assert steps("serve", *asked, "--progress") == asking

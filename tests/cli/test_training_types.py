@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -43,6 +43,30 @@ def frame_of_all_types():
             "code": pd.Categorical([10.0, 20.0, 30.5] * (N // 3)),
         }
     )
+
+
+def test_every_number_is_read_to_its_last_bit(tmp_path):
+    random = np.random.default_rng(0)
+    numbers = random.normal(size=2000) * 10.0 ** random.integers(-12, 12, 2000)
+    words = ["inf", "-inf", "5e-324", " 0.1 ", "1E3", "+.5", "7."]
+    texts = pd.DataFrame({"a": [*map(repr, numbers.tolist()), *words]})
+    file = tmp_path / "numbers.csv"
+    texts.to_csv(file, index=False)
+    exact = np.array([float(text) for text in texts["a"]])  # Python's own reading
+    np.testing.assert_array_equal(read_guessed("--data", str(file))["a"], exact)
+    X = pd.DataFrame({"a": np.linspace(0, 1, 20)})
+    explainer = CounterfactualExplainer(LinearRegression()).fit(X, X["a"])
+    read = as_trained(read_texts("--data", str(file)), explainer, "file")["a"]
+    np.testing.assert_array_equal(read, exact)
+
+
+@pytest.mark.parametrize("word", ["True", "1_000", "0x10", "1,5", "--1"])
+def test_what_is_no_number_is_refused(tmp_path, word):
+    X = pd.DataFrame({"a": np.linspace(0, 1, 20)})
+    explainer = CounterfactualExplainer(LinearRegression()).fit(X, X["a"])
+    rows = pd.DataFrame({"a": ["0.5", word]}, dtype=object)
+    with pytest.raises(Refusal, match="must hold numbers in the column 'a'"):
+        as_trained(rows, explainer, "file")
 
 
 def fit(frame, model=None):
@@ -181,7 +205,7 @@ def test_arrays_and_polars_frames(tmp_path):
     pl = pytest.importorskip("polars")
     table = pl.from_pandas(frame_of_all_types()[["float", "whole", "text"]])
     model = make_pipeline(
-        make_column_transformer((OneHotEncoder(), ["text"]), remainder="passthrough"),
+        make_column_transformer((OneHotEncoder(), [2]), (StandardScaler(), [0, 1])),
         LogisticRegression(),
     )
     made = CounterfactualExplainer(model).fit(table, labels)
@@ -195,7 +219,7 @@ def test_a_level_that_polars_cannot_hold_is_not_a_missing_one(tmp_path):
         {"a": np.arange(N) % 7, "city": pl.Series(["x", "y", "NA"] * (N // 3), dtype=kinds)}
     )
     model = make_pipeline(
-        make_column_transformer((OneHotEncoder(), ["city"]), remainder="passthrough"),
+        make_column_transformer((OneHotEncoder(), [1]), (StandardScaler(), [0])),
         LogisticRegression(),
     )
     made = CounterfactualExplainer(model).fit(table, table["a"].to_numpy() > 3)

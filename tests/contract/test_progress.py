@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
@@ -234,6 +235,49 @@ def test_a_bar_by_tqdm(fitted, capsys):
     assert "explain" in err
 
 
+class Recorder:
+    """A callback by scikit-learn's protocol that notes its calls, and stops when told to."""
+
+    def __init__(self, stop_after=None):
+        self.calls, self.stop_after = [], stop_after
+
+    def setup(self, estimator, context):
+        self.calls.append("setup")
+
+    def on_fit_task_begin(self, estimator, context):
+        self.calls.append(("begin", type(estimator).__name__, context.task_name, context.task_id))
+
+    def on_fit_task_end(self, estimator, context):
+        self.calls.append(("end", context.task_name, context.task_id))
+        return self.stop_after is not None and context.task_id + 1 >= self.stop_after
+
+    def teardown(self, estimator, context):
+        self.calls.append("teardown")
+
+
+def test_callbacks_of_scikit_learn_see_one_task_in_steps(fitted):
+    recorder = Recorder()
+    if find_spec("sklearn.callback") is None:  # before 1.9 there is nothing to take
+        with pytest.raises(ImportError, match=r"sklearn\.callback"):
+            fitted.explain(ASKED, callback=recorder)
+        return
+    same(fitted.explain(ASKED, callback=recorder), fitted.explain(ASKED))
+    steps = [k for call in recorder.calls if call[0] == "end" for k in call[2:] if "rows" in call]
+    assert steps == list(range(len(ASKED)))
+    assert recorder.calls[:2] == [
+        "setup",
+        ("begin", "CounterfactualExplainer", "explain", 0),
+    ]
+    assert recorder.calls[-2:] == [("end", "explain", 0), "teardown"]
+    stopping = Recorder(stop_after=16)
+    result = fitted.explain(ASKED, callback=stopping)
+    assert left_over(result, "stopped by the callback") == 60 - 16
+    assert stopping.calls[-1] == "teardown"
+    many = Recorder()
+    fitted.explain(X, callback=many)
+    assert sum(call[0] == "end" and "rows" in call for call in many.calls) == 100
+
+
 def test_silence_is_the_default(fitted, capsys):
     fitted.explain(ASKED[:20])
     assert capsys.readouterr() == ("", "")
@@ -243,6 +287,7 @@ def test_silence_is_the_default(fitted, capsys):
     ("options", "match"),
     [
         ({"callback": 3}, "'callback' parameter of explain must be callable or None. Got 3"),
+        ({"callback": Recorder}, "must be callable or None. Got <class"),
         ({"time_limit": 0}, r"'time_limit' parameter of explain must be a float in \(0, inf\)"),
         ({"time_limit": True}, "Got True"),
         ({"time_limit": float("nan")}, "Got nan"),

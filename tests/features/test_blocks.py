@@ -14,7 +14,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from scfe_sklearn.features import BlockExpander, FeatureSpace
+from scfe_sklearn.blocks import BlockExpander
+from scfe_sklearn.features import FeatureSpace
 from scfe_sklearn.models import UnsupportedModelError, as_torch, categorical_columns, verify
 
 

@@ -92,6 +92,18 @@ def test_one_per_class_for_colour_images_of_any_side():
     assert (as_red[30:] < as_blue[30:]).all()
 
 
+def test_rows_without_a_shape_are_lines():
+    phase = np.random.default_rng(0).uniform(0, 2 * np.pi, (120, 1))
+    waves = 0.8 * np.sin(np.linspace(0, 4 * np.pi, 24) + phase)
+    density = AutoencoderDensity(channels=(8,), latent=3, epochs=60).fit(waves[:100])
+    assert density.shape_ == (1, 1, 24)
+    assert density.n_features_in_ == 24
+    shuffled = np.random.default_rng(1).permuted(waves[100:], axis=1)
+    assert density.score_samples(waves[100:]).min() > density.score_samples(shuffled).max()
+    with pytest.raises(ValueError, match="24 features"):
+        density.score_samples(waves[:, :20])
+
+
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [

@@ -151,6 +151,32 @@ def test_without_a_target_the_nearest_fitted_class_is_asked_for():
         PlausibleImageExplainer(net).fit(x[:0], fitted[:0])
 
 
+def test_rows_are_images_of_one_line():
+    torch.manual_seed(3)
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2)).double()
+    rows = np.random.default_rng(0).random((90, 12))
+    labels = net(torch.from_numpy(rows)).argmax(1).numpy()
+    assert set(labels) == {0, 1}
+    one, other = (
+        PlausibleImageExplainer(net, density="kde", max_pixels=4).fit(X, y)
+        for X, y in ((rows, labels.astype(float)), (rows[:, None, None], labels))
+    )
+    assert one.n_features_in_ == other.n_features_in_ == 12
+    assert one.image_shape_ == (1, 1, 12)
+    answers = [
+        one.explain(rows[:5].tolist()),
+        one.explain(torch.from_numpy(rows[:5])),
+        other.explain(rows[:5, None, None]),
+    ]
+    for answer in answers:
+        assert answer.success.all()
+        np.testing.assert_array_equal(answer.counterfactuals, answers[-1].counterfactuals)
+    with pytest.raises(ValueError, match="X has 11 features"):
+        one.explain(rows[:2, :11])
+    with pytest.raises(TypeError, match="must be an int or one int per image"):
+        one.fit(rows, labels + 0.5)
+
+
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)])
 def test_the_range_of_the_pixels_is_a_unit(bounds):
     low, high = bounds

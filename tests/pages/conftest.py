@@ -1,7 +1,8 @@
 """A headless Chromium, driven over its debugging pipe, with the standard library only.
 
-The tests of pages are skipped where there is no Chromium, or where it does not start. With
-SCFE_PICTURES=folder the pictures that they take are kept.
+The tests of pages are skipped where there is no Chromium, or where it does not start; with
+SCFE_CHROMIUM=required they fail there. With SCFE_PICTURES=folder the pictures that they take are
+kept.
 """
 
 import base64
@@ -209,14 +210,15 @@ class Page:
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory):
     program = next(filter(None, map(shutil.which, NAMES)), None)
+    without = pytest.fail if os.environ.get("SCFE_CHROMIUM") == "required" else pytest.skip
     if program is None:
-        pytest.skip("there is no Chromium on PATH")
+        without("there is no Chromium on PATH")
     browser = Browser(program, tmp_path_factory.mktemp("profile"))
     try:
         browser.send("Browser.getVersion")
     except (OSError, TimeoutError) as error:
         browser.close()
-        pytest.skip(f"Chromium does not start: {error}")
+        without(f"Chromium does not start: {error}")
     yield browser
     browser.close()
 

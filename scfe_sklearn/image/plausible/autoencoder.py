@@ -15,7 +15,13 @@ from sklearn.utils.validation import validate_data
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scfe_sklearn.densities.base import Density, is_int, is_positive, parameter_error
+from scfe_sklearn.densities.base import (
+    Density,
+    is_int,
+    is_positive,
+    parameter_error,
+    to_tensor,
+)
 from scfe_sklearn.image.plausible.pixel_problem import PixelRows
 
 SLOPE = 0.1
@@ -34,8 +40,9 @@ class AutoencoderDensity(Density):
 
     Parameters
     ----------
-    shape : (C, H, W)
-        Of the images; H and W at least 2 ** len(channels).
+    shape : (C, H, W) or None, default=None
+        Of the images; H and W at least 2 ** len(channels). None: a row of D values is an image of
+        one line, (1, 1, D).
     channels : tuple of int, default=(16, 32)
         Of the encoder's convolutions, each of which halves the image; the decoder mirrors them.
     latent : int in [1, inf), default=16
@@ -58,6 +65,10 @@ class AutoencoderDensity(Density):
         :math:`\sigma^2`.
     scale_ : float
         :math:`2 \sigma^2`.
+    shape_ : (C, H, W)
+        Of the images, as fitted.
+    n_features_in_ : int
+        C * H * W.
 
     References
     ----------
@@ -75,7 +86,7 @@ class AutoencoderDensity(Density):
 
     def __init__(
         self,
-        shape: tuple[int, int, int],
+        shape: tuple[int, int, int] | None = None,
         *,
         channels: tuple[int, ...] = (16, 32),
         latent: int = 16,
@@ -109,15 +120,19 @@ class AutoencoderDensity(Density):
         """
         self._check()
         Z = validate_data(self, Z, dtype=np.float64)
-        if Z.shape[1] != math.prod(self.shape):
+        channels, height, width = self.shape or (1, 1, Z.shape[1])
+        size = channels * height * width
+        if Z.shape[1] != size:
             raise ValueError(
-                f"The rows of AutoencoderDensity must have {math.prod(self.shape)} values, one per "
-                f"value of an image of shape {tuple(self.shape)}. Got {Z.shape[1]} instead."
+                f"The rows of AutoencoderDensity must have {size} values, one per "
+                f"value of an image of shape {self.shape}. Got {Z.shape[1]} instead."
             )
+        self.shape_ = (channels, height, width)
         device = torch.device("cpu" if self.device is None else self.device)
-        images = self._images(torch.from_numpy(np.array(Z))).float().to(device)
+        rows = to_tensor(Z)
+        images = self._images(rows).float().to(device)
         with _seeded(self.random_state):
-            module = VariationalAutoencoder(self.shape, tuple(self.channels), self.latent)
+            module = VariationalAutoencoder(self.shape_, tuple(self.channels), self.latent)
         module = module.to(device)
         noise = torch.Generator().manual_seed(self.random_state)
         optimiser = torch.optim.Adam(module.parameters(), lr=self.learning_rate)
@@ -133,7 +148,7 @@ class AutoencoderDensity(Density):
             parameter.grad = None
         self.module_ = module.eval().requires_grad_(False).cpu()
         with torch.no_grad():
-            errors = torch.cat([self._error(part) for part in torch.from_numpy(Z).split(256)])
+            errors = torch.cat([self._error(part) for part in rows.split(256)])
         self.variance_ = max(float(errors.mean()) / Z.shape[1], 1e-12)
         self.scale_ = 2 * self.variance_
         return self
@@ -169,7 +184,7 @@ class AutoencoderDensity(Density):
         return (images - self._placed(z)(images)).square().sum(dim=(1, 2, 3))
 
     def _log(self, error: Tensor) -> Tensor:
-        size = math.prod(self.shape)
+        size = self.n_features_in_
         return -error / self.scale_ - size / 2 * math.log(2 * math.pi * self.variance_)
 
     def _placed(self, like: Tensor) -> nn.Module:
@@ -184,20 +199,19 @@ class AutoencoderDensity(Density):
 
     @property
     def _rows(self) -> PixelRows:
-        channels, height, width = self.shape
-        return PixelRows((channels, height, width), (-1.0, 1.0))
+        return PixelRows(self.shape_, (-1.0, 1.0))
 
     def _images(self, z: Tensor) -> Tensor:
         return self._rows.square(z)
 
     def _check(self) -> None:
         whole = isinstance(self.shape, (tuple, list)) and len(self.shape) == 3
-        if not (whole and all(is_int(side, 1) for side in self.shape)):
-            raise parameter_error(self, "shape", "three positive ints (C, H, W)")
+        if self.shape is not None and not (whole and all(is_int(side, 1) for side in self.shape)):
+            raise parameter_error(self, "shape", "three positive ints (C, H, W) or None")
         known = isinstance(self.channels, (tuple, list)) and len(self.channels) > 0
         if not (known and all(is_int(width, 1) for width in self.channels)):
             raise parameter_error(self, "channels", "a tuple of ints in [1, inf)")
-        if min(self.shape[1:]) < 2 ** len(self.channels):
+        if self.shape is not None and min(self.shape[1:]) < 2 ** len(self.channels):
             raise parameter_error(
                 self, "channels", f"at most {int(math.log2(min(self.shape[1:])))} for this shape"
             )

@@ -7,7 +7,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import Tags
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from scfe_sklearn.densities import ClassConditionalDensity
@@ -70,9 +72,13 @@ class PlausibleImageExplainer(ImageExplainer):
     classes_ : int array of shape (n_classes,)
         Classes that images were given of: those that can be asked for.
     image_shape_ : (C, H, W)
+    n_features_in_ : int
+        C * H * W.
 
     Notes
     -----
+    Rows (n, D), as scikit-learn has them, are images of one line, (n, 1, 1, D).
+
     Without a target, the most likely class of ``classes_`` other than the predicted one is asked
     for.
 
@@ -116,9 +122,9 @@ class PlausibleImageExplainer(ImageExplainer):
 
         Parameters
         ----------
-        images : array or Tensor of shape (n, channels, height, width)
+        images : array or Tensor of shape (n, channels, height, width), or rows (n, D)
             Within ``bounds``.
-        y : int array of shape (n,)
+        y : array of shape (n,)
             Classes, as positions in the model's logits.
 
         Returns
@@ -128,6 +134,9 @@ class PlausibleImageExplainer(ImageExplainer):
         self._validate_params()
         who = type(self).__name__
         bounds = check_bounds(self.bounds, who)
+        if y is None:
+            raise ValueError(f"{who}.fit requires y to be passed, but the target y is None.")
+        images = self._lines(images, reset=True)
         given = read_images(images, bounds, who)
         if len(given) == 0:
             raise ValueError(f"The images of {who}.fit must be at least one. Got none.")
@@ -139,9 +148,10 @@ class PlausibleImageExplainer(ImageExplainer):
                 model.logits(part.to(device, dtype)).cpu() for part in given.split(self.batch_size)
             ]
         logits = torch.cat(parts)
-        labels = read_labels(y, len(given), logits.shape[1], who, "y")
+        labels = read_labels(_whole(y), len(given), logits.shape[1], who, "y")
         shape = image_shape(given)
         self.image_shape_ = shape
+        self.n_features_in_ = given[0].numel()
         rows = PixelRows(shape, bounds).rows(given.cpu())
         self.density_ = None
         if self.tau > 0:
@@ -154,6 +164,7 @@ class PlausibleImageExplainer(ImageExplainer):
     def explain(self, images: Any, target: Any = None) -> Any:
         """Change images so that the model answers differently; see :class:`ImageExplainer`."""
         check_is_fitted(self)
+        images = self._lines(images, reset=False)
         shape = getattr(images, "shape", None)
         if shape is not None and len(shape) == 4 and tuple(shape[1:]) != self.image_shape_:
             raise ValueError(
@@ -161,6 +172,20 @@ class PlausibleImageExplainer(ImageExplainer):
                 f" that was fitted. Got {tuple(shape)} instead."
             )
         return super().explain(images, target)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.target_tags.positive_only = True
+        return tags
+
+    def _lines(self, images: Any, *, reset: bool) -> Any:
+        """Return rows as images of one line, and images as they are."""
+        if isinstance(images, (np.ndarray, Tensor)) and images.ndim == 4:
+            return images
+        if not isinstance(images, Tensor):
+            images = validate_data(self, images, reset=reset)
+        return images[:, None, None] if images.ndim == 2 else images
 
     def _chooses_target(self) -> bool:
         return True
@@ -227,3 +252,14 @@ class PlausibleImageExplainer(ImageExplainer):
         return Plausible(
             self.density_.densities_[kind], float(self.tau) / spread, float(high), spread
         )
+
+
+def _whole(y: Any) -> Any:
+    """Return whole numbers that are stored as floats as ints, and anything else as it is."""
+    if isinstance(y, Tensor):
+        return y
+    array = np.asarray(y)
+    if array.dtype.kind == "O":
+        type_of_target(array, input_name="y", raise_unknown=True)
+    whole = array.dtype.kind == "f" and bool((array % 1 == 0).all())
+    return array.astype(np.int64) if whole else array
