@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
@@ -71,12 +72,12 @@ def read_images(images: Any, bounds: tuple[float, float], owner: str) -> Tensor:
     """Return images (n, C, H, W) as a tensor of a floating type; refuse what is no such thing."""
     if isinstance(images, torch.Tensor):
         tensor = images.detach()
-    elif isinstance(images, np.ndarray):
+    elif isinstance(images, np.ndarray) and images.dtype.kind in "biufc":
         tensor = torch.from_numpy(np.array(images))
     else:
         raise TypeError(
-            f"The images of {owner} must be a numpy array or a torch tensor of shape "
-            f"(n, channels, height, width). Got {type(images).__name__} instead."
+            f"The images of {owner} must be a numpy array or a torch tensor of numbers, of shape "
+            f"(n, channels, height, width). Got {_kind(images)} instead."
         )
     if tensor.ndim != 4 or 0 in tensor.shape[1:]:
         raise ValueError(
@@ -94,6 +95,44 @@ def read_images(images: Any, bounds: tuple[float, float], owner: str) -> Tensor:
             f"{float(tensor.min())} to {float(tensor.max())} instead."
         )
     return tensor
+
+
+def _kind(images: Any) -> str:
+    name = type(images).__name__
+    return f"{name} of {images.dtype}" if isinstance(images, np.ndarray) else name
+
+
+@contextmanager
+def channels_first(images: Tensor, owner: str) -> Iterator[None]:
+    """Say so where the model fails on images whose channels seem to come last."""
+    try:
+        yield
+    except RuntimeError as error:
+        channels, _, last = images.shape[1:]
+        if _out_of_memory(error) or last not in (1, 3, 4) or channels <= last:
+            raise
+        raise ValueError(
+            f"The images of {owner} must have shape (n, channels, height, width). The model fails "
+            f"on {tuple(images.shape)}: are the channels last?"
+        ) from error
+
+
+def check_normalization(normalization: Any, images: Tensor, owner: str) -> None:
+    """Refuse what is no mean and standard deviation of all channels, or of each."""
+    if normalization is None:
+        return
+    try:
+        mean, std = (torch.as_tensor(part, dtype=torch.float64) for part in normalization)
+    except (TypeError, ValueError):
+        mean, std = torch.tensor(0.0), torch.tensor(0.0)
+    sizes = {mean.numel(), std.numel()} - {1, images.shape[1]}
+    whole = bool(torch.isfinite(mean).all() & torch.isfinite(std).all() & (std > 0).all())
+    if sizes or not whole:
+        raise ValueError(
+            f"The 'normalization' parameter of {owner} must be None or finite (mean, std) with "
+            f"std > 0: numbers, or one for each channel of images {tuple(images.shape)}. "
+            f"Got {normalization!r} instead."
+        )
 
 
 def read_labels(labels: Any, n: int, n_classes: int, owner: str, name: str) -> Tensor:

@@ -9,7 +9,8 @@ from torch import Tensor
 def calibration_error(logits: Tensor, labels: Tensor, n_bins: int = 20) -> Tensor:
     """Return the expected calibration error with equal bins of the largest probability.
 
-    Sum over bins (a, b] of the share of images there times |accuracy - mean confidence|.
+    Sum over bins (a, b] of the share of images there times the distance of their accuracy from
+    their mean confidence.
 
     Parameters
     ----------

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from scfe_sklearn.documentation import Documented
 from scfe_sklearn.image.batches import (
+    channels_first,
     check_bounds,
+    check_normalization,
     chunk_size,
     in_chunks,
     like,
@@ -21,6 +23,7 @@ from scfe_sklearn.image.batches import (
     read_labels,
     wide,
 )
+from scfe_sklearn.image.docstrings import with_inherited_parameters
 from scfe_sklearn.image.explanation import ImageExplanation
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
@@ -88,7 +91,8 @@ class ImageExplainer(Documented, BaseEstimator):
     """Base of the image explainers; a subclass searches, this class asks and judges.
 
     Subclasses are dataclasses too: their fields are their parameters, after the ones of this
-    class, by keyword. They write ``_search``.
+    class, by keyword, and their docstrings need not describe the latter again. They write
+    ``_search``.
 
     Parameters
     ----------
@@ -109,12 +113,20 @@ class ImageExplainer(Documented, BaseEstimator):
         "batch_size": [Interval(Integral, 1, None, closed="left")],
     }
     _keeps_closest = False
+    # The unit of changes, as a share of the range of the pixels; None: the unit of the pixels.
+    _unit: ClassVar[float | None] = 0.5
 
     model: Any
     _: KW_ONLY
     bounds: tuple[float, float] = (0.0, 1.0)
     normalization: Any = None
     batch_size: int = 512
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """Complete the docstring by the inherited parameters."""
+        super().__init_subclass__(**keywords)
+        if "__doc__" in vars(cls) and cls.__doc__:
+            cls.__doc__ = with_inherited_parameters(cls.__doc__, cls.__mro__[1].__doc__ or "")
 
     def explain(self, images: Any, target: Any = None) -> ImageExplanation:
         """Change images so that the model answers differently.
@@ -132,7 +144,8 @@ class ImageExplainer(Documented, BaseEstimator):
         Returns
         -------
         ImageExplanation
-            Arrays of the type of ``images``.
+            Arrays of the type of ``images``; whole numbers, and floats of less precision than
+            the model's, become the model's.
 
         Raises
         ------
@@ -143,9 +156,15 @@ class ImageExplainer(Documented, BaseEstimator):
         who = type(self).__name__
         bounds = check_bounds(self.bounds, who)
         given = read_images(images, bounds, who)
+        check_normalization(self.normalization, given, who)
         model = self._image_model(bounds)
         dtype, device = model.place(given)
-        with as_constant_function(self.model):
+        # Gradients are needed whatever the caller does without them.
+        with (
+            torch.inference_mode(False),
+            as_constant_function(self.model),
+            channels_first(given, who),
+        ):
             x = given.to(dtype)
             labels = self._labels(model, x, target, who)
 
@@ -161,10 +180,12 @@ class ImageExplainer(Documented, BaseEstimator):
             for name in parts[0]
             if name != "counterfactuals"
         }
-        found = torch.cat([part["counterfactuals"] for part in parts])
+        found = torch.cat([part["counterfactuals"].cpu() for part in parts])
         # Pixels that no method touched are the user's own, whatever the model's type is.
-        same = found == x
-        answer = torch.where(same, given, found.to(given.dtype))
+        # Others keep the precision in which the model judged them, and the range in the images'.
+        kept = torch.promote_types(given.dtype, found.dtype)
+        answer = found.to(kept).clamp(*bounds)
+        answer = torch.where(found == x.cpu(), given.cpu().to(kept), answer)
         if target is None and not self._chooses_target():
             columns["target"] = None
         return ImageExplanation(
@@ -184,7 +205,9 @@ class ImageExplainer(Documented, BaseEstimator):
         return False
 
     def _image_model(self, bounds: tuple[float, float]) -> ImageModel:
-        return ImageModel(self.model, bounds, self.normalization)
+        low, high = bounds
+        unit = 1.0 if self._unit is None else self._unit * (high - low)
+        return ImageModel(self.model, bounds, self.normalization, unit=unit)
 
     def _labels(self, model: ImageModel, x: Tensor, target: Any, who: str) -> Tensor | None:
         if target is None or len(x) == 0:
@@ -283,9 +306,11 @@ class ImageExplainer(Documented, BaseEstimator):
         return 1.0
 
     def _confidence(self, goal: Goal, logits: Tensor) -> np.ndarray:
-        probability = goal.log_probability(logits.double(), self._temperature()).exp()
+        # On the processor: not every device has double precision.
+        here = Goal(goal.label.cpu(), goal.targeted)
+        probability = here.log_probability(logits.cpu().double(), self._temperature()).exp()
         probability = probability if goal.targeted else 1 - probability
-        return probability.cpu().numpy()
+        return probability.numpy()
 
 
 def _nothing(x: Tensor, target: Any) -> dict[str, Any]:

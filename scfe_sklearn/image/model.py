@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +43,7 @@ class ImageModel:
     unit: float | None = None
     autocast: bool = False
     calls: int = field(default=0, init=False)
+    _kept: dict[Any, list[Tensor]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def scale(self) -> float:
@@ -61,22 +63,32 @@ class ImageModel:
         """Return the logits (n, K)."""
         self.calls += 1
         if self.normalization is not None:
-            mean, std = (
-                torch.as_tensor(part, dtype=images.dtype, device=images.device).reshape(1, -1, 1, 1)
-                for part in self.normalization
-            )
+            mean, std = self._statistics(images)
             images = (images - mean) / std
         # Without it, what the caller has set for the whole call stays.
         mixed = torch.autocast(images.device.type, torch.bfloat16) if self.autocast else None
         with mixed or nullcontext():
             out = self.module(images)
         out = out[0] if isinstance(out, tuple) else out
-        out = out.to(images.dtype) if self.autocast else out
-        if out.ndim != 2:
+        if not isinstance(out, Tensor) or not out.is_floating_point():
+            got = f"numbers of {out.dtype}" if isinstance(out, Tensor) else type(out).__name__
+            raise TypeError(f"The model must return logits, a tensor of floats. Got {got}.")
+        if out.ndim != 2 or len(out) != len(images) or out.shape[1] < 2:
             raise ValueError(
-                f"The model must return logits of shape (n, n_classes). Got {tuple(out.shape)}."
+                "The model must return logits of shape (n, n_classes) with two classes or more. "
+                f"Got {tuple(out.shape)} for {len(images)} images."
             )
-        return out
+        return out.to(images.dtype) if self.autocast else out
+
+    def _statistics(self, images: Tensor) -> list[Tensor]:
+        """Return mean and standard deviation beside the images: a device gets them once."""
+        key = images.dtype, images.device
+        if key not in self._kept:
+            self._kept[key] = [
+                torch.as_tensor(part, dtype=images.dtype, device=images.device).reshape(1, -1, 1, 1)
+                for part in self.normalization or ()
+            ]
+        return self._kept[key]
 
     def room(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the bounds of the change of images ``x``: lower <= 0 <= upper."""
@@ -97,6 +109,11 @@ class ImageModel:
         image = self.shown(x, w).detach().requires_grad_(True)
         with torch.enable_grad():
             logits = self.logits(image)
+            if not logits.requires_grad:
+                raise ValueError(
+                    "The model must be differentiable: its logits have no gradient. "
+                    "SparseRandomSearch needs none."
+                )
             value = loss(logits)
             (gradient,) = torch.autograd.grad(value.sum(), image)
         return logits.detach(), value.detach(), gradient * self.scale

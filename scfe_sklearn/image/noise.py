@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from scfe_sklearn.image.batches import wide
+from scfe_sklearn.image.batches import chunk_size, wide
 from scfe_sklearn.image.metrics import changed_pixels
 
 Logits = Callable[[Tensor], Tensor]
 CHUNK = 512
-"""Images that the model is shown at once."""
+"""Images that the model is shown at once, at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,10 +113,11 @@ def _by_restoring(
     image, row, column = changed_pixels(changed - x).nonzero(as_tuple=True)
     if len(image) == 0:
         return hidden, led
+    size = chunk_size(x, CHUNK, x.device)
     with torch.no_grad():
-        now = torch.cat([logits(part) for part in changed.split(CHUNK)])
+        now = torch.cat([logits(part) for part in changed.split(size)])
         for i, down, across in zip(
-            *(part.split(CHUNK) for part in (image, row, column)), strict=True
+            *(part.split(size) for part in (image, row, column)), strict=True
         ):
             each = torch.arange(len(i), device=x.device)
             restored = changed[i]
@@ -130,10 +131,17 @@ def _by_restoring(
 def _by_gradients(
     logits: Logits, x: Tensor, changed: Tensor, before: Tensor, after: Tensor
 ) -> tuple[Tensor, Tensor]:
-    image, w = changed.detach().requires_grad_(True), changed - x
-    with torch.enable_grad():
-        out = logits(image)
-        old, new = (out.gather(1, label[:, None]).sum() for label in (before, after))
-        (down,) = torch.autograd.grad(old, image, retain_graph=True)
-        (up,) = torch.autograd.grad(new, image)
-    return -(down * w).sum(dim=1), (up * w).sum(dim=1)
+    size = chunk_size(x, CHUNK, x.device)
+    hidden, led = [], []
+    for part, w, old, new in zip(
+        *(whole.split(size) for whole in (changed, changed - x, before, after)), strict=True
+    ):
+        image = part.detach().requires_grad_(True)
+        with torch.enable_grad():
+            out = logits(image)
+            lost, won = (out.gather(1, label[:, None]).sum() for label in (old, new))
+            (down,) = torch.autograd.grad(lost, image, retain_graph=True)
+            (up,) = torch.autograd.grad(won, image)
+        hidden.append(-(down * w).sum(dim=1))
+        led.append((up * w).sum(dim=1))
+    return torch.cat(hidden), torch.cat(led)

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from scfe_sklearn.image.explanation import ImageExplanation
 from scfe_sklearn.image.panels import colours, panels
 from scfe_sklearn.image.visual.path_page import path_page
 
 
-def plot_panels(explanation: ImageExplanation, rows: Sequence[int] | None = None) -> Any:
+def plot_panels(
+    explanation: ImageExplanation, rows: Sequence[int] | None = None, maps: Any = None
+) -> Any:
     """Draw image, counterfactual, changed pixels and amplified change of some images.
 
     Parameters
@@ -20,6 +23,9 @@ def plot_panels(explanation: ImageExplanation, rows: Sequence[int] | None = None
     explanation : ImageExplanation
     rows : sequence of int or None, default=None
         None: the first eight that were found.
+    maps : array or Tensor of shape (n, H, W) or (n, channels, H, W), or None, default=None
+        A further column, of all images: where the model looks, by one of
+        :mod:`scfe_sklearn.image.saliency`. Channels are added up.
 
     Returns
     -------
@@ -30,12 +36,18 @@ def plot_panels(explanation: ImageExplanation, rows: Sequence[int] | None = None
     chosen = list(np.flatnonzero(explanation.success)[:8] if rows is None else rows)
     if not chosen:
         raise ValueError("The 'rows' of plot_panels must name an image. Got none.")
-    titles = ("image", "counterfactual", "changed pixels", "change, amplified")
+    titles = ["image", "counterfactual", "changed pixels", "change, amplified"]
+    heat = None if maps is None else _heat(maps, explanation)
+    if heat is not None:
+        titles.append("saliency")
+    size = (2 * len(titles), 2 * len(chosen))
     figure, axes = plt.subplots(
-        len(chosen), 4, figsize=(8, 2 * len(chosen)), squeeze=False, layout="constrained"
+        len(chosen), len(titles), figsize=size, squeeze=False, layout="constrained"
     )
     for row, index in zip(axes, chosen, strict=True):
         shown = [colours(panel) for panel in panels(explanation, int(index))]
+        if heat is not None:
+            shown.append(heat[index])
         for axis, panel, title in zip(row, shown, titles, strict=True):
             axis.imshow(panel)
             axis.set_xticks([])
@@ -45,6 +57,19 @@ def plot_panels(explanation: ImageExplanation, rows: Sequence[int] | None = None
         row[0].set_ylabel(f"class {explanation.before[index]}")
         row[1].set_ylabel(f"class {explanation.after[index]}")
     return figure
+
+
+def _heat(maps: Any, explanation: ImageExplanation) -> np.ndarray:
+    """Return one map (H, W) per image."""
+    heat = torch.as_tensor(maps).detach().cpu().double().numpy()
+    heat = heat.sum(axis=1) if heat.ndim == 4 else heat
+    n, _, height, width = explanation.images.shape
+    if heat.shape != (n, height, width):
+        raise ValueError(
+            f"The 'maps' of plot_panels must have shape {(n, height, width)}, with channels or "
+            f"without. Got {tuple(maps.shape)} instead."
+        )
+    return heat
 
 
 def radius_page(

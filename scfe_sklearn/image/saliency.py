@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
+
+from scfe_sklearn.models.torch_module import as_constant_function
 
 Logits = Callable[[Tensor], Tensor]
 
@@ -75,6 +77,11 @@ def interpretability(asm: Tensor, w: Tensor, percentile: float) -> Tensor:
     >>> interpretability(asm, torch.tensor([[[[0.0, 3.0, 4.0, 0.0]]]]), 50)
     tensor([0.8000])
     """
+    if not 0 <= percentile <= 100:
+        raise ValueError(
+            "The 'percentile' parameter of interpretability must be a float in [0, 100]. "
+            f"Got {percentile!r} instead."
+        )
     flat = asm.flatten(1)
     count = (flat != 0).sum(dim=1)
     # Zeros go to the end, out of the way; index 0 is the prepended one.
@@ -116,6 +123,51 @@ def activation_map(
     return wide[:, 0].clamp(0, 1)
 
 
+def grad_cam(module: nn.Module, layer: nn.Module, images: Tensor, label: Tensor) -> Tensor:
+    """Return the Grad-CAM maps (n, H, W) of a class at a layer, between 0 and 1 [1]_.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Images to logits. Used in eval mode, and left as it was.
+    layer : torch.nn.Module
+        A part of it whose output has the shape (n, K, h, w), say its last convolution.
+    images : Tensor of shape (n, C, H, W)
+        As the module takes them.
+    label : LongTensor of shape (n,)
+        Each image's class.
+
+    References
+    ----------
+    .. [1] Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra, "Grad-CAM: visual explanations from
+       deep networks via gradient-based localization", ICCV 2017.
+
+    Examples
+    --------
+    >>> layer = nn.Conv2d(1, 4, 3, padding=1)
+    >>> net = nn.Sequential(layer, nn.ReLU(), nn.Flatten(), nn.Linear(100, 3))
+    >>> grad_cam(net, layer, torch.rand(2, 1, 5, 5), torch.tensor([0, 2])).shape
+    torch.Size([2, 5, 5])
+    """
+    seen: list[Tensor] = []
+    hook = layer.register_forward_hook(lambda _layer, _given, out: seen.append(out))
+    try:
+        with as_constant_function(module), torch.inference_mode(False), torch.enable_grad():
+            logits = module(images.detach().requires_grad_(True))
+            if not seen or seen[-1].ndim != 4:
+                raise ValueError(
+                    "The 'layer' of grad_cam must be a part of the module whose output has the "
+                    "shape (n, K, h, w)."
+                )
+            own = logits.gather(1, label[:, None]).sum()
+            (slope,) = torch.autograd.grad(own, seen[-1])
+    finally:
+        hook.remove()
+    height, width = images.shape[2:]
+    activation = seen[-1].detach()
+    return activation_map(activation, slope.mean(dim=(2, 3)), (height, width), positive=True)
+
+
 def localisation(w: np.ndarray, mask: np.ndarray, mass: float = 0.95) -> dict[str, np.ndarray]:
     """Say how well changes stay on an object.
 
@@ -133,7 +185,7 @@ def localisation(w: np.ndarray, mask: np.ndarray, mass: float = 0.95) -> dict[st
     Returns
     -------
     dict of str to array of shape (n,)
-        "distance", "inside" and "iou"; NaN without a change.
+        "distance", "inside" and "iou"; NaN without a change, and where it is not finite.
 
     Examples
     --------
@@ -144,12 +196,18 @@ def localisation(w: np.ndarray, mask: np.ndarray, mass: float = 0.95) -> dict[st
     """
     from scipy.ndimage import distance_transform_edt
 
+    sizes, mask = np.abs(np.asarray(w)).sum(axis=1), np.asarray(mask, dtype=bool)
+    if mask.shape != sizes.shape or not 0 < mass <= 1:
+        raise ValueError(
+            f"The 'mask' of localisation must have shape {sizes.shape}, and 'mass' must be in "
+            f"(0, 1]. Got {mask.shape} and {mass!r} instead."
+        )
     out: dict[str, list[float]] = {"distance": [], "inside": [], "iou": []}
-    for change, inside in zip(np.abs(w).sum(axis=1), np.asarray(mask, dtype=bool), strict=True):
+    for change, inside in zip(sizes, mask, strict=True):
         if not inside.any():
             raise ValueError("The 'mask' of localisation must hold a pixel of every image's object")
         total = change.sum()
-        if total == 0:
+        if not 0 < total < np.inf:
             for values in out.values():
                 values.append(float("nan"))
             continue
@@ -167,10 +225,12 @@ def localisation(w: np.ndarray, mask: np.ndarray, mass: float = 0.95) -> dict[st
 
 
 def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the Frechet distance of two sets of features (n, d), (m, d), taken as Gaussian.
+    r"""Return the Frechet distance of two sets of features (n, d), (m, d), taken as Gaussian.
 
-    |mu_1 - mu_2|^2 + tr(S_1 + S_2 - 2 (S_1^(1/2) S_2 S_1^(1/2))^(1/2)): FID, on features that the
-    user extracts.
+    .. math:: \|\mu_1 - \mu_2\|^2 + \operatorname{tr}(\Sigma_1 + \Sigma_2
+              - 2 (\Sigma_1^{1/2} \Sigma_2 \Sigma_1^{1/2})^{1/2})
+
+    This is the FID, on features that the user extracts.
 
     Examples
     --------
@@ -179,6 +239,12 @@ def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
     9.0
     """
     a, b = (np.asarray(part, dtype=np.float64) for part in (first, second))
+    shapes = a.ndim == b.ndim == 2 and a.shape[1] == b.shape[1] and min(len(a), len(b)) > 1
+    if not (shapes and np.isfinite(a).all() and np.isfinite(b).all()):
+        raise ValueError(
+            "The features of frechet_distance must be finite, of shapes (n, d) and (m, d) with two "
+            f"rows or more. Got shapes {a.shape} and {b.shape}."
+        )
     covariance = [np.atleast_2d(np.cov(part, rowvar=False)) for part in (a, b)]
     values, vectors = np.linalg.eigh(covariance[0])
     root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T

@@ -3,9 +3,9 @@ r"""Projections on, and linear oracles of, lp balls for p >= 1, alone or interse
 All functions take rows first, a number or one value per row as ``radius``, and never change
 their arguments. A linear oracle *maximises*: ``lmo(c) = argmax <c, u>``; a row of zeros gives
 zeros. Powers and sums run in float64, on data divided by its largest entry, so the answers do
-not depend on the scale of a gradient. For p other than 1 and inf a row agrees with its batch to
-rounding (powers of vector and scalar units differ in the last bit), else bit for bit. A box must
-hold zero: lower <= 0 <= upper.
+not depend on the scale of a gradient; devices without float64 leave them to the processor. For p
+other than 1 and inf a row agrees with its batch to rounding (powers of vector and scalar units
+differ in the last bit), else bit for bit. A box must hold zero: lower <= 0 <= upper.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ import torch
 from torch import Tensor
 
 from scfe_sklearn.proximal.operators import Scalar, clip, per_row
+from scfe_sklearn.proximal.precision import has_double, on_processor
 
 _OUTER, _INNER = 100, 60
 _THIN = 1e-200
+_STEPS = 20
+"""Two or three times as many as gradients of networks need."""
 
 
 def norm_p(u: Tensor, p: float) -> Tensor:
@@ -59,6 +62,8 @@ def project_ball(v: Tensor, p: float, radius: Scalar = 1.0) -> Tensor:
     >>> project_ball(v, 1), project_ball(v, 2), project_ball(v, math.inf)
     (tensor([[ 0., -1.]]), tensor([[ 0.6000, -0.8000]]), tensor([[ 1., -1.]]))
     """
+    if not has_double(v.device):
+        return on_processor(project_ball, v, p, radius)
     r = per_row(radius, v)
     if math.isinf(p):
         return torch.minimum(torch.maximum(v, -r), r)
@@ -103,6 +108,8 @@ def project_ball_box(
     >>> project_ball_box(torch.tensor([[3.0, 3.0]]), 1, 1.0, upper=torch.tensor([0.25, 9.0]))
     tensor([[0.2500, 0.7500]])
     """
+    if not has_double(v.device):
+        return on_processor(project_ball_box, v, p, radius, lower, upper)
     r = per_row(radius, v)
     clipped = clip(v, lower, upper)
     if math.isinf(p):
@@ -178,7 +185,10 @@ def lmo_ball_box(
     >>> lmo_ball_box(torch.tensor([[3.0, -2.0, 1.0]]), 1, 1.0, upper=torch.tensor(0.25))
     tensor([[ 0.2500, -0.7500,  0.0000]])
     """
-    wide, r = c.double(), per_row(radius, c).double()
+    if not has_double(c.device):
+        return on_processor(lmo_ball_box, c, p, radius, lower, upper)
+    wide = c.double()
+    r = per_row(radius, wide)
     top = wide.abs().amax(dim=1, keepdim=True)
     wide = wide / torch.where(top == 0, torch.ones_like(top), top)
     size = wide.abs()
@@ -211,23 +221,37 @@ def _fill(a: Tensor, room: Tensor, radius: Tensor, p: float) -> Tensor:
 
 
 def _fill_log(log_a: Tensor, room: Tensor, radius: Tensor, p: float) -> Tensor:
-    """As :func:`_fill`, with log(a) <= 0 and a finite room: Newton on a piecewise linear function.
+    """As :func:`_fill`, with log(a) <= 0 and a finite room.
 
-    In t = s^p the p-th power of the norm is sum min(room^p, t a^p), which is concave, so Newton's
-    iterates from t = 0 rise to the root: entries fill up their room and stay full, and the rest
-    share what is left. It ends when no entry fills up any more, after a handful of steps.
+    In t = s^p the p-th power of the norm is sum min(room^p, t a^p): concave, and linear between
+    the ratios room^p / a^p at which entries are full.
     """
     unit = torch.where(radius > 0, radius, torch.ones_like(radius))
     room = room / unit
     usable = (room > 0) & (log_a > -torch.inf) & (radius > 0)
     log_mass = p * torch.log(room)
-    mass = torch.exp(log_mass)
     scaled = torch.where(usable, p * log_a, -torch.inf)
-    ratio = log_mass - scaled
-    free, used = usable, torch.zeros_like(log_a[:, :1])
+    # Devices would have to be waited for in every step of Newton's method.
+    filled = _fill_by_newton(log_mass, scaled) if room.device.type == "cpu" else None
+    log_t, full = filled or _fill_by_sorting(log_mass, scaled)
+    share = torch.minimum(room, torch.exp((scaled + log_t) / p))
+    return torch.where(usable, torch.where(full, room, share) * unit, torch.zeros_like(room))
+
+
+def _fill_by_newton(log_mass: Tensor, scaled: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Return log t (n, 1) such that sum min(mass, t exp(scaled)) is 1, and who is full (n, D).
+
+    Newton's iterates from t = 0 rise to the root: entries fill up their room and stay full, and
+    the rest share what is left. It ends when no entry fills up any more, after a handful of steps;
+    or with None after ``_STEPS``, where shares differ by so much (p close to 1) that entries fill
+    up one by one.
+    """
+    usable = scaled > -torch.inf
+    mass, ratio = torch.exp(log_mass), log_mass - scaled
+    free, used = usable, torch.zeros_like(scaled[:, :1])
     base = torch.zeros_like(used)
     weight = torch.exp(scaled)
-    while True:
+    for _ in range(_STEPS):
         rest = torch.where(free, weight, 0.0).sum(dim=1, keepdim=True)
         # Weights that underflow are lost beside others, but not once these are full.
         thin = (rest < _THIN) & free.any(dim=1, keepdim=True)
@@ -239,11 +263,27 @@ def _fill_log(log_a: Tensor, room: Tensor, radius: Tensor, p: float) -> Tensor:
         log_t = torch.log((1 - used).clamp(min=0)) - torch.log(rest) - base
         still = free & ~(ratio <= log_t)
         if torch.equal(still, free):
-            break
+            return log_t, ~free
         free = still
         used = torch.where(usable & ~free, mass, 0.0).sum(dim=1, keepdim=True)
-    share = torch.minimum(room, torch.exp((scaled + log_t) / p))
-    return torch.where(usable, torch.where(free, share, room) * unit, torch.zeros_like(room))
+    return None
+
+
+def _fill_by_sorting(log_mass: Tensor, scaled: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what :func:`_fill_by_newton` does, from the sorted ratios."""
+    usable = scaled > -torch.inf
+    ratio = torch.where(usable, log_mass - scaled, torch.inf)
+    ratio, order = torch.sort(ratio, dim=1)
+    mass = torch.where(usable, torch.exp(log_mass), 0.0).gather(1, order)
+    # With the entries before each one full, the others share the rest.
+    used = torch.cumsum(mass, dim=1).roll(1, dims=1)
+    used[:, 0] = 0
+    rest = torch.logcumsumexp(scaled.gather(1, order).flip(1), dim=1).flip(1)
+    log_t = torch.log((1 - used).clamp(min=0)) - rest
+    n_full = (ratio <= log_t).sum(dim=1, keepdim=True)
+    place = torch.arange(scaled.shape[1], device=scaled.device)
+    full = torch.zeros_like(usable).scatter(1, order, place < n_full)
+    return log_t.gather(1, n_full.clamp(max=scaled.shape[1] - 1)), full
 
 
 def _soft_to_budget(v: Tensor, room: Tensor, radius: Tensor) -> Tensor:

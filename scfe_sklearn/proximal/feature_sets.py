@@ -21,7 +21,7 @@ from torch import Tensor
 
 from scfe_sklearn.proximal.groups import segment_any, segment_argmax, segment_sum
 from scfe_sklearn.proximal.lattices import inner_bounds, snap
-from scfe_sklearn.proximal.operators import STATIONARY, Scalar, gain, per_row, power
+from scfe_sklearn.proximal.operators import STATIONARY, Scalar, as_tensor_like, gain, per_row, power
 from scfe_sklearn.proximal.simplices import project_simplices
 
 INTERVAL, SIMPLEX, VERTICES = 0, 1, 2
@@ -340,7 +340,7 @@ class FeatureSets:
         >>> sets.prox(torch.tensor([[0.9, 3.0]], dtype=torch.float64), 0.5)
         tensor([[0., 1.]], dtype=torch.float64)
         """
-        lam = per_row(step, v) * torch.as_tensor(weight, dtype=v.dtype, device=v.device)
+        lam = per_row(step, v) * as_tensor_like(weight, v)
         lam = lam.expand(len(v), self.n_groups)
         u, gains = self._penalised(v, lam, exponent)
         return self._keep(u, gains, max_groups, lam == 0)
@@ -405,9 +405,9 @@ class FeatureSets:
             keep = keep | forced
         infeasible = torch.zeros(len(u), dtype=torch.bool, device=u.device)
         if max_groups is not None:
-            m = torch.as_tensor(max_groups, device=u.device).reshape(-1, 1)
+            m = as_tensor_like(max_groups, self.groups).reshape(-1, 1)
             rank_by = torch.where(forced, torch.full_like(gains, torch.inf), gains)
-            chosen = _largest(rank_by, m.expand(len(u), 1))
+            chosen = _largest(rank_by, m.expand(len(u), 1), _most(max_groups))
             keep = keep & chosen
             infeasible = (forced & ~chosen).any(dim=1)
         result = torch.where(keep[:, self.groups], u, torch.zeros_like(u))
@@ -431,9 +431,18 @@ class FeatureSets:
         return inside | (~self._any(moved) if self.stay else torch.zeros_like(inside))
 
 
-def _largest(x: Tensor, count: Tensor) -> Tensor:
-    """Flag the ``count`` (n, 1) largest entries of each row, of equal ones the first; NaN lead."""
-    most = int(count.max()) if len(count) else 0
+def _most(count: int | Tensor) -> int:
+    """Return the largest count; a device is not waited for to know a plain number."""
+    if not isinstance(count, Tensor):
+        return int(count)
+    return int(count.max()) if count.numel() else 0
+
+
+def _largest(x: Tensor, count: Tensor, most: int) -> Tensor:
+    """Flag the ``count`` (n, 1) largest entries of each row, of equal ones the first; NaN lead.
+
+    No row has more than ``most``.
+    """
     if 4 * most > x.shape[1]:
         order = torch.sort(x, dim=1, descending=True, stable=True).indices
         first = torch.arange(x.shape[1], device=x.device) < count

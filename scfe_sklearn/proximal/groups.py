@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from scfe_sklearn.proximal.operators import SCALAR_PROX, Scalar, clip, per_row
+from scfe_sklearn.proximal.operators import SCALAR_PROX, Scalar, as_tensor_like, clip, per_row
 
 _BISECTIONS = 64
 
@@ -127,7 +127,7 @@ def prox_group_l0(
     >>> prox_group_l0(v, 1.0, torch.tensor([0, 0, 1]), 2)
     tensor([[1.0000, 1.5000, 0.0000]])
     """
-    lam = per_row(step, v) * torch.as_tensor(weight, dtype=v.dtype, device=v.device)
+    lam = per_row(step, v) * as_tensor_like(weight, v)
     z = clip(v, lower, upper)
     gains = segment_sum(z * (v - z / 2), groups, n_groups)
     outside = clip(torch.zeros_like(v), lower, upper) != 0
@@ -161,11 +161,7 @@ def prox_group_l1(
     """
     if lower is None and upper is None:
         return prox_group_radial(v, step, groups, n_groups, 1.0, weight)
-    lam = (
-        (per_row(step, v) * torch.as_tensor(weight, dtype=v.dtype, device=v.device))
-        .expand(v.shape[0], n_groups)
-        .contiguous()
-    )
+    lam = (per_row(step, v) * as_tensor_like(weight, v)).expand(v.shape[0], n_groups).contiguous()
     origin = clip(torch.zeros_like(v), lower, upper)
     outside = segment_any(origin != 0, groups, n_groups)
     # A coordinate at a bound of zero cannot move the way v asks.

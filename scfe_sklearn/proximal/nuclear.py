@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from scfe_sklearn.proximal.operators import Scalar, per_row
+from scfe_sklearn.proximal.precision import has_double, on_processor
 
 
 def group_nuclear_norm(u: Tensor) -> Tensor:
@@ -50,6 +51,8 @@ def lmo_group_nuclear(c: Tensor, radius: Scalar = 1.0) -> Tensor:
     tensor([[ 0.,  0.],
             [-3.,  0.]])
     """
+    if not has_double(c.device):
+        return on_processor(lmo_group_nuclear, c, radius)
     c64, r = c.double(), per_row(radius, c.flatten(1)).double().reshape(-1, 1, 1)
     top = c64.abs().amax(dim=(1, 2, 3), keepdim=True)
     # Decompositions of all rows fail with one that is not finite.

@@ -22,6 +22,7 @@ Tests are written as "not worse", so that a NaN of the input stays a NaN of the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -32,6 +33,23 @@ Scalar = float | Tensor
 # Above this multiple of the fold, u and v agree to rounding in double precision.
 _FAR = 1e12
 _NEWTON, _QUICK = 40, 6
+
+
+def as_tensor_like(value: Scalar, like: Tensor) -> Tensor:
+    """Return a number or a tensor in the type and on the device of ``like``.
+
+    Numbers are written there: a host that copies them to its device waits for it.
+
+    Examples
+    --------
+    >>> as_tensor_like(2, torch.zeros(1, dtype=torch.float64))
+    tensor(2., dtype=torch.float64)
+    """
+    if isinstance(value, (int, float)):
+        if like.is_floating_point() and abs(value) > torch.finfo(like.dtype).max:
+            value = math.copysign(math.inf, value)
+        return torch.full((), value, dtype=like.dtype, device=like.device)
+    return torch.as_tensor(value, dtype=like.dtype, device=like.device)
 
 
 def per_row(value: Scalar, like: Tensor) -> Tensor:
@@ -57,7 +75,7 @@ def per_row(value: Scalar, like: Tensor) -> Tensor:
     >>> per_row(torch.tensor([1.0, 2.0]), torch.zeros(2, 3)).shape
     torch.Size([2, 1])
     """
-    value = torch.as_tensor(value, dtype=like.dtype, device=like.device)
+    value = as_tensor_like(value, like)
     if value.ndim == 0 or value.shape == (like.shape[0], 1):
         return value
     if value.shape == (like.shape[0],):
@@ -70,7 +88,7 @@ def per_row(value: Scalar, like: Tensor) -> Tensor:
 
 def strength(step: Scalar, weight: Scalar, like: Tensor) -> Tensor:
     """Return step * weight, broadcast to (n, D) or less."""
-    return per_row(step, like) * torch.as_tensor(weight, dtype=like.dtype, device=like.device)
+    return per_row(step, like) * as_tensor_like(weight, like)
 
 
 def clip(v: Tensor, lower: Tensor | None, upper: Tensor | None) -> Tensor:

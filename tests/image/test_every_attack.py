@@ -294,7 +294,7 @@ def test_parameters_are_those_of_scikit_learn(name):
         type(made)(net, (0, 1))
     assert "Images at a time" in type(made).__doc__
     for key in told:
-        assert re.search(rf"\n    (\w+, )*{key}(, \w+)* : ", type(made).__doc__), key
+        assert re.search(rf"\n(\w+, )*{key}(, \w+)* : ", type(made).__doc__), key
 
 
 REFUSED = [

@@ -13,6 +13,7 @@ from scfe_sklearn.image.pictures import plot_panels, radius_page
 from scfe_sklearn.image.saliency import (
     activation_map,
     frechet_distance,
+    grad_cam,
     interpretability,
     localisation,
     saliency,
@@ -57,6 +58,32 @@ def test_activation_maps_keep_images_apart():
     total = np.maximum(np.einsum("kij,k->ij", activation[0], weight[0]), 0)
     expected = (total - total.min()) / (total.max() - total.min())
     np.testing.assert_allclose(same, expected, atol=1e-5)
+
+
+def test_grad_cam_of_a_net_that_averages_is_cam():
+    # The gradient of a logit at averaged activations is the linear layer's row.
+    torch.manual_seed(0)
+    features = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU())
+    linear = nn.Linear(6, 4)
+    net = nn.Sequential(
+        features, nn.Dropout(0.5), nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear
+    ).double()  # fmt: skip
+    x, label = torch.rand(3, 3, 7, 9).double(), torch.tensor([0, 3, 1])
+    maps = grad_cam(net, features, x, label)
+    assert net.training
+    assert linear.weight.requires_grad
+    assert linear.weight.grad is None
+    assert not features._forward_hooks
+    with torch.no_grad():
+        expected = activation_map(
+            features.eval()(x), linear.weight[label], (7, 9), positive=True
+        )  # fmt: skip
+    torch.testing.assert_close(maps, expected)
+    alone = grad_cam(net, features, x[1:2], label[1:2])
+    torch.testing.assert_close(alone, maps[1:2])
+    for layer in (linear, nn.Conv2d(3, 3, 1)):
+        with pytest.raises(ValueError, match="must be a part of the module"):
+            grad_cam(net, layer, x, label)
 
 
 def test_localisation_by_brute_force():
@@ -144,3 +171,37 @@ def test_panels_show_what_changed():
     plt.close(figure)
     with pytest.raises(ValueError, match="must name an image"):
         plot_panels(result, [])
+    maps = torch.rand(len(images), *images.shape[2:])
+    for given in (maps, torch.stack([maps, maps], dim=1).numpy()):
+        figure = plot_panels(result, [first], maps=given)
+        assert len(figure.axes) == 5
+        drawn = figure.axes[4].images[0].get_array()
+        np.testing.assert_allclose(drawn, maps[first] * (2 if given is not maps else 1), rtol=1e-6)
+        plt.close(figure)
+    with pytest.raises(ValueError, match="'maps' of plot_panels must have shape"):
+        plot_panels(result, maps=maps[:, 1:])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_changes_that_are_not_finite_have_no_place(bad):
+    w, mask = np.ones((2, 1, 4, 4)), np.ones((2, 4, 4), dtype=bool)
+    w[1, 0, 2, 2] = bad
+    for values in localisation(w, mask).values():
+        assert np.isfinite(values[0])
+        assert np.isnan(values[1])
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda: localisation(np.ones((1, 1, 4, 4)), np.ones((1, 5, 4))), "must have shape"),
+        (lambda: localisation(np.ones((1, 1, 4, 4)), np.ones((1, 4, 4)), 2), "must be in"),
+        (lambda: frechet_distance(np.ones((5, 3)), np.ones((5, 1))), r"shapes \(n, d\) and"),
+        (lambda: frechet_distance(np.ones((1, 3)), np.ones((5, 3))), "two rows or more"),
+        (lambda: frechet_distance(np.full((5, 3), np.nan), np.ones((5, 3))), "must be finite"),
+        (lambda: interpretability(torch.ones(1, 1, 2, 2), torch.ones(1, 1, 2, 2), 150), "in"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(call, match):
+    with pytest.raises(ValueError, match=match):
+        call()

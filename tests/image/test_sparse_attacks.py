@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+import scfe_sklearn.image.noise as noise
 from scfe_sklearn.image import (
     PGD0,
     ReparameterizedAttack,
@@ -240,6 +241,17 @@ def test_noise_scores_of_failures_are_missing(first_order):
     )
     torch.testing.assert_close(scores.leading[found], alone.leading)
     torch.testing.assert_close(scores.obscuring[found], alone.obscuring)
+
+
+@pytest.mark.parametrize("first_order", [False, True])
+def test_noise_scores_do_not_depend_on_how_many_images_are_shown_at_once(first_order, monkeypatch):
+    net, x = two_classes(), some_images()
+    label = torch.zeros(len(x), dtype=torch.long)
+    whole = noise_scores(net, x, x.flip(0), label, 1 - label, first_order)
+    monkeypatch.setattr(noise, "CHUNK", 2)
+    parts = noise_scores(net, x, x.flip(0), label, 1 - label, first_order)
+    torch.testing.assert_close(parts.obscuring, whole.obscuring)
+    torch.testing.assert_close(parts.leading, whole.leading)
 
 
 def test_noise_scores_of_nothing():

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog, minimize, minimize_scalar
 
 from scfe_sklearn.proximal import Box, LpBall, Simplex
+from scfe_sklearn.proximal.balls import _fill_by_newton, _fill_by_sorting
 
 INF = np.inf
 quick = settings(deadline=None, max_examples=20)
@@ -193,3 +194,44 @@ def test_wrong_constraints_are_refused():
         Box(0.0).lmo(v)
     with pytest.raises(ValueError, match="'lower' parameter of Box"):
         Box(1.0, 0.0).project(v)
+
+
+@pytest.mark.parametrize("p", [1.0001, 1.01, 1.5, 3, 100])
+@pytest.mark.parametrize("share", [1e-6, 0.3, 0.999, 1.5])
+def test_the_two_ways_to_fill_a_ball_agree(p, share):
+    rng = np.random.default_rng(3)
+    room = rng.uniform(0, 1, (4, 40))
+    size = np.exp(rng.normal(size=(4, 40)) * np.array([[0.0], [0.1], [1.0], [5.0]]))
+    radius = share * np.linalg.norm(room, p, axis=1, keepdims=True)
+    log_a = np.log(size / size.max(axis=1, keepdims=True)) / (p - 1)
+    room = np.minimum(room, radius) / radius
+    log_mass, scaled = (torch.tensor(part) for part in (p * np.log(room), p * log_a))
+    scaled[torch.tensor(rng.random((4, 40)) < 0.1)] = -torch.inf  # entries that cannot move
+    whole = torch.where(torch.isfinite(scaled), torch.tensor(room) ** p, 0.0).sum(dim=1)
+    level, full = _fill_by_sorting(log_mass, scaled)
+
+    def norms(level, full):
+        mass = torch.where(full, log_mass, torch.minimum(scaled + level, log_mass))
+        return torch.where(torch.isfinite(scaled), torch.exp(mass), 0.0).sum(dim=1)
+
+    np.testing.assert_allclose(norms(level, full), whole.clamp(max=1), rtol=1e-9)
+    other = _fill_by_newton(log_mass, scaled)
+    if other is not None:
+        np.testing.assert_allclose(norms(*other), norms(level, full), rtol=1e-9)
+
+
+def test_lmo_of_many_entries_that_fill_up_one_by_one():
+    # Newton's method would take one step per entry, each as long as the row.
+    size = torch.exp(torch.linspace(0, 40, 100_000, dtype=torch.float64))[None]
+    ones = torch.ones_like(size)
+    u = LpBall(1.0001, 60_000.0).lmo(size, -ones, ones)
+    assert torch.equal(u[0, -59_000:], ones[0, -59_000:])
+    assert float((u**1.0001).sum() ** (1 / 1.0001)) == pytest.approx(60_000, rel=1e-9)
+
+
+@pytest.mark.parametrize("p", [1, 1.5, 2, INF])
+def test_a_radius_beyond_single_precision_is_no_limit(p):
+    ones = torch.ones(1, 3)
+    assert torch.equal(LpBall(p, 1e60).lmo(ones, -ones, ones), ones)
+    if p != 1.5:
+        assert torch.equal(LpBall(p, 1e60).project(2 * ones, -ones, ones), ones)

@@ -35,12 +35,6 @@ class NuclearFrankWolfe(ImageExplainer):
 
     Parameters
     ----------
-    model : torch.nn.Module
-        Images (n, C, H, W) to logits (n, K).
-    bounds : (low, high), default=(0.0, 1.0)
-        Range of the pixels.
-    normalization : (mean, std) or None, default=None
-        Applied to the images before the module: numbers, or one per channel.
     radius : float in (0, inf), default=5.0
         In units in which the range of the pixels is 2 wide; of the change before it is clipped.
     side : int in [1, inf) or None, default=None
@@ -51,8 +45,6 @@ class NuclearFrankWolfe(ImageExplainer):
     stop_early : bool, default=True
         Whether an image that reaches its goal is done. The published code goes on, which costs
         pixels.
-    batch_size : int in [1, inf), default=512
-        Images at a time.
 
     References
     ----------

@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from scfe_sklearn.image.attacks.few_pixels import FewPixels
 from scfe_sklearn.image.attacks.first_success import FirstSuccess, Unfinished
 from scfe_sklearn.image.attacks.tiles import tile_of_values
 from scfe_sklearn.image.draws import uniform
-from scfe_sklearn.image.explainer import ImageExplainer, Proposal, one_after_another
+from scfe_sklearn.image.explainer import Proposal, one_after_another
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.proximal.feature_sets import FeatureSets
@@ -19,7 +20,7 @@ from scfe_sklearn.validation import Integral, Interval, Real
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class PGD0(ImageExplainer):
+class PGD0(FewPixels):
     r"""Changes of at most k pixels by projected gradients: PGD0 [1]_.
 
     .. math:: w \leftarrow P(w - step \cdot D \, g / \|g\|_1)
@@ -30,23 +31,11 @@ class PGD0(ImageExplainer):
 
     Parameters
     ----------
-    model : torch.nn.Module
-        Images (n, C, H, W) to logits (n, K).
-    bounds : (low, high), default=(0.0, 1.0)
-        Range of the pixels.
-    normalization : (mean, std) or None, default=None
-        Applied to the images before the module: numbers, or one per channel.
-    n_pixels : int in [1, inf), default=20
-        At most as many pixels change; all of an image where it has fewer.
     step : float in (0, inf), default=0.15
         By how much a step moves a value on average, in units of the range of the pixels.
     n_iter : int in [1, inf), default=200
     n_restarts : int in [1, inf), default=1
         Random starts; the paper takes 5.
-    random_state : int, default=0
-        Seed of the starts. An image's starts depend on its place among the images.
-    batch_size : int in [1, inf), default=512
-        Images at a time.
 
     References
     ----------
@@ -63,45 +52,37 @@ class PGD0(ImageExplainer):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **ImageExplainer._parameter_constraints,
-        "n_pixels": [Interval(Integral, 1, None, closed="left")],
+        **FewPixels._parameter_constraints,
         "step": [Interval(Real, 0, None, closed="neither")],
         "n_iter": [Interval(Integral, 1, None, closed="left")],
         "n_restarts": [Interval(Integral, 1, None, closed="left")],
-        "random_state": [Interval(Integral, 0, None, closed="left")],
     }
 
-    n_pixels: int = 20
     step: float = 0.15
     n_iter: int = 200
     n_restarts: int = 1
-    random_state: int = 0
-
-    def _image_model(self, bounds: tuple[float, float]) -> ImageModel:
-        low, high = bounds
-        return ImageModel(self.model, bounds, self.normalization, unit=high - low)
 
     def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
+        _, channels, height, width = x.shape
+        pixel, _ = tile_of_values(channels, height, width, 1)
+        lower, upper = (bound.flatten(1) for bound in model.room(x))
+        sets = FeatureSets(pixel, lower=lower, upper=upper, dtype=x.dtype, device=x.device)
+
         def search(restart: int, rows: Tensor) -> Proposal:
-            return self._descend(model, x[rows], goal.take(rows), places[rows], restart)
+            start = uniform(self.random_state, places[rows], restart, x[0].numel(), x.dtype)
+            start = lower[rows] + start * (upper - lower)[rows]
+            return self._descend(model, x[rows], goal.take(rows), start, sets.take(rows))
 
         return one_after_another(search, x, self.n_restarts)
 
     def _descend(
-        self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor, restart: int
+        self, model: ImageModel, x: Tensor, goal: Goal, start: Tensor, every: FeatureSets
     ) -> Proposal:
-        _, channels, height, width = x.shape
-        size = x[0].numel()
-        k = min(self.n_pixels, height * width)
-        pixel, _ = tile_of_values(channels, height, width, 1)
-        lower, upper = (bound.flatten(1) for bound in model.room(x))
-        share = uniform(self.random_state, places, restart, size, x.dtype)
-        rows, w = torch.arange(len(x), device=x.device), lower + share * (upper - lower)
-        found, live = FirstSuccess(x), _State(rows, x, goal, rows < 0, lower, upper, w)
+        k = min(self.n_pixels, x.shape[2] * x.shape[3])
+        rows = torch.arange(len(x), device=x.device)
+        found, live = FirstSuccess(x), _State(rows, x, goal, rows < 0, start)
+        sets = every
         for turn in range(self.n_iter + 1):
-            sets = FeatureSets(
-                pixel, lower=live.lower, upper=live.upper, dtype=x.dtype, device=x.device
-            )
             live.w = sets.project(live.w, k)
             w = live.w.reshape(live.x.shape)
             logits, _, gradient = model.with_gradient(live.x, w, live.goal.cross_entropy)
@@ -109,14 +90,14 @@ class PGD0(ImageExplainer):
             flat = gradient.flatten(1)
             length = flat.abs().mean(dim=1, keepdim=True)
             live.w = live.w - self.step * flat / torch.where(length == 0, 1.0, length)
-            live = live.after(turn)
+            before, live = len(live.rows), live.after(turn)
             if len(live.rows) == 0:
                 break
+            if len(live.rows) < before:
+                sets = every.take(live.rows)
         return Proposal(found.w, found.count, found.count)
 
 
 @dataclass(eq=False)
 class _State(Unfinished):
-    lower: Tensor
-    upper: Tensor
     w: Tensor

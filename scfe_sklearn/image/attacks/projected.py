@@ -32,17 +32,9 @@ class FastGradientSign(ImageExplainer):
 
     Parameters
     ----------
-    model : torch.nn.Module
-        Images (n, C, H, W) to logits (n, K).
-    bounds : (low, high), default=(0.0, 1.0)
-        Range of the pixels.
-    normalization : (mean, std) or None, default=None
-        Applied to the images before the module: numbers, or one per channel.
     p : float in [1, inf], default=inf
     radius : float in (0, inf), default=8/255
         In the unit of the pixels.
-    batch_size : int in [1, inf), default=512
-        Images at a time.
 
     References
     ----------
@@ -62,15 +54,13 @@ class FastGradientSign(ImageExplainer):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **ImageExplainer._parameter_constraints,
-        "p": [Interval(Real, 1, None, closed="left"), Interval(Real, 1, math.inf, closed="both")],
+        "p": [Interval(Real, 1, math.inf, closed="both")],
         "radius": [Interval(Real, 0, None, closed="neither")],
     }
+    _unit = None
 
     p: float = math.inf
     radius: float = 8 / 255
-
-    def _image_model(self, bounds: tuple[float, float]) -> ImageModel:
-        return ImageModel(self.model, bounds, self.normalization, unit=1.0)
 
     def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
         _, _, gradient = model.with_gradient(x, torch.zeros_like(x), goal.cross_entropy)
@@ -89,12 +79,6 @@ class ProjectedGradient(ImageExplainer):
 
     Parameters
     ----------
-    model : torch.nn.Module
-        Images (n, C, H, W) to logits (n, K).
-    bounds : (low, high), default=(0.0, 1.0)
-        Range of the pixels.
-    normalization : (mean, std) or None, default=None
-        Applied to the images before the module: numbers, or one per channel.
     p : {1, 2, inf}, default=inf
     radius : float in (0, inf), default=8/255
         In the unit of the pixels.
@@ -108,8 +92,6 @@ class ProjectedGradient(ImageExplainer):
         Random starts.
     random_state : int, default=0
         Seed of the starts. An image's starts depend on its place among the images.
-    batch_size : int in [1, inf), default=512
-        Images at a time.
 
     References
     ----------
@@ -131,7 +113,7 @@ class ProjectedGradient(ImageExplainer):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **ImageExplainer._parameter_constraints,
-        "p": [Interval(Real, 1, None, closed="left"), Interval(Real, 1, math.inf, closed="both")],
+        "p": [Interval(Real, 1, math.inf, closed="both")],
         "radius": [Interval(Real, 0, None, closed="neither")],
         "step": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "loss": [StrOptions({"cross_entropy", "margin"})],
@@ -139,6 +121,7 @@ class ProjectedGradient(ImageExplainer):
         "n_restarts": [Interval(Integral, 1, None, closed="left")],
         "random_state": [Interval(Integral, 0, None, closed="left")],
     }
+    _unit = None
 
     p: float = math.inf
     radius: float = 8 / 255
@@ -159,7 +142,7 @@ class ProjectedGradient(ImageExplainer):
                 "The 'step' parameter of ProjectedGradient must be 'auto' for p=1. "
                 f"Got {self.step!r} instead."
             )
-        return ImageModel(self.model, bounds, self.normalization, unit=1.0)
+        return super()._image_model(bounds)
 
     def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
         def search(restart: int, rows: Tensor) -> Proposal:

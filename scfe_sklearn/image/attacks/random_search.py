@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from scfe_sklearn.image.attacks.few_pixels import FewPixels
 from scfe_sklearn.image.batches import wide
 from scfe_sklearn.image.draws import uniform
-from scfe_sklearn.image.explainer import ImageExplainer, Proposal
-from scfe_sklearn.image.live import top_pixels
+from scfe_sklearn.image.explainer import Proposal
+from scfe_sklearn.image.live import every_few, top_pixels
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.validation import Integral, Interval, Real
@@ -23,7 +24,7 @@ FULL = 10_000
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class SparseRandomSearch(ImageExplainer):
+class SparseRandomSearch(FewPixels):
     """Changes of at most k pixels of a black box: the Sparse-RS attack [1]_.
 
     Starts with k random pixels in random corners of the colour cube. Each query restores some of
@@ -32,21 +33,9 @@ class SparseRandomSearch(ImageExplainer):
 
     Parameters
     ----------
-    model : torch.nn.Module
-        Images (n, C, H, W) to logits (n, K).
-    bounds : (low, high), default=(0.0, 1.0)
-        Range of the pixels.
-    normalization : (mean, std) or None, default=None
-        Applied to the images before the module: numbers, or one per channel.
-    n_pixels : int in [1, inf), default=20
-        At most as many pixels change; all of an image where it has fewer.
     n_queries : int in [1, inf), default=1000
     share : float in (0, 1], default=0.3
         Share of the pixels that moves in the first query; falls in steps.
-    random_state : int, default=0
-        Seed. An image's draws depend on its place among the images.
-    batch_size : int in [1, inf), default=512
-        Images at a time.
 
     References
     ----------
@@ -64,17 +53,13 @@ class SparseRandomSearch(ImageExplainer):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **ImageExplainer._parameter_constraints,
-        "n_pixels": [Interval(Integral, 1, None, closed="left")],
+        **FewPixels._parameter_constraints,
         "n_queries": [Interval(Integral, 1, None, closed="left")],
         "share": [Interval(Real, 0, 1, closed="right")],
-        "random_state": [Interval(Integral, 0, None, closed="left")],
     }
 
-    n_pixels: int = 20
     n_queries: int = 1000
     share: float = 0.3
-    random_state: int = 0
 
     def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
         return random_search(
@@ -114,10 +99,12 @@ def random_search(
     chosen = top_pixels(-order, k)
     value = margin(live, chosen, colour)
     asked = torch.ones(n, dtype=torch.long, device=x.device)
+    rest = every_few(x.device)
     for query in range(1, n_queries):
-        live = (value >= 0).nonzero()[:, 0]
-        if len(live) == 0:
-            break
+        if (query - 1) % rest == 0:
+            live = (value >= 0).nonzero()[:, 0]
+            if len(live) == 0:
+                break
         moving = min(max(int(moving_share(query, n_queries, share) * k), 1), size - k)
         order, corner = draw(live, query)
         now = chosen[live]
@@ -127,8 +114,10 @@ def random_search(
         trial = (now & ~leave) | enter
         paint = torch.where(enter[:, None], corner, colour[live])
         new = margin(live, trial, paint)
-        asked[live] += 1
-        better = new <= value[live]
+        # Not of images that are done, and have not left yet.
+        needed = value[live] >= 0
+        asked[live] += needed.long()
+        better = needed & (new <= value[live])
         value[live] = torch.where(better, new, value[live])
         chosen[live] = torch.where(better[:, None], trial, now)
         colour[live] = torch.where(better[:, None, None], paint, colour[live])

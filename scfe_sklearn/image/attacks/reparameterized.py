@@ -30,12 +30,6 @@ class ReparameterizedAttack(ImageExplainer):
 
     Parameters
     ----------
-    model : torch.nn.Module
-        Images (n, C, H, W) to logits (n, K).
-    bounds : (low, high), default=(0.0, 1.0)
-        Range of the pixels.
-    normalization : (mean, std) or None, default=None
-        Applied to the images before the module: numbers, or one per channel.
     room : {"ahead", "nearer"}, default="ahead"
         Whether Omega is the room of a value in the direction of d, over the radius, or the room
         on its nearer side, with which values at an end of the range never change.
@@ -51,8 +45,6 @@ class ReparameterizedAttack(ImageExplainer):
     n_rounds : int in [1, inf), default=10
         Gradients that are summed for the dense change.
     n_iter : int in [1, inf), default=200
-    batch_size : int in [1, inf), default=512
-        Images at a time.
 
     Notes
     -----
@@ -88,6 +80,7 @@ class ReparameterizedAttack(ImageExplainer):
         "n_rounds": [Interval(Integral, 1, None, closed="left")],
         "n_iter": [Interval(Integral, 1, None, closed="left")],
     }
+    _unit = 1.0
 
     room: str = "ahead"
     radius: float = 6 / 255
@@ -96,10 +89,6 @@ class ReparameterizedAttack(ImageExplainer):
     growth: float = 1.04
     n_rounds: int = 10
     n_iter: int = 200
-
-    def _image_model(self, bounds: tuple[float, float]) -> ImageModel:
-        low, high = bounds
-        return ImageModel(self.model, bounds, self.normalization, unit=high - low)
 
     def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
         direction, label = self._dense(model, x, goal)

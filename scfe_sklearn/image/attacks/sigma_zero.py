@@ -35,20 +35,12 @@ class SigmaZero(ImageExplainer):
 
     Parameters
     ----------
-    model : torch.nn.Module
-        Images (n, C, H, W) to logits (n, K).
-    bounds : (low, high), default=(0.0, 1.0)
-        Range of the pixels.
-    normalization : (mean, std) or None, default=None
-        Applied to the images before the module: numbers, or one per channel.
     n_iter : int in [1, inf), default=300
     rate : float in (0, inf), default=1.0
         First step of Adam; falls along a cosine to a tenth.
     sigma : float in (0, inf), default=1e-3
     dynamic_threshold : bool, default=True
         Whether the threshold adapts; otherwise it stays at 0.3.
-    batch_size : int in [1, inf), default=512
-        Images at a time.
 
     References
     ----------
@@ -72,15 +64,12 @@ class SigmaZero(ImageExplainer):
         "sigma": [Interval(Real, 0, None, closed="neither")],
         "dynamic_threshold": ["boolean"],
     }
+    _unit = 1.0
 
     n_iter: int = 300
     rate: float = 1.0
     sigma: float = 1e-3
     dynamic_threshold: bool = True
-
-    def _image_model(self, bounds: tuple[float, float]) -> ImageModel:
-        low, high = bounds
-        return ImageModel(self.model, bounds, self.normalization, unit=high - low)
 
     def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
         lower, upper = model.room(x)

@@ -7,16 +7,17 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from scfe_sklearn.image.attacks.few_pixels import FewPixels
 from scfe_sklearn.image.attacks.random_search import random_search
 from scfe_sklearn.image.attacks.sparse_projected import SparsePGDSettings, sparse_pgd
-from scfe_sklearn.image.explainer import ImageExplainer, Proposal, one_after_another
+from scfe_sklearn.image.explainer import Proposal, one_after_another
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.validation import Integral, Interval, Real
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class SparseAutoAttack(ImageExplainer):
+class SparseAutoAttack(FewPixels):
     """Changes of at most k pixels by a cascade: the Sparse-AutoAttack of [1]_.
 
     :class:`SparsePGD` with the unprojected gradient, then with the projected one, then
@@ -25,24 +26,12 @@ class SparseAutoAttack(ImageExplainer):
 
     Parameters
     ----------
-    model : torch.nn.Module
-        Images (n, C, H, W) to logits (n, K).
-    bounds : (low, high), default=(0.0, 1.0)
-        Range of the pixels.
-    normalization : (mean, std) or None, default=None
-        Applied to the images before the module: numbers, or one per channel.
-    n_pixels : int in [1, inf), default=20
-        At most as many pixels change; all of an image where it has fewer.
     n_iter : int in [1, inf), default=300
         Iterations of each of the first two; the paper takes 10000.
     n_queries : int in [0, inf), default=1000
         Queries of the third; the paper takes 10000.
     share : float in (0, 1], default=0.8
         Share of the pixels that moves in the first query.
-    random_state : int, default=0
-        Seed. An image's draws depend on its place among the images.
-    batch_size : int in [1, inf), default=512
-        Images at a time.
 
     References
     ----------
@@ -60,23 +49,15 @@ class SparseAutoAttack(ImageExplainer):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **ImageExplainer._parameter_constraints,
-        "n_pixels": [Interval(Integral, 1, None, closed="left")],
+        **FewPixels._parameter_constraints,
         "n_iter": [Interval(Integral, 1, None, closed="left")],
         "n_queries": [Interval(Integral, 0, None, closed="left")],
         "share": [Interval(Real, 0, 1, closed="right")],
-        "random_state": [Interval(Integral, 0, None, closed="left")],
     }
 
-    n_pixels: int = 20
     n_iter: int = 300
     n_queries: int = 1000
     share: float = 0.8
-    random_state: int = 0
-
-    def _image_model(self, bounds: tuple[float, float]) -> ImageModel:
-        low, high = bounds
-        return ImageModel(self.model, bounds, self.normalization, unit=high - low)
 
     def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
         def search(stage: int, rows: Tensor) -> Proposal:

@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from scfe_sklearn.image.attacks.few_pixels import FewPixels
 from scfe_sklearn.image.attacks.first_success import FirstSuccess, Unfinished
 from scfe_sklearn.image.draws import normal, uniform
-from scfe_sklearn.image.explainer import ImageExplainer, Proposal
+from scfe_sklearn.image.explainer import Proposal
 from scfe_sklearn.image.live import top_pixels
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
@@ -22,7 +23,7 @@ FLAT = 2e-10
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class SparsePGD(ImageExplainer):
+class SparsePGD(FewPixels):
     r"""Changes of at most k pixels by gradients: the Sparse-PGD attack [1]_.
 
     A change is a colour p times a mask, one for the k largest of one number m per pixel and zero
@@ -38,24 +39,12 @@ class SparsePGD(ImageExplainer):
 
     Parameters
     ----------
-    model : torch.nn.Module
-        Images (n, C, H, W) to logits (n, K).
-    bounds : (low, high), default=(0.0, 1.0)
-        Range of the pixels.
-    normalization : (mean, std) or None, default=None
-        Applied to the images before the module: numbers, or one per channel.
-    n_pixels : int in [1, inf), default=20
-        At most as many pixels change; all of an image where it has fewer.
     n_iter : int in [1, inf), default=300
         The paper takes 10000 to judge robust models.
     backward : {"unprojected", "projected"}, default="unprojected"
     step, mask_step : float in (0, inf), default=0.25
         Of the colours, in units of the range of the pixels, and of the mask.
     patience : int in [1, inf), default=3
-    random_state : int, default=0
-        Seed. An image's draws depend on its place among the images.
-    batch_size : int in [1, inf), default=512
-        Images at a time.
 
     References
     ----------
@@ -73,27 +62,19 @@ class SparsePGD(ImageExplainer):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **ImageExplainer._parameter_constraints,
-        "n_pixels": [Interval(Integral, 1, None, closed="left")],
+        **FewPixels._parameter_constraints,
         "n_iter": [Interval(Integral, 1, None, closed="left")],
         "backward": [StrOptions({"unprojected", "projected"})],
         "step": [Interval(Real, 0, None, closed="neither")],
         "mask_step": [Interval(Real, 0, None, closed="neither")],
         "patience": [Interval(Integral, 1, None, closed="left")],
-        "random_state": [Interval(Integral, 0, None, closed="left")],
     }
 
-    n_pixels: int = 20
     n_iter: int = 300
     backward: str = "unprojected"
     step: float = 0.25
     mask_step: float = 0.25
     patience: int = 3
-    random_state: int = 0
-
-    def _image_model(self, bounds: tuple[float, float]) -> ImageModel:
-        low, high = bounds
-        return ImageModel(self.model, bounds, self.normalization, unit=high - low)
 
     def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
         settings = SparsePGDSettings(

@@ -31,12 +31,6 @@ class StrAttack(ImageExplainer):
 
     Parameters
     ----------
-    model : torch.nn.Module
-        Images (n, C, H, W) to logits (n, K).
-    bounds : (low, high), default=(0.0, 1.0)
-        Range of the pixels.
-    normalization : (mean, std) or None, default=None
-        Applied to the images before the module: numbers, or one per channel.
     side : int in [1, inf) or None, default=None
         Of the tiles; None: 2 for images of at most 32 pixels, else 8.
     gamma : float in [0, inf), default=1.0
@@ -54,8 +48,6 @@ class StrAttack(ImageExplainer):
     quantile : float in [0, 1), default=0.03
         Share of an answer's values that training leaves out, of its smallest.
     n_retrain : int in [0, inf), default=200
-    batch_size : int in [1, inf), default=512
-        Images at a time.
 
     Notes
     -----

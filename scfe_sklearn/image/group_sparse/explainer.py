@@ -44,12 +44,6 @@ class GroupSparseExplainer(ImageExplainer):
 
     Parameters
     ----------
-    model : torch.nn.Module
-        Images (n, C, H, W) to logits (n, K).
-    bounds : (low, high), default=(0.0, 1.0)
-        Range of the pixels.
-    normalization : (mean, std) or None, default=None
-        Applied to the images before the module: numbers, or one per channel.
     mu : float in [0, inf) or "auto", default="auto"
         Weight of the squared length. "auto" starts at 1 and makes it ten times smaller, and the
         step ten times larger, for an image without any success, as models with small gradients
@@ -85,8 +79,6 @@ class GroupSparseExplainer(ImageExplainer):
     autocast : bool, default=False
         Whether the search runs the model in mixed precision (bfloat16). Answers are verified in
         its own precision, and searched for again where they do not hold there.
-    batch_size : int in [1, inf), default=512
-        Images at a time.
 
     See Also
     --------

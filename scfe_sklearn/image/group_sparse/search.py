@@ -165,7 +165,8 @@ def group_sparse(
         return Changes(best, already, already, n_evaluations)
     state = _begin(model, x, goal, first, margin, settings)
     rest = every_few(x.device)
-    roots = _momentum_roots(settings.max_iter, x)
+    # Images that are done go on until they leave.
+    roots = _momentum_roots(settings.max_iter + rest, x)
     pending = state.take((~already).nonzero()[:, 0])
     gradient = pending.first
     turn = 0

@@ -13,7 +13,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from scfe_sklearn.densities import ClassConditionalDensity
-from scfe_sklearn.image.batches import check_bounds, read_images, read_labels
+from scfe_sklearn.image.batches import (
+    channels_first,
+    check_bounds,
+    check_normalization,
+    read_images,
+    read_labels,
+)
 from scfe_sklearn.image.explainer import ImageExplainer, Proposal
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
@@ -45,12 +51,6 @@ class PlausibleImageExplainer(ImageExplainer):
 
     Parameters
     ----------
-    model : torch.nn.Module
-        Images (n, C, H, W) to logits (n, K).
-    bounds : (low, high), default=(0.0, 1.0)
-        Range of the pixels.
-    normalization : (mean, std) or None, default=None
-        Applied to the images before the module: numbers, or one per channel.
     density : "kde", "gmm", "knn", "lof" or Density, default="gmm"
         Fitted anew on the images of each class, as rows of pixels from -1 to 1.
     tau : float in [0, inf), default=20.0
@@ -140,9 +140,10 @@ class PlausibleImageExplainer(ImageExplainer):
         given = read_images(images, bounds, who)
         if len(given) == 0:
             raise ValueError(f"The images of {who}.fit must be at least one. Got none.")
+        check_normalization(self.normalization, given, who)
         model = self._image_model(bounds)
         dtype, device = model.place(given)
-        with as_constant_function(self.model), torch.no_grad():
+        with as_constant_function(self.model), torch.no_grad(), channels_first(given, who):
             parts = [
                 model.logits(part.to(device, dtype)).cpu() for part in given.split(self.batch_size)
             ]

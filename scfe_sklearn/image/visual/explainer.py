@@ -33,12 +33,6 @@ class AutoFrankWolfe(ImageExplainer):
 
     Parameters
     ----------
-    model : torch.nn.Module
-        Images (n, C, H, W) to logits (n, K).
-    bounds : (low, high), default=(0.0, 1.0)
-        Range of the pixels.
-    normalization : (mean, std) or None, default=None
-        Applied to the images before the module: numbers, or one per channel.
     p : float in [1, inf], default=1.5
     radius : float in (0, inf), default=6.0
         In the unit of the pixels.
@@ -79,7 +73,7 @@ class AutoFrankWolfe(ImageExplainer):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **ImageExplainer._parameter_constraints,
-        "p": [Interval(Real, 1, None, closed="left"), Interval(Real, 1, math.inf, closed="both")],
+        "p": [Interval(Real, 1, math.inf, closed="both")],
         "radius": [Interval(Real, 0, None, closed="neither")],
         "solver": [StrOptions({"afw", "apgd"})],
         "n_iter": [Interval(Integral, 1, None, closed="left")],
@@ -89,6 +83,7 @@ class AutoFrankWolfe(ImageExplainer):
         "autocast": ["boolean"],
     }
     _keeps_closest = True
+    _unit = None
 
     p: float = 1.5
     radius: float = 6.0
@@ -112,7 +107,7 @@ class AutoFrankWolfe(ImageExplainer):
                 "The 'p' parameter of AutoFrankWolfe must be 1, 2 or inf for solver='apgd'. "
                 f"Got {self.p!r} instead."
             )
-        return ImageModel(self.model, bounds, self.normalization, unit=1.0)
+        return super()._image_model(bounds)
 
     def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
         lower, upper = (bound.flatten(1) for bound in model.room(x))

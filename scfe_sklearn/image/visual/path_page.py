@@ -41,6 +41,8 @@ def path_page(
         Names of the classes.
     """
     norms = list(explanations)
+    if labels is not None:
+        _check_labels(explanations, labels)
     first = explanations[norms[0]][0]
     data = [
         [
@@ -64,6 +66,19 @@ def path_page(
     page = files(__package__).joinpath("templates", "paths.html").read_text(encoding="utf-8")
     # In one go: what a part holds must not be taken for a place.
     return re.sub("@([A-Z]+)@", lambda place: parts[place[1]], page)
+
+
+def _check_labels(
+    explanations: Mapping[str, Sequence[ImageExplanation]], labels: Sequence[str]
+) -> None:
+    parts = [part for path in explanations.values() for part in path]
+    shown = [part.before for part in parts] + [part.after for part in parts]
+    shown += [part.target for part in parts if part.target is not None]
+    needed = max((int(classes.max()) + 1 for classes in shown if len(classes)), default=0)
+    if len(labels) < needed:
+        raise ValueError(
+            f"The 'labels' must name all classes up to {needed - 1}. Got {len(labels)} instead."
+        )
 
 
 def _script(value: Any) -> str:
