@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from scfe_sklearn.answering.usual import no_less_usual
+from scfe_sklearn.answering.usual import no_less_usual, solved_at_once
 from scfe_sklearn.densities import ClassConditionalDensity
 from scfe_sklearn.features import Actionability, FeatureSpace
 from scfe_sklearn.objective import (
@@ -190,6 +190,8 @@ class Engine:
             )
             for code in np.unique(codes)
         ]
+        if self.compared and self.guide is None and not self.has_gradient:
+            return solved_at_once(problem, kinds, self.effort)
         pool = self._solved(problem, kinds, rows, codes)
         return no_less_usual(problem, kinds, pool, self.effort) if self.compared else pool
 

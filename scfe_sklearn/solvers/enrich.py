@@ -82,7 +82,7 @@ def enrich(problem: Problem, pool: Pool, anchors: torch.Tensor, settings: Enrich
         tried, asked = _extended(part.take(rows), z[rows, entry], anchors, settings)
         there = part.take(rows)
         asked &= there.sparse_distance(tried) - best[rows, None] < now.best[rows, None]
-        valid = there.margin(tried, asked) >= problem.floor
+        valid = there.valid(tried, asked)
         cost = there.sparse_distance(tried) - there.plausibility(tried, valid)
         cost = torch.where(valid, cost, torch.full_like(cost, torch.inf))
         points = part.domain.factual[:, None, None].repeat(1, starts, tried.shape[1], 1)

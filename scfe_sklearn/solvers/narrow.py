@@ -300,8 +300,7 @@ def _judge(
     price = distance + problem.beta[:, None] * (numbers - before[:, None]) + levels
     best = problem.objective.best_plausibility(torch.arange(a, device=x.device))
     asked = (fresh & inside).reshape(a, -1) & (price - best[:, None] < cost[:, None])
-    margin = problem.margin(space.embed(points, rows), asked)
-    valid = asked & (margin >= problem.floor)
+    valid = problem.valid(space.embed(points, rows), asked)
     value = torch.full_like(price, torch.inf)
     instance, place = valid.nonzero().T
     if len(instance):

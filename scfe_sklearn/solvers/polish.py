@@ -192,7 +192,7 @@ def undo(problem: Problem, z: torch.Tensor, rounds: int = 3) -> torch.Tensor:
         trial = torch.where(owns, part.domain.factual[:, None], here[:, None])
         trial = torch.cat([here[:, None], trial], 1)
         asked = torch.cat([torch.ones_like(there[:, :1]), there], 1) > 0
-        valid = part.margin(trial, asked) >= problem.floor
+        valid = part.valid(trial, asked)
         cost = part.sparse_distance(trial) - part.plausibility(trial, valid)
         cost = torch.where(valid, cost, torch.full_like(cost, torch.inf))
         position = cost.argmin(1)

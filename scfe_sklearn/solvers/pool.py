@@ -61,6 +61,14 @@ class Pool:
         factual = problem.domain.factual[:, None]
         return Pool(torch.where(cost[..., None] < torch.inf, kept, factual), cost)
 
+    def take(self, rows: torch.Tensor | slice) -> Pool:
+        """Return the pool of some of the rows."""
+        return Pool(self.z[rows], self.cost[rows])
+
+    def joined(self, other: Pool) -> Pool:
+        """Return the pool of the rows of both."""
+        return Pool(torch.cat([self.z, other.z]), torch.cat([self.cost, other.cost]))
+
     def scattered(self, index: torch.Tensor, part: Pool) -> Pool:
         """Return the pool with the rows ``index`` replaced by those of ``part``."""
         z, cost = self.z.clone(), self.cost.clone()

@@ -91,6 +91,10 @@ class Problem:
         """Return margins (n, K) of ``z`` (n, K, D); minus infinity outside ``where`` (n, K)."""
         return self.objective.margin(z, where)
 
+    def valid(self, z: torch.Tensor, where: torch.Tensor | None = None) -> torch.Tensor:
+        """Return whether ``z`` (n, K, D) are answers: (n, K), none outside ``where`` (n, K)."""
+        return self.objective.valid(z, self.floor, where)
+
     def plausibility(self, z: torch.Tensor, where: torch.Tensor | None = None) -> torch.Tensor:
         """Return plausibilities (n, K) of ``z`` (n, K, D); minus infinity outside ``where``."""
         return self.objective.plausibility(z, where)
