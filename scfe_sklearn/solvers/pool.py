@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 
@@ -84,19 +85,21 @@ def pattern_key(domain: Domain, z: torch.Tensor) -> torch.Tensor:
     pattern their sum, which is exact in double precision: two of a million patterns share
     theirs once in a long while.
     """
-    offset = z.to(torch.float64) - domain.factual[:, None]
-    weight = random_weights(VALLEYS * domain.n_features, z.device).reshape(-1, VALLEYS)
-    weight = weight[domain.groups].T
-    down, down_far, up, up_far = weight.clone()
+    offset = z - domain.factual[:, None]
+    # Few coordinates of a point are moved: only these are looked at.
+    row, point, coordinate = (offset.abs() > TOLERANCE).nonzero().T
+    moved, number = offset[row, point, coordinate], domain.scalar[coordinate]
     # A level that is left changes nothing beyond the level that is entered.
-    down, down_far = down * domain.scalar, down_far * domain.scalar
-    up_far = torch.where(domain.scalar, up_far, up)
-    key = (offset > TOLERANCE).to(torch.float64) @ up
-    key += (offset > 1).to(torch.float64) @ (up_far - up)
-    key += (offset < -TOLERANCE).to(torch.float64) @ down
-    return key.add_((offset < -1).to(torch.float64) @ (down_far - down))
+    kind = 2 * (moved > 0).long() + ((moved.abs() > 1) & number).long()
+    weight = random_weights(VALLEYS * domain.n_features, z.device)
+    change = weight[VALLEYS * domain.groups[coordinate] + kind]
+    change = torch.where(number | (moved > 0), change, torch.zeros_like(change))
+    key = torch.zeros(offset.shape[0] * offset.shape[1], dtype=torch.float64, device=z.device)
+    key.index_add_(0, row * offset.shape[1] + point, change)
+    return key.reshape(offset.shape[:2])
 
 
+@lru_cache(maxsize=16)
 def random_weights(count: int, device: torch.device) -> torch.Tensor:
     """Return whole numbers (count,) below 2^40, the same in every run, as floats."""
     generator = torch.Generator().manual_seed(0)
