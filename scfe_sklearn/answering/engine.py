@@ -159,6 +159,11 @@ class Engine:
 
     def search(self, rows: Rows, floor: float) -> Candidates:
         """Answer rows in any of the ways that would do."""
+        # Where nothing is differentiated, torch need not keep a record of it.
+        with torch.inference_mode(not self.has_gradient and self.guide is None):
+            return self._search(rows, floor)
+
+    def _search(self, rows: Rows, floor: float) -> Candidates:
         n, size = len(rows.Z), self.effort.screen.pool
         where, codes = np.nonzero(rows.wishes.wanted)
         # One entry per row and class that would do; neighbours in a chunk share their class.

@@ -164,6 +164,9 @@ class BitTrees:
         ranks = [one.rank[self._level_at] for one in self._levels]
         self._ranks = np.stack(ranks, axis=1) if ranks else np.empty((len(self._level_at), 0))
         tables: list[Table] = [*self._numbers, *self._levels]
+        sizes = [len(one.table) for one in tables]
+        self._places = np.concatenate([[0], np.cumsum(sizes)])[:-1].astype(np.int64)
+        self._stacked = torch.cat([one.table for one in tables]) if tables else self._full[None]
         self._parts = [
             Part.of(one, self._columns_of(one), self._full, self._base, self._outputs)
             for one in tables
@@ -172,8 +175,9 @@ class BitTrees:
     def readable(self, u: np.ndarray) -> np.ndarray:
         """Rows (n,) that have one known level in every column of levels."""
         weights = u[:, self._level_at]
-        whole = ((weights == 0) | (weights == 1)).all(axis=1)
-        return np.asarray(whole & (weights @ self._sums == 1).all(axis=1))
+        known = (weights @ self._sums == 1).all(axis=1)
+        whole = (weights == 0) | (weights == 1)
+        return np.asarray(known if whole.all() else known & whole.all(axis=1))
 
     def scores(self, u: np.ndarray) -> np.ndarray:
         """Sums over the trees, divided, as `TreeEnsemble.scores` of readable rows.
@@ -261,6 +265,12 @@ class BitTrees:
             chosen += [(one.table, rank) for one, rank in zip(self._levels, ranks, strict=True)]
         if not chosen:
             return self._full.repeat(len(u), 1)
+        if len(u) * len(chosen) * self._full.element_size() * len(self._full) <= BYTES:
+            # All tables at once: for few rows the calls take longer than the work.
+            rows = np.stack([bins for _, bins in chosen], axis=1) + self._places
+            words = self._stacked.index_select(0, torch.from_numpy(rows.reshape(-1)))
+            words = words.reshape(*rows.shape, len(self._full))
+            return torch.from_numpy(np.bitwise_and.reduce(words.numpy(), axis=1))
         left: torch.Tensor | None = None
         for table, bins in chosen:
             words = table.index_select(0, torch.from_numpy(np.ascontiguousarray(bins)))

@@ -154,12 +154,42 @@ class RowObjective:
 
         As `margin` tells; but what a model refuses is not asked for its density.
         """
+        return self._valid_where(z, floor, where, limited=True)
+
+    def appraised(
+        self, z: torch.Tensor, floor: float, where: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Which points are `valid`, and their `plausibility`: one density for both."""
+        bound = self.bound()
+        good = self._valid_where(z, floor, where, limited=bound is None)
+        value = self.plausibility(z, good)
+        return (good if bound is None else good & (value >= bound[:, None])), value
+
+    def bound(self) -> torch.Tensor | None:
+        """Plausibility (n,) that the limits stand for; None where it tells nothing of them."""
+        limit = None if self.conditions is None else self.conditions.limit
+        weight = self.weight()
+        if limit is None or not bool((weight > 0).all()):
+            return None
+        return weight * limit
+
+    @torch.no_grad()
+    def accepted(
+        self, z: torch.Tensor, floor: float, where: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """As `valid`, whatever the limits of plausibility that `bound` stands for."""
+        return self._valid_where(z, floor, where, limited=self.bound() is None)
+
+    def _valid_where(
+        self, z: torch.Tensor, floor: float, where: torch.Tensor | None, limited: bool
+    ) -> torch.Tensor:
+        """Whether points ``z`` (n, K, D) are valid, with or without the limits: (n, K)."""
         rows = torch.arange(z.shape[0], device=z.device)[:, None].expand(z.shape[:2])
         out = torch.zeros(z.shape[:2], dtype=torch.bool, device=z.device)
         asked = torch.ones_like(out) if where is None else where
         points, own = z[asked], rows[asked]
         pieces = [
-            self._valid(some, mine, floor)
+            self._valid(some, mine, floor, limited)
             for some, mine in zip(points.split(CHUNK), own.split(CHUNK), strict=True)
             if len(some)
         ]
@@ -324,10 +354,12 @@ class RowObjective:
             margin[own] = torch.minimum(margin[own], part.slack(points[own], limit) + self._floor)
         return margin
 
-    def _valid(self, points: torch.Tensor, rows: torch.Tensor, floor: float) -> torch.Tensor:
+    def _valid(
+        self, points: torch.Tensor, rows: torch.Tensor, floor: float, limited: bool
+    ) -> torch.Tensor:
         """Whether models, relations and the limit of plausibility leave a margin of ``floor``."""
         good = self._differentiable(points, rows) >= floor
-        if self.conditions is None or self.conditions.limit is None:
+        if not limited or self.conditions is None or self.conditions.limit is None:
             return good
         left = good.nonzero()[:, 0]
         for own, part, limit in self._limited(rows[left]):

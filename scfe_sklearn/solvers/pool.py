@@ -103,7 +103,8 @@ def pattern_key(domain: Domain, z: torch.Tensor) -> torch.Tensor:
 def random_weights(count: int, device: torch.device) -> torch.Tensor:
     """Return whole numbers (count,) below 2^40, the same in every run, as floats."""
     generator = torch.Generator().manual_seed(0)
-    return torch.randint(1, 2**40, (count,), generator=generator).to(device, torch.float64)
+    with torch.inference_mode(False):  # it is kept for later calls
+        return torch.randint(1, 2**40, (count,), generator=generator).to(device, torch.float64)
 
 
 def valleys(offset: torch.Tensor) -> torch.Tensor:

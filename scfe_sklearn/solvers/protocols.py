@@ -43,6 +43,19 @@ class Objective(Protocol):
         Points outside ``where`` (n, K) are not evaluated: they are not.
         """
 
+    def appraised(
+        self, z: torch.Tensor, floor: float, where: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Which points are `valid`, (n, K), and their `plausibility`."""
+
+    def accepted(
+        self, z: torch.Tensor, floor: float, where: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Whether points are `valid`, whatever the limits that `bound` stands for."""
+
+    def bound(self) -> torch.Tensor | None:
+        """Plausibility (n,) that valid points have at least; None where there is no such limit."""
+
     def margin_at(self, points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Margins (k,) of points (k, D) that belong to the rows ``rows`` (k,)."""
 
