@@ -265,9 +265,8 @@ class LocalOutlierDensity(PointDensity):
         slack = self._slack(squared) + TIE * border
         nearer, last = squared < border - slack, border + slack
         tied = (squared <= last) & ~nearer
-        inside = nearer.sum(-1, keepdim=True, dtype=squared.dtype)
-        place = (k - inside) / tied.sum(-1, keepdim=True)
-        return torch.where(tied, place, nearer.to(squared.dtype)), last[..., 0]
+        place = (k - nearer.sum(-1, keepdim=True)) / tied.sum(-1, keepdim=True)
+        return torch.where(tied, place.to(squared.dtype), nearer.to(squared.dtype)), last[..., 0]
 
     def _from_shares(
         self, near: torch.Tensor, rows: torch.Tensor, share: torch.Tensor
@@ -304,12 +303,14 @@ class LocalOutlierDensity(PointDensity):
         place = found - row * size if columns is None else columns.numpy().reshape(-1)[found]
         inner = near < nearer[row]
         count, inside = (np.bincount(row, some, n) for some in (None, inner))
-        # Points that tie for the last places share them.
-        share = np.where(inner, 1.0, ((k - inside) / np.maximum(count - inside, 1))[row])
+        # Points that tie for the last places share them, rounded as in `_shares`.
+        place_of = ((k - inside) / np.maximum(count - inside, 1)).astype(np.float32)
+        share = np.where(inner, 1.0, place_of[row].astype(np.float64))
         reach = np.maximum(np.sqrt(near), self.reach_[place])
         total = np.bincount(row, share * reach, n)
         density = np.bincount(row, share * self.local_density_[place], n)
-        value = 2 * np.log(k) - np.log(total) - np.log(density)
+        with np.errstate(divide="ignore", invalid="ignore"):  # of no number there is none
+            value = 2 * np.log(np.bincount(row, share, n)) - np.log(total) - np.log(density)
         return torch.from_numpy(value.astype(table.dtype, copy=False))
 
     def _evaluate(self, z: torch.Tensor, gradient: bool) -> tuple[torch.Tensor, torch.Tensor]:
