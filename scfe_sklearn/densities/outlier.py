@@ -283,6 +283,7 @@ class LocalOutlierDensity(PointDensity):
         weight = beyond / (distance.clamp_min(self.floor_) * total[..., None])
         return value, weight.to(near.dtype)
 
+    @np.errstate(divide="ignore", invalid="ignore")  # no value where a row is no numbers
     def _value_of_all(
         self, squared: torch.Tensor, columns: torch.Tensor | None = None
     ) -> torch.Tensor:
@@ -309,8 +310,7 @@ class LocalOutlierDensity(PointDensity):
         reach = np.maximum(np.sqrt(near), self.reach_[place])
         total = np.bincount(row, share * reach, n)
         density = np.bincount(row, share * self.local_density_[place], n)
-        with np.errstate(divide="ignore", invalid="ignore"):  # of no number there is none
-            value = 2 * np.log(np.bincount(row, share, n)) - np.log(total) - np.log(density)
+        value = 2 * np.log(np.bincount(row, share, n)) - np.log(total) - np.log(density)
         return torch.from_numpy(value.astype(table.dtype, copy=False))
 
     def _evaluate(self, z: torch.Tensor, gradient: bool) -> tuple[torch.Tensor, torch.Tensor]:
