@@ -450,3 +450,26 @@ def test_a_limit_of_plausibility():
         check_gradient(limited, z[:, k])
     some = torch.tensor([4, 0, 3])
     torch.testing.assert_close(limited.take(some).margin(z[some]), expected[some])
+
+
+@pytest.mark.parametrize("weight", [0.7, 0.0])
+def test_what_is_valid_within_limits(weight):
+    objective, z = make(GaussianKDE(), weight=weight, target=3), points(6, 4, D)
+    factual = torch.zeros(6, D, dtype=torch.float64)
+    (density,) = (part.density for part in objective.parts)
+    usual = density.log_prob(z.reshape(-1, D)).reshape(6, 4)
+    objective = replace(objective, conditions=kept(factual, floor=0.1)).limited(
+        torch.where(torch.arange(6) < 3, usual.median(1).values, -torch.inf)
+    )
+    where = torch.rand(6, 4, generator=torch.Generator().manual_seed(0)) < 0.8
+    expected = objective.margin(z, where) >= 0.1
+    assert expected.any() and not expected[where].all()
+    assert torch.equal(objective.valid(z, 0.1, where), expected)
+    valid, plausibility = objective.appraised(z, 0.1, where)
+    assert torch.equal(valid, expected)
+    torch.testing.assert_close(plausibility[valid], weight * usual[valid])
+    accepted, bound = objective.accepted(z, 0.1, where), objective.bound()
+    if weight == 0:  # a price of nothing tells nothing of the density
+        assert bound is None and torch.equal(accepted, expected)
+    else:
+        assert torch.equal(accepted & (weight * usual >= bound[:, None]), expected)

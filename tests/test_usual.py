@@ -53,8 +53,12 @@ def outlier_factor(model, rows):
     return -factor.score_samples((rows - CENTER) / SCALE), -factor.negative_outlier_factor_
 
 
-@pytest.mark.parametrize("solver", MODELS)
-def test_no_answer_is_less_usual_than_the_walk_and_none_is_dearer(solver):
+@pytest.mark.parametrize(
+    ("solver", "guessed"), [("apg", 0.6), ("search", 0.6), ("search", 1e6), ("search", -1e6)]
+)
+def test_no_answer_is_less_usual_than_the_walk_and_none_is_dearer(solver, guessed, monkeypatch):
+    # Whether none, some or all rows are guessed to need a limit is no matter.
+    monkeypatch.setattr("scfe_sklearn.answering.usual.GUESSED", guessed)
     model, explainer = MODELS[solver], fitted(solver)
     result = explainer.explain(QUERY, target=1)
     free = fitted(solver, min_plausibility=0.0).explain(QUERY, target=1)

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from scfe_sklearn.answering.usual import no_less_usual
+from scfe_sklearn.answering.usual import no_less_usual, solved_at_once
 from scfe_sklearn.densities import ClassConditionalDensity
 from scfe_sklearn.features import Actionability, FeatureSpace
 from scfe_sklearn.objective import (
@@ -159,6 +159,11 @@ class Engine:
 
     def search(self, rows: Rows, floor: float) -> Candidates:
         """Answer rows in any of the ways that would do."""
+        # Where nothing is differentiated, torch need not keep a record of it.
+        with torch.inference_mode(not self.has_gradient and self.guide is None):
+            return self._search(rows, floor)
+
+    def _search(self, rows: Rows, floor: float) -> Candidates:
         n, size = len(rows.Z), self.effort.screen.pool
         where, codes = np.nonzero(rows.wishes.wanted)
         # One entry per row and class that would do; neighbours in a chunk share their class.
@@ -190,6 +195,8 @@ class Engine:
             )
             for code in np.unique(codes)
         ]
+        if self.compared and self.guide is None and not self.has_gradient:
+            return solved_at_once(problem, kinds, self.effort)
         pool = self._solved(problem, kinds, rows, codes)
         return no_less_usual(problem, kinds, pool, self.effort) if self.compared else pool
 

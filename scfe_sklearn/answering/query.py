@@ -134,6 +134,8 @@ def ask(
 
 def _mark_unreadable(judge: Judge, X: Any, holes: np.ndarray, problems: np.ndarray) -> None:
     """Write down the first missing number of rows that the model refuses because of it."""
+    if not holes.any():
+        return
     names, groups = judge.space.names_, judge.space.groups_
     patterns, owner = np.unique(holes, axis=0, return_inverse=True)
     owner = owner.reshape(-1)

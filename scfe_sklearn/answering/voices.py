@@ -39,6 +39,35 @@ class Voice:
     guides_only: bool
 
 
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """Scores of a black box at points of solver space.
+
+    Parameters
+    ----------
+    model : BlackBox
+        The black box.
+    exact : callable
+        Points of solver space to points of column space.
+    """
+
+    model: BlackBox
+    exact: Callable[[torch.Tensor], torch.Tensor]
+
+    def __call__(self, z: torch.Tensor) -> torch.Tensor:
+        """Scores (k, C) of points (k, D)."""
+        return self.model.scores(self.exact(z))
+
+    def after_moves(
+        self, z: torch.Tensor, target: torch.Tensor, feature: torch.Tensor
+    ) -> torch.Tensor | None:
+        """Scores (n, M, C) of points (n, D) after each of M moves; None where nothing is won.
+
+        A move sets a ``feature`` (M,) to what it is in ``target`` (M, D).
+        """
+        return self.model.scores_after(self.exact(z), self.exact(target), feature.numpy())
+
+
 def gradient_voice(estimator: Any, space: FeatureSpace) -> Voice:
     """Return the exact torch version of a model; UnsupportedModelError if there is none."""
     model = as_torch(estimator, space.columns_)
@@ -53,11 +82,7 @@ def gradient_voice(estimator: Any, space: FeatureSpace) -> Voice:
 def asked_voice(model: BlackBox, space: FeatureSpace) -> Voice:
     """Return a black box as a function of solver space: every point is a row of the data."""
     exact = exact_columns(space.features_, space.slices_, space.lattice())
-
-    def scores(z: torch.Tensor) -> torch.Tensor:
-        return model.scores(exact(z))
-
-    return Voice(scores, False, False, False)
+    return Voice(Asked(model, exact), False, False, False)
 
 
 def check_gradient(estimator: Any, space: FeatureSpace, X: Any, Z: np.ndarray) -> None:

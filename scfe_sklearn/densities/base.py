@@ -163,7 +163,8 @@ class Density(Documented, DensityMixin, BaseEstimator, ABC):
         key = (name, like.dtype, like.device)
         kept = cache.get(key)
         if kept is None or kept[0] is not array:  # a later fit replaces the arrays
-            kept = (array, to_tensor(array).to(dtype=like.dtype, device=like.device))
+            with torch.inference_mode(False):  # it may be used for gradients later
+                kept = (array, to_tensor(array).to(dtype=like.dtype, device=like.device))
             cache[key] = kept
         return kept[1]
 

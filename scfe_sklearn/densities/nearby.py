@@ -101,7 +101,8 @@ class PointDensity(Density, ABC):
         cache = self.__dict__["_tensor_cache"]
         kept = cache.get((name, like.dtype, like.device))
         if kept is None or kept[0] is not samples:
-            kept = (samples, make(samples))
+            with torch.inference_mode(False):  # it may be used for gradients later
+                kept = (samples, make(samples))
             cache[name, like.dtype, like.device] = kept
         made: T = kept[1]
         return made

@@ -25,6 +25,9 @@ _SMALLEST_REACH = 1e-3
 TIE = 1e-9
 """Squared distances closer than this, relative to the spread of the rows, are equal."""
 
+FEW = 1000
+"""Of fewer points all distances are computed."""
+
 SPARE = 12
 """Points looked at beyond the k nearest, for those that tie with the k-th."""
 
@@ -202,6 +205,10 @@ class LocalOutlierDensity(PointDensity):
 
     def value_from_distances(self, squared: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
         """Log-density from squared distances (..., S)."""
+        if squared.device.type == "cpu" and squared.shape[-1] < FEW and not squared.requires_grad:
+            table = squared.reshape(-1, squared.shape[-1])
+            columns = index.expand_as(squared).reshape(table.shape)
+            return self._value_of_all(table, columns).reshape(squared.shape[:-1])
         value, _, _, crowded = self._nearby(squared, index)
         if bool(crowded.any()):
             within = index.expand_as(squared)[crowded]
@@ -276,12 +283,47 @@ class LocalOutlierDensity(PointDensity):
         weight = beyond / (distance.clamp_min(self.floor_) * total[..., None])
         return value, weight.to(near.dtype)
 
+    @np.errstate(divide="ignore", invalid="ignore")  # no value where a row is no numbers
+    def _value_of_all(
+        self, squared: torch.Tensor, columns: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Value (n,) from distances to a few points (n, S), all of them or ``columns`` (n, S).
+
+        The same as `_ratio_of_all`. But nothing is sorted: of each row the k-th distance is
+        found, and only the points up to it are looked at.
+        """
+        table = squared.numpy()
+        n, size = table.shape
+        k = min(self._n_neighbors, size)
+        border = np.partition(table, k - 1, axis=1)[:, k - 1]
+        slack = self._slack(squared) + TIE * border
+        nearer, last = border - slack, border + slack
+        found = np.flatnonzero(table <= last[:, None])
+        row = found // size
+        near = table.reshape(-1)[found]
+        place = found - row * size if columns is None else columns.numpy().reshape(-1)[found]
+        inner = near < nearer[row]
+        count, inside = (np.bincount(row, some, n) for some in (None, inner))
+        # Points that tie for the last places share them, rounded as in `_shares`.
+        place_of = ((k - inside) / np.maximum(count - inside, 1)).astype(np.float32)
+        share = np.where(inner, 1.0, place_of[row].astype(np.float64))
+        reach = np.maximum(np.sqrt(near), self.reach_[place])
+        total = np.bincount(row, share * reach, n)
+        density = np.bincount(row, share * self.local_density_[place], n)
+        value = 2 * np.log(np.bincount(row, share, n)) - np.log(total) - np.log(density)
+        return torch.from_numpy(value.astype(table.dtype, copy=False))
+
     def _evaluate(self, z: torch.Tensor, gradient: bool) -> tuple[torch.Tensor, torch.Tensor]:
         samples = self._tensor("samples_", z)
         value = torch.empty_like(z[:, 0])
         slope = torch.empty_like(z) if gradient else z
         width = min(self._n_neighbors + SPARE, len(samples))
+        few = len(samples) < FEW and z.device.type == "cpu" and not z.requires_grad
         for rows in chunks(len(z), len(samples), z.device):
+            if few and not gradient:
+                relative, own = self._distances(z)(z[rows])
+                value[rows] = self._value_of_all(relative.add_(own).clamp_min_(0))
+                continue
             near, position = self._nearest_of(z[rows], width)
             value[rows], weight, crowded = self._ratio(near, position, len(samples))
             if gradient:

@@ -119,6 +119,7 @@ class BlackBox:
                 expected = _corrected(expected, predicted)
         self._whole: Response = self._asked(estimator)
         self._bare: Program | None = None
+        self._trees: BitTrees | None = None
         self._missing = np.zeros(self.width, dtype=bool)
         self._find_fast_road(column_points(raw, columns), expected)
 
@@ -151,6 +152,40 @@ class BlackBox:
             return torch.zeros(0, self.n_classes, dtype=torch.float64)
         points = u.detach().to("cpu", torch.float64)
         return torch.from_numpy(np.ascontiguousarray(self._scores(points.numpy())))
+
+    @torch.no_grad()
+    def scores_after(self, u: Tensor, other: Tensor, column: np.ndarray) -> Tensor | None:
+        """Scores of rows of which one column becomes that of another row, one at a time.
+
+        Parameters
+        ----------
+        u : Tensor of shape (n, U)
+            Points of column space.
+        other : Tensor of shape (M, U)
+            Other ones.
+        column : ndarray of shape (M,), int
+            The column that is taken over from each of them.
+
+        Returns
+        -------
+        Tensor of shape (n, M, C) or None
+            As `scores` of the n rows after each of the M replacements; None where that is no
+            faster than asking about each of them.
+        """
+        if self._trees is None or len(u) == 0 or len(other) == 0:
+            return None
+        rows, others = u.numpy(), other.numpy()
+        if (np.isnan(rows) & ~self._missing).any() or not self._trees.readable(rows).all():
+            return None
+        owner = np.repeat(np.arange(len(self.columns)), [c.width for c in self.columns])
+        replaced = np.where(owner == column[:, None], others, rows[:1])
+        if np.isnan(others[owner == column[:, None]]).any():
+            return None
+        if not self._trees.readable(replaced).all():
+            return None
+        value = self._trees.value_after(rows, others, column)
+        scores = self._scored(value.reshape(len(u) * len(other), *value.shape[2:]))
+        return torch.from_numpy(np.ascontiguousarray(scores)).reshape(len(u), len(other), -1)
 
     def _scores(self, u: np.ndarray) -> np.ndarray:
         if self._bare is None:
@@ -210,7 +245,7 @@ class BlackBox:
                 trees = BitTrees(ensemble)
             readable = trees.readable(u)
             if _close(self._scored(trees.value(u[readable])), expected[readable]):
-                self._bare = self._by_bits(trees, bare)
+                self._bare, self._trees = self._by_bits(trees, bare), trees
         except Exception:  # whatever it is, the trees can be walked
             return
 

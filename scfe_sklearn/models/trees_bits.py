@@ -9,9 +9,7 @@ import torch
 
 from scfe_sklearn.models.errors import UnsupportedModelError
 from scfe_sklearn.models.trees_ensemble import TreeEnsemble, probabilities
-
-BYTES = 2**19
-"""Bytes of words that are looked at together: they stay in a processor's cache."""
+from scfe_sklearn.models.trees_replaced import BYTES, Part, Table, sums, sums_after
 
 LARGEST = 2**25
 """Bytes of all tables at most: larger ones are slower than walking the trees."""
@@ -42,6 +40,22 @@ class _Number:
     thresholds: np.ndarray
     table: torch.Tensor
 
+    @property
+    def coordinates(self) -> list[int]:
+        """The coordinates of column space that the place in the table depends on."""
+        return [self.coordinate]
+
+    def bins(self, u: np.ndarray) -> np.ndarray:
+        """Places (n,) in the table for rows (n, U)."""
+        x = u[:, self.coordinate]
+        bins = np.searchsorted(self.thresholds, x, side="left")
+        missing = np.isnan(x)
+        return np.where(missing, len(self.thresholds) + 1, bins) if missing.any() else bins
+
+    def bins_after(self, u: np.ndarray, other: np.ndarray, block: slice) -> np.ndarray:
+        """Places (1, M) after the number becomes that of other rows (M, U)."""
+        return self.bins(other)[None]
+
 
 @dataclass(frozen=True, eq=False)
 class _Levels:
@@ -57,6 +71,20 @@ class _Levels:
 
     rank: np.ndarray
     table: torch.Tensor
+
+    @property
+    def coordinates(self) -> list[int]:
+        """The coordinates of column space that the place in the table depends on."""
+        return np.flatnonzero(self.rank).tolist()
+
+    def bins(self, u: np.ndarray) -> np.ndarray:
+        """Places (n,) in the table for rows (n, U)."""
+        return np.asarray((u[:, self.coordinates] @ self.rank[self.coordinates]).astype(np.int64))
+
+    def bins_after(self, u: np.ndarray, other: np.ndarray, block: slice) -> np.ndarray:
+        """Places (n, M) after one of the columns becomes that of other rows (M, U)."""
+        gained, lost = other[:, block] @ self.rank[block], u[:, block] @ self.rank[block]
+        return np.asarray(self.bins(u)[:, None] + (gained - lost[:, None]).astype(np.int64))
 
     def joined(self, other: _Levels) -> _Levels:
         """Look both up together."""
@@ -101,7 +129,6 @@ class BitTrees:
             raise UnsupportedModelError("A median of trees is no sum.")
         self._ensemble = ensemble
         leaves = _Leaves(ensemble)
-        self._wide = leaves.word == 63
         self._full = torch.from_numpy(leaves.full)
         self._numbers: list[_Number] = []
         levels: list[_Levels] = []
@@ -136,12 +163,21 @@ class BitTrees:
         self._sums = (owner[:, None] == np.arange(len(blocks))).astype(np.float64)
         ranks = [one.rank[self._level_at] for one in self._levels]
         self._ranks = np.stack(ranks, axis=1) if ranks else np.empty((len(self._level_at), 0))
+        tables: list[Table] = [*self._numbers, *self._levels]
+        sizes = [len(one.table) for one in tables]
+        self._places = np.concatenate([[0], np.cumsum(sizes)])[:-1].astype(np.int64)
+        self._stacked = torch.cat([one.table for one in tables]) if tables else self._full[None]
+        self._parts = [
+            Part.of(one, self._columns_of(one), self._full, self._base, self._outputs)
+            for one in tables
+        ]
 
     def readable(self, u: np.ndarray) -> np.ndarray:
         """Rows (n,) that have one known level in every column of levels."""
         weights = u[:, self._level_at]
-        whole = ((weights == 0) | (weights == 1)).all(axis=1)
-        return np.asarray(whole & (weights @ self._sums == 1).all(axis=1))
+        known = (weights @ self._sums == 1).all(axis=1)
+        whole = (weights == 0) | (weights == 1)
+        return np.asarray(known if whole.all() else known & whole.all(axis=1))
 
     def scores(self, u: np.ndarray) -> np.ndarray:
         """Sums over the trees, divided, as `TreeEnsemble.scores` of readable rows.
@@ -156,60 +192,85 @@ class BitTrees:
         ndarray of shape (n, K)
             One column for "margin", "signed" and regressors.
         """
-        trees = self._ensemble
-        total = np.repeat(trees.baseline[None], len(u), axis=0)
+        total = np.empty((len(u), len(self._outputs)))
         words = max(len(self._full), 1) * self._full.element_size()
         step = max(1, BYTES // words)
         for start in range(0, len(u), step):
             rows = slice(start, start + step)
-            total[rows] += self._added(u[rows])
+            total[rows] = sums(self._left(u[rows]), self._base, self._outputs)
+        return self._finished(total)
+
+    def value(self, u: np.ndarray) -> np.ndarray:
+        """Return probabilities (n, C) of a classifier, values (n,) of a regressor."""
+        return self._valued(self.scores(u))
+
+    def value_after(self, u: np.ndarray, other: np.ndarray, column: np.ndarray) -> np.ndarray:
+        """What rows are given if one of their columns becomes that of another row.
+
+        Parameters
+        ----------
+        u : ndarray of shape (n, U)
+            Readable rows of column space.
+        other : ndarray of shape (M, U)
+            Rows that are readable in the column that is taken over.
+        column : ndarray of shape (M,), int
+            The column that is taken over from each of them.
+
+        Returns
+        -------
+        ndarray of shape (n, M, C) or (n, M)
+            As `value` of the n rows, each after one of the M replacements.
+        """
+        starts, whole = self._ensemble.starts, (self._full, self._base, self._outputs)
+        found = []
+        words = max(len(self._full), 1) * self._full.element_size()
+        step = max(1, 4 * BYTES // words)
+        for start in range(0, len(u), step):
+            rows = slice(start, start + step)
+            total = sums_after(self._parts, whole, u[rows], other, column, starts)
+            value = self._valued(self._finished(total.reshape(-1, total.shape[2])))
+            found.append(value.reshape(*total.shape[:2], *value.shape[1:]))
+        return np.concatenate(found)
+
+    def _finished(self, sums: np.ndarray) -> np.ndarray:
+        """Scores of what the leaves of rows add up to (n, K)."""
+        trees = self._ensemble
+        if self._both is not None:
+            sums = np.hstack([sums, self._both - sums])
+        total = trees.baseline + sums
         if trees.divisor != 1.0:
             total /= trees.divisor
         return total[:, 1:] - total[:, :1] if trees.kind == "signed" else total
 
-    def value(self, u: np.ndarray) -> np.ndarray:
-        """Return probabilities (n, C) of a classifier, values (n,) of a regressor."""
-        scores = self.scores(u)
+    def _valued(self, scores: np.ndarray) -> np.ndarray:
+        """Return probabilities of a classifier, values of a regressor, from scores."""
         if not self._ensemble.n_classes:
             return scores[:, 0]
         if self._ensemble.kind == "mean":
             return scores
         return probabilities(scores, self._ensemble.slope)
 
-    def _added(self, u: np.ndarray) -> np.ndarray:
-        """What the leaves of rows add, (n, K)."""
-        left = self._left(u)
-        if self._wide:
-            # A power of two is known by the exponent of its float; a word without a bit has none.
-            place = left.to(torch.float64).view(torch.int64).bitwise_right_shift_(52)
-            place.clamp_(min=1022)
-        else:
-            place = left.to(torch.float32).view(torch.int32).bitwise_right_shift_(23)
-        place += self._base
-        out = np.zeros((len(u), self._ensemble.values.shape[1]))
-        for k, (trees, values) in enumerate(self._outputs):
-            at = place if trees is None else place[:, trees]
-            added = values.index_select(0, at.reshape(-1)).reshape(at.shape)
-            out[:, k] = added.sum(1).numpy()
-        if self._both is not None:
-            out[:, 1] = self._both - out[:, 0]
-        return out
+    def _columns_of(self, table: Table) -> np.ndarray:
+        """The columns that a table is about."""
+        starts = self._ensemble.starts
+        return np.unique(np.searchsorted(starts, table.coordinates, side="right") - 1)
 
     def _left(self, u: np.ndarray) -> torch.Tensor:
         """Words (n, W) in which the bit of the leaf of each tree is left."""
         chosen: list[tuple[torch.Tensor, np.ndarray]] = []
         for one in self._numbers:
-            x = u[:, one.coordinate]
-            bins = np.searchsorted(one.thresholds, x, side="left")
-            missing = np.isnan(x)
-            if missing.any():
-                bins = np.where(missing, len(one.thresholds) + 1, bins)
-            chosen.append((one.table, bins))
+            chosen.append((one.table, one.bins(u)))
         if self._levels:
             ranks = (u[:, self._level_at] @ self._ranks).astype(np.int64).T
             chosen += [(one.table, rank) for one, rank in zip(self._levels, ranks, strict=True)]
         if not chosen:
             return self._full.repeat(len(u), 1)
+        if len(u) * len(chosen) * self._full.element_size() * len(self._full) <= BYTES:
+            # All tables at once: for few rows the calls take longer than the work.
+            rows = np.stack([bins for _, bins in chosen], axis=1) + self._places
+            words = self._stacked.index_select(0, torch.from_numpy(rows.reshape(-1)))
+            words = words.reshape(*rows.shape, len(self._full))
+            return torch.from_numpy(np.bitwise_and.reduce(words.numpy(), axis=1))
         left: torch.Tensor | None = None
         for table, bins in chosen:
             words = table.index_select(0, torch.from_numpy(np.ascontiguousarray(bins)))

@@ -146,6 +146,82 @@ class RowObjective:
         ]
         return torch.cat(parts) if parts else points[:, 0]
 
+    @torch.no_grad()
+    def valid(
+        self, z: torch.Tensor, floor: float, where: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Whether points ``z`` (n, K, D) have a margin of at least ``floor``: (n, K).
+
+        As `margin` tells; but what a model refuses is not asked for its density.
+        """
+        return self._valid_where(z, floor, where, limited=True)
+
+    def appraised(
+        self, z: torch.Tensor, floor: float, where: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Which points are `valid`, and their `plausibility`: one density for both."""
+        bound = self.bound()
+        good = self._valid_where(z, floor, where, limited=bound is None)
+        value = self.plausibility(z, good)
+        return (good if bound is None else good & (value >= bound[:, None])), value
+
+    def bound(self) -> torch.Tensor | None:
+        """Plausibility (n,) that the limits stand for; None where it tells nothing of them."""
+        limit = None if self.conditions is None else self.conditions.limit
+        weight = self.weight()
+        if limit is None or not bool((weight > 0).all()):
+            return None
+        return weight * limit
+
+    @torch.no_grad()
+    def accepted(
+        self, z: torch.Tensor, floor: float, where: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """As `valid`, whatever the limits of plausibility that `bound` stands for."""
+        return self._valid_where(z, floor, where, limited=self.bound() is None)
+
+    def _valid_where(
+        self, z: torch.Tensor, floor: float, where: torch.Tensor | None, limited: bool
+    ) -> torch.Tensor:
+        """Whether points ``z`` (n, K, D) are valid, with or without the limits: (n, K)."""
+        rows = torch.arange(z.shape[0], device=z.device)[:, None].expand(z.shape[:2])
+        out = torch.zeros(z.shape[:2], dtype=torch.bool, device=z.device)
+        asked = torch.ones_like(out) if where is None else where
+        points, own = z[asked], rows[asked]
+        pieces = [
+            self._valid(some, mine, floor, limited)
+            for some, mine in zip(points.split(CHUNK), own.split(CHUNK), strict=True)
+            if len(some)
+        ]
+        if pieces:
+            out[asked] = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+        return out
+
+    @torch.no_grad()
+    def margins_after(
+        self, factual: torch.Tensor, target: torch.Tensor, feature: torch.Tensor
+    ) -> torch.Tensor | None:
+        """Margins (n, M) of ``factual`` (n, D) after single moves; None where nothing is won.
+
+        A move sets a ``feature`` (M,) to what it is in ``target`` (M, D).
+        """
+        conditions = self.conditions
+        opened = factual
+        if conditions is not None:
+            if conditions.requirements or conditions.shortfall or conditions.limit is not None:
+                return None
+            opened = conditions.opened(factual, torch.arange(len(factual)))
+        rows = torch.arange(len(factual)).repeat_interleave(len(feature))
+        margin = None
+        for model in self.models:
+            ask = getattr(model, "after_moves", None)
+            scores = None if ask is None else ask(opened, target, feature)
+            if scores is None:
+                return None
+            one = self.reading.margin(scores.flatten(0, 1), rows)
+            margin = one if margin is None else torch.minimum(margin, one)
+        return None if margin is None else margin.reshape(len(factual), len(feature))
+
     def margin_and_grad(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Margins (n,) of ``z`` (n, D) and their gradients (n, D)."""
         rows = torch.arange(len(z), device=z.device)
@@ -230,6 +306,16 @@ class RowObjective:
         values = torch.tensor([part.common for part in self.parts], dtype=torch.float64)
         return values[self.owner]
 
+    def weight(self) -> torch.Tensor:
+        """Price of one unit of log-density (n,) for each row."""
+        values = torch.tensor([part.weight for part in self.parts], dtype=torch.float64)
+        return values[self.owner]
+
+    def spread(self) -> torch.Tensor:
+        """What counts as one unit of log-density (n,) for each row."""
+        values = torch.tensor([part.spread for part in self.parts], dtype=torch.float64)
+        return values[self.owner]
+
     def limited(self, limit: torch.Tensor) -> RowObjective:
         """Return the objective with limits of log-density (n,) for its rows."""
         assert self.conditions is not None
@@ -267,6 +353,18 @@ class RowObjective:
         for own, part, limit in self._limited(rows):
             margin[own] = torch.minimum(margin[own], part.slack(points[own], limit) + self._floor)
         return margin
+
+    def _valid(
+        self, points: torch.Tensor, rows: torch.Tensor, floor: float, limited: bool
+    ) -> torch.Tensor:
+        """Whether models, relations and the limit of plausibility leave a margin of ``floor``."""
+        good = self._differentiable(points, rows) >= floor
+        if not limited or self.conditions is None or self.conditions.limit is None:
+            return good
+        left = good.nonzero()[:, 0]
+        for own, part, limit in self._limited(rows[left]):
+            good[left[own]] = part.slack(points[left[own]], limit) + self._floor >= floor
+        return good
 
     def _differentiable(self, points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Least margin (k,) over models and relations."""

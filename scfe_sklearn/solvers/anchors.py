@@ -74,7 +74,7 @@ def recall(problem: Problem, anchors: torch.Tensor, settings: Recall, size: int)
     ]
     z = torch.cat([part[0] for part in starts])
     there = torch.cat([part[1] for part in starts])
-    valid = problem.margin(z, there) >= problem.floor
+    valid = problem.valid(z, there)
     if not problem.objective.has_gradient:
         # Undoing is many questions: the nearest are asked about.
         distance = torch.where(valid, problem.sparse_distance(z), torch.inf)
@@ -198,7 +198,7 @@ def undo_changes(problem: Problem, z: torch.Tensor) -> tuple[torch.Tensor, torch
         together = owns.to(torch.uint8).cumsum(1) > 0
         tried = torch.where(together, part.domain.factual[:, None], here[keep][:, None])
         # The first was valid on its own a moment ago.
-        valid = part.margin(tried[:, 1:], may[:, 1:]) >= problem.floor
+        valid = part.valid(tried[:, 1:], may[:, 1:])
         valid = torch.cat([may[:, :1], valid], 1).cumprod(1).bool()
         price = _affordable(part, tried, valid)
         least, place = price.min(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -70,14 +71,20 @@ class Domain:
     step: torch.Tensor
     offset: torch.Tensor
 
-    @property
+    @cached_property
     def n_features(self) -> int:
         """Number of raw features."""
         return int(self.groups[-1]) + 1
 
+    @cached_property
+    def owner(self) -> torch.Tensor:
+        """The feature of each coordinate (D, d), as zeros and ones of single precision."""
+        features = torch.arange(self.n_features, device=self.groups.device)
+        return (self.groups[:, None] == features).to(torch.float32)
+
     def take(self, rows: torch.Tensor) -> Domain:
         """Return the domain of some of the rows (with repetition, if wanted)."""
-        return Domain(
+        part = Domain(
             self.factual[rows],
             self.lower[rows],
             self.upper[rows],
@@ -87,19 +94,23 @@ class Domain:
             self.step,
             self.offset,
         )
+        # What does not depend on the rows is computed once.
+        part.__dict__.update(n_features=self.n_features, owner=self.owner)
+        return part
 
     def changed(self, z: torch.Tensor) -> torch.Tensor:
         """Return which raw features of ``z`` (n, ..., D) differ from the factual: (n, ..., d)."""
         factual = self.factual.reshape(
             self.factual.shape[0], *([1] * (z.dim() - 2)), self.factual.shape[1]
         )
-        moved = (z - factual).abs() > TOLERANCE
-        if self.n_features == z.shape[-1]:
+        return self.features_of((z - factual).abs() > TOLERANCE)
+
+    def features_of(self, moved: torch.Tensor) -> torch.Tensor:
+        """Return the raw features (..., d) of which some coordinate (..., D) is flagged."""
+        if self.n_features == moved.shape[-1]:
             return moved
-        # Moved coordinates of each feature are counted: whole numbers, exact in single precision.
-        features = torch.arange(self.n_features, device=z.device)
-        owner = (self.groups[:, None] == features).to(torch.float32)
-        return moved.to(torch.float32) @ owner > 0
+        # Flagged coordinates of each feature are counted: exact in single precision.
+        return moved.to(torch.float32) @ self.owner > 0
 
     def snap(self, z: torch.Tensor) -> torch.Tensor:
         """Round moved scalar coordinates of ``z`` (n, D) onto their lattice, inside the interval.

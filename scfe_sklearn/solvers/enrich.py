@@ -40,7 +40,7 @@ class Enrich:
     neighbours: int = 20
     starts: int = 2
     moves: int = 8
-    rounds: int = 3
+    rounds: int = 1
 
 
 def enrich(problem: Problem, pool: Pool, anchors: torch.Tensor, settings: Enrich) -> Pool:
@@ -82,8 +82,8 @@ def enrich(problem: Problem, pool: Pool, anchors: torch.Tensor, settings: Enrich
         tried, asked = _extended(part.take(rows), z[rows, entry], anchors, settings)
         there = part.take(rows)
         asked &= there.sparse_distance(tried) - best[rows, None] < now.best[rows, None]
-        valid = there.margin(tried, asked) >= problem.floor
-        cost = there.sparse_distance(tried) - there.plausibility(tried, valid)
+        valid, plausibility = there.appraised(tried, asked)
+        cost = there.sparse_distance(tried) - plausibility
         cost = torch.where(valid, cost, torch.full_like(cost, torch.inf))
         points = part.domain.factual[:, None, None].repeat(1, starts, tried.shape[1], 1)
         costs = points.new_full(points.shape[:3], torch.inf)
@@ -105,15 +105,16 @@ def _extended(
     its squared distance shrinks, and one that gets farther away does not count.
     """
     moves = problem.moves
-    clears = 1 - moves.keeps
+    owner = problem.domain.owner.to(z.dtype)
     size = max(1, CHUNK // len(anchors))
-    own = (moves.target**2).sum(1)
     gains = []
     for part in z.split(size):
         around = anchors[_nearest(part, anchors, settings.neighbours)]
-        before = (part[:, None] - around) ** 2 @ clears.T
-        after = around**2 @ clears.T - 2 * around @ moves.target.T + own
-        gains.append((before - after).clamp_min_(0).mean(1))
+        # By feature: what the distance is, and what it is beside the coordinate that is set.
+        before = (part[:, None] - around) ** 2 @ owner
+        beside = before - around**2 @ owner
+        after = moves.value * (moves.value - 2 * around[..., moves.coordinate])
+        gains.append((beside[..., moves.group] - after).clamp_min_(0).mean(1))
     gain = torch.cat(gains)
     changed = problem.domain.changed(z[:, None])[:, 0]
     may = moves.permitted(problem.domain) & ~changed[:, moves.group] & (gain > 1e-9)

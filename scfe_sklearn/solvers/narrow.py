@@ -18,6 +18,9 @@ from scfe_sklearn.solvers.pool import Pool
 from scfe_sklearn.solvers.problem import Problem
 from scfe_sklearn.solvers.subspace import Subspace
 
+LATE = 3
+"""The round from which on more values are tried."""
+
 SAME = 1e-12
 """Places along a way that are the same."""
 
@@ -33,6 +36,8 @@ class Section:
         start; half as many more are tried beyond the start.
     values : int
         Values tried in every later round.
+    late : int
+        Values tried when most ways have come to their end: fewer rounds for the rest.
     rounds : int
         Rounds at most.
     reach : float
@@ -45,6 +50,7 @@ class Section:
 
     first: int = 8
     values: int = 6
+    late: int = 16
     rounds: int = 12
     reach: float = 0.5
     finest: float = 1e-6
@@ -98,7 +104,11 @@ def narrow(problem: Problem, pool: Pool, settings: Section, starts: int) -> Pool
     points = domain.factual[:, None].repeat(1, z.shape[1], 1)
     costs = torch.full_like(pool.cost[:, : z.shape[1]], torch.inf)
     points[rows, entry] = found[:, 0]
-    costs[rows, entry] = (part.sparse_distance(found) - part.plausibility(found))[:, 0]
+    plausibility, bound = part.plausibility(found)[:, 0], part.objective.bound()
+    cost = part.sparse_distance(found)[:, 0] - plausibility
+    if bound is not None:  # from near by, the density was known but for rounding
+        cost = torch.where(plausibility >= bound, cost, torch.inf)
+    costs[rows, entry] = cost
     return pool.merged(problem, points, costs)
 
 
@@ -209,12 +219,13 @@ class _Ways:
             back, on = settings.first, settings.first // 2
             share = _shares(back, on, x)
         else:
-            half = settings.values // 2
+            values = settings.values if turn < LATE else settings.late
+            half = values // 2
             # Beside an invalid value the answer is on the border, or else on either side.
             share = torch.where(
                 self.blocked[..., None],
-                _shares(settings.values - 1, 1, x),
-                _shares(half, settings.values - half, x),
+                _shares(values - 1, 1, x),
+                _shares(half, values - half, x),
             )
         reach = torch.where(share < 0, self.inner[..., None], self.outer[..., None])
         tried = x[..., None] + self.way[..., None] * share * reach
@@ -300,12 +311,16 @@ def _judge(
     price = distance + problem.beta[:, None] * (numbers - before[:, None]) + levels
     best = problem.objective.best_plausibility(torch.arange(a, device=x.device))
     asked = (fresh & inside).reshape(a, -1) & (price - best[:, None] < cost[:, None])
-    margin = problem.margin(space.embed(points, rows), asked)
-    valid = asked & (margin >= problem.floor)
+    valid = problem.objective.accepted(space.embed(points, rows), problem.floor, asked)
+    bound = problem.objective.bound()
     value = torch.full_like(price, torch.inf)
     instance, place = valid.nonzero().T
     if len(instance):
         moved = (points - space.start[rows][:, None])[instance, place]
         plausibility = space.local.value(moved[:, None], rows[instance])[:, 0]
+        if bound is not None:
+            within = plausibility >= bound[instance]
+            valid[instance, place] = within
+            plausibility = torch.where(within, plausibility, -torch.inf)
         value[instance, place] = price[instance, place] - plausibility
     return value.reshape(a, w, k), valid.reshape(a, w, k)

@@ -42,7 +42,7 @@ def plain_walk(problem: Problem, anchors: torch.Tensor) -> tuple[torch.Tensor, t
         return here, valid
     ends = hybrids(domain, _nearest(domain, anchors))
     distance = (ends - domain.factual[:, None]).square().sum(-1)
-    good = problem.margin(ends, distance > TOLERANCE) >= problem.floor
+    good = problem.valid(ends, distance > TOLERANCE)
     least, nearest = torch.where(good, distance, torch.inf).min(1)
     end = ends[torch.arange(len(ends)), nearest]
     left = domain.changed(end[:, None])[:, 0]

@@ -192,8 +192,8 @@ def undo(problem: Problem, z: torch.Tensor, rounds: int = 3) -> torch.Tensor:
         trial = torch.where(owns, part.domain.factual[:, None], here[:, None])
         trial = torch.cat([here[:, None], trial], 1)
         asked = torch.cat([torch.ones_like(there[:, :1]), there], 1)
-        valid = part.margin(trial, asked) >= problem.floor
-        cost = part.sparse_distance(trial) - part.plausibility(trial, valid)
+        valid, plausibility = part.appraised(trial, asked)
+        cost = part.sparse_distance(trial) - plausibility
         cost = torch.where(valid, cost, torch.full_like(cost, torch.inf))
         position = cost.argmin(1)
         z[active] = trial.gather(1, position[:, None, None].expand(-1, 1, z.shape[1]))[:, 0]

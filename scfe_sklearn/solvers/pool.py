@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 
@@ -66,6 +67,14 @@ class Pool:
         factual = problem.domain.factual[:, None]
         return Pool(torch.where(cost[..., None] < torch.inf, kept, factual), cost)
 
+    def take(self, rows: torch.Tensor | slice) -> Pool:
+        """Return the pool of some of the rows."""
+        return Pool(self.z[rows], self.cost[rows])
+
+    def joined(self, other: Pool) -> Pool:
+        """Return the pool of the rows of both."""
+        return Pool(torch.cat([self.z, other.z]), torch.cat([self.cost, other.cost]))
+
     def scattered(self, index: torch.Tensor, part: Pool) -> Pool:
         """Return the pool with the rows ``index`` replaced by those of ``part``."""
         z, cost = self.z.clone(), self.cost.clone()
@@ -81,23 +90,26 @@ def pattern_key(domain: Domain, z: torch.Tensor) -> torch.Tensor:
     pattern their sum, which is exact in double precision: two of a million patterns share
     theirs once in a long while.
     """
-    offset = z.to(torch.float64) - domain.factual[:, None]
-    weight = random_weights(VALLEYS * domain.n_features, z.device).reshape(-1, VALLEYS)
-    weight = weight[domain.groups].T
-    down, down_far, up, up_far = weight.clone()
+    offset = z - domain.factual[:, None]
+    # Few coordinates of a point are moved: only these are looked at.
+    row, point, coordinate = (offset.abs() > TOLERANCE).nonzero().T
+    moved, number = offset[row, point, coordinate], domain.scalar[coordinate]
     # A level that is left changes nothing beyond the level that is entered.
-    down, down_far = down * domain.scalar, down_far * domain.scalar
-    up_far = torch.where(domain.scalar, up_far, up)
-    key = (offset > TOLERANCE).to(torch.float64) @ up
-    key += (offset > 1).to(torch.float64) @ (up_far - up)
-    key += (offset < -TOLERANCE).to(torch.float64) @ down
-    return key.add_((offset < -1).to(torch.float64) @ (down_far - down))
+    kind = 2 * (moved > 0).long() + ((moved.abs() > 1) & number).long()
+    weight = random_weights(VALLEYS * domain.n_features, z.device)
+    change = weight[VALLEYS * domain.groups[coordinate] + kind]
+    change = torch.where(number | (moved > 0), change, torch.zeros_like(change))
+    key = torch.zeros(offset.shape[0] * offset.shape[1], dtype=torch.float64, device=z.device)
+    key.index_add_(0, row * offset.shape[1] + point, change)
+    return key.reshape(offset.shape[:2])
 
 
+@lru_cache(maxsize=16)
 def random_weights(count: int, device: torch.device) -> torch.Tensor:
     """Return whole numbers (count,) below 2^40, the same in every run, as floats."""
     generator = torch.Generator().manual_seed(0)
-    return torch.randint(1, 2**40, (count,), generator=generator).to(device, torch.float64)
+    with torch.inference_mode(False):  # it is kept for later calls
+        return torch.randint(1, 2**40, (count,), generator=generator).to(device, torch.float64)
 
 
 def valleys(offset: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from scfe_sklearn.solvers.domain import Domain
+from scfe_sklearn.solvers.domain import TOLERANCE, Domain
 from scfe_sklearn.solvers.moves import Moves
 from scfe_sklearn.solvers.protocols import Objective
 
@@ -65,14 +65,19 @@ class Problem:
 
     def sparse_distance(self, z: torch.Tensor) -> torch.Tensor:
         """Return squared distance plus the price of the changes of ``z`` (n, K, D): (n, K)."""
-        distance = (z - self.domain.factual[:, None]) ** 2
+        offset = z - self.domain.factual[:, None]
+        changes = self._price(self.domain.features_of(offset.abs() > TOLERANCE))
+        distance = offset.square_()
         if self.cost is not None:
-            distance = distance * self.cost[:, None, self.domain.groups]
-        return distance.sum(-1) + self.change_price(z)
+            distance *= self.cost[:, None, self.domain.groups]
+        return distance.sum(-1) + changes
 
     def change_price(self, z: torch.Tensor) -> torch.Tensor:
         """Return the price of the changes of ``z`` (n, K, D), without the distance: (n, K)."""
-        changed = self.domain.changed(z)
+        return self._price(self.domain.changed(z))
+
+    def _price(self, changed: torch.Tensor) -> torch.Tensor:
+        """Price (n, K) of changed features (n, K, d)."""
         if self.cost is None:
             return self.beta[:, None] * changed.sum(-1)
         return self.beta[:, None] * (changed * self.cost[:, None]).sum(-1)
@@ -90,6 +95,16 @@ class Problem:
     def margin(self, z: torch.Tensor, where: torch.Tensor | None = None) -> torch.Tensor:
         """Return margins (n, K) of ``z`` (n, K, D); minus infinity outside ``where`` (n, K)."""
         return self.objective.margin(z, where)
+
+    def valid(self, z: torch.Tensor, where: torch.Tensor | None = None) -> torch.Tensor:
+        """Return whether ``z`` (n, K, D) are answers: (n, K), none outside ``where`` (n, K)."""
+        return self.objective.valid(z, self.floor, where)
+
+    def appraised(
+        self, z: torch.Tensor, where: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return which of ``z`` (n, K, D) are answers, and their plausibilities: (n, K) each."""
+        return self.objective.appraised(z, self.floor, where)
 
     def plausibility(self, z: torch.Tensor, where: torch.Tensor | None = None) -> torch.Tensor:
         """Return plausibilities (n, K) of ``z`` (n, K, D); minus infinity outside ``where``."""

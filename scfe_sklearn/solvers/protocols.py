@@ -35,8 +35,38 @@ class Objective(Protocol):
         Points outside ``where`` (n, K) are not evaluated; their margin is minus infinity.
         """
 
+    def valid(
+        self, z: torch.Tensor, floor: float, where: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Whether the margins (n, K) of the points ``z`` (n, K, D) are at least ``floor``.
+
+        Points outside ``where`` (n, K) are not evaluated: they are not.
+        """
+
+    def appraised(
+        self, z: torch.Tensor, floor: float, where: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Which points are `valid`, (n, K), and their `plausibility`."""
+
+    def accepted(
+        self, z: torch.Tensor, floor: float, where: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Whether points are `valid`, whatever the limits that `bound` stands for."""
+
+    def bound(self) -> torch.Tensor | None:
+        """Plausibility (n,) that valid points have at least; None where there is no such limit."""
+
     def margin_at(self, points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Margins (k,) of points (k, D) that belong to the rows ``rows`` (k,)."""
+
+    def margins_after(
+        self, factual: torch.Tensor, target: torch.Tensor, feature: torch.Tensor
+    ) -> torch.Tensor | None:
+        """Margins (n, M) of the rows ``factual`` (n, D) after each of M single moves.
+
+        A move sets a ``feature`` (M,) to what it is in ``target`` (M, D). None where they are
+        not cheaper than one by one.
+        """
 
     def margin_and_grad(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Margins (n,) of ``z`` (n, D) and their gradients (n, D)."""

@@ -67,7 +67,9 @@ class Effort:
     """
 
     screen: Screen = field(default_factory=Screen)
-    thrifty: Screen = field(default_factory=lambda: Screen(shortlist=12, thrifty=True))
+    thrifty: Screen = field(
+        default_factory=lambda: Screen(shortlist=12, parents=48, evaluations=32, thrifty=True)
+    )
     sprint: Descent | None = field(default_factory=lambda: Descent(max_iter=4))
     descent: Descent = field(default_factory=Descent)
     continuation: Continuation = field(default_factory=Continuation)

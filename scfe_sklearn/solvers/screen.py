@@ -175,11 +175,7 @@ def _try_singles(problem: Problem, settings: Screen) -> tuple[Pool, _Singles]:
     margin0 = problem.margin(root)
     plausibility0 = problem.plausibility(root)
     permitted = moves.permitted(domain) & (problem.max_changes >= 1)[:, None]
-    # Only the points that are asked about are written down.
-    rows, move = permitted.nonzero().T
-    margin = torch.full(permitted.shape, -torch.inf, dtype=root.dtype, device=root.device)
-    points = moves.apply(domain.factual[rows], move)
-    margin[rows, move] = problem.objective.margin_at(points, rows)
+    margin = _single_margins(problem, permitted)
     price = problem.move_price(moves)
     gain = torch.where(permitted, margin - margin0, torch.zeros_like(margin))
     pool, plausibility = _collect(
@@ -193,6 +189,20 @@ def _try_singles(problem: Problem, settings: Screen) -> tuple[Pool, _Singles]:
     )
     lift = plausibility - plausibility0
     return pool, _Singles(permitted, price, gain, lift, margin, plausibility)
+
+
+def _single_margins(problem: Problem, permitted: torch.Tensor) -> torch.Tensor:
+    """Margins (n, M) after every single move; minus infinity where it is not permitted."""
+    domain, moves = problem.domain, problem.moves
+    margin = problem.objective.margins_after(domain.factual, moves.target, moves.group)
+    if margin is not None:
+        return torch.where(permitted, margin, -torch.inf)
+    # Only the points that are asked about are written down.
+    rows, move = permitted.nonzero().T
+    margin = domain.factual.new_full(permitted.shape, -torch.inf)
+    points = moves.apply(domain.factual[rows], move)
+    margin[rows, move] = problem.objective.margin_at(points, rows)
+    return margin
 
 
 def _first_beam(problem: Problem, settings: Screen, singles: _Singles) -> _Beam:

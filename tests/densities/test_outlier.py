@@ -212,3 +212,26 @@ def test_ties_do_not_depend_on_the_batch_or_the_order():
     for name in ("samples_", "reach_", "local_density_"):
         setattr(turned, name, getattr(density, name)[order])
     torch.testing.assert_close(turned.log_prob(Q), value, rtol=0, atol=1e-12)
+
+
+@settings(deadline=None, max_examples=25)
+@given(n=st.integers(2, 80), D=st.integers(1, 4), k=st.integers(1, 12), seed=st.integers(0, 10**6))
+def test_equal_distances_share_the_last_places(n, D, k, seed):
+    rng = np.random.default_rng(seed)
+    Y, Q = rng.integers(0, 4, (n, D)).astype(float), rng.integers(-1, 5, (15, D)).astype(float)
+    density = LocalOutlierDensity(k).fit(Y)
+    k = min(k, n - 1)
+    expected = []
+    for q in Q:
+        squared = ((Y - q) ** 2).sum(axis=1)
+        last = np.sort(squared)[k - 1]
+        nearer, tied = squared < last, squared == last
+        share = nearer + tied * (k - nearer.sum()) / tied.sum()
+        reach = np.maximum(np.sqrt(squared), density.reach_)
+        expected.append(
+            -np.log((share * reach).sum() / k) - np.log((share * density.local_density_).sum() / k)
+        )
+    # Shares of places are rounded to single precision.
+    np.testing.assert_allclose(density.score_samples(Q), expected, rtol=1e-6, atol=1e-6)
+    value, _ = density.log_prob_and_grad(torch.from_numpy(Q))
+    np.testing.assert_allclose(value, density.score_samples(Q), rtol=1e-11, atol=1e-11)

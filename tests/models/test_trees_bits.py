@@ -117,6 +117,46 @@ def test_missing_values_and_categories_of_the_trees_own():
     np.testing.assert_allclose(bits.value(u), model.predict_proba(new), rtol=1e-9)
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_one_column_taken_over_from_another_row(name):
+    model, classes = MODELS[name]
+    X, y = _rows(400, classes=classes)
+    model = make_pipeline(_front(StandardScaler()), model).fit(X, y)
+    bits = BitTrees(read_trees(model, COLUMNS, X))
+    rows, others = _rows(7, seed=1)[0], _rows(12, seed=2)[0]
+    column = np.arange(12) % 4
+    got = bits.value_after(column_points(rows, COLUMNS), column_points(others, COLUMNS), column)
+    method = "predict_proba" if hasattr(model, "predict_proba") else "predict"
+    for i, j in enumerate(column):
+        replaced = rows.assign(**{COLUMNS[j].name: others.iloc[i, j]})
+        expected = getattr(model, method)(replaced)
+        np.testing.assert_allclose(got[:, i], expected, rtol=1e-9, atol=1e-12)
+
+
+@settings(deadline=None, max_examples=15)
+@given(seed=st.integers(0, 10**6))
+def test_a_column_that_is_missing_or_becomes_known(seed):
+    X, y = _rows(300, seed=seed, missing=True)
+    codes = make_column_transformer(
+        (OrdinalEncoder(), ["job", "sex"]), remainder="passthrough", verbose_feature_names_out=False
+    )
+    last = HistGradientBoostingClassifier(max_iter=5, categorical_features=[0, 1])
+    model = make_pipeline(codes, last).fit(X, y)
+    box = BlackBox(model, COLUMNS, X)
+    rows, others = _rows(20, seed=seed + 1, missing=True)[0], _rows(8, seed=seed + 2)[0]
+    u, other = (torch.from_numpy(column_points(part, COLUMNS)) for part in (rows, others))
+    column = np.arange(8) % 4
+    got = box.scores_after(u, other, column)
+    starts = [0, 1, 5, 6, 8]
+    for i, j in enumerate(column):
+        one = u.clone()
+        one[:, starts[j] : starts[j + 1]] = other[i, starts[j] : starts[j + 1]]
+        torch.testing.assert_close(got[:, i], box.scores(one), rtol=1e-9, atol=1e-9)
+    unknown = other.clone()
+    unknown[1, 1:5] = 0
+    assert box.scores_after(u, unknown, column) is None
+
+
 def test_rows_without_one_known_level_are_told():
     X, y = _rows(200)
     model = make_pipeline(_front("passthrough"), RandomForestClassifier(3, max_depth=3)).fit(X, y)
