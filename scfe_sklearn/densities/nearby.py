@@ -71,15 +71,17 @@ class PointDensity(Density, ABC):
         return self.from_distances(squared, index)[0]
 
     def nearest(self, z: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Positions (n, size) of the points nearest to each row, in order, and their squares."""
+        """Positions (n, size) of the points nearest to each row, in any order, and their squares."""
         places, squares = [torch.empty(0, size, dtype=torch.long)], [z.new_empty(0, size)]
         for rows in chunks(len(z), len(self.samples_), z.device):
-            near, place = self._nearest_of(z[rows], size)
+            near, place = self._nearest_of(z[rows], size, ordered=False)
             places.append(place)
             squares.append(near)
         return torch.cat(places), torch.cat(squares)
 
-    def _nearest_of(self, z: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _nearest_of(
+        self, z: torch.Tensor, size: int, ordered: bool = True
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Squares (n, size) of the distances to the nearest points, in order, and positions."""
         found = None
         worth = len(self.samples_) >= max(FEW, 4 * size) and z.device.type == "cpu"
@@ -88,7 +90,10 @@ class PointDensity(Density, ABC):
         if found is not None:
             return found
         relative, own = self._distances(z)(z)
-        near, place = smallest(relative, size)
+        if ordered or 2 * size <= relative.shape[1]:
+            near, place = smallest(relative, size)
+        else:  # of so many, sorting would be most of the work
+            near, place = relative.topk(size, dim=1, largest=False, sorted=False)
         return (near + own).clamp_min(0), place
 
     def _distances(self, like: torch.Tensor) -> Distances:
