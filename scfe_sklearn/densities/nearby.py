@@ -71,7 +71,7 @@ class PointDensity(Density, ABC):
         return self.from_distances(squared, index)[0]
 
     def nearest(self, z: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Positions (n, size) of the points nearest to each row, in any order, and their squares."""
+        """Positions (n, size) of the points nearest to each row, in any order; their squares."""
         places, squares = [torch.empty(0, size, dtype=torch.long)], [z.new_empty(0, size)]
         for rows in chunks(len(z), len(self.samples_), z.device):
             near, place = self._nearest_of(z[rows], size, ordered=False)
