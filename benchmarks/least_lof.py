@@ -10,7 +10,7 @@ low where these are near, and where they are sparse. Both are searched, from man
    it hardens on the way. This finds neighbours that are sparse, but not the nearest by far.
 3. From the best of both, single pixels are exchanged or set anew, judged by LOF itself.
 
-What comes out is an upper bound of the least, good to about 0.01 of the mean.
+What comes out is an upper bound of the least.
 """
 
 from __future__ import annotations

@@ -76,5 +76,8 @@ print(result.summary().T.to_string(header=False, float_format="{:.3f}".format))
 # first three will stay as it is.
 
 fixed = Rules(immutable={"credit_score": [True, True, True, False, False, False]})
+told = explainer.explain(refused[:6], target="approved", rules=fixed)
 print()
-print(explainer.explain(refused[:6], target="approved", rules=fixed))
+print(told)
+print()
+print(told.changes)

@@ -13,6 +13,7 @@ import argparse
 from math import inf
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
@@ -61,8 +62,11 @@ if options.save:
 explainer = AutoFrankWolfe(net, n_iter=40, n_restarts=2)
 balls = {1: [1, 1.8, 3], 1.5: [0.5, 0.8, 1.2], 2: [0.3, 0.5, 0.8], inf: [0.06, 0.1, 0.15]}
 paths = visual_paths(explainer, asked, balls)
-for p, radii in paths.radii.items():
-    means = " ".join(f"{value:.2f}" for value in paths.confidence(p).mean(axis=1))
-    print(f"p = {p}: mean confidence {means} at radii {radii}")
+rows = [
+    {"p": p, "radius": radius, "mean confidence": confidence}
+    for p, radii in paths.radii.items()
+    for radius, confidence in zip(radii, paths.confidence(p).mean(axis=1), strict=True)
+]
+print(pd.DataFrame(rows).round(2).to_string(index=False))
 if options.page:
     paths.to_html(options.page, "Other digits", [f"digit {k}" for k in range(10)])

@@ -18,15 +18,13 @@ from scfe_sklearn.densities.base import (
 )
 from scfe_sklearn.densities.nearby import PointDensity
 from scfe_sklearn.densities.smallest import smallest
+from scfe_sklearn.densities.two_steps import FEW
 
 _SMALLEST_REACH = 1e-3
 """Least reachability distance, as a share of the geometric mean: duplicates stay finite."""
 
 TIE = 1e-9
 """Squared distances closer than this, relative to the spread of the rows, are equal."""
-
-FEW = 1000
-"""Of fewer points all distances are computed."""
 
 SPARE = 12
 """Points looked at beyond the k nearest, for those that tie with the k-th."""

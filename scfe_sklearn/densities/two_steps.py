@@ -8,7 +8,7 @@ import torch
 from scfe_sklearn.densities.smallest import at_most, bound, gathered
 
 FEW = 1000
-"""Fewer points are not worth two steps."""
+"""Fewer points are not worth two steps: all distances are computed at once."""
 
 MANY = 4
 """Times as many points as are wanted may be near enough; else there are ties, or rows far out."""
