@@ -85,7 +85,9 @@ def without_address(monkeypatch):
 
 
 def test_without_an_address_there_is_no_link_to_our_pages(without_address, public_kind):
-    found = links(made(public_kind))
+    estimator = made(public_kind)
+    assert public_kind.__name__ in estimator._repr_html_()
+    found = links(estimator)
     assert [link for link in found if "scfe" in link] == []
     assert [link for link in found if public_kind.__name__ in link] == []
 
