@@ -9,23 +9,16 @@ import numpy as np
 
 from scfe_sklearn.answering.answers import Answers
 from scfe_sklearn.answering.engine import Engine
+from scfe_sklearn.answering.entries import Entries
 from scfe_sklearn.answering.judge import Judge
 from scfe_sklearn.answering.query import Query, unset
 from scfe_sklearn.explanation import Explanation
+from scfe_sklearn.features import FeatureSpace
 from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.status import Status
-from scfe_sklearn.targets import ValueWishes
+from scfe_sklearn.targets import ClassWishes, ValueWishes
 from scfe_sklearn.targets.asked import interval_text
 from scfe_sklearn.view import View
-
-_NUMBERS = (
-    "probability_before",
-    "probability_after",
-    "n_changes",
-    "distance",
-    "log_density",
-    "density_quantile",
-)
 
 
 def report(
@@ -39,72 +32,40 @@ def report(
 ) -> Explanation:
     """Put the result together: k entries per row ``asked`` by the user, one after the other."""
     space = engine.space
-    n, k = answers.code.shape
-    rows = np.repeat(np.arange(n), k)
-    option = np.tile(np.arange(k), n)
-    X = query.X if k == 1 else take_rows(query.X, rows)
-    Z, code = query.Z[rows], answers.code.reshape(-1)
-    success = code >= 0
-    closest = np.where(option == 0, answers.closest[rows], -1)
-    shown = success | (closest >= 0)
-    code = np.where(success, code, closest)
-    points = np.where(shown[:, None], answers.Z.reshape(n * k, Z.shape[1]), np.nan)
-    frame = answers.frame
-    if frame is None or k > 1:
-        frame = space.decode(points, X, reference=Z)
-    status, reason = _status(query, answers, rows, option)
-    status[shown & ~success] = Status.CLOSEST
-    good = np.flatnonzero(shown)
-    after = answers.after.reshape(points.shape)[good]
-    unread = np.flatnonzero(~answers.judged.reshape(-1)[good])
-    if len(unread):
-        after[unread] = space.encode(take_rows(frame, good[unread]))
-    changed = np.zeros((len(success), space.n_features_in_), dtype=bool)
-    changed[good] = space.changed(after, Z[good])
-    numbers = {name: np.full(len(success), np.nan) for name in _NUMBERS}
-    numbers["n_changes"][good] = changed[good].sum(axis=1)
-    numbers["distance"][good] = distance(after, Z[good])
-    log_density, quantile = engine.plausibility(after, code[good])
-    numbers["log_density"][good], numbers["density_quantile"][good] = log_density, quantile
-    values = isinstance(query.wishes, ValueWishes)
-    # Of a classifier the judge has seen already that it gives the target.
-    unseen = good if values else np.flatnonzero(closest >= 0)
-    said = judge.outcome(take_rows(frame, unseen))
-    told = np.full(len(success), np.nan) if values else np.where(success, code, -1)
-    told[unseen] = said.value if values else said.code
-    target, prediction, now = _labels(judge, query, rows, code, told)
-    if hasattr(judge.estimator, "classes_"):
-        wanted = query.wishes.wanted[rows]
-        codes = np.where(shown, code, wanted.argmax(axis=1))
-        single = shown | (wanted.sum(axis=1) == 1)
-        before = np.flatnonzero(single & (query.outcome.code[rows] >= 0))
-        if query.outcome.probability is not None:
-            said_before = query.outcome.probability[rows[before], codes[before]]
-            numbers["probability_before"][before] = said_before
-        numbers["probability_after"] = answers.probability.reshape(-1).copy()
-        # Those that the judge did not ask about.
-        rest = good[np.isnan(numbers["probability_after"][good])]
-        probability = judge.probability(take_rows(frame, rest), codes[rest])
-        numbers["probability_after"][rest] = probability
+    entries = Entries.of(space, query, answers)
+    status, reason = _status(query, answers, entries)
+    after = _decoded_points(space, answers, entries)
+    before = entries.Z[entries.given]
+    moved = space.changed(after, before)
+    changed = np.zeros((len(entries), space.n_features_in_), dtype=bool)
+    changed[entries.given] = moved
+    log_density, quantile = engine.plausibility(after, entries.code[entries.given])
+    target, prediction, prediction_after = _labels(judge, query, entries)
+    probability_before, probability_after = _probabilities(judge, query, answers, entries)
     explanation = Explanation(
-        factual=asked if k == 1 else take_rows(asked, rows),
-        counterfactuals=view.whole(frame),
-        seen=None if view.plain else (X, frame),
+        factual=entries.rows_of(asked),
+        counterfactuals=view.whole(entries.frame),
+        seen=None if view.plain else (entries.X, entries.frame),
         target=target,
         prediction=prediction,
-        prediction_after=now,
-        success=success,
+        prediction_after=prediction_after,
+        success=entries.success,
         status=status,
         reason=reason,
+        probability_before=probability_before,
+        probability_after=probability_after,
+        n_changes=entries.spread(moved.sum(axis=1)),
+        distance=entries.spread(distance(after, before)),
+        log_density=entries.spread(log_density),
+        density_quantile=entries.spread(quantile),
         changed=changed,
         feature_names=list(space.names_),
         kinds=list(space.kinds_),
         levels=list(space.levels_),
         solver=solver,
         rules_text=judge.rules.describe(space),
-        option=option,
+        option=entries.option,
         gap=answers.gap.reshape(-1),
-        **numbers,
     )
     _warn(explanation)
     return explanation
@@ -117,48 +78,80 @@ def distance(after: np.ndarray, before: np.ndarray) -> np.ndarray:
     return np.asarray(np.sqrt(np.where(filled, 1.0, np.nan_to_num(gap) ** 2).sum(axis=1)))
 
 
-def _status(
-    query: Query, answers: Answers, rows: np.ndarray, option: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _decoded_points(space: FeatureSpace, answers: Answers, entries: Entries) -> np.ndarray:
+    """Coordinates of the decoded rows that are given; read again where the judge did not."""
+    after = answers.after.reshape(entries.Z.shape)[entries.given]
+    unread = np.flatnonzero(~answers.judged.reshape(-1)[entries.given])
+    if len(unread):
+        after[unread] = space.encode(take_rows(entries.frame, entries.given[unread]))
+    return after
+
+
+def _status(query: Query, answers: Answers, entries: Entries) -> tuple[np.ndarray, np.ndarray]:
     """Status and reason of every entry."""
-    status, reason = query.status[rows].copy(), query.reason[rows].copy()
-    success = answers.code.reshape(-1) >= 0
-    status[success] = Status.FOUND
-    proof = answers.proof[rows]
+    row = entries.row
+    status, reason = query.status[row].copy(), query.reason[row].copy()
+    status[entries.success] = Status.FOUND
+    proof = answers.proof[row]
     proven = unset(status) & (proof != "")
     status[proven], reason[proven] = Status.UNREACHABLE, proof[proven]
     missing = unset(status)
     status[missing] = Status.NOT_FOUND
     reason[missing] = "no valid change was found within the rules and the budget"
-    further = missing & answers.found[rows] & (option > 0)
+    further = missing & answers.found[row] & (entries.option > 0)
     reason[further] = "no further distinct answer was found"
+    status[entries.closest] = Status.CLOSEST
     return status, reason
 
 
-def _labels(
-    judge: Judge, query: Query, rows: np.ndarray, code: np.ndarray, said: np.ndarray
-) -> tuple[Any, Any, Any]:
+def _labels(judge: Judge, query: Query, entries: Entries) -> tuple[Any, Any, Any]:
     """Targets, predictions before and predictions after, in the user's words."""
-    wishes, known = query.wishes, code >= 0
+    wishes, row = query.wishes, entries.row
     if isinstance(wishes, ValueWishes):
-        ends = zip(wishes.low[rows], wishes.high[rows], strict=True)
+        ends = zip(wishes.low[row], wishes.high[row], strict=True)
         target = np.array([interval_text(low, high) for low, high in ends], dtype=object)
-        return target, query.outcome.value[rows], said
+        said = judge.outcome(take_rows(entries.frame, entries.given)).value
+        return target, query.outcome.value[row], entries.spread(said)
+    # Of an answer the judge has seen already that the model gives it the target.
+    told = np.where(entries.success, entries.code, -1)
+    closest = np.flatnonzero(entries.closest)
+    told[closest] = judge.predict(take_rows(entries.frame, closest))
     classes = np.asarray(judge.estimator.classes_)
     labels = np.array([None, *classes.tolist()], dtype=object)
-    wanted = wishes.wanted[rows]
-    single = known | (wanted.sum(axis=1) == 1)
-    target = labels[np.where(single, np.where(known, code, wanted.argmax(axis=1)) + 1, 0)]
-    return (
-        _tidy(target, classes),
-        _tidy(labels[query.outcome.code[rows] + 1], classes),
-        _tidy(labels[said + 1], classes),
-    )
+    code, single = _wanted(wishes, entries)
+    codes = (np.where(single, code, -1), query.outcome.code[row], told)
+    target, before, after = (_tidy(labels[code + 1], classes) for code in codes)
+    return target, before, after
+
+
+def _wanted(wishes: ClassWishes, entries: Entries) -> tuple[np.ndarray, np.ndarray]:
+    """Class of each entry, of several wanted ones the first, and whether it is the only one."""
+    wanted = wishes.wanted[entries.row]
+    code = np.where(entries.shown, entries.code, wanted.argmax(axis=1))
+    return code, entries.shown | (wanted.sum(axis=1) == 1)
 
 
 def _tidy(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Give labels the dtype of the classes where none is missing."""
     return labels if unset(labels).any() else labels.astype(classes.dtype)
+
+
+def _probabilities(
+    judge: Judge, query: Query, answers: Answers, entries: Entries
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of the target before and after; NaN where the model has none."""
+    before = np.full(len(entries), np.nan)
+    if isinstance(query.wishes, ValueWishes):
+        return before, before.copy()
+    code, single = _wanted(query.wishes, entries)
+    if query.outcome.probability is not None:
+        known = np.flatnonzero(single & (query.outcome.code[entries.row] >= 0))
+        before[known] = query.outcome.probability[entries.row[known], code[known]]
+    after = answers.probability.reshape(-1).copy()
+    # Those that the judge did not ask about.
+    rest = entries.given[np.isnan(after[entries.given])]
+    after[rest] = judge.probability(take_rows(entries.frame, rest), code[rest])
+    return before, after
 
 
 def _warn(explanation: Explanation) -> None:
