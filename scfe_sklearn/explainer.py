@@ -19,18 +19,14 @@ from scfe_sklearn.answering.checks import (
     check_best_effort,
     check_count,
     check_finite,
-    check_probabilities,
-    check_rules,
     read_classes,
     read_outcomes,
     read_values,
 )
 from scfe_sklearn.answering.choice import choose_solver
-from scfe_sklearn.answering.engine import Engine, several, thorough
-from scfe_sklearn.answering.exact import ExactSolver, refuse_unknown
+from scfe_sklearn.answering.equipment import Equipped
 from scfe_sklearn.answering.judge import Judge
-from scfe_sklearn.answering.proofs import LinearProver
-from scfe_sklearn.answering.query import Query, ask
+from scfe_sklearn.answering.query import Query
 from scfe_sklearn.answering.reporting import report
 from scfe_sklearn.answering.surrogate import fit_surrogate
 from scfe_sklearn.answering.surroundings import Surroundings, learn, rows_of_classes
@@ -43,25 +39,17 @@ from scfe_sklearn.answering.trade_offs import (
     undominated,
 )
 from scfe_sklearn.answering.training import trained, trained_others
-from scfe_sklearn.answering.voices import Voice, asked_voice, gradient_voice
+from scfe_sklearn.answering.voices import asked_voice
 from scfe_sklearn.background import Background, summarise
 from scfe_sklearn.densities import Density
 from scfe_sklearn.documentation import Documented
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.features import FeatureSpace, Linear, Rules
 from scfe_sklearn.features.frames import as_table, open_table
-from scfe_sklearn.models import (
-    BlackBox,
-    UnsupportedModelError,
-    categorical_columns,
-    read_linear,
-    read_trees,
-)
+from scfe_sklearn.models import categorical_columns
 from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.progress import Progress, Watch, answer_in_parts
 from scfe_sklearn.scoring import recourse, usual_target
-from scfe_sklearn.solvers.recourse import Effort
-from scfe_sklearn.targets import ClassWishes, ValueWishes, class_wishes, value_wishes
 from scfe_sklearn.validation import HasMethods, Integral, Interval, Real, StrOptions, fit_context
 from scfe_sklearn.view import View
 
@@ -76,7 +64,7 @@ PROGRAMS = 8
 """Rows between two words where every row is a program of its own."""
 
 
-class CounterfactualExplainer(Documented, MetaEstimatorMixin, BaseEstimator):
+class CounterfactualExplainer(Documented, Equipped, MetaEstimatorMixin, BaseEstimator):
     r"""Sparse, plausible and actionable counterfactuals of a classifier, for many rows at once.
 
     For a row x with coordinates z_0, and every class t that would answer it, S-CFE [1]_ solves
@@ -379,10 +367,6 @@ class CounterfactualExplainer(Documented, MetaEstimatorMixin, BaseEstimator):
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
 
-    def _models(self) -> list[Any]:
-        """The model that is explained and those that must agree, asked by rows of the search."""
-        return [self.view_.wrapped(model) for model in (self.estimator_, *self.ensemble_)]
-
     def _fit_surroundings(self, X: Any, y: np.ndarray) -> None:
         """Check model and rules on the training rows, then fit the densities on them."""
         space = self.space_
@@ -419,12 +403,6 @@ class CounterfactualExplainer(Documented, MetaEstimatorMixin, BaseEstimator):
         values = space.ranks(space.encode(self.sample_))
         n_levels = [0 if levels is None else len(levels) for levels in space.levels_]
         return summarise(values, space.step_, n_levels, codes, getattr(self, "classes_", ()))
-
-    def _black_boxes(self) -> list[BlackBox]:
-        return [
-            BlackBox(model, self.space_.columns_, self.sample_, getattr(self, "classes_", None))
-            for model in self._models()
-        ]
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is built of the rest: functions cannot be saved."""
@@ -582,48 +560,6 @@ class CounterfactualExplainer(Documented, MetaEstimatorMixin, BaseEstimator):
         everything = dataclasses.replace(everything, background=self.background_)
         return undominated(everything, len(query.Z))
 
-    def _prove(self, query: Query, answers: Answers) -> None:
-        """Prove of a linear model that rows without an answer have none."""
-        if answers.found.all() or self.max_changes == "fewest":
-            return
-        with contextlib.suppress(UnsupportedModelError):
-            scores = read_linear(self._models()[0], self.space_.columns_)
-            LinearProver(self.space_, scores, self._budget()).prove(query, answers)
-
-    def _exact_solver(self, count: int) -> ExactSolver:
-        """Read the trees; refuse what the program does not know."""
-        refuse_unknown(
-            {
-                "'n_counterfactuals'": count > 1,
-                "'ensemble'": bool(self.ensemble_),
-                "'shortfall'": self.shortfall > 0,
-                "'min_plausibility'": self.min_plausibility not in ("auto", 0),
-            }
-        )
-        trees = read_trees(self._models()[0], self.space_.columns_, self.sample_)
-        return ExactSolver(trees, self.max_changes == "fewest", self.milp_seconds)
-
-    def _prepared(
-        self, X: Any, target: Any, rules: Rules | None, count: int
-    ) -> tuple[Engine, Judge, Query]:
-        """Read a question, and gather all that is needed to answer it."""
-        check_is_fitted(self, "solver_")
-        check_rules(rules)
-        X = self.view_.seen(X)
-        n = open_table(X).n_rows
-        judge = self._judge(n, rules)
-
-        def read_target(predicted: np.ndarray) -> ClassWishes | ValueWishes:
-            if not hasattr(self, "classes_"):
-                return value_wishes(target, n, self.training_values_)
-            wishes = class_wishes(target, predicted, self.classes_)
-            check_probabilities(wishes, [self.estimator_, *self.ensemble_])
-            return wishes
-
-        voices = self._voices()
-        query = ask(judge, [voice.scores for voice in voices], X, read_target)
-        return self._engine(voices, query.wishes, count), judge, query
-
     def score(self, X: Any, y: Any = None) -> float:
         r"""Quality of the counterfactuals of some rows for their nearest other class.
 
@@ -654,74 +590,3 @@ class CounterfactualExplainer(Documented, MetaEstimatorMixin, BaseEstimator):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             return recourse(self.explain(X, usual_target(self, X)))
-
-    def _rules(self) -> Rules:
-        return Rules(
-            immutable=self.immutable,
-            increasing=self.increasing,
-            decreasing=self.decreasing,
-            ranges=self.ranges,
-            transitions=self.transitions,
-            relations=self.relations,
-            implications=self.implications,
-            costs=self.costs,
-            fillable=self.fillable,
-        )
-
-    def _judge(self, n_rows: int, rules: Rules | None = None) -> Judge:
-        """Return the judge of some rows, for which there may be further rules."""
-        every = self._rules() if rules is None else self._rules().merged(rules)
-        model, *others = self._models()
-        return Judge(model, self.space_, every, self._budget(), n_rows, others, self.shortfall)
-
-    def _budget(self) -> int | None:
-        """Budget to start with; the fewest changes are looked for after that."""
-        return (
-            None
-            if self.max_changes is None or isinstance(self.max_changes, str)
-            else int(self.max_changes)
-        )
-
-    def _voices(self) -> list[Voice]:
-        """Build the models as functions; nothing of it is kept, so that the explainer pickles."""
-        if self.solver_ == "apg":
-            return [gradient_voice(model, self.space_) for model in self._models()]
-        asked = getattr(self, "_asked", None) or self._black_boxes()
-        return [asked_voice(model, self.space_) for model in asked]
-
-    def _engine(self, voices: list[Voice], wishes: ClassWishes | ValueWishes, count: int) -> Engine:
-        """Build what the solvers need."""
-        if isinstance(wishes, ValueWishes):
-            around = Surroundings.of_values(
-                self.density, wishes, self.training_rows_, self.training_values_
-            )
-        else:
-            around = Surroundings(self.density_, self.anchors_)
-        if wishes.asks_probability and any(voice.guides_only for voice in voices):
-            # Its scores say nothing of the probabilities; the models themselves do.
-            voices = [asked_voice(model, self.space_) for model in self._black_boxes()]
-        budget = self._budget()
-        effort = Effort() if budget is None else thorough(Effort())
-        engine = Engine(
-            self.space_,
-            around.density,
-            [voice.scores for voice in voices],
-            all(voice.has_gradient for voice in voices),
-            around.anchors,
-            None if isinstance(wishes, ValueWishes) else self.spares_,
-            around.values,
-            self.tau,
-            self.beta,
-            budget,
-            several(effort, count),
-            self.chunk_size,
-            any(voice.single_precision for voice in voices),
-            getattr(self, "unit_", 1.0),
-            float(self.shortfall),
-            0.0 if isinstance(self.min_plausibility, str) else float(self.min_plausibility),
-            self.min_plausibility == "auto" and self.tau > 0 and self.max_changes is None,
-        )
-        if self.solver_ == "apg" or not self.surrogate:
-            return engine
-        learned = [surrogate.scores() for surrogate in self.surrogates_]
-        return replace(engine, guide=replace(engine, models=learned, has_gradient=True))

@@ -1,0 +1,193 @@
+"""What a fitted explainer answers with: models, rules, judge and engine, built for each call."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from scfe_sklearn.answering.answers import Answers
+from scfe_sklearn.answering.checks import check_probabilities, check_rules
+from scfe_sklearn.answering.engine import Engine, several, thorough
+from scfe_sklearn.answering.exact import ExactSolver, refuse_unknown
+from scfe_sklearn.answering.judge import Judge
+from scfe_sklearn.answering.proofs import LinearProver
+from scfe_sklearn.answering.query import Query, ask
+from scfe_sklearn.answering.surroundings import Surroundings
+from scfe_sklearn.answering.voices import Voice, asked_voice, gradient_voice
+from scfe_sklearn.densities import ClassConditionalDensity, Density
+from scfe_sklearn.features import FeatureSpace, Linear, Rules
+from scfe_sklearn.features.frames import open_table
+from scfe_sklearn.models import BlackBox, UnsupportedModelError, read_linear, read_trees
+from scfe_sklearn.solvers.recourse import Effort
+from scfe_sklearn.targets import ClassWishes, ValueWishes, class_wishes, value_wishes
+from scfe_sklearn.view import View
+
+
+class Equipped:
+    """The parameters and the fitted state of an explainer, as the parts that answer."""
+
+    density: str | Density
+    tau: float
+    beta: float
+    max_changes: int | str | None
+    immutable: Sequence[Hashable] | None
+    increasing: Sequence[Hashable] | None
+    decreasing: Sequence[Hashable] | None
+    ranges: Mapping[Hashable, Any] | None
+    transitions: Mapping[Hashable, Any] | None
+    relations: Sequence[str | Linear] | None
+    implications: Sequence[Any] | None
+    costs: Mapping[Hashable, float] | None
+    fillable: Sequence[Hashable] | None
+    min_plausibility: float | str
+    shortfall: float
+    surrogate: bool
+    milp_seconds: float | None
+    chunk_size: int
+
+    estimator_: Any
+    ensemble_: list[Any]
+    classes_: np.ndarray
+    view_: View
+    space_: FeatureSpace
+    solver_: str
+    sample_: Any
+    density_: ClassConditionalDensity
+    anchors_: list[np.ndarray]
+    spares_: list[np.ndarray]
+    training_rows_: np.ndarray
+    training_values_: np.ndarray
+    surrogates_: list[Any]
+
+    def _prepared(
+        self, X: Any, target: Any, rules: Rules | None, count: int
+    ) -> tuple[Engine, Judge, Query]:
+        """Read a question, and gather all that is needed to answer it."""
+        check_is_fitted(self, "solver_")
+        check_rules(rules)
+        X = self.view_.seen(X)
+        n = open_table(X).n_rows
+        judge = self._judge(n, rules)
+
+        def read_target(predicted: np.ndarray) -> ClassWishes | ValueWishes:
+            if not hasattr(self, "classes_"):
+                return value_wishes(target, n, self.training_values_)
+            wishes = class_wishes(target, predicted, self.classes_)
+            check_probabilities(wishes, [self.estimator_, *self.ensemble_])
+            return wishes
+
+        voices = self._voices()
+        query = ask(judge, [voice.scores for voice in voices], X, read_target)
+        return self._engine(voices, query.wishes, count), judge, query
+
+    def _rules(self) -> Rules:
+        """Return the rules for all rows."""
+        return Rules(
+            immutable=self.immutable,
+            increasing=self.increasing,
+            decreasing=self.decreasing,
+            ranges=self.ranges,
+            transitions=self.transitions,
+            relations=self.relations,
+            implications=self.implications,
+            costs=self.costs,
+            fillable=self.fillable,
+        )
+
+    def _judge(self, n_rows: int, rules: Rules | None = None) -> Judge:
+        """Return the judge of some rows, for which there may be further rules."""
+        every = self._rules() if rules is None else self._rules().merged(rules)
+        model, *others = self._models()
+        return Judge(model, self.space_, every, self._budget(), n_rows, others, self.shortfall)
+
+    def _budget(self) -> int | None:
+        """Budget to start with; the fewest changes are looked for after that."""
+        return (
+            None
+            if self.max_changes is None or isinstance(self.max_changes, str)
+            else int(self.max_changes)
+        )
+
+    def _models(self) -> list[Any]:
+        """The model that is explained and those that must agree, asked by rows of the search."""
+        return [self.view_.wrapped(model) for model in (self.estimator_, *self.ensemble_)]
+
+    def _black_boxes(self) -> list[BlackBox]:
+        """Return the models as whatever has predictions."""
+        return [
+            BlackBox(model, self.space_.columns_, self.sample_, getattr(self, "classes_", None))
+            for model in self._models()
+        ]
+
+    def _voices(self) -> list[Voice]:
+        """Return the models as functions of solver space."""
+        if self.solver_ == "apg":
+            return [gradient_voice(model, self.space_) for model in self._models()]
+        asked = getattr(self, "_asked", None) or self._black_boxes()
+        return [asked_voice(model, self.space_) for model in asked]
+
+    def _engine(self, voices: list[Voice], wishes: ClassWishes | ValueWishes, count: int) -> Engine:
+        """Return the search for ``count`` answers per row."""
+        values = isinstance(wishes, ValueWishes)
+        if wishes.asks_probability and any(voice.guides_only for voice in voices):
+            # Its scores say nothing of the probabilities; the models themselves do.
+            voices = [asked_voice(model, self.space_) for model in self._black_boxes()]
+        around, budget = self._surroundings(wishes), self._budget()
+        told = not isinstance(self.min_plausibility, str)
+        engine = Engine(
+            space=self.space_,
+            density=around.density,
+            models=[voice.scores for voice in voices],
+            has_gradient=all(voice.has_gradient for voice in voices),
+            anchors=around.anchors,
+            spares=None if values else self.spares_,
+            values=around.values,
+            tau=self.tau,
+            beta=self.beta,
+            max_changes=budget,
+            effort=several(Effort() if budget is None else thorough(Effort()), count),
+            chunk_size=self.chunk_size,
+            single_precision=any(voice.single_precision for voice in voices),
+            unit=getattr(self, "unit_", 1.0),
+            shortfall=float(self.shortfall),
+            min_plausibility=float(self.min_plausibility) if told else 0.0,
+            compared=not told and self.tau > 0 and self.max_changes is None,
+        )
+        if self.solver_ == "apg" or not self.surrogate:
+            return engine
+        learned = [surrogate.scores() for surrogate in self.surrogates_]
+        return replace(engine, guide=replace(engine, models=learned, has_gradient=True))
+
+    def _surroundings(self, wishes: ClassWishes | ValueWishes) -> Surroundings:
+        """Return the training rows that answers should look like, with their densities."""
+        if isinstance(wishes, ValueWishes):
+            return Surroundings.of_values(
+                self.density, wishes, self.training_rows_, self.training_values_
+            )
+        return Surroundings(self.density_, self.anchors_)
+
+    def _exact_solver(self, count: int) -> ExactSolver:
+        """Read the trees; refuse what the program does not know."""
+        refuse_unknown(
+            {
+                "'n_counterfactuals'": count > 1,
+                "'ensemble'": bool(self.ensemble_),
+                "'shortfall'": self.shortfall > 0,
+                "'min_plausibility'": self.min_plausibility not in ("auto", 0),
+            }
+        )
+        trees = read_trees(self._models()[0], self.space_.columns_, self.sample_)
+        return ExactSolver(trees, self.max_changes == "fewest", self.milp_seconds)
+
+    def _prove(self, query: Query, answers: Answers) -> None:
+        """Prove of a linear model that rows without an answer have none."""
+        if answers.found.all() or self.max_changes == "fewest":
+            return
+        with contextlib.suppress(UnsupportedModelError):
+            scores = read_linear(self._models()[0], self.space_.columns_)
+            LinearProver(self.space_, scores, self._budget()).prove(query, answers)
