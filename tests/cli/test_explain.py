@@ -266,7 +266,7 @@ def test_ctrl_c_writes_what_is_done(desk, asked, tmp_path, monkeypatch, capsys):
 
 
 def test_ctrl_c_before_anything_is_done(asked, monkeypatch, capsys):
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Engine, "__init__", interrupted)
