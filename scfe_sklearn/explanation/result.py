@@ -11,26 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scfe_sklearn.explanation import as_json, tables
-from scfe_sklearn.presentation import Change, Outcome, direction, notebook_table, sentence
-from scfe_sklearn.presentation.containers import (
-    objects,
-    positions,
-    row_labels,
-    take_rows,
-)
-from scfe_sklearn.presentation.wording import is_missing, quoted
-from scfe_sklearn.status import Status
+from scfe_sklearn.explanation import as_json, shown, tables
+from scfe_sklearn.explanation.alignment import aligned
+from scfe_sklearn.explanation.outcomes import outcomes
+from scfe_sklearn.presentation import sentence
+from scfe_sklearn.presentation.containers import positions, take_rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Explanation"]
 
-_KINDS = ("numeric", "integer", "ordinal", "categorical")
 _ALIGNED = (*tables.COLUMNS, "prediction_after", "option", "gap", "changed", "index")
-_HTML_ROWS = 10
-_REPR_ROWS = 5
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -154,57 +146,8 @@ class Explanation:
 
     def __post_init__(self) -> None:
         """Turn the arguments into read-only arrays and check that they are aligned."""
-        n = self.factual.shape[0]
-        _check_shape("counterfactuals", self.counterfactuals.shape, self.factual.shape)
-        d = self.by_feature[0].shape[1]
-        if self.prediction_after is None:
-            object.__setattr__(self, "prediction_after", np.full(n, None, dtype=object))
-        if self.option is None:
-            object.__setattr__(self, "option", np.zeros(n, dtype=np.intp))
-        for name in ("target", "prediction", "prediction_after"):
-            self._set(name, _labels(getattr(self, name)), (n,))
-        if self.gap is None:
-            object.__setattr__(self, "gap", np.full(n, np.nan))
-        self._set("gap", np.array(self.gap, dtype=np.float64), (n,))
-        self._set("option", np.array(self.option, dtype=np.intp), (n,))
-        for name in ("status", "reason"):
-            self._set(name, objects(getattr(self, name)), (n,))
-        for name in tables.NUMBERS:
-            self._set(name, np.array(getattr(self, name), dtype=np.float64), (n,))
-        self._set("success", np.array(self.success, dtype=bool), (n,))
-        # An empty list has no second axis.
-        self._set("changed", np.array(self.changed, dtype=bool).reshape(-1, d), (n, d))
-        self._set("feature_names", objects(self.feature_names), (d,))
-        self._set("kinds", objects(self.kinds), (d,))
-        object.__setattr__(self, "rules_text", tuple(self.rules_text))
-        if self.levels is not None:
-            object.__setattr__(self, "levels", tuple(self.levels))
-            _check_shape("levels", (len(self.levels),), (d,))
-        if self.index is None:
-            object.__setattr__(self, "index", row_labels(self.factual))
-        _check_shape("index", (len(self.index),), (n,))
-        self._check_words()
-
-    def _set(self, name: str, value: np.ndarray, shape: tuple[int, ...]) -> None:
-        _check_shape(name, value.shape, shape)
-        value.flags.writeable = False
-        object.__setattr__(self, name, value)
-
-    def _check_words(self) -> None:
-        for name, known in (("status", Status.ALL), ("kinds", _KINDS)):
-            unknown = [word for word in set(getattr(self, name)) if word not in known]
-            if unknown:
-                raise ValueError(
-                    f"The {name!r} parameter of Explanation must hold values among "
-                    f"{list(known)}. Got {unknown[0]!r} instead."
-                )
-        idle = ~self.success & (self.status != Status.CLOSEST)
-        if self.changed[idle].any():
-            row = int(np.flatnonzero(self.changed.any(axis=1) & idle)[0])
-            raise ValueError(
-                "The 'changed' parameter of Explanation must be False in every row without "
-                f"success. Got a change at position {row} instead."
-            )
+        for name, value in aligned(self).items():
+            object.__setattr__(self, name, value)
 
     def __len__(self) -> int:
         return len(self.success)
@@ -217,12 +160,12 @@ class Explanation:
     def __getitem__(self, rows: Any) -> Explanation:
         """Some rows by position: a number, a slice, an array of positions or a mask."""
         where = positions(rows, len(self))
-        aligned = {name: getattr(self, name)[where] for name in _ALIGNED}
+        taken = {name: getattr(self, name)[where] for name in _ALIGNED}
         for name in ("factual", "counterfactuals"):
-            aligned[name] = take_rows(getattr(self, name), where)
+            taken[name] = take_rows(getattr(self, name), where)
         if self.seen is not None:
-            aligned["seen"] = tuple(take_rows(part, where) for part in self.seen)
-        return dataclasses.replace(self, **aligned)
+            taken["seen"] = tuple(take_rows(part, where) for part in self.seen)
+        return dataclasses.replace(self, **taken)
 
     @property
     def changes(self) -> pd.DataFrame:
@@ -360,7 +303,7 @@ class Explanation:
                 "The 'max_features' parameter of Explanation.sentences must be an int in "
                 f"[1, inf) or None. Got {max_features!r} instead."
             )
-        return [sentence(outcome, max_features) for outcome in self._outcomes()]
+        return [sentence(outcome, max_features) for outcome in outcomes(self)]
 
     def plot(self, kind: str | None = None, *, ax: Any = None) -> Any:
         """Draw the answers; needs matplotlib.
@@ -403,69 +346,8 @@ class Explanation:
 
         return write_report(self, path, title)
 
-    def _outcomes(self) -> list[Outcome]:
-        lines = self.changes
-        by_row: list[list[Change]] = [[] for _ in range(len(self))]
-        features = np.nonzero(self.changed)[1]
-        for i, j, before, after in zip(
-            lines.index, features, lines["from"], lines["to"], strict=True
-        ):
-            upward = self._upward(int(j), before, after)
-            by_row[i].append(Change(int(j), self.feature_names[j], before, after, upward))
-        return [
-            Outcome(
-                label=self.index[i],
-                status=self.status[i],
-                reason=self.reason[i],
-                target=self.target[i],
-                prediction=self.prediction[i],
-                probability=(self.probability_before[i], self.probability_after[i]),
-                changes=tuple(changes),
-            )
-            for i, changes in enumerate(by_row)
-        ]
-
-    def _upward(self, j: int, before: Any, after: Any) -> bool | None:
-        if self.kinds[j] == "categorical":
-            return None
-        ordinal = self.kinds[j] == "ordinal" and self.levels is not None
-        return direction(before, after, self.levels[j] if ordinal else None)  # type: ignore[index]
-
-    def _title(self) -> str:
-        found = int((self.status == Status.FOUND).sum())
-        rows = f"{found:,} of {len(self):,} row{'' if len(self) == 1 else 's'} found"
-        targets = list(dict.fromkeys(quoted(t) for t in self.target if not is_missing(t)))
-        if len(targets) > 1:
-            return f"{rows}, {len(targets)} targets"
-        return f"{rows}, target {targets[0]}" if targets else rows
-
     def __repr__(self) -> str:
-        shown = self[:_REPR_ROWS]
-        lines = [f"Explanation: {self._title()}"]
-        labels = [str(label) for label in shown.index]
-        lines += [f"  {a}: {b}" for a, b in zip(labels, shown.sentences(), strict=True)]
-        if len(self) > _REPR_ROWS:
-            lines.append(f"  ... and {len(self) - _REPR_ROWS:,} more")
-        return "\n".join(lines)
+        return shown.as_text(self)
 
     def _repr_html_(self) -> str:
-        shown = self[:_HTML_ROWS]
-        notes = [f"solver: {self.solver}"] if self.solver else []
-        notes += [f"rules: {'; '.join(self.rules_text)}"] if self.rules_text else []
-        return notebook_table(
-            shown._outcomes(), title=self._title(), notes=notes, hidden=len(self) - len(shown)
-        )
-
-
-def _check_shape(name: str, got: tuple[int, ...], wanted: tuple[int, ...]) -> None:
-    if tuple(got) != wanted:
-        raise ValueError(
-            f"The {name!r} parameter of Explanation must have shape {wanted}, aligned with "
-            f"'factual'. Got {tuple(got)} instead."
-        )
-
-
-def _labels(values: Any) -> np.ndarray:
-    """Labels in their own dtype; objects where each is a collection."""
-    labels = np.array(values)
-    return labels if labels.ndim == 1 else objects(values)
+        return shown.as_html(self)

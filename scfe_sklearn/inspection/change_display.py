@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from scfe_sklearn.explanation import Explanation
+from scfe_sklearn.explanation.outcomes import outcomes
 from scfe_sklearn.inspection.entries import check_explanation, check_row, headline
 from scfe_sklearn.inspection.palette import (
     GREY,
@@ -108,7 +109,7 @@ class ChangeDisplay:
         check_explanation(explanation, cls.__name__)
         entry = check_row(row, len(explanation), cls.__name__)
         one = explanation[entry]
-        (outcome,) = one._outcomes()
+        (outcome,) = outcomes(one)
         wanted = one.target[0]
         strips = [
             strip(one, change.position, [change.before, change.after], wanted)

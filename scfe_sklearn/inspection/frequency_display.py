@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from scfe_sklearn.explanation import Explanation
+from scfe_sklearn.explanation.outcomes import outcomes
 from scfe_sklearn.inspection.entries import check_explanation, percent
 from scfe_sklearn.inspection.palette import (
     DOWN,
@@ -60,7 +61,7 @@ def change_frequencies(explanation: Explanation) -> pd.DataFrame:
 
     found = explanation[explanation.success]
     counts = np.zeros((len(found.kinds), 3))
-    for outcome in found._outcomes():
+    for outcome in outcomes(found):
         for change in outcome.changes:
             kind = 2 if change.upward is None else 0 if change.upward else 1
             counts[change.position, kind] += 1

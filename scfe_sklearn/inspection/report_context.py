@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from scfe_sklearn.explanation import Explanation
+from scfe_sklearn.explanation.outcomes import outcomes
 from scfe_sklearn.inspection.entries import people, percent, row_name
 from scfe_sklearn.inspection.frequency_display import DIRECTIONS, change_frequencies
 from scfe_sklearn.inspection.report_strips import Curves, strip_context
@@ -37,9 +38,9 @@ def page_context(explanation: Explanation) -> dict[str, Any]:
     """Everything that the template shows but title, style and script."""
     groups = people(explanation)
     curves = Curves()
-    outcomes = explanation._outcomes()
+    told = outcomes(explanation)
     columns = _columns(explanation)
-    persons = [_person(explanation, outcomes, entries, curves, columns) for entries in groups]
+    persons = [_person(explanation, told, entries, curves, columns) for entries in groups]
     first = explanation[[int(entries[0]) for entries in groups]]
     many = len(persons) > 1
     return {
@@ -136,22 +137,22 @@ def _statuses(first: Explanation) -> list[dict[str, Any]]:
 
 def _person(
     explanation: Explanation,
-    outcomes: list[Any],
+    told: list[Any],
     entries: np.ndarray,
     curves: Curves,
     columns: dict[int, tuple[list, list]],
 ) -> dict[str, Any]:
     """One row: its story, and its answers one below the other."""
     first = int(entries[0])
-    shown = [int(entry) for entry in entries if outcomes[entry].changes]
-    answers = [_answer(explanation, outcomes[entry], entry, curves) for entry in shown]
+    shown = [int(entry) for entry in entries if told[entry].changes]
+    answers = [_answer(explanation, told[entry], entry, curves) for entry in shown]
     status = explanation.status[first]
     return {
         "name": row_name(explanation.index[first]),
         "status": status,
         "kind": _kind(status),
-        "story": sentence(outcomes[first]),
-        "failure": "" if status == Status.FOUND else failure(outcomes[first]),
+        "story": sentence(told[first]),
+        "failure": "" if status == Status.FOUND else failure(told[first]),
         "now": plain(explanation.prediction[first]),
         "target": _target(explanation.target[first]),
         "verdict": _verdict(explanation, first),

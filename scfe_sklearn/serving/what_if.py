@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
+from scfe_sklearn.explanation.outcomes import outcomes
 from scfe_sklearn.features.frames import open_table
 from scfe_sklearn.features.levels import VERTEX
 from scfe_sklearn.presentation.containers import column_values, objects, row_labels, take_rows
@@ -119,7 +120,7 @@ class WhatIf:
         k = self._number(number)
         row = self._row(k, values)
         explanation = self._explain(self.explainer.view_.whole(row), self._wish(k))
-        (outcome,) = explanation._outcomes()
+        (outcome,) = outcomes(explanation)
         found = outcome.status == Status.FOUND
         after = explanation.by_feature[1] if found else row
         return {

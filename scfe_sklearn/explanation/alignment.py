@@ -1,0 +1,98 @@
+"""The arguments of an explanation as read-only arrays, aligned with its rows and features."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scfe_sklearn.explanation import tables
+from scfe_sklearn.presentation.containers import objects, row_labels
+from scfe_sklearn.status import Status
+
+if TYPE_CHECKING:
+    from scfe_sklearn.explanation.result import Explanation
+
+KINDS = ("numeric", "integer", "ordinal", "categorical")
+"""What a feature may be."""
+
+
+def aligned(explanation: Explanation) -> dict[str, Any]:
+    """Every argument in its final form, by its name.
+
+    Raises
+    ------
+    ValueError
+        If one has another shape than the rows and features demand, a status or kind is unknown,
+        or a row without an answer has changes.
+    """
+    given = explanation
+    n = given.factual.shape[0]
+    _check_shape("counterfactuals", given.counterfactuals.shape, given.factual.shape)
+    d = given.by_feature[0].shape[1]
+
+    def filled(values: Any, default: Any) -> Any:
+        return np.full(n, default) if values is None else values
+
+    found: dict[str, Any] = {
+        "target": _labels(given.target),
+        "prediction": _labels(given.prediction),
+        "prediction_after": _labels(filled(given.prediction_after, None)),
+        "gap": np.array(filled(given.gap, np.nan), dtype=np.float64),
+        "option": np.array(filled(given.option, 0), dtype=np.intp),
+        "status": objects(given.status),
+        "reason": objects(given.reason),
+        **{name: np.array(getattr(given, name), dtype=np.float64) for name in tables.NUMBERS},
+        "success": np.array(given.success, dtype=bool),
+    }
+    for name, value in found.items():
+        _check_shape(name, value.shape, (n,))
+    # An empty list has no second axis.
+    found["changed"] = np.array(given.changed, dtype=bool).reshape(-1, d)
+    _check_shape("changed", found["changed"].shape, (n, d))
+    for name in ("feature_names", "kinds"):
+        found[name] = objects(getattr(given, name))
+        _check_shape(name, found[name].shape, (d,))
+    for value in found.values():
+        value.flags.writeable = False
+    found["rules_text"] = tuple(given.rules_text)
+    if given.levels is not None:
+        found["levels"] = tuple(given.levels)
+        _check_shape("levels", (len(found["levels"]),), (d,))
+    found["index"] = row_labels(given.factual) if given.index is None else given.index
+    _check_shape("index", (len(found["index"]),), (n,))
+    _check_words(found)
+    return found
+
+
+def _check_shape(name: str, got: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+    if tuple(got) != wanted:
+        raise ValueError(
+            f"The {name!r} parameter of Explanation must have shape {wanted}, aligned with "
+            f"'factual'. Got {tuple(got)} instead."
+        )
+
+
+def _labels(values: Any) -> np.ndarray:
+    """Labels in their own dtype; objects where each is a collection."""
+    labels = np.array(values)
+    return labels if labels.ndim == 1 else objects(values)
+
+
+def _check_words(found: dict[str, Any]) -> None:
+    """Refuse a status or kind that is none, and changes of rows without an answer."""
+    for name, known in (("status", Status.ALL), ("kinds", KINDS)):
+        unknown = [word for word in set(found[name]) if word not in known]
+        if unknown:
+            raise ValueError(
+                f"The {name!r} parameter of Explanation must hold values among "
+                f"{list(known)}. Got {unknown[0]!r} instead."
+            )
+    idle = ~found["success"] & (found["status"] != Status.CLOSEST)
+    changed = found["changed"]
+    if changed[idle].any():
+        row = int(np.flatnonzero(changed.any(axis=1) & idle)[0])
+        raise ValueError(
+            "The 'changed' parameter of Explanation must be False in every row without "
+            f"success. Got a change at position {row} instead."
+        )
