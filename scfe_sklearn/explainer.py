@@ -45,6 +45,7 @@ from scfe_sklearn.densities import Density
 from scfe_sklearn.documentation import Documented
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.features import FeatureSpace, Linear, Rules
+from scfe_sklearn.features.column_names import note_columns
 from scfe_sklearn.features.frames import as_table, open_table
 from scfe_sklearn.models import categorical_columns
 from scfe_sklearn.presentation.containers import take_rows
@@ -351,21 +352,12 @@ class CounterfactualExplainer(Documented, Equipped, MetaEstimatorMixin, BaseEsti
             steps=self.steps,
             scale=self.scale,
         )
-        self._set_names(X)
+        note_columns(self, open_table(X))
         X = self.view_.seen(X)
         names = list(open_table(X).names)
         self.space_.fit(X, categorical_hint=categorical_columns(self._models()[0], names))
         self._fit_surroundings(X, y)
         return self
-
-    def _set_names(self, X: Any) -> None:
-        """Set what scikit-learn wants to know of the columns."""
-        table = open_table(X)
-        self.n_features_in_ = len(table.names)
-        if table.labelled and all(isinstance(name, str) for name in table.names):
-            self.feature_names_in_ = np.array(table.names, dtype=object)
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
 
     def _fit_surroundings(self, X: Any, y: np.ndarray) -> None:
         """Check model and rules on the training rows, then fit the densities on them."""

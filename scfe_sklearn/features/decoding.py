@@ -1,4 +1,4 @@
-"""Which raw values a decoded point changes, and to what."""
+"""From solver coordinates to raw values: the nearest that rows can have, and what is new."""
 
 from __future__ import annotations
 
@@ -7,12 +7,46 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scfe_sklearn.features.frames import Edit
-from scfe_sklearn.features.levels import VERTEX
+from scfe_sklearn.features.levels import VERTEX, vertices
 
 if TYPE_CHECKING:
     from scfe_sklearn.features.space import FeatureSpace
 
 SAME = 1e-9  # coordinates that differ by less are the same, in standard deviations
+
+
+def raw_ranks(space: FeatureSpace, Z: np.ndarray) -> np.ndarray:
+    """One number (n, d) per raw feature of points (n, D): raw numbers, and ranks of levels."""
+    values = np.empty((len(Z), space.n_features_in_))
+    at = space.number_features_
+    values[:, at] = space.center_[at] + space.scale_[at] * Z[:, space.number_coordinates_]
+    for j, kind in enumerate(space.kinds_):
+        if kind == "categorical":
+            block = Z[:, space.slices_[j]]
+            values[:, j] = np.where(np.isnan(block).any(axis=1), np.nan, block.argmax(axis=1))
+        elif kind == "ordinal":
+            values[:, j] = np.rint(values[:, j])
+    return values
+
+
+def snapped(space: FeatureSpace, Z: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """The points (n, D) nearest to ``Z`` that rows of the data can have.
+
+    Features that have not moved from ``reference`` keep its coordinates exactly.
+    """
+    out = Z.copy()
+    at = space.number_coordinates_
+    if len(at):
+        center = space.center_[space.number_features_]
+        scale = space.scale_[space.number_features_]
+        with np.errstate(invalid="ignore"):
+            out[:, at] = (space.lattice().nearest(center + scale * Z[:, at]) - center) / scale
+    for j, kind in enumerate(space.kinds_):
+        if kind == "categorical":
+            block = space.slices_[j]
+            out[:, block] = vertices(Z[:, block])
+    moved = space.changed(Z, reference)[:, space.groups_]
+    return np.where(~moved | (np.abs(out - reference) <= SAME), reference, out)
 
 
 def find_edits(space: FeatureSpace, Z: np.ndarray, reference: np.ndarray) -> dict[int, Edit]:

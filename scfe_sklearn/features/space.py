@@ -11,12 +11,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from scfe_sklearn.columns import Column
 from scfe_sklearn.documentation import Documented
+from scfe_sklearn.features.column_names import note_columns
 from scfe_sklearn.features.column_space import lay_out_columns
-from scfe_sklearn.features.decoding import SAME, find_edits
+from scfe_sklearn.features.decoding import SAME, find_edits, raw_ranks, snapped
+from scfe_sklearn.features.encoding import encode_table, find_columns
 from scfe_sklearn.features.frames import Table, as_table, check_size, open_table
 from scfe_sklearn.features.kinds import Feature, learn, resolve
 from scfe_sklearn.features.lattice import Lattice
-from scfe_sklearn.features.levels import VERTEX, level_codes, vertices
 from scfe_sklearn.features.problems import find_problems
 
 if TYPE_CHECKING:
@@ -163,11 +164,7 @@ class FeatureSpace(Documented, BaseEstimator):
         features = [learn(table, j, wishes) for j in range(len(table.names))]
         self.names_ = tuple(table.names)
         self.labelled_ = table.labelled
-        self.n_features_in_ = len(features)
-        if table.labelled and all(isinstance(name, str) for name in table.names):
-            self.feature_names_in_ = np.array(table.names, dtype=object)
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
+        note_columns(self, table)
         self.features_ = tuple(features)
         self._lay_out(features)
         return self
@@ -233,25 +230,7 @@ class FeatureSpace(Documented, BaseEstimator):
         """
         check_is_fitted(self, "groups_")
         table = open_table(X)
-        if not (table.labelled and self.labelled_):
-            if len(table.names) != self.n_features_in_:
-                raise ValueError(
-                    f"X has {len(table.names)} features, but FeatureSpace is expecting "
-                    f"{self.n_features_in_} features as input. X must have the "
-                    f"{self.n_features_in_} columns that FeatureSpace was fitted on. "
-                    f"Got {len(table.names)} instead."
-                )
-            return table, list(range(self.n_features_in_))
-        where = {name: j for j, name in enumerate(table.names)}
-        missing = [name for name in self.names_ if name not in where]
-        known = set(self.names_)
-        unknown = [name for name in table.names if name not in known]
-        if missing or unknown:
-            raise ValueError(
-                "X must have the columns that FeatureSpace was fitted on. "
-                f"Got missing columns {missing} and unknown columns {unknown}."
-            )
-        return table, [where[name] for name in self.names_]
+        return table, find_columns(self, table)
 
     def encode(self, X: Any) -> np.ndarray:
         """Solver coordinates of raw rows.
@@ -272,24 +251,7 @@ class FeatureSpace(Documented, BaseEstimator):
         ValueError
             If columns are missing or unknown, or a numeric column holds something else.
         """
-        return self._encode_table(*self.align(X))
-
-    def _encode_table(self, table: Table, order: list[int]) -> np.ndarray:
-        Z = np.zeros((table.n_rows, len(self.groups_)))
-        for j, feature in enumerate(self.features_):
-            block = self.slices_[j]
-            if feature.levels is None:
-                Z[:, block.start] = (table.numbers(order[j]) - feature.center) / feature.scale
-                continue
-            codes = level_codes(table, order[j], feature.levels, feature.missing_level)
-            known = codes >= 0
-            if feature.kind == "ordinal":
-                z = (codes - feature.center) / feature.scale
-                Z[:, block.start] = np.where(known, z, np.nan)
-            else:
-                Z[np.flatnonzero(known), block.start + codes[known]] = VERTEX
-                Z[~known, block] = np.nan
-        return Z
+        return encode_table(self, *self.align(X))
 
     def ranks(self, Z: np.ndarray) -> np.ndarray:
         """One number per raw feature: raw numbers, and ranks of levels.
@@ -305,17 +267,7 @@ class FeatureSpace(Documented, BaseEstimator):
             Positions in `levels_` for ordinal and categorical features; NaN where the point
             has NaN.
         """
-        Z = self._points(Z)
-        values = np.empty((len(Z), self.n_features_in_))
-        at = self.number_features_
-        values[:, at] = self.center_[at] + self.scale_[at] * Z[:, self.number_coordinates_]
-        for j, feature in enumerate(self.features_):
-            if feature.kind == "categorical":
-                block = Z[:, self.slices_[j]]
-                values[:, j] = np.where(np.isnan(block).any(axis=1), np.nan, block.argmax(axis=1))
-            elif feature.kind == "ordinal":
-                values[:, j] = np.rint(values[:, j])
-        return values
+        return raw_ranks(self, self._points(Z))
 
     def input_problems(self, X: Any, *, missing: bool = True) -> np.ndarray:
         """Why rows cannot be explained, if they cannot.
@@ -352,20 +304,7 @@ class FeatureSpace(Documented, BaseEstimator):
             Numbers on their lattice, categories at a vertex, ordinal levels at a whole rank:
             exactly the coordinates of the decoded row. ``snap(snap(Z)) == snap(Z)``.
         """
-        Z, reference = self._points(Z), self._points(reference)
-        out = Z.copy()
-        at = self.number_coordinates_
-        if len(at):
-            center = self.center_[self.number_features_]
-            scale = self.scale_[self.number_features_]
-            with np.errstate(invalid="ignore"):
-                out[:, at] = (self.lattice().nearest(center + scale * Z[:, at]) - center) / scale
-        for j, feature in enumerate(self.features_):
-            if feature.kind == "categorical":
-                block = self.slices_[j]
-                out[:, block] = vertices(Z[:, block])
-        moved = self.changed(Z, reference)[:, self.groups_]
-        return np.where(~moved | (np.abs(out - reference) <= SAME), reference, out)
+        return snapped(self, self._points(Z), self._points(reference))
 
     def decode(
         self,
@@ -408,7 +347,7 @@ class FeatureSpace(Documented, BaseEstimator):
                 f"Got {len(Z)} and {table.n_rows}."
             )
         if reference is None:
-            reference = self._encode_table(table, order)
+            reference = encode_table(self, table, order)
         edits = find_edits(self, Z, reference)
         return table.write({order[j]: edit for j, edit in edits.items()})
 
