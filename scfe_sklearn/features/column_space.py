@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scfe_sklearn.features.kinds import Feature
-from scfe_sklearn.features.lattice import Lattice
 from scfe_sklearn.features.levels import VERTEX
 
 if TYPE_CHECKING:
@@ -104,92 +103,6 @@ def hat_weights(r: torch.Tensor, rank: torch.Tensor, top: torch.Tensor) -> torch
     right = torch.where(rank == top - 1, 1 - x, (x - 1).abs())
     above = torch.where(rank == top, zeros, 0.5 * (middle_above - right + 1))
     return below - above
-
-
-def exact_columns(
-    features: Sequence[Feature], slices: Sequence[slice], lattice: Lattice
-) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The map from solver coordinates to exactly the raw values that a decoded point has.
-
-    Parameters
-    ----------
-    features : sequence of Feature
-        The raw features.
-    slices : sequence of slice
-        The solver coordinates of each.
-    lattice : Lattice
-        The representable values of those which are not categorical, in their order.
-
-    Returns
-    -------
-    callable
-        Points (n, D) to column space (n, U), float64: numbers rounded to their lattice, levels
-        exactly 0 or 1. A number that is clearly off its lattice is left alone: only that of a
-        factual row can be. NaN stays NaN.
-    """
-    import torch
-
-    numbers = [f for f in features if f.kind != "categorical"]
-    center = np.array([f.center for f in numbers])
-    scale = np.array([f.scale for f in numbers])
-    # Which column coordinate reads which solver coordinate, or which of the numbers.
-    at: list[int] = []
-    plain: list[int] = []
-    source: list[int] = []
-    hats: list[int] = []
-    owner: list[int] = []
-    rank: list[int] = []
-    width = 0
-    for feature, block in zip(features, slices, strict=True):
-        size = 1 if feature.levels is None else len(feature.levels)
-        places = range(width, width + size)
-        if feature.kind == "categorical":
-            source += range(block.start, block.stop)
-        else:
-            source += [block.start] * size
-        if feature.kind != "categorical" and feature.levels is None:
-            plain += places
-        elif feature.kind != "categorical":
-            hats += places
-            owner += [len(at)] * size
-            rank += range(size)
-        if feature.kind != "categorical":
-            at.append(block.start)
-        width += size
-    in_order = source == list(range(width))
-    direct = np.flatnonzero([f.levels is None for f in numbers])
-    whole = (lattice.step == 1) & (lattice.offset == np.rint(lattice.offset))
-    whole &= (lattice.decimals == 0) & (lattice.bits == 64)
-    rest = np.flatnonzero(~whole)
-    finer = lattice.take(rest)
-    # How far rounding may move a value that is on the lattice.
-    slack = np.where(lattice.step > 0, 1e-6 * lattice.step, np.inf)
-
-    def values(points: np.ndarray) -> np.ndarray:
-        raw = center + scale * points[:, at]
-        near = np.clip(np.rint(raw), lattice.low, lattice.high) + 0.0
-        if len(rest):
-            near[:, rest] = finer.nearest(raw[:, rest])
-        off = np.abs(near - raw) > slack
-        return np.where(off, raw, near) if off.any() else near
-
-    def apply(z: torch.Tensor) -> torch.Tensor:
-        points = z.detach().to("cpu", torch.float64).numpy()
-        chosen = points if in_order else points[:, source]
-        # Of numbers this is overwritten.
-        u = (chosen > VERTEX / 2).astype(np.float64)
-        gaps = np.isnan(chosen)
-        if gaps.any():
-            u[gaps] = np.nan
-        if len(numbers):
-            numeric = values(points)
-            u[:, plain] = numeric[:, direct]
-            if hats:
-                r = numeric[:, owner]
-                u[:, hats] = np.where(np.isnan(r), np.nan, np.rint(r) == np.array(rank))
-        return torch.from_numpy(u)
-
-    return apply
 
 
 def lay_out_columns(features: Sequence[Feature], slices: Sequence[slice]) -> ColumnMap:
