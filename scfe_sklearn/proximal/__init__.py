@@ -5,7 +5,8 @@ included; ``lmo(c)`` maximises <c, u>. Batches have rows first and rows do not s
 """
 
 from scfe_sklearn.proximal.constraints import Box, Budget, LpBall, Simplex
-from scfe_sklearn.proximal.feature_sets import INTERVAL, SIMPLEX, VERTICES, FeatureSets
+from scfe_sklearn.proximal.feature_sets import FeatureSets
+from scfe_sklearn.proximal.own_sets import INTERVAL, SIMPLEX, VERTICES
 from scfe_sklearn.proximal.penalties import L0, L1, LHalf, LTwoThirds, Penalty
 
 __all__ = [

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import torch
 
-from scfe_sklearn.proximal.feature_sets import INTERVAL, VERTICES, FeatureSets
+from scfe_sklearn.proximal.feature_sets import FeatureSets
+from scfe_sklearn.proximal.own_sets import INTERVAL, VERTICES
 from scfe_sklearn.solvers.domain import Domain
 from scfe_sklearn.solvers.pool import Pool
 from scfe_sklearn.solvers.problem import Problem
