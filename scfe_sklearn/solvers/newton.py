@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import torch
 
-from scfe_sklearn.solvers.plane import Predicted
 from scfe_sklearn.solvers.pool import Pool
+from scfe_sklearn.solvers.predicted import Predicted
 from scfe_sklearn.solvers.problem import Problem
 from scfe_sklearn.solvers.refine import merge_instances
 from scfe_sklearn.solvers.subspace import Subspace

@@ -13,9 +13,10 @@ from scfe_sklearn.solvers.enrich import Enrich, enrich
 from scfe_sklearn.solvers.moves import Moves
 from scfe_sklearn.solvers.narrow import Section, narrow
 from scfe_sklearn.solvers.newton import Rounds, descend_planes
-from scfe_sklearn.solvers.plane import Planes, Predicted, fits, predict
+from scfe_sklearn.solvers.plane import Planes, fits, predict
 from scfe_sklearn.solvers.polish import Pattern, polish
 from scfe_sklearn.solvers.pool import Pool
+from scfe_sklearn.solvers.predicted import Predicted
 from scfe_sklearn.solvers.problem import Problem
 from scfe_sklearn.solvers.refine import COARSE_STEP, refine
 from scfe_sklearn.solvers.screen import Screen, screen
@@ -150,7 +151,7 @@ def in_planes(problem: Problem, kinds: Sequence[Kind], effort: Effort) -> Pool:
     pool = Pool.empty(problem, effort.screen.pool)
     if effort.planes is None or not fits(problem, effort.planes, COARSE_STEP):
         return pool
-    starts = Predicted.none(problem, effort.planes)
+    starts = Predicted.none(problem, effort.planes.starts + effort.planes.singles)
     for rows, anchors, _ in kinds:
         found = predict(problem.take(rows), anchors, effort.planes)
         if found is None:

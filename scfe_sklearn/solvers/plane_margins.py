@@ -1,0 +1,153 @@
+"""What the model says of grid points: asked only where the cost does not rule an answer out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+from scfe_sklearn.solvers.plane_costs import PlaneCosts
+from scfe_sklearn.solvers.problem import Problem
+
+SURE = 0.25
+"""What a cost counts for against the hope for a lower one nearby, when points are asked about."""
+
+PROBED = 64
+"""Most hopeful grid points of a row, about which the model is asked first."""
+
+FURTHER = 3
+"""A row without a valid point asks about so many times as many points in the next round."""
+
+
+class Places(NamedTuple):
+    """Where k grid points are: row, plane, place along each of its two axes."""
+
+    row: torch.Tensor
+    plane: torch.Tensor
+    a: torch.Tensor
+    b: torch.Tensor
+    line: torch.Tensor
+    """The plane among those of all rows."""
+
+    @classmethod
+    def of(cls, flat: torch.Tensor, shape: torch.Size) -> Places:
+        """Return the places of flat positions (k,) in costs of a shape (n, P, V, V)."""
+        count = shape[3]
+        edge, b = flat // count, flat % count
+        line, a = edge // count, edge % count
+        return cls(line // shape[1], line % shape[1], a, b, line)
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneMargins:
+    """Margins (n, P, V + 2, V + 2) of grid points, inside a border; NaN where nobody asked.
+
+    They are noted in single precision, which is enough to predict.
+    """
+
+    problem: Problem
+    costs: PlaneCosts
+    margin: torch.Tensor
+
+    @classmethod
+    def unknown(cls, problem: Problem, costs: PlaneCosts) -> PlaneMargins:
+        """Begin without any."""
+        n, planes, count, _ = costs.cost.shape
+        nobody = costs.cost.new_full((n, planes, count + 2, count + 2), torch.nan)
+        return cls(problem, costs, nobody)
+
+    @classmethod
+    def of(cls, problem: Problem, costs: PlaneCosts) -> PlaneMargins:
+        """Ask about the hopeful grid points and their neighbours, which tell how it changes."""
+        known = cls.unknown(problem, costs)
+        bound = known._probe()
+        wanted = costs.hope < bound[:, None, None, None]
+        near = wanted.clone()
+        near[..., 1:, :] |= wanted[..., :-1, :]
+        near[..., :-1, :] |= wanted[..., 1:, :]
+        near[..., 1:] |= wanted[..., :-1]
+        near[..., :-1] |= wanted[..., 1:]
+        near &= costs.hope < torch.inf
+        near &= known._inside.isnan()
+        known.ask(near.flatten().nonzero()[:, 0])
+        return known
+
+    @property
+    def _inside(self) -> torch.Tensor:
+        """The margins without the border."""
+        return self.margin[..., 1:-1, 1:-1]
+
+    def asked(self) -> torch.Tensor:
+        """Flat positions (k,) of the grid points that somebody asked about, in order."""
+        return (~self._inside.isnan()).flatten().nonzero()[:, 0]
+
+    def bordered(self, at: Places) -> torch.Tensor:
+        """Flat positions (k,) of grid points among the margins with their border."""
+        side = self.margin.shape[3]
+        return (at.line * side + at.a + 1) * side + at.b + 1
+
+    def ask(self, flat: torch.Tensor) -> torch.Tensor:
+        """Margins (k,) of grid points at flat positions (k,); they are noted, too."""
+        costs, at = self.costs, Places.of(flat, self.costs.cost.shape)
+        count = costs.cost.shape[3]
+        z = self.problem.domain.factual[at.row]
+        values, start = costs.values.flatten(), 2 * at.line * count
+        goal = torch.stack([values[start + at.a], values[start + count + at.b]], 1)
+        z.scatter_(1, costs.pairs[at.plane], goal)
+        margin = self.problem.objective.take(at.row).margin(z[:, None])[:, 0]
+        self.margin.view(-1)[self.bordered(at)] = margin.float()
+        return margin
+
+    def _probe(self) -> torch.Tensor:
+        """Ask about the most hopeful points of every row, until one of them is valid.
+
+        Returns the cost (n,) of the best valid one of each row: what is no more hopeful than
+        that need not be asked about.
+        """
+        hope, cost = self.costs.hope.flatten(1), self.costs.cost.flatten(1)
+        # What is cheap itself is hopeful for sure.
+        merit = torch.lerp(hope, cost, SURE).where(hope < torch.inf, torch.inf)
+        bound = hope.new_full((len(hope),), torch.inf)
+        left, count, done = torch.arange(len(hope)), PROBED, 0
+        while len(left) and done < hope.shape[1]:
+            best = merit[left].topk(min(count, hope.shape[1]), dim=1, largest=False, sorted=False)
+            index, place = (best.values < torch.inf).nonzero().T
+            row = left[index]
+            flat = row * hope.shape[1] + best.indices[index, place]
+            margin = self.ask(flat)
+            merit.view(-1)[flat] = torch.inf
+            value = torch.where(margin >= self.problem.floor, cost.view(-1)[flat], torch.inf)
+            bound = bound.scatter_reduce(0, row, value, "amin")
+            done, count = done + count, FURTHER * count
+            left = left[bound[left] == torch.inf]
+        return bound
+
+    def slopes(self, at: Places) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Margins (k,) of grid points, and by how much they rise along each of the two axes."""
+        # With a margin of grid points that are not there, neighbours are at fixed distances.
+        bordered, here = self.margin.flatten(), self.bordered(at)
+        margin = bordered[here].double()
+        side, count = self.margin.shape[3], self.costs.cost.shape[3]
+        gap = self.costs.gap.flatten()
+        steep = []
+        for axis, (stride, place) in enumerate(((side, at.a), (1, at.b))):
+            start = (2 * at.line + axis) * (count - 1)
+            up = (bordered[here + stride] - margin) / gap[start + place.clamp_max(count - 2)]
+            down = (margin - bordered[here - stride]) / gap[start + (place - 1).clamp_min(0)]
+            both = torch.where(up.isnan(), down, torch.where(down.isnan(), up, (up + down) / 2))
+            steep.append(both.nan_to_num(0))
+        return margin, steep
+
+    def is_least(self, value: torch.Tensor, here: torch.Tensor) -> torch.Tensor:
+        """Whether none of the eight neighbours has a lower ``value`` (k,).
+
+        ``here`` (k,) are positions inside the border; what is not named has no value.
+        """
+        table = torch.full((self.margin.numel(),), torch.inf, dtype=value.dtype)
+        table[here] = value
+        side = self.margin.shape[3]
+        least = value
+        for shift in (1, side - 1, side, side + 1):
+            least = torch.minimum(least, torch.minimum(table[here + shift], table[here - shift]))
+        return value <= least
