@@ -198,6 +198,14 @@ def map_rows(
     return torch.cat(pieces) if pieces else function(z)
 
 
+def training_rows(density: Any, Z: Any) -> np.ndarray:
+    """Check the rows that a density is fitted on, and keep at most ``max_samples`` of them."""
+    if density.max_samples is not None and not is_int(density.max_samples, 1):
+        raise parameter_error(density, "max_samples", "an int in [1, inf) or None")
+    Z = validate_data(density, Z, dtype=np.float64)
+    return np.asarray(Z[kept_rows(len(Z), density.max_samples, density.random_state)])
+
+
 def kept_rows(n_rows: int, max_samples: int | None, random_state: Any) -> np.ndarray:
     """Positions of at most `max_samples` rows, drawn uniformly, in ascending order.
 
@@ -245,9 +253,3 @@ def is_int(value: object, low: int) -> bool:
 def is_positive(value: object) -> bool:
     """Whether a value is a finite positive number (a bool is none)."""
     return isinstance(value, Real) and not isinstance(value, bool) and 0 < float(value) < np.inf
-
-
-def check_max_samples(owner: Any) -> None:
-    """Refuse a 'max_samples' parameter that is neither None nor a positive whole number."""
-    if owner.max_samples is not None and not is_int(owner.max_samples, 1):
-        raise parameter_error(owner, "max_samples", "an int in [1, inf) or None")

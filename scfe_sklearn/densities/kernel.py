@@ -7,17 +7,16 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from scfe_sklearn.densities.bandwidth import held_out_bandwidth, neighbour_factors
 from scfe_sklearn.densities.base import (
-    check_max_samples,
     chunks,
     is_int,
     is_positive,
-    kept_rows,
     map_rows,
     parameter_error,
+    training_rows,
 )
 from scfe_sklearn.densities.nearby import PointDensity
 
@@ -116,8 +115,7 @@ class GaussianKDE(PointDensity):
         self
         """
         self._check_parameters()
-        Z = validate_data(self, Z, dtype=np.float64)
-        Y = Z[kept_rows(len(Z), self.max_samples, self.random_state)]
+        Y = training_rows(self, Z)
         adaptive = self.bandwidth == "adaptive"
         if isinstance(self.bandwidth, str):
             h = held_out_bandwidth(
@@ -308,7 +306,6 @@ class GaussianKDE(PointDensity):
             raise parameter_error(self, "bandwidth", "'cv', 'adaptive' or a float in (0, inf)")
         if self.n_neighbors is not None and not is_int(self.n_neighbors, 1):
             raise parameter_error(self, "n_neighbors", "an int in [1, inf) or None")
-        check_max_samples(self)
 
 
 def _exp_(x: torch.Tensor) -> torch.Tensor:

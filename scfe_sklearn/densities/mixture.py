@@ -11,17 +11,15 @@ from sklearn import config_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture as EMGaussianMixture
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import validate_data
 
 from scfe_sklearn.densities.base import (
     Density,
-    check_max_samples,
     chunks,
     is_int,
     is_positive,
-    kept_rows,
     map_rows,
     parameter_error,
+    training_rows,
 )
 
 
@@ -119,8 +117,7 @@ class GaussianMixture(Density):
         self
         """
         self._check_parameters()
-        Z = validate_data(self, Z, dtype=np.float64)
-        Z = Z[kept_rows(len(Z), self.max_samples, self.random_state)]
+        Z = training_rows(self, Z)
         full = self.covariance_type == "full" and len(Z) > Z.shape[1]
         self.covariance_type_ = "full" if full else "diag"
         self._offset = Z.mean(axis=0)
@@ -255,4 +252,3 @@ class GaussianMixture(Density):
             raise parameter_error(self, "reg_covar", "a float in (0, inf)")
         if not is_int(self.max_components, 1):
             raise parameter_error(self, "max_components", "an int in [1, inf)")
-        check_max_samples(self)

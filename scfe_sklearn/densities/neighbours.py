@@ -7,17 +7,16 @@ from typing import Any, Self
 import numpy as np
 import torch
 from sklearn.neighbors import NearestNeighbors as NeighbourSearch
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from scfe_sklearn.densities.base import (
     Density,
-    check_max_samples,
     chunks,
     floored,
     is_int,
-    kept_rows,
     map_rows,
     parameter_error,
+    training_rows,
 )
 
 
@@ -100,9 +99,7 @@ class NearestNeighbours(Density):
         """
         if not is_int(self.n_neighbors, 1):
             raise parameter_error(self, "n_neighbors", "an int in [1, inf)")
-        check_max_samples(self)
-        Z = validate_data(self, Z, dtype=np.float64)
-        self.samples_ = Z[kept_rows(len(Z), self.max_samples, self.random_state)]
+        self.samples_ = training_rows(self, Z)
         own = min(self.n_neighbors, len(self.samples_) - 1)
         if own:
             search = NeighbourSearch(n_neighbors=own).fit(self.samples_)

@@ -7,14 +7,13 @@ from typing import Any, Self
 import numpy as np
 import torch
 from sklearn.neighbors import NearestNeighbors as NeighbourSearch
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from scfe_sklearn.densities.base import (
-    check_max_samples,
     chunks,
     is_int,
-    kept_rows,
     parameter_error,
+    training_rows,
 )
 from scfe_sklearn.densities.nearby import PointDensity
 from scfe_sklearn.densities.smallest import smallest
@@ -124,9 +123,7 @@ class LocalOutlierDensity(PointDensity):
         """
         if not is_int(self.n_neighbors, 1):
             raise parameter_error(self, "n_neighbors", "an int in [1, inf)")
-        check_max_samples(self)
-        Z = validate_data(self, Z, dtype=np.float64)
-        self.samples_ = Z[kept_rows(len(Z), self.max_samples, self.random_state)]
+        self.samples_ = training_rows(self, Z)
         m = len(self.samples_)
         self.spread_ = float(self.samples_.var(axis=0).sum())
         if m == 1:

@@ -108,10 +108,7 @@ def random_search(
         moving = min(max(int(moving_share(query, n_queries, share) * k), 1), size - k)
         order, corner = draw(live, query)
         now = chosen[live]
-        # Where no pixel is left to move to, only colours change.
-        leave = top_pixels(-torch.where(now, order, 2.0), max(moving, 1))
-        enter = top_pixels(-torch.where(now, 2.0, order), moving) if moving else leave
-        trial = (now & ~leave) | enter
+        trial, enter = _moved(now, order, moving)
         paint = torch.where(enter[:, None], corner, colour[live])
         new = margin(live, trial, paint)
         # Not of images that are done, and have not left yet.
@@ -124,6 +121,14 @@ def random_search(
     image = torch.where(chosen[:, None], colour, x.flatten(2)).reshape(x.shape)
     w = torch.where(wide(value < 0), (image - x) / model.scale, torch.zeros_like(x))
     return Proposal(w, asked, torch.zeros_like(asked))
+
+
+def _moved(chosen: Tensor, order: Tensor, moving: int) -> tuple[Tensor, Tensor]:
+    """Replace the first ``moving`` chosen pixels by others; also returns those that enter."""
+    # Where no pixel is left to move to, only colours change.
+    leave = top_pixels(-torch.where(chosen, order, 2.0), max(moving, 1))
+    enter = top_pixels(-torch.where(chosen, 2.0, order), moving) if moving else leave
+    return (chosen & ~leave) | enter, enter
 
 
 def moving_share(query: int, n_queries: int, first: float) -> float:
