@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scfe_sklearn.features.kinds import is_listing, position
 from scfe_sklearn.features.lattice import as_stored
 from scfe_sklearn.features.levels import MISSING, match_levels, plain_level
+from scfe_sklearn.features.named_columns import is_listing, position
 from scfe_sklearn.features.raw_values import coded, is_number, raw_numbers, rounding
 
 if TYPE_CHECKING:

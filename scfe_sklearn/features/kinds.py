@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from scfe_sklearn.features.lattice import (
     whole_step,
 )
 from scfe_sklearn.features.levels import level_array, match_levels, sorted_levels
+from scfe_sklearn.features.wishes import Wishes
 
 Kind = Literal["numeric", "integer", "ordinal", "categorical"]
 
@@ -46,129 +47,6 @@ class Feature:
     constant: bool = False
 
 
-@dataclass(frozen=True, eq=False)
-class Wishes:
-    """The constructor's parameters, resolved to column positions."""
-
-    categorical: frozenset[int]
-    ordinal: Mapping[int, Sequence[Any] | None]
-    integer: frozenset[int]
-    continuous: frozenset[int]
-    steps: Mapping[int, float]
-    hint: frozenset[int]
-    scaled: bool = True
-
-
-def is_listing(value: Any) -> bool:
-    """Whether a value is a collection, and no text that happens to be iterable."""
-    return isinstance(value, Iterable) and not isinstance(value, (str, bytes))
-
-
-def position(names: Sequence[Hashable], name: Hashable, parameter: str, owner: str) -> int:
-    """Where a column named by a parameter stands; ValueError if there is none such."""
-    try:
-        return list(names).index(name)
-    except ValueError:
-        shown = list(names[:20])
-        raise ValueError(
-            f"The {parameter!r} parameter of {owner} must name columns of X, which are {shown}"
-            f"{' and more' if len(names) > 20 else ''}. Got {name!r} instead."
-        ) from None
-
-
-def positions(
-    names: Sequence[Hashable], wanted: Any, parameter: str, owner: str = "FeatureSpace"
-) -> frozenset[int]:
-    """The positions of a list of columns (None: no columns)."""
-    if wanted is None:
-        return frozenset()
-    if not is_listing(wanted):
-        raise ValueError(
-            f"The {parameter!r} parameter of {owner} must be a list of columns. "
-            f"Got {wanted!r} instead."
-        )
-    return frozenset(position(names, name, parameter, owner) for name in wanted)
-
-
-def resolve(space: Any, names: Sequence[Hashable], hint: Any) -> Wishes:
-    """Check the parameters of a feature space and resolve their columns."""
-    ordinal: dict[int, Sequence[Any] | None] = {}
-    if isinstance(space.ordinal, Mapping):
-        for name, levels in space.ordinal.items():
-            ordinal[position(names, name, "ordinal", "FeatureSpace")] = _ordered(name, levels)
-    else:
-        ordinal = dict.fromkeys(sorted(positions(names, space.ordinal, "ordinal")))
-    steps: dict[int, float] = {}
-    if not (space.steps is None or isinstance(space.steps, Mapping)):
-        raise ValueError(
-            "The 'steps' parameter of FeatureSpace must be a dict from columns to steps. "
-            f"Got {space.steps!r} instead."
-        )
-    for name, step in (space.steps or {}).items():
-        if not (isinstance(step, (int, float, np.number)) and 0 < step < np.inf):
-            raise ValueError(
-                f"The 'steps' parameter of FeatureSpace must be positive. Got {step!r} for "
-                f"{name!r} instead."
-            )
-        steps[position(names, name, "steps", "FeatureSpace")] = float(step)
-    if space.scale not in ("std", None):
-        raise ValueError(
-            f"The 'scale' parameter of FeatureSpace must be 'std' or None. Got {space.scale!r} "
-            "instead."
-        )
-    wishes = Wishes(
-        categorical=positions(names, space.categorical, "categorical"),
-        ordinal=ordinal,
-        integer=positions(names, space.integer, "integer"),
-        continuous=positions(names, space.continuous, "continuous"),
-        steps=steps,
-        hint=positions(names, hint, "categorical_hint", "FeatureSpace.fit"),
-        scaled=space.scale == "std",
-    )
-    _refuse_contradictions(wishes, names)
-    return wishes
-
-
-def _ordered(name: Hashable, levels: Any) -> list[Any]:
-    """The levels of an ordinal column as a list of distinct values."""
-    if isinstance(levels, Mapping) or not is_listing(levels):
-        raise ValueError(
-            "The 'ordinal' parameter of FeatureSpace must give a list of levels, lowest first. "
-            f"Got {levels!r} for {name!r} instead."
-        )
-    listed = list(levels)
-    if not listed or len(set(listed)) != len(listed):
-        raise ValueError(
-            "The 'ordinal' parameter of FeatureSpace must give distinct levels. "
-            f"Got {listed!r} for {name!r} instead."
-        )
-    return listed
-
-
-def _refuse_contradictions(wishes: Wishes, names: Sequence[Hashable]) -> None:
-    claims: dict[str, Iterable[int]] = {
-        "categorical": wishes.categorical,
-        "ordinal": wishes.ordinal,
-        "integer": wishes.integer,
-        "continuous": wishes.continuous,
-    }
-    taken: dict[int, str] = {}
-    for parameter, columns in claims.items():
-        for j in columns:
-            if j in taken:
-                raise ValueError(
-                    f"The {parameter!r} parameter of FeatureSpace must not name a column of "
-                    f"{taken[j]!r}. Got {names[j]!r} in both."
-                )
-            taken[j] = parameter
-    for j in wishes.steps:
-        if taken.get(j, "integer") != "integer":
-            raise ValueError(
-                f"The 'steps' parameter of FeatureSpace must not name a column of "
-                f"{taken[j]!r}. Got {names[j]!r} in both."
-            )
-
-
 def learn(table: Table, j: int, wishes: Wishes) -> Feature:
     """Learn one feature from the training table."""
     storage = table.storage(j)
@@ -192,35 +70,18 @@ def learn(table: Table, j: int, wishes: Wishes) -> Feature:
 
 
 def _learn_number(table: Table, j: int, storage: Storage, wishes: Wishes) -> Feature:
-    name = table.names[j]
     values = table.numbers(j)
     if np.isinf(values).any():
-        raise ValueError(f"Column {name!r} of the training data must be finite. Got infinity.")
+        raise ValueError(
+            f"Column {table.names[j]!r} of the training data must be finite. Got infinity."
+        )
     values = values[~np.isnan(values)]
     if not len(values):
-        raise _nothing(name)
+        raise _nothing(table.names[j])
     low, high = float(values.min()), float(values.max())
     center, scale = (low, 1.0) if low == high else center_and_scale(values)
     scale = scale if wishes.scaled else 1.0
-    step, offset = 0.0, 0.0
-    if j in wishes.steps:
-        step = wishes.steps[j]
-        offset = infer_offset(values, step)
-        if j in wishes.integer and (step != round(step) or offset != round(offset)):
-            raise ValueError(
-                "The 'steps' parameter of FeatureSpace must be whole for an integer column. "
-                f"Got {step} for {name!r} instead."
-            )
-    elif j in wishes.integer:
-        step = 1.0
-    elif j not in wishes.continuous:
-        whole = storage.family == "integer"
-        step = whole_step(values) if whole else infer_step(values, storage.bits)
-    if storage.family == "integer" and (not step or step != round(step)):
-        raise ValueError(
-            f"Column {name!r} is stored as {storage.text} and must have a whole step. Convert "
-            "it to float to let it take other values."
-        )
+    step, offset = _step_of(table.names[j], j, values, storage, wishes)
     if step:
         decimals = decimals_of(step, offset)
     elif storage.bits < 64:
@@ -246,6 +107,32 @@ def _learn_number(table: Table, j: int, storage: Storage, wishes: Wishes) -> Fea
         bits=storage.bits,
         constant=low == high,
     )
+
+
+def _step_of(
+    name: Hashable, j: int, values: np.ndarray, storage: Storage, wishes: Wishes
+) -> tuple[float, float]:
+    """Distance of neighbouring values of a number (0: none) and one of these values."""
+    step, offset = 0.0, 0.0
+    if j in wishes.steps:
+        step = wishes.steps[j]
+        offset = infer_offset(values, step)
+        if j in wishes.integer and (step != round(step) or offset != round(offset)):
+            raise ValueError(
+                "The 'steps' parameter of FeatureSpace must be whole for an integer column. "
+                f"Got {step} for {name!r} instead."
+            )
+    elif j in wishes.integer:
+        step = 1.0
+    elif j not in wishes.continuous:
+        whole = storage.family == "integer"
+        step = whole_step(values) if whole else infer_step(values, storage.bits)
+    if storage.family == "integer" and (not step or step != round(step)):
+        raise ValueError(
+            f"Column {name!r} is stored as {storage.text} and must have a whole step. Convert "
+            "it to float to let it take other values."
+        )
+    return step, offset
 
 
 def _learn_categorical(table: Table, j: int, storage: Storage) -> Feature:

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from scfe_sklearn.features.kinds import position
+from scfe_sklearn.features.named_columns import position
 
 # Coefficients by column, lower and upper limit.
 Reading = tuple[dict[Hashable, float], float | None, float | None]

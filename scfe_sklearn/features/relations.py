@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scfe_sklearn.features.kinds import is_listing, position
+from scfe_sklearn.features.named_columns import is_listing, position
 from scfe_sklearn.features.raw_values import is_number, level_numbers, own_levels, rounding
 from scfe_sklearn.features.relation_text import read_relation
 

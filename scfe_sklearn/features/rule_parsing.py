@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scfe_sklearn.features.implications import Implication, parse_implications
-from scfe_sklearn.features.kinds import is_listing, position, positions
 from scfe_sklearn.features.levels import MISSING, match_levels, plain_level
+from scfe_sklearn.features.named_columns import is_listing, position, positions
 from scfe_sklearn.features.raw_values import is_number
 from scfe_sklearn.features.relations import Relation, parse_relations
 

@@ -16,9 +16,10 @@ from scfe_sklearn.features.column_space import lay_out_columns
 from scfe_sklearn.features.decoding import SAME, find_edits, raw_ranks, snapped
 from scfe_sklearn.features.encoding import encode_table, find_columns
 from scfe_sklearn.features.frames import Table, as_table, check_size, open_table
-from scfe_sklearn.features.kinds import Feature, learn, resolve
+from scfe_sklearn.features.kinds import Feature, learn
 from scfe_sklearn.features.lattice import Lattice
 from scfe_sklearn.features.problems import find_problems
+from scfe_sklearn.features.wishes import resolve
 
 if TYPE_CHECKING:
     import torch

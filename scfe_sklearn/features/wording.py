@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scfe_sklearn.features.joint_wording import describe_joint, number, subject
-from scfe_sklearn.features.kinds import position
 from scfe_sklearn.features.levels import plain_level
+from scfe_sklearn.features.named_columns import position
 
 if TYPE_CHECKING:
     from scfe_sklearn.features.rules import Rules
