@@ -9,7 +9,8 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 
 from scfe_sklearn.answering import answers
-from scfe_sklearn.answering.engine import Engine, Rows
+from scfe_sklearn.answering.candidates import Rows
+from scfe_sklearn.answering.engine import Engine
 from scfe_sklearn.answering.training_rows import training_rows
 from scfe_sklearn.explainer import CounterfactualExplainer
 from scfe_sklearn.features import Rules

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from scfe_sklearn.answering.engine import Candidates, Engine
+from scfe_sklearn.answering.candidates import Candidates
+from scfe_sklearn.answering.engine import Engine
 from scfe_sklearn.answering.enumeration import search_exhaustively
 from scfe_sklearn.answering.judge import Judge, Verdict
 from scfe_sklearn.answering.query import Query, unset

@@ -9,9 +9,10 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from scfe_sklearn.answering.candidates import Candidates, Rows, gathered
 from scfe_sklearn.answering.usual import no_less_usual, solved_at_once
 from scfe_sklearn.densities import ClassConditionalDensity
-from scfe_sklearn.features import Actionability, FeatureSpace
+from scfe_sklearn.features import FeatureSpace
 from scfe_sklearn.objective import (
     ClassReading,
     Conditions,
@@ -27,7 +28,6 @@ from scfe_sklearn.solvers.nearest_miss import nearest_miss
 from scfe_sklearn.solvers.pool import Pool
 from scfe_sklearn.solvers.problem import Problem
 from scfe_sklearn.solvers.recourse import Effort, Kind, begin, improve, solve_kinds
-from scfe_sklearn.solvers.trade_off import Descent
 from scfe_sklearn.targets import ClassWishes, ValueWishes
 
 FLOORS = (1e-6, 1e-3, 3e-2, 0.3)
@@ -44,54 +44,6 @@ SINGLE_FLOOR = 1e-4
 
 TOLD = 10
 """Decimals of the log-densities that are told."""
-
-
-@dataclass(frozen=True, eq=False)
-class Candidates:
-    """Up to P answers a row, cheapest first.
-
-    Parameters
-    ----------
-    z : ndarray of shape (n, P, D)
-        Points.
-    cost : ndarray of shape (n, P)
-        Objective values, infinite where there is no point.
-    code : ndarray of shape (n, P), int
-        The kind of answer (class of a classifier) that each point is meant for.
-    """
-
-    z: np.ndarray
-    cost: np.ndarray
-    code: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """Encoded rows: where they are, where they may go and what they want.
-
-    Parameters
-    ----------
-    Z : ndarray of shape (n, D)
-        Coordinates, with a stand-in for what is missing.
-    holes : ndarray of shape (n, D), bool
-        What is missing.
-    bounds : Actionability
-        Where each row may go.
-    wishes : ClassWishes or ValueWishes
-        What would answer it.
-    """
-
-    Z: np.ndarray
-    holes: np.ndarray
-    bounds: Actionability
-    wishes: ClassWishes | ValueWishes
-
-    def take(self, rows: np.ndarray) -> Rows:
-        """Return some of the rows."""
-        return Rows(self.Z[rows], self.holes[rows], self.bounds.take(rows), self.wishes.take(rows))
-
-    def __len__(self) -> int:
-        return len(self.Z)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,14 +130,14 @@ class Engine:
             chunk = slice(start, start + self.chunk_size)
             pool = self._solve(rows.take(where[chunk]), codes[chunk], floor)
             z[chunk], cost[chunk] = pool.z.numpy(), pool.cost.numpy()
-        return _gathered(n, where, Candidates(z, cost, np.repeat(codes[:, None], size, axis=1)))
+        return gathered(n, where, Candidates(z, cost, np.repeat(codes[:, None], size, axis=1)))
 
     def nearest_misses(self, rows: Rows) -> Candidates:
         """Return the point of each row that comes closest to any of the wanted kinds."""
         where, codes = np.nonzero(rows.wishes.wanted)
         z, margin = nearest_miss(self.problem(rows.take(where), codes, 0.0))
         found = Candidates(z.numpy()[:, None], -margin.numpy()[:, None], codes[:, None])
-        return _gathered(len(rows.Z), where, found)
+        return gathered(len(rows.Z), where, found)
 
     def _solve(self, rows: Rows, codes: np.ndarray, floor: float) -> Pool:
         """Answer rows that each want the kind of answer ``codes`` (n,)."""
@@ -358,60 +310,3 @@ def _tried(problem: Problem, pool: Pool, z: torch.Tensor) -> Pool:
     valid = there & (problem.margin(z, there) >= problem.floor)
     cost = problem.sparse_distance(z) - problem.plausibility(z, valid)
     return pool.merged(problem, z, torch.where(valid, cost, torch.inf))
-
-
-def _gathered(n: int, rows: np.ndarray, found: Candidates) -> Candidates:
-    """Put the candidates of all classes of a row side by side, cheapest first."""
-    size, d = found.cost.shape[1], found.z.shape[2]
-    rank = np.zeros(len(rows), dtype=np.intp)
-    order = np.argsort(rows, kind="stable")
-    ordered = rows[order]
-    first = np.searchsorted(ordered, ordered)
-    rank[order] = np.arange(len(rows)) - first
-    width = (int(rank.max()) + 1 if len(rows) else 1) * size
-    z, cost = np.zeros((n, width, d)), np.full((n, width), np.inf)
-    code = np.zeros((n, width), dtype=np.intp)
-    columns = rank[:, None] * size + np.arange(size)
-    z[rows[:, None], columns] = found.z
-    cost[rows[:, None], columns] = found.cost
-    code[rows[:, None], columns] = found.code
-    best = np.argsort(cost, axis=1, kind="stable")
-    return Candidates(
-        np.take_along_axis(z, best[..., None], axis=1),
-        np.take_along_axis(cost, best, axis=1),
-        np.take_along_axis(code, best, axis=1),
-    )
-
-
-def thorough(effort: Effort) -> Effort:
-    """Return an effort for a tight budget, where every pair of features deserves a try."""
-    screen = replace(effort.screen, pairs=2000, pool=12)
-    return replace(
-        effort,
-        screen=screen,
-        sprint=Descent(max_iter=4),
-        descent=Descent(max_iter=25),
-        starts=2,
-        swaps=3,
-    )
-
-
-def several(effort: Effort, count: int) -> Effort:
-    """Return an effort that looks for ``count`` answers per row."""
-    if count == 1:
-        return effort
-    screen = replace(effort.screen, pool=max(effort.screen.pool, 4 * count))
-    more = count + 1
-    planes = effort.planes
-    if planes is not None:
-        planes = replace(planes, starts=max(planes.starts, 4 * more))
-    rounds = replace(effort.rounds, kept=tuple(max(k, 2 * more) for k in effort.rounds.kept))
-    return replace(
-        effort,
-        planes=planes,
-        rounds=rounds,
-        screen=screen,
-        starts=max(effort.starts, more),
-        finalists=max(effort.finalists, more),
-        narrowed=max(effort.narrowed, more),
-    )

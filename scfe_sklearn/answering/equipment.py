@@ -12,7 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from scfe_sklearn.answering.answers import Answers
 from scfe_sklearn.answering.checks import check_probabilities, check_rules
-from scfe_sklearn.answering.engine import Engine, several, thorough
+from scfe_sklearn.answering.effort import several, thorough
+from scfe_sklearn.answering.engine import Engine
 from scfe_sklearn.answering.exact import ExactSolver, refuse_unknown
 from scfe_sklearn.answering.judge import Judge
 from scfe_sklearn.answering.proofs import LinearProver

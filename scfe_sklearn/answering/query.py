@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from scfe_sklearn.answering.engine import Rows
+from scfe_sklearn.answering.candidates import Rows
 from scfe_sklearn.answering.judge import Judge
 from scfe_sklearn.features import Actionability
 from scfe_sklearn.features.frames import Table

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from scfe_sklearn.answering.engine import Candidates, Engine, Rows
+from scfe_sklearn.answering.candidates import Candidates, Rows
+from scfe_sklearn.answering.engine import Engine
 from scfe_sklearn.features import Actionability
 from scfe_sklearn.targets import ValueWishes
 

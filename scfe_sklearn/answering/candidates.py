@@ -1,0 +1,81 @@
+"""What a search is asked and what it answers: encoded rows, and candidates for each of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scfe_sklearn.features import Actionability
+from scfe_sklearn.targets import ClassWishes, ValueWishes
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Encoded rows: where they are, where they may go and what they want.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (n, D)
+        Coordinates, with a stand-in for what is missing.
+    holes : ndarray of shape (n, D), bool
+        What is missing.
+    bounds : Actionability
+        Where each row may go.
+    wishes : ClassWishes or ValueWishes
+        What would answer it.
+    """
+
+    Z: np.ndarray
+    holes: np.ndarray
+    bounds: Actionability
+    wishes: ClassWishes | ValueWishes
+
+    def take(self, rows: np.ndarray) -> Rows:
+        """Return some of the rows."""
+        return Rows(self.Z[rows], self.holes[rows], self.bounds.take(rows), self.wishes.take(rows))
+
+    def __len__(self) -> int:
+        return len(self.Z)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Up to P answers a row, cheapest first.
+
+    Parameters
+    ----------
+    z : ndarray of shape (n, P, D)
+        Points.
+    cost : ndarray of shape (n, P)
+        Objective values, infinite where there is no point.
+    code : ndarray of shape (n, P), int
+        The kind of answer (class of a classifier) that each point is meant for.
+    """
+
+    z: np.ndarray
+    cost: np.ndarray
+    code: np.ndarray
+
+
+def gathered(n: int, rows: np.ndarray, found: Candidates) -> Candidates:
+    """Put the candidates of all classes of a row side by side, cheapest first."""
+    size, d = found.cost.shape[1], found.z.shape[2]
+    rank = np.zeros(len(rows), dtype=np.intp)
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    first = np.searchsorted(ordered, ordered)
+    rank[order] = np.arange(len(rows)) - first
+    width = (int(rank.max()) + 1 if len(rows) else 1) * size
+    z, cost = np.zeros((n, width, d)), np.full((n, width), np.inf)
+    code = np.zeros((n, width), dtype=np.intp)
+    columns = rank[:, None] * size + np.arange(size)
+    z[rows[:, None], columns] = found.z
+    cost[rows[:, None], columns] = found.cost
+    code[rows[:, None], columns] = found.code
+    best = np.argsort(cost, axis=1, kind="stable")
+    return Candidates(
+        np.take_along_axis(z, best[..., None], axis=1),
+        np.take_along_axis(cost, best, axis=1),
+        np.take_along_axis(code, best, axis=1),
+    )
