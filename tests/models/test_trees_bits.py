@@ -24,7 +24,8 @@ from sklearn.tree import DecisionTreeClassifier
 
 from scfe_sklearn.columns import Column
 from scfe_sklearn.models import UnsupportedModelError, read_trees
-from scfe_sklearn.models.black_box import BlackBox, column_points
+from scfe_sklearn.models.black_box import BlackBox
+from scfe_sklearn.models.column_points import column_points
 from scfe_sklearn.models.trees_bits import BitTrees
 
 COLUMNS = [
