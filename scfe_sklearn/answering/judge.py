@@ -11,7 +11,8 @@ import numpy as np
 
 from scfe_sklearn.features import FeatureSpace, Rules
 from scfe_sklearn.features.frames_kept import keep
-from scfe_sklearn.features.rule_parsing import ParsedRules, parse_rules
+from scfe_sklearn.features.parsed_rules import ParsedRules
+from scfe_sklearn.features.rule_parsing import parse_rules
 from scfe_sklearn.features.violations import find_violations
 from scfe_sklearn.models.responses import responses
 from scfe_sklearn.presentation.containers import is_polars

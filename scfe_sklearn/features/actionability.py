@@ -11,9 +11,9 @@ from scfe_sklearn.features.joint_binding import Joint, bind_joint, requirements_
 from scfe_sklearn.features.kinds import Feature
 from scfe_sklearn.features.lattice import as_stored
 from scfe_sklearn.features.levels import MISSING, VERTEX, match_levels
+from scfe_sklearn.features.parsed_rules import Limits, Moves, ParsedRules
 from scfe_sklearn.features.propagation import tighten
 from scfe_sklearn.features.requirements import Requirement
-from scfe_sklearn.features.rule_parsing import Limits, Moves, ParsedRules
 
 if TYPE_CHECKING:
     from scfe_sklearn.features.frames import Table

@@ -24,7 +24,7 @@ from scfe_sklearn.features.requirements import (
 )
 
 if TYPE_CHECKING:
-    from scfe_sklearn.features.rule_parsing import ParsedRules
+    from scfe_sklearn.features.parsed_rules import ParsedRules
     from scfe_sklearn.features.space import FeatureSpace
 
 

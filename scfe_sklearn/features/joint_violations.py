@@ -13,7 +13,7 @@ from scfe_sklearn.features.relations import Relation
 
 if TYPE_CHECKING:
     from scfe_sklearn.features.frames import Table
-    from scfe_sklearn.features.rule_parsing import ParsedRules
+    from scfe_sklearn.features.parsed_rules import ParsedRules
     from scfe_sklearn.features.space import FeatureSpace
 
 Opened = tuple["Table", list[int]]  # a table, and where each feature stands in it

@@ -10,8 +10,8 @@ import numpy as np
 from scfe_sklearn.features.joint_violations import find_joint_violations
 from scfe_sklearn.features.kinds import Feature
 from scfe_sklearn.features.lattice import as_stored
+from scfe_sklearn.features.parsed_rules import ParsedRules
 from scfe_sklearn.features.raw_values import coded, ranks
-from scfe_sklearn.features.rule_parsing import ParsedRules
 
 if TYPE_CHECKING:
     from scfe_sklearn.features.frames import Table
