@@ -5,7 +5,7 @@ from importlib.util import find_spec
 NEEDS = {
     "matplotlib": ["inspection/*_display.py"],
     "polars": ["features/frames_polars.py"],
-    "skops": ["persistence.py", "cli/commands.py"],
+    "skops": ["persistence.py", "cli/running.py"],
     "skorch": ["models/skorch_net.py"],
 }
 

@@ -1,0 +1,104 @@
+"""The explainer that a command works with: read from a file, or fitted on training data."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import numpy as np
+
+from scfe_sklearn.cli.levels import match_texts
+from scfe_sklearn.cli.model_files import fitted_explainer, frozen_if_fitted, read_model
+from scfe_sklearn.cli.refusal import INPUT, Refusal, unknown
+from scfe_sklearn.cli.rule_files import LISTS, Columns, rule_parameters
+from scfe_sklearn.cli.table_files import read_guessed
+from scfe_sklearn.cli.telling import step
+from scfe_sklearn.explainer import CounterfactualExplainer
+
+
+def explainer_of(options: argparse.Namespace) -> Any:
+    """The explainer of ``--model``, made of the training data where it is only a model."""
+    step(options, f"reading {options.model}")
+    model = read_model(options.model, options.trust)
+    explainer = fitted_explainer(model)
+    training, label = getattr(options, "training", None), getattr(options, "label", None)
+    if explainer is not None:
+        if training is not None or label is not None:
+            given = "--training" if training is not None else "--label"
+            raise Refusal(
+                f"The {given!r} option is for a model without training data. The "
+                "'--model' file holds an explainer, which has learned from them."
+            )
+        options.usual_target = getattr(model, "target", None)  # of a transformer
+        return explainer
+    if training is None or label is None:
+        hint = " Or give '--training' and '--label'." if options.command == "explain" else ""
+        raise Refusal(
+            f"The '--model' file {options.model!r} holds a model and no explainer, which knows "
+            f"the training data: make one by 'fit'.{hint}"
+        )
+    return fitted_on(model, "--training", training, options, explaining=True)
+
+
+def fitted_on(
+    model: Any, option: str, file: str, options: argparse.Namespace, explaining: bool
+) -> Any:
+    """Fit an explainer; what is asked of the answers is left to the question, if there is one."""
+    step(options, f"reading {file}")
+    table = read_guessed(option, file)
+    if options.label not in table.columns:
+        raise unknown("--label", "a column", table.columns, options.label)
+    for column in options.drop:
+        if column not in table.columns:
+            raise unknown("--drop", "a column", table.columns, column)
+    others = table.columns.drop([options.label, *options.drop])
+    names = list(getattr(model, "feature_names_in_", others))
+    absent = [name for name in names if name not in table.columns]
+    if absent:
+        raise Refusal(
+            f"The {option!r} file {file!r} must have the columns of the model. Got none "
+            f"called {absent}.",
+            INPUT,
+        )
+    X, y = table[names], table[options.label]
+    if not len(table) or y.isna().any():
+        what = "have rows" if not len(table) else f"have a {options.label!r} in every row"
+        raise Refusal(f"The {option!r} file {file!r} must {what}.", INPUT)
+    parameters: dict[str, Any] = {}
+    if not explaining:
+        levels = {name: X[name].dropna().unique() for name in names if not _is_number(X[name])}
+        given = {name: getattr(options, name) for name in LISTS}
+        parameters = rule_parameters(Columns(names, levels), given, options.rules, True)
+        for name in ("density", "solver", "tau", "beta", "max_changes"):
+            if getattr(options, name) is not None:
+                parameters[name] = getattr(options, name)
+    estimator = frozen_if_fitted(model)
+    step(options, f"fitting on {len(X):,} rows of {X.shape[1]} columns")
+    return CounterfactualExplainer(estimator, **parameters).fit(X, _labels(model, y))
+
+
+def columns_of(explainer: Any) -> Columns:
+    """The columns that rules may name, with their levels."""
+    space = explainer.space_
+    pairs = zip(space.names_, space.levels_, strict=True)
+    return Columns(
+        space.names_, {name: list(levels) for name, levels in pairs if levels is not None}
+    )
+
+
+def _labels(model: Any, y: Any) -> Any:
+    """Labels in the type of the model's classes, such as 1 for True."""
+    if not hasattr(model, "classes_"):
+        return y.to_numpy()
+    classes = list(np.asarray(model.classes_).tolist())
+    if set(y) <= set(classes):
+        return y.to_numpy()
+    meant = match_texts({str(value) for value in y.unique()}, classes)
+    return np.array([meant.get(str(value), value) for value in y.tolist()])
+
+
+def _is_number(column: Any) -> bool:
+    import pandas as pd
+
+    kinds = pd.api.types
+    return kinds.is_numeric_dtype(column.dtype) and not kinds.is_bool_dtype(column.dtype)

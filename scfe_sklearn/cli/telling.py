@@ -1,0 +1,40 @@
+"""What a command says while it works and when it is done."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from scfe_sklearn.explanation import Explanation
+from scfe_sklearn.status import Status
+
+
+def print_sentences(result: Explanation) -> None:
+    """Print a line for each row: its label and its sentence."""
+    for label, sentence in zip(result.index, result.sentences(), strict=True):
+        print(f"{label}: {sentence}")
+
+
+def summary(result: Explanation) -> str:
+    """How many rows became what."""
+    counts = [(status, int((result.status == status).sum())) for status in Status.ALL]
+    parts = [f"{count:,} {status}" for status, count in counts if count]
+    return f"{len(result):,} row{'' if len(result) == 1 else 's'}: {', '.join(parts)}"
+
+
+def shows_progress(options: argparse.Namespace) -> bool:
+    """Whether the steps of a long command are told: as asked for, else on a terminal."""
+    shown = sys.stderr.isatty() if options.progress is None else options.progress
+    return bool(shown and not options.quiet)
+
+
+def step(options: argparse.Namespace, text: str) -> None:
+    """Say which step of a long command comes now."""
+    if shows_progress(options):
+        tell(options, f"{text} ...")
+
+
+def tell(options: argparse.Namespace, text: str) -> None:
+    """Say something beside the output, unless nothing is to be said."""
+    if not options.quiet:
+        print(f"{options.name}: {text}", file=sys.stderr)
