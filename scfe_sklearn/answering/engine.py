@@ -168,11 +168,33 @@ class Engine:
 
     def problem(self, rows: Rows, codes: np.ndarray, floor: float) -> Problem:
         """State the problem of rows that each want the kind of answer ``codes`` (n,)."""
+        bounds, n = rows.bounds, len(codes)
+        present, owner = np.unique(codes, return_inverse=True)
+        objective = RowObjective(
+            self.models,
+            self.has_gradient,
+            [self.plausible(int(code)) for code in present],
+            torch.from_numpy(owner),
+            self._reading(rows.wishes, codes),
+            self._conditions(rows, codes, floor),
+        )
+        budget = self.space.n_features_in_ if self.max_changes is None else self.max_changes
+        return Problem(
+            objective,
+            self._domain(rows),
+            self._moves(int(codes[0])),
+            torch.full((n,), float(self.beta), dtype=torch.float64),
+            torch.full((n,), budget),
+            floor,
+            torch.from_numpy(bounds.cost) if (bounds.cost != 1).any() else None,
+        )
+
+    def _domain(self, rows: Rows) -> Domain:
+        """Say where rows may go."""
         space, bounds = self.space, rows.bounds
         groups, scalar = self._layout
-        factual = torch.from_numpy(rows.Z)
-        domain = Domain(
-            factual,
+        return Domain(
+            torch.from_numpy(rows.Z),
             torch.from_numpy(bounds.lower),
             torch.from_numpy(bounds.upper),
             torch.from_numpy(bounds.allowed),
@@ -181,37 +203,23 @@ class Engine:
             torch.from_numpy(space.z_step_),
             torch.from_numpy(space.z_offset_),
         )
-        budget = space.n_features_in_ if self.max_changes is None else self.max_changes
-        holes = torch.from_numpy(rows.holes) if rows.holes.any() else None
-        conditions = Conditions(
-            factual,
-            holes,
-            bounds.requirements,
+
+    def _conditions(self, rows: Rows, codes: np.ndarray, floor: float) -> Conditions:
+        """Say what answers must keep besides the verdict of the models."""
+        limit = None
+        if self.min_plausibility:
+            present, owner = np.unique(codes, return_inverse=True)
+            limits = np.array([self._limit(int(code)) for code in present])
+            limit = torch.from_numpy(limits[owner])
+        return Conditions(
+            torch.from_numpy(rows.Z),
+            torch.from_numpy(rows.holes) if rows.holes.any() else None,
+            rows.bounds.requirements,
             torch.arange(len(codes)),
             self.shortfall,
-            scalar,
+            self._layout[1],
             floor,
-        )
-        present, owner = np.unique(codes, return_inverse=True)
-        if self.min_plausibility:
-            limits = np.array([self._limit(int(code)) for code in present])
-            conditions = replace(conditions, limit=torch.from_numpy(limits[owner]))
-        objective = RowObjective(
-            self.models,
-            self.has_gradient,
-            [self.plausible(int(code)) for code in present],
-            torch.from_numpy(owner),
-            self._reading(rows.wishes, codes),
-            conditions,
-        )
-        return Problem(
-            objective,
-            domain,
-            self._moves(int(codes[0])),
-            torch.full((len(codes),), float(self.beta), dtype=torch.float64),
-            torch.full((len(codes),), budget),
-            floor,
-            torch.from_numpy(bounds.cost) if (bounds.cost != 1).any() else None,
+            limit,
         )
 
     def _reading(self, wishes: ClassWishes | ValueWishes, codes: np.ndarray) -> Reading:
