@@ -39,4 +39,5 @@ def several(effort: Effort, count: int) -> Effort:
         starts=max(effort.starts, more),
         finalists=max(effort.finalists, more),
         narrowed=max(effort.narrowed, more),
+        kept=screen.pool,
     )

@@ -119,7 +119,7 @@ class Engine:
             return self._search(rows, floor)
 
     def _search(self, rows: Rows, floor: float) -> Candidates:
-        n, size = len(rows.Z), self.effort.screen.pool
+        n, size = len(rows.Z), self.effort.pool(self.has_gradient)
         where, codes = np.nonzero(rows.wishes.wanted)
         # One entry per row and class that would do; neighbours in a chunk share their class.
         order = np.argsort(codes, kind="stable")
@@ -159,7 +159,7 @@ class Engine:
         """Solve a problem, with the answers of a stand-in among the starts if there is one."""
         if self.guide is None:
             return solve_kinds(problem, kinds, self.effort)
-        pool = Pool.empty(problem, self.effort.screen.pool)
+        pool = Pool.empty(problem, self.effort.pool(self.has_gradient))
         for index, anchors, moves in kinds:
             part = replace(problem.take(index), moves=moves)
             pool = pool.scattered(index, begin(part, anchors, self.effort))

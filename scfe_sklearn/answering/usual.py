@@ -81,7 +81,8 @@ def solved_at_once(problem: Problem, kinds: Sequence[Kind], effort: Effort) -> P
     assert isinstance(objective, RowObjective)
     common, weight = objective.common(), objective.weight()
     nearly = GUESSED * objective.spread()
-    pool, wide = Pool.empty(problem, effort.screen.pool), torch.zeros(len(problem)) > 0
+    pool = Pool.empty(problem, effort.pool(objective.has_gradient))
+    wide = torch.zeros(len(problem), dtype=torch.bool)
     for rows, anchors, moves in kinds:
         part = replace(problem.take(rows), moves=moves)
         pool = pool.scattered(rows, begin(part, anchors, effort))

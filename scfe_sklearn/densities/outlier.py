@@ -25,6 +25,9 @@ _SMALLEST_REACH = 1e-3
 TIE = 1e-9
 """Squared distances closer than this, relative to the spread of the rows, are equal."""
 
+PASSES = 4
+"""Tables of distances that are held at once where all of them are looked through."""
+
 SPARE = 12
 """Points looked at beyond the k nearest, for those that tie with the k-th."""
 
@@ -314,11 +317,12 @@ class LocalOutlierDensity(PointDensity):
         slope = torch.empty_like(z) if gradient else z
         width = min(self._n_neighbors + SPARE, len(samples))
         few = len(samples) < FEW and z.device.type == "cpu" and not z.requires_grad
-        for rows in chunks(len(z), len(samples), z.device):
-            if few and not gradient:
+        if few and not gradient:
+            for rows in chunks(len(z), PASSES * len(samples), z.device):
                 relative, own = self._distances(z)(z[rows])
                 value[rows] = self._value_of_all(relative.add_(own).clamp_min_(0))
-                continue
+            return value, slope
+        for rows in chunks(len(z), len(samples), z.device):
             near, position = self._nearest_of(z[rows], width)
             value[rows], weight, crowded = self._ratio(near, position, len(samples))
             if gradient:

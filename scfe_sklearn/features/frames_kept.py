@@ -69,6 +69,8 @@ class KeptTable(Table):
         return self._table.missing_value(j)
 
     def take(self, rows: np.ndarray) -> KeptTable:
+        if np.array_equal(rows, np.arange(self.n_rows)):
+            return self
         return KeptTable(self._table.take(rows), self, rows)
 
     def write(self, edits: Mapping[int, Edit]) -> Any:

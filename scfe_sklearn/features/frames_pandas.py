@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -43,8 +44,13 @@ class PandasTable(Table):
         self.n_rows = len(X)
         self.names = list(X.columns)
 
+    @cached_property
+    def _columns(self) -> list[pd.Series]:
+        # Taken all at once, by their position: names may occur twice.
+        return [column for _, column in self._X.items()]
+
     def _column(self, j: int) -> pd.Series:
-        return self._X.iloc[:, j]
+        return self._columns[j]
 
     def storage(self, j: int) -> Storage:
         column = self._column(j)
@@ -108,8 +114,9 @@ class PandasTable(Table):
         out = self._X.copy()
         for j, edit in edits.items():
             array = _edited(self._column(j), edit)
-            # The dtype is said, as pandas would guess one for Python objects.
-            out.isetitem(j, pd.Series(array, index=out.index, dtype=array.dtype))
+            if is_object_dtype(array.dtype):  # else pandas would guess one for Python objects
+                array = pd.Series(array, index=out.index, dtype=object)
+            out.isetitem(j, array)
         return out
 
 

@@ -104,11 +104,12 @@ class RowObjective:
         return weight * limit
 
     @torch.no_grad()
-    def accepted(
-        self, z: torch.Tensor, floor: float, where: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """As `valid`, whatever the limits of plausibility that `bound` stands for."""
-        return self._valid_where(z, floor, where, limited=self.bound() is None)
+    def accepted_at(self, points: torch.Tensor, rows: torch.Tensor, floor: float) -> torch.Tensor:
+        """Whether points (k, D) of the rows ``rows`` (k,) are `valid`: (k,).
+
+        Whatever the limits of plausibility that `bound` stands for.
+        """
+        return self._valid_at(points, rows, floor, limited=self.bound() is None)
 
     def _valid_where(
         self, z: torch.Tensor, floor: float, where: torch.Tensor | None, limited: bool
@@ -117,15 +118,21 @@ class RowObjective:
         rows = torch.arange(z.shape[0], device=z.device)[:, None].expand(z.shape[:2])
         out = torch.zeros(z.shape[:2], dtype=torch.bool, device=z.device)
         asked = torch.ones_like(out) if where is None else where
-        points, own = z[asked], rows[asked]
-        pieces = [
-            self._valid(some, mine, floor, limited)
-            for some, mine in zip(points.split(CHUNK), own.split(CHUNK), strict=True)
-            if len(some)
-        ]
-        if pieces:
-            out[asked] = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+        out[asked] = self._valid_at(z[asked], rows[asked], floor, limited)
         return out
+
+    def _valid_at(
+        self, points: torch.Tensor, rows: torch.Tensor, floor: float, limited: bool
+    ) -> torch.Tensor:
+        """Whether points (k, D) of the rows ``rows`` (k,) are valid, a part after the other."""
+        pieces = [
+            self._valid(some, own, floor, limited)
+            for some, own in zip(points.split(CHUNK), rows.split(CHUNK), strict=True)
+            if len(some)  # some models refuse an empty batch
+        ]
+        if not pieces:
+            return torch.zeros(0, dtype=torch.bool, device=points.device)
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
     @torch.no_grad()
     def margins_after(

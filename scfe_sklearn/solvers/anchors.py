@@ -35,7 +35,7 @@ class Recall:
     """
 
     anchors: int = 24
-    beyond: int = 2
+    beyond: int = 3
     undone: int = 8
 
 
@@ -88,7 +88,7 @@ def recall(problem: Problem, anchors: torch.Tensor, settings: Recall, size: int)
     z[rows, entry] = lean
     cost = torch.full_like(valid, torch.inf, dtype=z.dtype)
     cost[rows, entry] = price
-    return Pool.empty(problem, size).merged(problem, z, cost)
+    return Pool.of(problem, z, cost, size)
 
 
 def hybrids(domain: Domain, anchors: torch.Tensor) -> torch.Tensor:

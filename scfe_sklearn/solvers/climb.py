@@ -52,7 +52,7 @@ def climb(problem: Problem, size: int) -> Pool:
         return pool
     part = problem.take(rows)
     lean, cost = undo_changes(part, z[rows])
-    found = Pool.empty(part, size).merged(part, lean[:, None], cost[:, None])
+    found = Pool.of(part, lean[:, None], cost[:, None], size)
     return pool.scattered(rows, found)
 
 

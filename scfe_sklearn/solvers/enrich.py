@@ -38,7 +38,7 @@ class Enrich:
     """
 
     neighbours: int = 20
-    starts: int = 2
+    starts: int = 1
     moves: int = 8
     rounds: int = 1
 

@@ -131,7 +131,7 @@ def _along_numbers(
     if len(moving) == 0:
         return z
     space = Subspace.around(problem.take(moving), z[moving], free[moving])
-    ways = _Ways.of(space, settings)
+    ways, judge = _Ways.of(space, settings), _Judge.of(space)
     x, cost, rows = space.start.clone(), cost[moving].clone(), rows[moving]
     for turn in range(settings.rounds):
         # What the distance could become: plausibility is taken to stay as it is.
@@ -145,7 +145,7 @@ def _along_numbers(
             break
         here, part = x[active], ways.take(active)
         tried, fresh = part.values(here, turn, settings)
-        value, valid = _judge(space, active, here, tried, fresh, cost[active])
+        value, valid = judge(active, here, tried, fresh, cost[active])
         least, place = value.flatten(1).min(1)
         better = least < cost[active] - 1e-9
         goes = torch.zeros_like(fresh[..., 0])
@@ -285,42 +285,67 @@ def _shares(back: int, on: int, like: torch.Tensor) -> torch.Tensor:
     return torch.cat([inner, outer])
 
 
-def _judge(
-    space: Subspace,
-    rows: torch.Tensor,
-    x: torch.Tensor,
-    tried: torch.Tensor,
-    fresh: torch.Tensor,
-    cost: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Objective (a, w, K) of ``x`` (a, w) with one of its values replaced, and what is valid.
+@dataclass(frozen=True, eq=False)
+class _Judge:
+    """What values along the numbers are worth, beside all that does not change.
 
-    The objective is infinite where a value is no answer, or not worth asking about.
+    Parameters
+    ----------
+    space : Subspace
+        The k instances.
+    best : Tensor of shape (k,)
+        Plausibility that few points exceed.
+    fixed : Tensor of shape (k,)
+        Distance of what stays as it is, and price of its changes.
     """
-    a, w, k = tried.shape
-    problem = space.problem.take(rows)
-    own = torch.eye(w, dtype=torch.bool, device=x.device)[None, :, None]
-    points = torch.where(own, tried[..., None], x[:, None, None]).reshape(a, w * k, w)
-    inside = (tried >= space.lower[rows, :, None]) & (tried <= space.upper[rows, :, None])
-    offset = points - space.factual[rows][:, None]
-    weight = space.weight[rows]
-    distance = (weight[:, None] * offset**2).sum(-1) + space.rest[rows][:, None]
-    numbers = (weight[:, None] * (offset.abs() > TOLERANCE)).sum(-1)
-    before = (weight * ((space.start - space.factual)[rows].abs() > TOLERANCE)).sum(-1)
-    levels = problem.change_price(space.centre[rows][:, None])
-    price = distance + problem.beta[:, None] * (numbers - before[:, None]) + levels
-    best = problem.objective.best_plausibility(torch.arange(a, device=x.device))
-    asked = (fresh & inside).reshape(a, -1) & (price - best[:, None] < cost[:, None])
-    valid = problem.objective.accepted(space.embed(points, rows), problem.floor, asked)
-    bound = problem.objective.bound()
-    value = torch.full_like(price, torch.inf)
-    instance, place = valid.nonzero().T
-    if len(instance):
-        moved = (points - space.start[rows][:, None])[instance, place]
-        plausibility = space.local.value(moved[:, None], rows[instance])[:, 0]
+
+    space: Subspace
+    best: torch.Tensor
+    fixed: torch.Tensor
+
+    @classmethod
+    def of(cls, space: Subspace) -> _Judge:
+        problem, rows = space.problem, torch.arange(len(space.start), device=space.start.device)
+        changed = problem.change_price(space.centre[:, None])[:, 0]
+        own = (space.start - space.factual).abs() > TOLERANCE
+        fixed = space.rest + changed - problem.beta * (space.weight * own).sum(-1)
+        return cls(space, problem.objective.best_plausibility(rows), fixed)
+
+    def __call__(
+        self,
+        rows: torch.Tensor,
+        x: torch.Tensor,
+        tried: torch.Tensor,
+        fresh: torch.Tensor,
+        cost: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Objective (a, w, K) of ``x`` (a, w) with a value replaced, and what is an answer.
+
+        The objective is infinite where a value is no answer, or not worth asking about.
+        """
+        a, w, k = tried.shape
+        space = self.space
+        own = torch.eye(w, dtype=torch.bool, device=x.device)[None, :, None]
+        points = torch.where(own, tried[..., None], x[:, None, None]).reshape(a, w * k, w)
+        inside = (tried >= space.lower[rows, :, None]) & (tried <= space.upper[rows, :, None])
+        offset, weight = points - space.factual[rows][:, None], space.weight[rows][:, None]
+        numbers = (weight * (offset.abs() > TOLERANCE)).sum(-1)
+        price = (weight * offset**2).sum(-1) + self.fixed[rows, None]
+        price += space.problem.beta[rows, None] * numbers
+        asked = (fresh & inside).reshape(a, -1) & (price - self.best[rows, None] < cost[:, None])
+        # Only the points that are asked about are written down.
+        instance, place = asked.nonzero().T
+        objective, owner = space.problem.objective, rows[instance]
+        found = points[instance, place]
+        good = objective.accepted_at(space.embed(found, owner), owner, space.problem.floor)
+        instance, place, owner, found = (part[good] for part in (instance, place, owner, found))
+        plausibility = space.local.value((found - space.start[owner])[:, None], owner)[:, 0]
+        bound = objective.bound()
         if bound is not None:
-            within = plausibility >= bound[instance]
-            valid[instance, place] = within
-            plausibility = torch.where(within, plausibility, -torch.inf)
+            within = plausibility >= bound[owner]
+            instance, place, plausibility = (p[within] for p in (instance, place, plausibility))
+        valid = torch.zeros_like(asked)
+        valid[instance, place] = True
+        value = torch.full_like(price, torch.inf)
         value[instance, place] = price[instance, place] - plausibility
-    return value.reshape(a, w, k), valid.reshape(a, w, k)
+        return value.reshape(a, w, k), valid.reshape(a, w, k)

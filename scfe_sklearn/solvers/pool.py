@@ -40,7 +40,14 @@ class Pool:
         """Return a pool without points."""
         factual = problem.domain.factual
         cost = torch.full((len(problem), size), torch.inf, dtype=factual.dtype)
-        return cls(factual[:, None].repeat(1, size, 1), cost.to(factual.device))
+        return cls(factual[:, None].expand(-1, size, -1), cost.to(factual.device))
+
+    @classmethod
+    def of(cls, problem: Problem, z: torch.Tensor, cost: torch.Tensor, size: int) -> Pool:
+        """Return a pool of points ``z`` (n, K, D) of the given ``cost`` (n, K)."""
+        if z.shape[1] < size:
+            return cls.empty(problem, size).merged(problem, z, cost)
+        return cls._best_of(problem, z, cost, size)
 
     @property
     def best(self) -> torch.Tensor:
@@ -49,12 +56,16 @@ class Pool:
 
     def merged(self, problem: Problem, z: torch.Tensor, cost: torch.Tensor) -> Pool:
         """Return the pool after more points ``z`` (n, K, D) of the given ``cost`` (n, K)."""
-        size = self.cost.shape[1]
-        both, cost = torch.cat([self.z, z], 1), torch.cat([self.cost, cost], 1)
+        both, costs = torch.cat([self.z, z], 1), torch.cat([self.cost, cost], 1)
+        return self._best_of(problem, both, costs, self.cost.shape[1])
+
+    @classmethod
+    def _best_of(cls, problem: Problem, z: torch.Tensor, cost: torch.Tensor, size: int) -> Pool:
+        """Return the ``size`` best points of each row, no two of one pattern."""
         # Equal costs differ by rounding, which depends on the batch: the older point comes first.
         order = (cost * EQUAL).round().argsort(dim=1, stable=True)
         cost = cost.gather(1, order)
-        key = pattern_key(problem.domain, both).gather(1, order)
+        key = pattern_key(problem.domain, z).gather(1, order)
         # Sorted by pattern, and within a pattern by cost: all but the first of each are twins.
         key, position = key.sort(dim=1, stable=True)
         again = torch.zeros_like(key, dtype=torch.bool)
@@ -63,7 +74,7 @@ class Pool:
         cost = torch.where(twin, torch.full_like(cost, torch.inf), cost)
         position = (cost * EQUAL).round().argsort(dim=1, stable=True)[:, :size]
         order, cost = order.gather(1, position), cost.gather(1, position)
-        kept = both.gather(1, order[..., None].expand(-1, -1, both.shape[2]))
+        kept = z.gather(1, order[..., None].expand(-1, -1, z.shape[2]))
         factual = problem.domain.factual[:, None]
         return Pool(torch.where(cost[..., None] < torch.inf, kept, factual), cost)
 

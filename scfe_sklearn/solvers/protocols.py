@@ -48,10 +48,11 @@ class Objective(Protocol):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Which points are `valid`, (n, K), and their `plausibility`."""
 
-    def accepted(
-        self, z: torch.Tensor, floor: float, where: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Whether points are `valid`, whatever the limits that `bound` stands for."""
+    def accepted_at(self, points: torch.Tensor, rows: torch.Tensor, floor: float) -> torch.Tensor:
+        """Whether points (k, D) of the rows ``rows`` (k,) are `valid`: (k,).
+
+        Whatever the limits that `bound` stands for.
+        """
 
     def bound(self) -> torch.Tensor | None:
         """Plausibility (n,) that valid points have at least; None where there is no such limit."""

@@ -55,6 +55,8 @@ class Effort:
         Points per row that are polished.
     narrowed : int
         The same where there is no gradient: most of them are given up after a question or two.
+    kept : int
+        Points per row that are kept from step to step where there is no gradient.
     values : int
         Values of each number that the screen tries.
     swaps : int
@@ -69,7 +71,7 @@ class Effort:
 
     screen: Screen = field(default_factory=Screen)
     thrifty: Screen = field(
-        default_factory=lambda: Screen(shortlist=12, parents=48, evaluations=32, thrifty=True)
+        default_factory=lambda: Screen(shortlist=10, parents=48, evaluations=32, thrifty=True)
     )
     sprint: Descent | None = field(default_factory=lambda: Descent(max_iter=4))
     descent: Descent = field(default_factory=Descent)
@@ -81,11 +83,16 @@ class Effort:
     starts: int = 3
     finalists: int = 2
     narrowed: int = 3
+    kept: int = 6
     values: int = 12
     swaps: int = 2
     exchanged: int = 200
     planes: Planes | None = field(default_factory=Planes)
     rounds: Rounds = field(default_factory=Rounds)
+
+    def pool(self, smooth: bool) -> int:
+        """Return how many points per row are kept, with or without a gradient."""
+        return self.screen.pool if smooth else self.kept
 
 
 def solve(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
@@ -148,7 +155,7 @@ def solve_kinds(problem: Problem, kinds: Sequence[Kind], effort: Effort) -> Pool
 
 def in_planes(problem: Problem, kinds: Sequence[Kind], effort: Effort) -> Pool:
     """Search the planes of two numbers, where a row is about nothing else."""
-    pool = Pool.empty(problem, effort.screen.pool)
+    pool = Pool.empty(problem, effort.pool(problem.objective.has_gradient))
     if effort.planes is None or not fits(problem, effort.planes, COARSE_STEP):
         return pool
     starts = Predicted.none(problem, effort.planes.starts + effort.planes.singles)
@@ -165,9 +172,8 @@ def begin(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
     """Find valid points to start from: supports first, and the other starts where that fails."""
     if problem.objective.has_gradient and too_wide(problem):
         return descend_wide(problem, anchors, effort.continuation, effort.screen.pool)
-    smooth = problem.objective.has_gradient
-    thrifty = replace(effort.thrifty, pool=effort.screen.pool)
-    pool = screen(problem, effort.screen if smooth else thrifty)
+    smooth, size = problem.objective.has_gradient, effort.pool(problem.objective.has_gradient)
+    pool = screen(problem, replace(effort.screen if smooth else effort.thrifty, pool=size))
     if not smooth:
         pool = enrich(problem, pool, anchors, effort.enrich)
     # Where much has to change, whole training rows are better starts than sums of moves.
@@ -175,11 +181,11 @@ def begin(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
     again = ((pool.best == torch.inf) | many).nonzero()[:, 0]
     if len(again):
         part, now = problem.take(again), Pool(pool.z[again], pool.cost[again])
-        found = recall(part, anchors, effort.recall, effort.screen.pool)
+        found = recall(part, anchors, effort.recall, size)
         pool = pool.scattered(again, now.merged(part, found.z, found.cost))
     missing = (pool.best == torch.inf).nonzero()[:, 0]
     if len(missing):
-        pool = pool.scattered(missing, climb(problem.take(missing), effort.screen.pool))
+        pool = pool.scattered(missing, climb(problem.take(missing), size))
     return pool
 
 

@@ -291,7 +291,7 @@ def _try_pairs(problem: Problem, settings: Screen, singles: _Singles) -> Pool:
     cost = torch.where(cost <= best, cost, torch.full_like(cost, torch.inf))
     order = _smallest(cost, 2 * settings.pool)
     chosen = torch.addcmul(target[order], factual[:, None], keeps[order])
-    return Pool.empty(problem, settings.pool).merged(problem, chosen, cost.gather(1, order))
+    return Pool.of(problem, chosen, cost.gather(1, order), settings.pool)
 
 
 def _collect(
@@ -315,7 +315,7 @@ def _collect(
     value = torch.where(asked, value, plausibility.gather(1, order))
     plausibility = plausibility.scatter(1, order, value)
     cost = torch.where(valid.gather(1, order), price.gather(1, order) - value, torch.inf)
-    return Pool.empty(problem, settings.pool).merged(problem, chosen, cost), plausibility
+    return Pool.of(problem, chosen, cost, settings.pool), plausibility
 
 
 def _picked(z: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
