@@ -9,7 +9,9 @@ lower). Pixels stay within the range that they have in the training images.
 
 An image that the network gives the wanted digit already needs no change: it counts as valid,
 and norms and LOF are means over the images that were changed. For comparison the LOF of the
-same images before the change, and of other images of the wanted digits, is printed.
+same images before the change, and of other images of the wanted digits, is printed. --among-all
+prints their LOF among all training images, whatever their label, too: it is 1.14 for ten images of
+each class, which have 1.07 before the change. Which of the two was published is not told.
 
 The bar of LOF is missed. ``--least-lof`` searches the least LOF that the pixels allow, whatever
 the network says (:mod:`benchmarks.least_lof`); ``--least-lof --images 1 --skip 100`` prints 1.204
@@ -161,6 +163,7 @@ class Result:
     lof: float
     median_lof: float
     lof_before: float
+    lof_among_all: float
     fit: float
     seconds: float
 
@@ -170,6 +173,7 @@ def run(
     train: Digits,
     asked: Digits,
     outliers: Outliers,
+    everything: LocalOutlierFactor | None,
 ) -> Result:
     """Explain the images and score the answers by the network's own predictions."""
     wanted = (asked.y + 1) % 10
@@ -195,6 +199,7 @@ def run(
         float(factor.mean()),
         float(np.median(factor)),
         float(outliers(before, wanted[found]).mean()),
+        np.nan if everything is None else -float(everything.score_samples(after).mean()),
         middle - begin,
         end - middle,
     )
@@ -220,6 +225,9 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="only search the least LOF within the budget, with no network (6 s an image)",
     )
+    parser.add_argument(
+        "--among-all", action="store_true", help="print LOF among the images of all labels, too"
+    )
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
     train, test = digits(args.data, "train"), digits(args.data, "test")
@@ -234,6 +242,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{len(asked.y)} images; at most {CHANGES} pixels, whatever a network says")
         print_table(["largest 2-norm", "LOF", "median LOF"], rows)
         return 0
+    everything = None
+    if args.among_all:
+        everything = LocalOutlierFactor(NEIGHBOURS, novelty=True).fit(train.X)
     rows, bars = [], Bars()
     for kind in args.net:
         epochs = EPOCHS[kind] if args.epochs is None else args.epochs
@@ -248,11 +259,12 @@ def main(arguments: list[str] | None = None) -> int:
                 max_changes=CHANGES,
                 scale=None,
             )
-            result = run(explainer, train, asked, outliers)
+            result = run(explainer, train, asked, outliers, everything)
             rows.append(
                 [kind, 100 * float(accuracy), density, 100 * result.validity, result.already]
                 + [result.norm, result.norm * 0.5 / (train.X.std() * 0.5), result.most_changes]
-                + [result.lof, result.median_lof, result.lof_before, result.fit, result.seconds]
+                + [result.lof, result.median_lof, result.lof_before, result.lof_among_all]
+                + [result.fit, result.seconds]
             )
             name = f"{kind} {density}"
             bars.add(f"{name}: at most {CHANGES} pixels", result.most_changes <= CHANGES)
@@ -261,7 +273,7 @@ def main(arguments: list[str] | None = None) -> int:
             bars.add(f"{name}: LOF <= {LOF}", result.lof <= LOF)
     print(f"{len(asked.y)} images; LOF of other images of the wanted digits {genuine:.3f}")
     header = ["network", "accuracy", "density", "valid %", "already", "2-norm", "by 0.31"]
-    header += ["max 0-norm", "LOF", "median LOF", "LOF before", "fit s", "seconds"]
+    header += ["max 0-norm", "LOF", "median LOF", "LOF before", "among all", "fit s", "seconds"]
     print_table(header, rows)
     return bars.finish(args.check)
 
