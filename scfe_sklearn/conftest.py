@@ -4,7 +4,7 @@ from importlib.util import find_spec
 
 NEEDS = {
     "matplotlib": ["inspection/*_display.py"],
-    "polars": ["features/frames_polars.py"],
+    "polars": ["features/frames/polars_table.py"],
     "skops": ["persistence.py", "cli/running.py"],
     "skorch": ["models/skorch_net.py"],
 }

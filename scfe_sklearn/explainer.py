@@ -45,8 +45,7 @@ from scfe_sklearn.densities import Density
 from scfe_sklearn.documentation import Documented
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.features import FeatureSpace, Linear, Rules
-from scfe_sklearn.features.column_names import note_columns
-from scfe_sklearn.features.frames import as_table, open_table
+from scfe_sklearn.features.frames import as_table, note_columns, open_table
 from scfe_sklearn.models import categorical_columns
 from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.progress import Progress, Watch, answer_in_parts

@@ -22,8 +22,8 @@ from scfe_sklearn.presentation.containers import is_polars
 
 __all__ = ["load", "save"]
 
-VERSION = 2
-"""Raised whenever a saved type gets another attribute; files of another version are refused."""
+VERSION = 3
+"""Raised whenever a saved type gets another attribute or module: other versions are refused."""
 
 MANIFEST = "scfe_sklearn.json"
 """The member of the file that says what it is, and holds the checksum of the others."""
@@ -39,13 +39,13 @@ TRUSTED = (
     "scfe_sklearn.densities.neighbours.NearestNeighbours",
     "scfe_sklearn.densities.outlier.LocalOutlierDensity",
     "scfe_sklearn.explainer.CounterfactualExplainer",
-    "scfe_sklearn.features.column_space.ColumnMap",
-    "scfe_sklearn.features.kinds.Feature",
-    "scfe_sklearn.features.lattice.Lattice",
-    "scfe_sklearn.features.relations.Linear",
-    "scfe_sklearn.features.rules.Relative",
+    "scfe_sklearn.features.space.columns.ColumnMap",
+    "scfe_sklearn.features.kinds.feature.Feature",
+    "scfe_sklearn.features.kinds.lattice.Lattice",
+    "scfe_sklearn.features.stated.relations.Linear",
+    "scfe_sklearn.features.stated.relative.Relative",
     "scfe_sklearn.features.rules.Rules",
-    "scfe_sklearn.features.space.FeatureSpace",
+    "scfe_sklearn.features.space.space.FeatureSpace",
     "scfe_sklearn.models.adoption.Labelled",
     "scfe_sklearn.persistence.Packed",
     "scfe_sklearn.recourse_pipeline.RecoursePipeline",

@@ -104,6 +104,20 @@ ALLOWED = {
 # Rooms that a room may import as well, but only within functions: convenience of the user, for
 # which nothing is loaded before it is asked for.
 LATER = {"explanation": {"inspection"}}
+# The same within a large room: part (a folder or a file of it) -> parts that it may import. What
+# a folder's ``__init__`` exports is all that others take from it.
+INSIDE = {
+    "features": {
+        "frames": set(),
+        "kinds": {"frames"},
+        "space": {"frames", "kinds"},
+        "stated": {"frames", "kinds", "space"},
+        "bounds": {"frames", "kinds", "space", "stated"},
+        "derived": {"frames", "kinds"},
+        "rules": {"bounds", "frames", "space", "stated"},
+        "__init__": {"bounds", "derived", "rules", "space", "stated"},
+    },
+}
 OUTSIDE = {"tests", "benchmarks", "examples"}
 OPTIONAL = {"jinja2", "matplotlib", "polars", "pyarrow", "skops", "skorch", "tqdm"}
 
@@ -194,6 +208,28 @@ def violations(source, room):
     return problems + sorted(crossing)
 
 
+def violations_inside(source, name, modules):
+    """What the module ``name`` takes of the parts of a large room that it may not.
+
+    ``modules`` are the names of all modules of the package.
+    """
+    _, *own = name.split(".")
+    crossing = set()
+    for module, line, _ in imports_of(source)[0]:
+        # `from a.b import c` names a.b.c, which is a module or something in one.
+        package, *other = (module if module in modules else module.rpartition(".")[0]).split(".")
+        if package != PACKAGE or not other or other[0] not in INSIDE:
+            continue
+        (here, there), room = ([*way[1:], "__init__"][0] for way in (own, other)), other[0]
+        neighbour = own[:1] == [room]
+        if neighbour and here == there:
+            continue
+        behind = len(other) > 2  # a file of a folder, past what its __init__ exports
+        if behind or (neighbour and there not in INSIDE[room][here]):
+            crossing.add(f"line {line}: {'.'.join(own)} imports {'.'.join(other)}")
+    return sorted(crossing)
+
+
 def loaded_by(modules, start):
     """Optional packages that importing the module ``start`` loads, with all that it imports.
 
@@ -236,6 +272,19 @@ def test_a_file_imports_what_its_room_may(path):
     assert violations(path.read_text(encoding="utf-8"), room) == []
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_file_imports_what_its_part_of_the_room_may(path):
+    modules = {module_of_file(other) for other in FILES}
+    name = module_of_file(path)
+    assert violations_inside(path.read_text(encoding="utf-8"), name, modules) == []
+
+
+@pytest.mark.parametrize("room", INSIDE)
+def test_the_table_names_every_part_of_a_room(room):
+    inside = [path.relative_to(ROOT / room) for path in FILES if room_of_file(path) == room]
+    assert {path.with_suffix("").parts[0] for path in inside} == set(INSIDE[room])
+
+
 @pytest.mark.parametrize("room", sorted({room_of_file(path) for path in FILES}))
 def test_a_room_loads_no_optional_package(room):
     modules = {module_of_file(path): path.read_text(encoding="utf-8") for path in FILES}
@@ -266,14 +315,15 @@ def test_no_file_needs_itself_to_be_imported():
     TopologicalSorter(graph).prepare()
 
 
-def test_no_room_reaches_itself_through_others():
+@pytest.mark.parametrize("table", [ALLOWED, *INSIDE.values()], ids=["rooms", *INSIDE])
+def test_no_room_reaches_itself_through_others(table):
     def reach(room, seen):
-        for other in ALLOWED[room] - seen:
+        for other in table[room] - seen:
             seen.add(other)
             reach(other, seen)
         return seen
 
-    assert [room for room in ALLOWED if room in reach(room, set())] == []
+    assert [room for room in table if room in reach(room, set())] == []
 
 
 @pytest.mark.parametrize(
@@ -300,6 +350,39 @@ def test_no_room_reaches_itself_through_others():
 )
 def test_a_planted_violation_is_caught(room, source):
     assert len(violations(source, room)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("features.frames.table", "from scfe_sklearn.features.kinds import Feature"),
+        ("features.frames.table", "import scfe_sklearn.features.kinds"),
+        ("features.kinds", "def f():\n    from scfe_sklearn.features.rules import Rules"),
+        ("features.stated.parsing", "from scfe_sklearn.features import Rules"),
+        ("features.bounds.joint", "from scfe_sklearn.features.frames.table import Table"),
+        ("features.rules", "from scfe_sklearn.features.frames import table"),
+        ("answering.judge", "from scfe_sklearn.features.frames.table import Table"),
+        ("explainer", "if TYPE_CHECKING:\n    import scfe_sklearn.features.frames.table"),
+    ],
+)
+def test_a_planted_violation_inside_a_room_is_caught(name, source):
+    modules = {module_of_file(path) for path in FILES}
+    assert len(violations_inside(source, f"{PACKAGE}.{name}", modules)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("features.frames.table", "from scfe_sklearn.features.frames.kept_table import keep"),
+        ("features.bounds.joint", "from scfe_sklearn.features.frames import Table"),
+        ("features.rules", "from scfe_sklearn.features.stated import Part, parse_rules"),
+        ("answering.judge", "from scfe_sklearn.features.frames import Table"),
+        ("explainer", "from scfe_sklearn.features import Rules\nimport scfe_sklearn.metrics"),
+    ],
+)
+def test_what_is_allowed_inside_a_room_passes(name, source):
+    modules = {module_of_file(path) for path in FILES}
+    assert violations_inside(source, f"{PACKAGE}.{name}", modules) == []
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,9 @@ from scfe_sklearn.exact import (
     value_between,
 )
 from scfe_sklearn.features import FeatureSpace
-from scfe_sklearn.features.column_bounds import column_bounds
-from scfe_sklearn.features.exact_columns import exact_columns
-from scfe_sklearn.features.levels import VERTEX
+from scfe_sklearn.features.bounds import column_bounds
+from scfe_sklearn.features.kinds import VERTEX
+from scfe_sklearn.features.space import exact_columns
 from scfe_sklearn.models import TreeEnsemble
 from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.targets import ValueWishes

@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 
 from scfe_sklearn.features import FeatureSpace, Rules
-from scfe_sklearn.features.frames_kept import keep
-from scfe_sklearn.features.parsed_rules import ParsedRules
-from scfe_sklearn.features.rule_parsing import parse_rules
-from scfe_sklearn.features.violations import find_violations
+from scfe_sklearn.features.frames import keep
+from scfe_sklearn.features.stated import ParsedRules, find_violations, parse_rules
 from scfe_sklearn.models.responses import responses
 from scfe_sklearn.presentation.containers import is_polars
 from scfe_sklearn.targets import ClassWishes, Outcome, ValueWishes

@@ -11,8 +11,8 @@ from scfe_sklearn.answering.answers import Answers
 from scfe_sklearn.answering.query import Query, unset
 from scfe_sklearn.exact import linear_reach, prove_linear
 from scfe_sklearn.features import FeatureSpace
-from scfe_sklearn.features.column_bounds import column_bounds
-from scfe_sklearn.features.exact_columns import exact_columns
+from scfe_sklearn.features.bounds import column_bounds
+from scfe_sklearn.features.space import exact_columns
 from scfe_sklearn.models import LinearScores
 from scfe_sklearn.targets import ValueWishes
 

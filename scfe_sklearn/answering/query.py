@@ -12,8 +12,7 @@ import torch
 from scfe_sklearn.answering.candidates import Rows
 from scfe_sklearn.answering.judge import Judge
 from scfe_sklearn.features import Actionability
-from scfe_sklearn.features.frames import Table
-from scfe_sklearn.features.frames_kept import keep
+from scfe_sklearn.features.frames import Table, keep
 from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.status import Status
 from scfe_sklearn.targets import ClassWishes, Outcome, ValueWishes

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from scfe_sklearn.features import FeatureSpace
-from scfe_sklearn.features.exact_columns import exact_columns
+from scfe_sklearn.features.space import exact_columns
 from scfe_sklearn.models import BlackBox, ScoreModel, as_torch, verify
 
 ROUNDING = 1e-9

@@ -59,7 +59,7 @@ class Ensemble(Protocol):
 
 
 class Values(Protocol):
-    """The representable values of k numbers, such as `scfe_sklearn.features.lattice.Lattice`."""
+    """The representable values of k numbers, such as `scfe_sklearn.features.kinds.Lattice`."""
 
     def at_least(self, values: np.ndarray) -> np.ndarray:
         """The smallest representable values that are no less than ``values`` (n, k)."""

@@ -1,11 +1,10 @@
 """Raw data frames and solver coordinates, and the rules that a change must keep."""
 
-from scfe_sklearn.features.actionability import Actionability
+from scfe_sklearn.features.bounds import Actionability, Requirement
 from scfe_sklearn.features.derived import Derived
-from scfe_sklearn.features.relations import Linear
-from scfe_sklearn.features.requirements import Requirement
-from scfe_sklearn.features.rules import Relative, Rules
+from scfe_sklearn.features.rules import Rules
 from scfe_sklearn.features.space import FeatureSpace
+from scfe_sklearn.features.stated import Linear, Relative
 
 __all__ = [
     "Actionability",

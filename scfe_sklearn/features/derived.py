@@ -10,8 +10,7 @@ from sklearn.base import BaseEstimator
 
 from scfe_sklearn.documentation import Documented
 from scfe_sklearn.features.frames import Edit, Table, open_table
-from scfe_sklearn.features.levels import plain_level
-from scfe_sklearn.features.named_columns import position
+from scfe_sklearn.features.kinds import plain_level, position
 
 Functions = Mapping[Hashable, Callable[[Any], Any]]
 

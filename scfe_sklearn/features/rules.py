@@ -3,45 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
 from scfe_sklearn.documentation import Documented
-from scfe_sklearn.features.actionability import Actionability, bind_rules
+from scfe_sklearn.features.bounds import Actionability, bind_rules
 from scfe_sklearn.features.frames import open_table
-from scfe_sklearn.features.rule_parsing import parse_rules
-from scfe_sklearn.features.violations import find_violations
-from scfe_sklearn.features.wording import describe_rules
+from scfe_sklearn.features.stated import describe_rules, find_violations, parse_rules
 
 if TYPE_CHECKING:
     from scfe_sklearn.features.space import FeatureSpace
-
-
-@dataclass(frozen=True, eq=False)
-class Relative:
-    """A range that moves with the factual value.
-
-    Parameters
-    ----------
-    low, high : float, ndarray of shape (n,) or None
-        ``factual + low <= new <= factual + high``; None: no limit. With ``factor=True`` the
-        limits are on the ratio: ``factual * low <= new <= factual * high`` (the two ends
-        change places for a negative value). For an ordinal column they count levels.
-    factor : bool, default=False
-        Whether the limits are factors.
-
-    Examples
-    --------
-    >>> from scfe_sklearn.features import Relative, Rules
-    >>> rules = Rules(ranges={"income": Relative(0.9, 1.2, factor=True)})
-    """
-
-    low: Any = None
-    high: Any = None
-    factor: bool = False
 
 
 class Rules(Documented, BaseEstimator):

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from scfe_sklearn.explanation.outcomes import outcomes
 from scfe_sklearn.features.frames import open_table
-from scfe_sklearn.features.levels import VERTEX
+from scfe_sklearn.features.kinds import VERTEX
 from scfe_sklearn.presentation.containers import column_values, objects, row_labels, take_rows
 from scfe_sklearn.presentation.sentences import feature_text, sentence
 from scfe_sklearn.presentation.wording import is_missing, plain, value_pair

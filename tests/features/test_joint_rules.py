@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scfe_sklearn.features import FeatureSpace, Linear, Relative, Rules
-from scfe_sklearn.features.relation_text import read_relation
+from scfe_sklearn.features.stated.relation_text import read_relation
 
 DECLARED = ["p", "q", "r", "s"]
 GRID = {

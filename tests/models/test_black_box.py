@@ -40,7 +40,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from scfe_sklearn.columns import Column
 from scfe_sklearn.features import FeatureSpace
-from scfe_sklearn.features.exact_columns import exact_columns
+from scfe_sklearn.features.space.exact import exact_columns
 from scfe_sklearn.models import UnsupportedModelError
 from scfe_sklearn.models.black_box import BlackBox
 from scfe_sklearn.models.column_points import column_points

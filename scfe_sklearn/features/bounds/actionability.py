@@ -1,0 +1,314 @@
+"""Where each row may go: rules in solver coordinates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scfe_sklearn.features.bounds.joint import Joint, bind_joint, requirements_of
+from scfe_sklearn.features.bounds.propagation import tighten
+from scfe_sklearn.features.bounds.requirements import Requirement
+from scfe_sklearn.features.kinds import MISSING, VERTEX, Feature, as_stored, match_levels
+from scfe_sklearn.features.stated import Limits, Moves, ParsedRules
+
+if TYPE_CHECKING:
+    from scfe_sklearn.features.frames import Table
+    from scfe_sklearn.features.space import FeatureSpace
+
+_SAME = 1e-9  # in training standard deviations
+_ROUNDING = 8 * np.finfo(np.float64).eps
+
+
+@dataclass(frozen=True, eq=False)
+class Actionability:
+    """The set of points that a row may become, one row of each array per query.
+
+    Attributes
+    ----------
+    lower, upper : ndarray of shape (n, D)
+        Bounds of numeric and ordinal coordinates, at points that the data can have. They hold
+        the factual coordinate, unless a range excludes it: then the feature stays, or jumps
+        into the interval. Level coordinates: 0 and 1/sqrt(2).
+    allowed : ndarray of shape (n, D), bool
+        Level coordinates: whether the level may be the new one (the factual level always may).
+        Numeric and ordinal coordinates: whether the feature may move.
+    mutable : ndarray of shape (n, d), bool
+        Whether the raw feature may take any value but the factual one.
+    conflict : ndarray of shape (n,), object
+        None, or why the rules of the row contradict each other.
+    cost : ndarray of shape (n, d)
+        The price of changing a raw feature, relative to the others; 1 by default.
+    requirements : tuple of Requirement
+        What a point must fulfil in several features jointly: relations and implications. The
+        bounds are as narrow already as each of these implies for one feature alone.
+    """
+
+    lower: np.ndarray
+    upper: np.ndarray
+    allowed: np.ndarray
+    mutable: np.ndarray
+    conflict: np.ndarray
+    cost: np.ndarray = field(default=None)  # type: ignore[arg-type]
+    requirements: tuple[Requirement, ...] = ()
+
+    def __post_init__(self) -> None:
+        """No costs are costs of 1."""
+        if self.cost is None:
+            object.__setattr__(self, "cost", np.ones(self.mutable.shape))
+
+    def take(self, rows: np.ndarray) -> Actionability:
+        """The given rows, in their order."""
+        return Actionability(
+            self.lower[rows],
+            self.upper[rows],
+            self.allowed[rows],
+            self.mutable[rows],
+            self.conflict[rows],
+            self.cost[rows],
+            tuple(requirement.take(rows) for requirement in self.requirements),
+        )
+
+
+def bind_rules(parsed: ParsedRules, space: FeatureSpace, X: Any, Z: np.ndarray) -> Actionability:
+    """Turn parsed rules into bounds and allowed levels for the rows of ``X``."""
+    table, order = space.align(X)
+    n = table.n_rows
+    bounds = Actionability(
+        lower=np.zeros((n, len(space.groups_))),
+        upper=np.full((n, len(space.groups_)), VERTEX),
+        allowed=np.zeros((n, len(space.groups_)), dtype=bool),
+        mutable=np.zeros((n, space.n_features_in_), dtype=bool),
+        conflict=np.full(n, None, dtype=object),
+    )
+    for j, kind in enumerate(space.kinds_):
+        if kind == "categorical":
+            _bind_levels(bounds, parsed, space, j, Z)
+        else:
+            values = _numbers(table, order[j], space, j, Z)
+            unknown = np.zeros(n, dtype=bool)
+            if j in parsed.fillable:
+                unknown = parsed.fillable[j] & _missing(table, order[j], space, j)
+            _bind_number(bounds, parsed, space, j, values, Z, unknown)
+    for j, cost in parsed.costs.items():
+        bounds.cost[:, j] = cost
+    if not (parsed.relations or parsed.implications):
+        return bounds
+    joint = bind_joint(parsed, space, (table, order), Z)
+    # Before bounds are narrowed: a rule may leave no interval to a value that may be filled in.
+    requirements = requirements_of(joint, space, bounds.allowed, Z)
+    _find_contradictions(bounds, parsed, joint, space)
+    tighten(bounds, joint, space, Z)
+    return replace(bounds, requirements=requirements)
+
+
+def _find_contradictions(
+    bounds: Actionability, parsed: ParsedRules, joint: Joint, space: FeatureSpace
+) -> None:
+    """Report rows in which a relation has a lower limit above its upper one."""
+    for relation, bound in zip(parsed.relations, joint.relations, strict=True):
+        names = ", ".join(repr(space.names_[j]) for j in relation.features)
+        for i in np.flatnonzero(relation.low > relation.high + bound.tolerance):
+            bounds.conflict[i] = (
+                f"the limits of a relation between {names} contradict each other "
+                f"(at least {relation.low[i]:g}, at most {relation.high[i]:g})"
+            )
+
+
+def _numbers(table: Table, at: int, space: FeatureSpace, j: int, Z: np.ndarray) -> np.ndarray:
+    """Raw values (ranks if ordinal) of one feature."""
+    if space.levels_[j] is None:
+        return table.numbers(at)
+    return np.rint(space.center_[j] + space.scale_[j] * Z[:, space.slices_[j].start])
+
+
+def _missing(table: Table, at: int, space: FeatureSpace, j: int) -> np.ndarray:
+    """Rows whose number or rank is missing, and not only unseen or infinite."""
+    if space.levels_[j] is None:
+        return np.isnan(table.numbers(at))
+    return table.factorize(at)[0] < 0
+
+
+def _bind_number(
+    bounds: Actionability,
+    parsed: ParsedRules,
+    space: FeatureSpace,
+    j: int,
+    values: np.ndarray,
+    Z: np.ndarray,
+    unknown: np.ndarray,
+) -> None:
+    """Fill in the bounds of a numeric or ordinal feature; unknown values may become known."""
+    feature, at = space.features_[j], space.slices_[j].start
+    z, no = Z[:, at], np.zeros(len(values), dtype=bool)
+    values = np.where(np.isfinite(values), values, np.nan)
+    lattice = space.lattice(np.array([j]))
+    up, down = parsed.increasing.get(j, no), parsed.decreasing.get(j, no)
+    low, high, empty = _told_interval(parsed, space, j, values, bounds.conflict)
+    bounds.conflict[up & down] = f"{space.names_[j]!r} must both increase and decrease"
+
+    # The training range, or as far as the row itself is outside of it.
+    known = ~np.isnan(values)
+    low = np.fmax(low, np.where(up & known, values, np.fmin(feature.low, values)))
+    high = np.fmin(high, np.where(down & known, values, np.fmax(feature.high, values)))
+    inside = (low <= values) & (values <= high)
+    low, high = lattice.at_least(low[:, None])[:, 0], lattice.at_most(high[:, None])[:, 0]
+    if feature.kind == "ordinal":
+        low, high = _restrict_ranks(low, high, values, parsed.moves, feature, j)
+        inside &= (low <= values) & (values <= high)
+
+    elsewhere = (low < high) | ((low == high) & (np.abs(low - values) > _SAME * feature.scale))
+    free = np.where(unknown, low <= high, elsewhere & known & (not feature.constant))
+    free &= ~(parsed.immutable.get(j, no) | empty | (up & down))
+    with np.errstate(invalid="ignore"):
+        lower, upper = (
+            (low - feature.center) / feature.scale,
+            (high - feature.center) / feature.scale,
+        )
+    # A factual value between two lattice points is itself an end of its interval.
+    lower = np.where(inside, np.fmin(lower, z), lower)
+    upper = np.where(inside, np.fmax(upper, z), upper)
+    bounds.lower[:, at] = np.where(free, lower, z)
+    bounds.upper[:, at] = np.where(free, upper, z)
+    bounds.allowed[:, at] = free
+    bounds.mutable[:, j] = free
+
+
+def _told_interval(
+    parsed: ParsedRules, space: FeatureSpace, j: int, values: np.ndarray, conflict: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The intersection (low, high) of the ranges of a feature, and the rows where it is empty.
+
+    Writes the reason of an empty one into ``conflict``. Relative limits come rounded inward to
+    representable values.
+    """
+    feature, lattice = space.features_[j], space.lattice(np.array([j]))
+    n = len(values)
+    low, high = np.full(n, -np.inf), np.full(n, np.inf)
+    told_low, told_high = low, high
+    for limits in (rule for rule in parsed.limits if rule.feature == j):
+        first, last = _interval(limits, feature, values)
+        told_low, told_high = np.fmax(told_low, first), np.fmin(told_high, last)
+        if limits.relative:
+            # Sums such as 0.1 + 0.2 miss the lattice point they mean by a rounding error.
+            near = _ROUNDING * (_size(values) + np.maximum(_size(first), _size(last)))[:, None]
+            below = lattice.at_least(first[:, None], near)[:, 0]
+            above = lattice.at_most(last[:, None], near)[:, 0]
+            first = np.where(np.isfinite(first), below, first)
+            last = np.where(np.isfinite(last), above, last)
+        low, high = np.fmax(low, first), np.fmin(high, last)
+    empty = told_low > told_high + _SAME * feature.scale
+    for i in np.flatnonzero(empty):
+        conflict[i] = (
+            f"the limits of {space.names_[j]!r} contradict each other "
+            f"(at least {told_low[i]:g}, at most {told_high[i]:g})"
+        )
+    return low, high, empty
+
+
+def _size(values: np.ndarray) -> np.ndarray:
+    """Absolute values, 0 for what is not finite."""
+    return np.where(np.isfinite(values), np.abs(values), 0.0)
+
+
+def _interval(
+    limits: Limits, feature: Feature, values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The interval of a rule in the values (or ranks) of the feature."""
+    low, high = limits.interval(values)
+    if feature.kind == "ordinal" and not limits.relative:
+        # Positions among all declared levels become ranks among those that training showed.
+        seen = match_levels(np.asarray(feature.declared), np.asarray(feature.levels))
+        low = np.where(np.isfinite(low), np.searchsorted(seen, low, "left"), low)
+        high = np.where(np.isfinite(high), np.searchsorted(seen, high, "right") - 1, high)
+    elif feature.bits < 64:
+        # A limit means the number that the column can hold: 0.3 is 0.3 in single precision.
+        low, high = as_stored(low, feature.bits), as_stored(high, feature.bits)
+    return low.astype(np.float64), high.astype(np.float64)
+
+
+def _targets(
+    moves: list[Moves], feature: Feature, j: int, codes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(n, L) levels that rows with the given level codes may become, and those named for it."""
+    levels = np.asarray(feature.levels)
+    objects = levels.astype(object)
+    if feature.missing_level >= 0:
+        objects[feature.missing_level] = MISSING
+    allowed = np.ones((len(codes), len(levels)), dtype=bool)
+    named = np.zeros_like(allowed)
+    for rule in (rule for rule in moves if rule.feature == j):
+        permitted = np.ones((len(levels) + 1, len(levels)), dtype=bool)  # last: unseen level
+        told = np.zeros_like(permitted)
+        for code in range(len(levels) + 1):
+            targets = rule.targets(objects[code] if code < len(levels) else object())
+            if targets is not None:
+                permitted[code] = told[code] = [level in targets for level in objects]
+        allowed[rule.rows] &= permitted[codes[rule.rows]]
+        named[rule.rows] |= told[codes[rule.rows]]
+    return allowed, named
+
+
+def _bind_levels(
+    bounds: Actionability, parsed: ParsedRules, space: FeatureSpace, j: int, Z: np.ndarray
+) -> None:
+    """Fill in the allowed levels of a categorical feature."""
+    feature, block = space.features_[j], space.slices_[j]
+    codes = np.where(np.isnan(Z[:, block]).any(axis=1), -1, Z[:, block].argmax(axis=1))
+    allowed, named = _targets(parsed.moves, feature, j, codes)
+    if feature.missing_level >= 0:
+        # To withhold an answer is no action, unless a rule offers it.
+        allowed[:, feature.missing_level] &= named[:, feature.missing_level]
+        # What nobody knows does not become known by itself, either.
+        gone = codes == feature.missing_level
+        allowed[gone] &= named[gone]
+    no = np.zeros(len(codes), dtype=bool)
+    allowed[parsed.immutable.get(j, no) | (codes < 0)] = False
+    known = np.flatnonzero(codes >= 0)
+    allowed[known, codes[known]] = True
+    bounds.allowed[:, block] = allowed
+    bounds.mutable[:, j] = allowed.sum(axis=1) > 1
+
+
+def _restrict_ranks(
+    first: np.ndarray,
+    last: np.ndarray,
+    values: np.ndarray,
+    moves: list[Moves],
+    feature: Feature,
+    j: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Intervals of ranks that keep the transitions of an ordinal feature.
+
+    Bounds hold one interval. Where the allowed levels have gaps, it is the run with the most
+    of them, the nearest and then the upper one of equals; the factual level closes a gap.
+    """
+    if not any(rule.feature == j for rule in moves):
+        return first, last
+    ranks = np.arange(len(np.asarray(feature.levels)))
+    current = np.where(np.isfinite(values), values, -1.0).astype(np.intp)
+    allowed, _ = _targets(moves, feature, j, current)
+    allowed &= (ranks >= first[:, None]) & (ranks <= last[:, None])
+    known = np.flatnonzero(current >= 0)
+    allowed[known, current[known]] = False
+    patterns, which = np.unique(np.column_stack([current, allowed]), axis=0, return_inverse=True)
+    runs = np.array([_best_run(row[1:].astype(bool), int(row[0])) for row in patterns])
+    runs = runs.reshape(-1, 2)[which.ravel()]
+    return runs[:, 0].astype(np.float64), runs[:, 1].astype(np.float64)
+
+
+def _best_run(allowed: np.ndarray, current: int) -> tuple[int, int]:
+    """First and last rank of the best run of allowed levels; (1, 0) if there is none."""
+    union = allowed.copy()
+    if current >= 0:
+        union[current] = True
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], union.astype(int), [0]])))
+    best, found = None, (1, 0)
+    for start, stop in edges.reshape(-1, 2).tolist():
+        count = int(allowed[start:stop].sum())
+        distance = max(start - current, current - (stop - 1), 0)
+        merit = (count, -distance, start)
+        if count and (best is None or merit > best):
+            best, found = merit, (start, stop - 1)
+    return found

@@ -1,0 +1,200 @@
+"""Read and write pandas data frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import (
+    infer_dtype,
+    is_bool_dtype,
+    is_float_dtype,
+    is_integer_dtype,
+    is_numeric_dtype,
+    is_object_dtype,
+    is_string_dtype,
+)
+
+from scfe_sklearn.features.frames.table import (
+    Edit,
+    Storage,
+    Table,
+    float_storage,
+    integer_limits,
+    not_numbers,
+    object_codes,
+    object_family,
+    object_numbers,
+    python_numbers,
+    unsupported,
+    whole_cast,
+)
+
+
+class PandasTable(Table):
+    """A pandas data frame."""
+
+    labelled = True
+
+    def __init__(self, X: pd.DataFrame) -> None:
+        self._X = X
+        self.n_rows = len(X)
+        self.names = list(X.columns)
+
+    @cached_property
+    def _columns(self) -> list[pd.Series]:
+        # Taken all at once, by their position: names may occur twice.
+        return [column for _, column in self._X.items()]
+
+    def _column(self, j: int) -> pd.Series:
+        return self._columns[j]
+
+    def storage(self, j: int) -> Storage:
+        column = self._column(j)
+        dtype: Any = column.dtype
+        text = str(dtype)
+        if isinstance(dtype, pd.CategoricalDtype):
+            categories = np.asarray(dtype.categories, dtype=object)
+            return Storage("levels", text, categories=categories, ordered=bool(dtype.ordered))
+        if is_object_dtype(dtype):
+            return Storage(object_family(column.to_numpy(), self.names[j]), text)
+        if is_bool_dtype(dtype):
+            return Storage("boolean", text)
+        if is_integer_dtype(dtype):
+            low, high = integer_limits(_numpy_dtype(dtype))
+            return Storage("integer", text, low, high)
+        if is_float_dtype(dtype):
+            kind = _numpy_dtype(dtype)
+            return float_storage(text, kind)
+        if is_string_dtype(dtype):
+            return Storage("levels", text)
+        raise unsupported(self.names[j], text)
+
+    def numbers(self, j: int) -> np.ndarray:
+        column = self._column(j)
+        dtype: Any = column.dtype
+        name = self.names[j]
+        if isinstance(dtype, np.dtype) and dtype.kind in "fiub":
+            return column.to_numpy().astype(np.float64)
+        if isinstance(dtype, pd.CategoricalDtype):
+            values = object_numbers(np.asarray(dtype.categories, dtype=object), name)
+            codes = column.cat.codes.to_numpy()
+            return np.append(values, np.nan)[codes]
+        if is_object_dtype(dtype):
+            return object_numbers(column.to_numpy(), name)
+        if is_numeric_dtype(dtype) or is_bool_dtype(dtype):
+            return np.array(column.to_numpy(dtype=np.float64, na_value=np.nan))
+        present = column[column.notna()]
+        raise not_numbers(name, str(dtype), present.iloc[0] if len(present) else None)
+
+    def factorize(self, j: int) -> tuple[np.ndarray, np.ndarray]:
+        column = self._column(j)
+        dtype: Any = column.dtype
+        if isinstance(dtype, pd.CategoricalDtype):
+            codes = column.cat.codes.to_numpy().astype(np.intp)
+            return codes, np.asarray(dtype.categories, dtype=object)
+        if dtype == np.dtype(bool):
+            return column.to_numpy().astype(np.intp), np.array([False, True], dtype=object)
+        values = column.to_numpy() if isinstance(dtype, np.dtype) else column.array
+        return object_codes(values, self.names[j])
+
+    def missing_value(self, j: int) -> Any:
+        column = self._column(j)
+        if is_object_dtype(column.dtype):
+            return _missing_object(column)
+        return getattr(column.dtype, "na_value", np.nan)
+
+    def take(self, rows: np.ndarray) -> PandasTable:
+        return PandasTable(self._X.iloc[rows])
+
+    def write(self, edits: Mapping[int, Edit]) -> pd.DataFrame:
+        out = self._X.copy()
+        for j, edit in edits.items():
+            array = _edited(self._column(j), edit)
+            if is_object_dtype(array.dtype):  # else pandas would guess one for Python objects
+                array = pd.Series(array, index=out.index, dtype=object)
+            out.isetitem(j, array)
+        return out
+
+
+def _missing_object(column: pd.Series) -> Any:
+    """How an object column says that a value is missing: None, NaN or NA."""
+    gone = column[column.isna()]
+    return gone.iloc[0] if len(gone) else np.nan
+
+
+def _numpy_dtype(dtype: Any) -> np.dtype:
+    """The numpy dtype that a numeric pandas dtype stores its values in."""
+    if isinstance(dtype, np.dtype):
+        return dtype
+    if isinstance(dtype, pd.SparseDtype):
+        return np.dtype(dtype.subtype)
+    return np.dtype(dtype.numpy_dtype)
+
+
+def _edited(column: pd.Series, edit: Edit) -> Any:
+    """A column with new values, in its own dtype wherever that can hold them."""
+    dtype: Any = column.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        return _edited_categories(column, edit)
+    if isinstance(dtype, pd.SparseDtype):
+        dense = np.asarray(column)
+        if dense.dtype.kind != "f" and len(edit.blank):
+            dense = dense.astype(np.float64)  # nullable integers cannot be sparse
+        dense = np.asarray(_edited(pd.Series(dense), edit))
+        return pd.array(dense, dtype=pd.SparseDtype(dense.dtype, dtype.fill_value))
+    values: Any = edit.values
+    wide: Any = dtype
+    if is_object_dtype(dtype):
+        if values.dtype.kind == "f":
+            values = python_numbers(values, infer_dtype(column, skipna=True) == "integer")
+        array = column.to_numpy().copy()
+        array[edit.rows], array[edit.blank] = values.astype(object), _missing_object(column)
+        return pd.Series(array, dtype=object).array
+    if is_bool_dtype(dtype):
+        if any(v not in (False, True) for v in set(values.tolist())):
+            return _edited(column.astype(object), edit)
+        values = values.astype(bool)
+        if dtype == np.dtype(bool) and len(edit.blank):
+            wide = "boolean"
+    elif is_integer_dtype(dtype):
+        cast = whole_cast(values, _numpy_dtype(dtype))
+        if cast is None:
+            return _edited(
+                column.astype(np.float64 if isinstance(dtype, np.dtype) else "Float64"), edit
+            )
+        values = cast
+        if isinstance(dtype, np.dtype) and len(edit.blank):
+            wide = f"{'U' if dtype.kind == 'u' else ''}Int{8 * dtype.itemsize}"
+    elif is_float_dtype(dtype):
+        values = values.astype(_numpy_dtype(dtype))
+    else:
+        values = values.astype(object)
+    out = column.astype(wide).array.copy()
+    if len(edit.rows):
+        out[edit.rows] = values
+    if len(edit.blank):
+        out[edit.blank] = getattr(out.dtype, "na_value", np.nan)
+    return out
+
+
+def _edited_categories(column: pd.Series, edit: Edit) -> pd.Categorical:
+    """A categorical column with new values; a level it does not declare is declared last."""
+    dtype: Any = column.dtype
+    distinct_codes, distinct = pd.factorize(np.asarray(edit.values, dtype=object))
+    place = pd.Index(dtype.categories.astype(object)).get_indexer(distinct)
+    categories = dtype.categories
+    if (place < 0).any():
+        new = distinct[place < 0]
+        categories = categories.append(pd.Index(new.tolist()))
+        place[place < 0] = len(dtype.categories) + np.arange(len(new))
+    codes = column.cat.codes.to_numpy().astype(np.intp)
+    codes[edit.rows] = place[distinct_codes]
+    codes[edit.blank] = -1
+    wide = dtype if len(categories) == len(dtype.categories) else None
+    return pd.Categorical.from_codes(
+        codes, dtype=wide or pd.CategoricalDtype(categories, ordered=dtype.ordered)
+    )

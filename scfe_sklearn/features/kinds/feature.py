@@ -1,0 +1,217 @@
+"""What each raw feature is: numeric, integer, ordinal or categorical, and what it can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from scfe_sklearn.features.frames import Storage, Table
+from scfe_sklearn.features.kinds.lattice import (
+    NO_ROUNDING,
+    decimals_of,
+    fine_decimals,
+    infer_offset,
+    infer_step,
+    whole_step,
+)
+from scfe_sklearn.features.kinds.levels import level_array, match_levels, sorted_levels
+from scfe_sklearn.features.kinds.wishes import Wishes
+
+Kind = Literal["numeric", "integer", "ordinal", "categorical"]
+
+
+@dataclass(frozen=True, eq=False)
+class Feature:
+    """A raw feature as the training data show it.
+
+    Numbers are in raw units; those of an ordinal feature are ranks of its levels.
+    """
+
+    kind: Kind
+    levels: np.ndarray | None = None
+    declared: np.ndarray | None = None  # all levels that dtype or user know, seen or not
+    missing_level: int = -1
+    center: float = 0.0
+    scale: float = 1.0
+    low: float = np.nan
+    high: float = np.nan
+    step: float = 0.0
+    offset: float = 0.0
+    decimals: int = NO_ROUNDING
+    floor: float = -np.inf  # limits of the storage
+    ceiling: float = np.inf
+    bits: int = 64
+    constant: bool = False
+
+
+def learn(table: Table, j: int, wishes: Wishes) -> Feature:
+    """Learn one feature from the training table."""
+    storage = table.storage(j)
+    if j in wishes.ordinal:
+        return _learn_ordinal(table, j, storage, wishes.ordinal[j])
+    if j in wishes.categorical:
+        return _learn_categorical(table, j, storage)
+    told = j in wishes.integer or j in wishes.continuous or j in wishes.steps
+    if storage.family in ("boolean", "levels"):
+        if told:
+            raise ValueError(
+                "The 'integer', 'continuous' and 'steps' parameters of FeatureSpace must name "
+                f"numeric columns. Got {table.names[j]!r} of dtype {storage.text} instead."
+            )
+        if storage.ordered:
+            return _learn_ordinal(table, j, storage, None)
+        return _learn_categorical(table, j, storage)
+    if j in wishes.hint and not told:
+        return _learn_categorical(table, j, storage)
+    return _learn_number(table, j, storage, wishes)
+
+
+def _learn_number(table: Table, j: int, storage: Storage, wishes: Wishes) -> Feature:
+    values = table.numbers(j)
+    if np.isinf(values).any():
+        raise ValueError(
+            f"Column {table.names[j]!r} of the training data must be finite. Got infinity."
+        )
+    values = values[~np.isnan(values)]
+    if not len(values):
+        raise _nothing(table.names[j])
+    low, high = float(values.min()), float(values.max())
+    center, scale = (low, 1.0) if low == high else center_and_scale(values)
+    scale = scale if wishes.scaled else 1.0
+    step, offset = _step_of(table.names[j], j, values, storage, wishes)
+    if step:
+        decimals = decimals_of(step, offset)
+    elif storage.bits < 64:
+        decimals = NO_ROUNDING
+    else:
+        decimals = fine_decimals(scale, max(abs(low), abs(high)))
+    floor, ceiling = storage.low, storage.high
+    if step and np.isfinite(floor):
+        # Limits are lattice points, so that clipping to them stays on the lattice.
+        floor = offset + np.ceil((floor - offset) / step) * step
+        ceiling = offset + np.floor((ceiling - offset) / step) * step
+    return Feature(
+        kind="integer" if step and step == round(step) and offset == round(offset) else "numeric",
+        center=center,
+        scale=scale,
+        low=low,
+        high=high,
+        step=step,
+        offset=offset,
+        decimals=decimals,
+        floor=floor,
+        ceiling=ceiling,
+        bits=storage.bits,
+        constant=low == high,
+    )
+
+
+def _step_of(
+    name: Hashable, j: int, values: np.ndarray, storage: Storage, wishes: Wishes
+) -> tuple[float, float]:
+    """Distance of neighbouring values of a number (0: none) and one of these values."""
+    step, offset = 0.0, 0.0
+    if j in wishes.steps:
+        step = wishes.steps[j]
+        offset = infer_offset(values, step)
+        if j in wishes.integer and (step != round(step) or offset != round(offset)):
+            raise ValueError(
+                "The 'steps' parameter of FeatureSpace must be whole for an integer column. "
+                f"Got {step} for {name!r} instead."
+            )
+    elif j in wishes.integer:
+        step = 1.0
+    elif j not in wishes.continuous:
+        whole = storage.family == "integer"
+        step = whole_step(values) if whole else infer_step(values, storage.bits)
+    if storage.family == "integer" and (not step or step != round(step)):
+        raise ValueError(
+            f"Column {name!r} is stored as {storage.text} and must have a whole step. Convert "
+            "it to float to let it take other values."
+        )
+    return step, offset
+
+
+def _learn_categorical(table: Table, j: int, storage: Storage) -> Feature:
+    codes, distinct = table.factorize(j)
+    seen = np.unique(codes)
+    missing = bool(len(seen)) and seen[0] < 0
+    listed = distinct[seen[seen >= 0]].tolist()
+    if not listed:
+        raise _nothing(table.names[j])
+    if storage.categories is None:
+        listed = sorted_levels(listed)
+    levels = level_array(listed, [table.missing_value(j)] if missing else [])
+    return Feature(
+        kind="categorical",
+        levels=levels,
+        declared=storage.categories if storage.categories is not None else levels.astype(object),
+        missing_level=len(listed) if missing else -1,
+        constant=len(levels) == 1,
+    )
+
+
+def _learn_ordinal(table: Table, j: int, storage: Storage, order: Sequence[Any] | None) -> Feature:
+    name = table.names[j]
+    if order is None:
+        if storage.categories is None or not (storage.ordered or "Enum" in storage.text):
+            raise ValueError(
+                "The 'ordinal' parameter of FeatureSpace must be a dict that gives the levels "
+                f"in order, unless a column is an ordered categorical. Got {name!r} of dtype "
+                f"{storage.text} without an order."
+            )
+        order = storage.categories.tolist()
+    declared = np.empty(len(order), dtype=object)
+    declared[:] = list(order)
+    codes, distinct = table.factorize(j)
+    place = match_levels(declared, distinct)
+    counts = np.bincount(codes[codes >= 0], minlength=len(distinct))
+    unknown = [v for v, at, n in zip(distinct, place, counts, strict=True) if at < 0 and n]
+    if unknown:
+        raise ValueError(
+            f"The 'ordinal' parameter of FeatureSpace must list every level of {name!r}. "
+            f"Got no place for {unknown[:5]}."
+        )
+    ranks = place[codes[codes >= 0]]
+    if not len(ranks):
+        raise _nothing(name)
+    # A level that no training row has means nothing to the model, so it is not offered.
+    observed, ranks = np.unique(ranks, return_inverse=True)
+    center, scale = (0.0, 1.0) if len(observed) == 1 else center_and_scale(ranks.astype(float))
+    top = float(len(observed) - 1)
+    return Feature(
+        kind="ordinal",
+        levels=level_array(declared[observed].tolist(), []),
+        declared=declared,
+        center=center,
+        scale=scale,
+        low=0.0,
+        high=top,
+        step=1.0,
+        decimals=0,
+        floor=0.0,
+        ceiling=top,
+        constant=len(observed) == 1,
+    )
+
+
+def center_and_scale(values: np.ndarray) -> tuple[float, float]:
+    """Mean and population standard deviation, safe against overflow and underflow."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        center, scale = float(values.mean()), float(values.std())
+        if not (np.isfinite(scale) and scale > 1e-150):
+            largest = float(np.abs(values).max())
+            center = float((values / largest).mean() * largest)
+            spread = float(np.abs(values - center).max())
+            scale = float(((values - center) / spread).std() * spread)
+    return center, scale if scale > 0 else 1.0
+
+
+def _nothing(name: Hashable) -> ValueError:
+    return ValueError(
+        f"Column {name!r} of the training data must have values. Got only missing ones; "
+        "leave it out."
+    )

@@ -1,0 +1,103 @@
+"""What the user says of the kinds of columns: the parameters of a feature space, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scfe_sklearn.features.kinds.naming import is_listing, position, positions
+
+
+@dataclass(frozen=True, eq=False)
+class Wishes:
+    """The constructor's parameters, resolved to column positions."""
+
+    categorical: frozenset[int]
+    ordinal: Mapping[int, Sequence[Any] | None]
+    integer: frozenset[int]
+    continuous: frozenset[int]
+    steps: Mapping[int, float]
+    hint: frozenset[int]
+    scaled: bool = True
+
+
+def resolve(space: Any, names: Sequence[Hashable], hint: Any) -> Wishes:
+    """Check the parameters of a feature space and resolve their columns."""
+    ordinal: dict[int, Sequence[Any] | None] = {}
+    if isinstance(space.ordinal, Mapping):
+        for name, levels in space.ordinal.items():
+            ordinal[position(names, name, "ordinal", "FeatureSpace")] = _ordered(name, levels)
+    else:
+        ordinal = dict.fromkeys(sorted(positions(names, space.ordinal, "ordinal")))
+    steps: dict[int, float] = {}
+    if not (space.steps is None or isinstance(space.steps, Mapping)):
+        raise ValueError(
+            "The 'steps' parameter of FeatureSpace must be a dict from columns to steps. "
+            f"Got {space.steps!r} instead."
+        )
+    for name, step in (space.steps or {}).items():
+        if not (isinstance(step, (int, float, np.number)) and 0 < step < np.inf):
+            raise ValueError(
+                f"The 'steps' parameter of FeatureSpace must be positive. Got {step!r} for "
+                f"{name!r} instead."
+            )
+        steps[position(names, name, "steps", "FeatureSpace")] = float(step)
+    if space.scale not in ("std", None):
+        raise ValueError(
+            f"The 'scale' parameter of FeatureSpace must be 'std' or None. Got {space.scale!r} "
+            "instead."
+        )
+    wishes = Wishes(
+        categorical=positions(names, space.categorical, "categorical"),
+        ordinal=ordinal,
+        integer=positions(names, space.integer, "integer"),
+        continuous=positions(names, space.continuous, "continuous"),
+        steps=steps,
+        hint=positions(names, hint, "categorical_hint", "FeatureSpace.fit"),
+        scaled=space.scale == "std",
+    )
+    _refuse_contradictions(wishes, names)
+    return wishes
+
+
+def _ordered(name: Hashable, levels: Any) -> list[Any]:
+    """The levels of an ordinal column as a list of distinct values."""
+    if isinstance(levels, Mapping) or not is_listing(levels):
+        raise ValueError(
+            "The 'ordinal' parameter of FeatureSpace must give a list of levels, lowest first. "
+            f"Got {levels!r} for {name!r} instead."
+        )
+    listed = list(levels)
+    if not listed or len(set(listed)) != len(listed):
+        raise ValueError(
+            "The 'ordinal' parameter of FeatureSpace must give distinct levels. "
+            f"Got {listed!r} for {name!r} instead."
+        )
+    return listed
+
+
+def _refuse_contradictions(wishes: Wishes, names: Sequence[Hashable]) -> None:
+    claims: dict[str, Iterable[int]] = {
+        "categorical": wishes.categorical,
+        "ordinal": wishes.ordinal,
+        "integer": wishes.integer,
+        "continuous": wishes.continuous,
+    }
+    taken: dict[int, str] = {}
+    for parameter, columns in claims.items():
+        for j in columns:
+            if j in taken:
+                raise ValueError(
+                    f"The {parameter!r} parameter of FeatureSpace must not name a column of "
+                    f"{taken[j]!r}. Got {names[j]!r} in both."
+                )
+            taken[j] = parameter
+    for j in wishes.steps:
+        if taken.get(j, "integer") != "integer":
+            raise ValueError(
+                f"The 'steps' parameter of FeatureSpace must not name a column of "
+                f"{taken[j]!r}. Got {names[j]!r} in both."
+            )

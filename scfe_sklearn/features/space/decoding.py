@@ -1,0 +1,101 @@
+"""From solver coordinates to raw values: the nearest that rows can have, and what is new."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scfe_sklearn.features.frames import Edit
+from scfe_sklearn.features.kinds import VERTEX, vertices
+
+if TYPE_CHECKING:
+    from scfe_sklearn.features.space.space import FeatureSpace
+
+SAME = 1e-9  # coordinates that differ by less are the same, in standard deviations
+
+
+def raw_ranks(space: FeatureSpace, Z: np.ndarray) -> np.ndarray:
+    """One number (n, d) per raw feature of points (n, D): raw numbers, and ranks of levels."""
+    values = np.empty((len(Z), space.n_features_in_))
+    at = space.number_features_
+    values[:, at] = space.center_[at] + space.scale_[at] * Z[:, space.number_coordinates_]
+    for j, kind in enumerate(space.kinds_):
+        if kind == "categorical":
+            block = Z[:, space.slices_[j]]
+            values[:, j] = np.where(np.isnan(block).any(axis=1), np.nan, block.argmax(axis=1))
+        elif kind == "ordinal":
+            values[:, j] = np.rint(values[:, j])
+    return values
+
+
+def snapped(space: FeatureSpace, Z: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """The points (n, D) nearest to ``Z`` that rows of the data can have.
+
+    Features that have not moved from ``reference`` keep its coordinates exactly.
+    """
+    out = Z.copy()
+    at = space.number_coordinates_
+    if len(at):
+        center = space.center_[space.number_features_]
+        scale = space.scale_[space.number_features_]
+        with np.errstate(invalid="ignore"):
+            out[:, at] = (space.lattice().nearest(center + scale * Z[:, at]) - center) / scale
+    for j, kind in enumerate(space.kinds_):
+        if kind == "categorical":
+            block = space.slices_[j]
+            out[:, block] = vertices(Z[:, block])
+    moved = space.changed(Z, reference)[:, space.groups_]
+    return np.where(~moved | (np.abs(out - reference) <= SAME), reference, out)
+
+
+def find_edits(space: FeatureSpace, Z: np.ndarray, reference: np.ndarray) -> dict[int, Edit]:
+    """The edits, by raw feature, that turn factual rows into the decoded points.
+
+    Parameters
+    ----------
+    space : FeatureSpace
+        The fitted space.
+    Z, reference : ndarray of shape (n, D)
+        Points, and the coordinates of the factual rows.
+
+    Returns
+    -------
+    dict from int to Edit
+        New raw values; features and rows that stay are not named.
+    """
+    moved = space.changed(Z, reference)
+    empty = np.isnan(Z)
+    # A coordinate that is NaN in the factual row too is a value left alone, not a lost one.
+    gone = (space.any_coordinate(empty) & moved) | empty.all(axis=1, keepdims=True)
+    moved &= ~gone
+    edits: dict[int, Edit] = {}
+    for j in np.flatnonzero(moved.any(axis=0) | gone.any(axis=0)).tolist():
+        blank, at = np.flatnonzero(gone[:, j]), np.flatnonzero(moved[:, j])
+        at, values = _new_values(space, j, at, Z, reference)
+        missing_level = space.features_[j].missing_level
+        if missing_level >= 0 and len(at):
+            lost = values == missing_level
+            blank, at, values = np.concatenate([blank, at[lost]]), at[~lost], values[~lost]
+        levels = space.levels_[j]
+        if levels is not None:
+            values = levels[values.astype(np.intp)]
+        if len(at) or len(blank):
+            edits[j] = Edit(at, values, blank)
+    return edits
+
+
+def _new_values(
+    space: FeatureSpace, j: int, rows: np.ndarray, Z: np.ndarray, reference: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows whose feature ``j`` is new after snapping, with raw numbers, ranks or codes."""
+    block = space.slices_[j]
+    if space.kinds_[j] == "categorical":
+        codes = Z[rows, block].argmax(axis=1)
+        new = ~(reference[rows, block.start + codes] > VERTEX / 2)
+        return rows[new], codes[new]
+    center, scale = space.center_[j], space.scale_[j]
+    values = center + scale * Z[rows, block]
+    values = space.lattice(np.array([j])).nearest(values)[:, 0]
+    new = ~(np.abs((values - center) / scale - reference[rows, block.start]) <= SAME)
+    return rows[new], values[new]

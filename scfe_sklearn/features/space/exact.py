@@ -1,0 +1,157 @@
+"""From solver coordinates to exactly the raw values that a decoded point has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scfe_sklearn.features.kinds import VERTEX, Feature, Lattice
+
+if TYPE_CHECKING:
+    import torch
+
+
+def exact_columns(
+    features: Sequence[Feature], slices: Sequence[slice], lattice: Lattice
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The map from solver coordinates to exactly the raw values that a decoded point has.
+
+    Parameters
+    ----------
+    features : sequence of Feature
+        The raw features.
+    slices : sequence of slice
+        The solver coordinates of each.
+    lattice : Lattice
+        The representable values of those which are not categorical, in their order.
+
+    Returns
+    -------
+    callable
+        Points (n, D) to column space (n, U), float64: numbers rounded to their lattice, levels
+        exactly 0 or 1. A number that is clearly off its lattice is left alone: only that of a
+        factual row can be. NaN stays NaN.
+    """
+    import torch
+
+    at = _Places.of(features, slices)
+    values = _rounded_numbers(features, slices, lattice)
+
+    def apply(z: torch.Tensor) -> torch.Tensor:
+        points = z.detach().to("cpu", torch.float64).numpy()
+        chosen = points if at.in_order else points[:, at.source]
+        # Of numbers this is overwritten.
+        u = (chosen > VERTEX / 2).astype(np.float64)
+        gaps = np.isnan(chosen)
+        if gaps.any():
+            u[gaps] = np.nan
+        if at.has_numbers:
+            numeric = values(points)
+            u[:, at.plain] = numeric[:, at.direct]
+            if len(at.hats):
+                r = numeric[:, at.owner]
+                u[:, at.hats] = np.where(np.isnan(r), np.nan, np.rint(r) == at.rank)
+        return torch.from_numpy(u)
+
+    return apply
+
+
+@dataclass(frozen=True, eq=False)
+class _Places:
+    """Which column coordinate reads which solver coordinate, or which of the k numbers.
+
+    Parameters
+    ----------
+    source : ndarray of shape (U,), int
+        The solver coordinate of each column coordinate.
+    plain, direct : ndarray of int
+        Column coordinates that are numbers, and which numbers they are.
+    hats, owner, rank : ndarray of int
+        Column coordinates that are ordinal levels, the number that has their rank, and the
+        rank at which they are 1.
+    in_order : bool
+        Whether every column coordinate reads the solver coordinate of its own place.
+    has_numbers : bool
+        Whether there is a number or rank at all.
+    """
+
+    source: np.ndarray
+    plain: np.ndarray
+    direct: np.ndarray
+    hats: np.ndarray
+    owner: np.ndarray
+    rank: np.ndarray
+    in_order: bool
+    has_numbers: bool
+
+    @classmethod
+    def of(cls, features: Sequence[Feature], slices: Sequence[slice]) -> _Places:
+        """Go through the features in their order."""
+        source: list[int] = []
+        plain: list[int] = []
+        direct: list[int] = []
+        hats: list[int] = []
+        owner: list[int] = []
+        rank: list[int] = []
+        width = number = 0
+        for feature, block in zip(features, slices, strict=True):
+            size = 1 if feature.levels is None else len(feature.levels)
+            places = range(width, width + size)
+            width += size
+            if feature.kind == "categorical":
+                source += range(block.start, block.stop)
+                continue
+            source += [block.start] * size
+            if feature.levels is None:
+                plain += places
+                direct.append(number)
+            else:
+                hats += places
+                owner += [number] * size
+                rank += range(size)
+            number += 1
+        return cls(
+            source=_positions(source),
+            plain=_positions(plain),
+            direct=_positions(direct),
+            hats=_positions(hats),
+            owner=_positions(owner),
+            rank=_positions(rank),
+            in_order=source == list(range(width)),
+            has_numbers=number > 0,
+        )
+
+
+def _positions(listed: list[int]) -> np.ndarray:
+    """A list as an index, also where it is empty."""
+    return np.array(listed, dtype=np.intp)
+
+
+def _rounded_numbers(
+    features: Sequence[Feature], slices: Sequence[slice], lattice: Lattice
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Points (n, D) to the raw numbers and ranks (n, k) that they stand for."""
+    everything = zip(features, slices, strict=True)
+    numbers = [(f, block) for f, block in everything if f.kind != "categorical"]
+    at = _positions([block.start for _, block in numbers])
+    center = np.array([f.center for f, _ in numbers])
+    scale = np.array([f.scale for f, _ in numbers])
+    whole = (lattice.step == 1) & (lattice.offset == np.rint(lattice.offset))
+    whole &= (lattice.decimals == 0) & (lattice.bits == 64)
+    rest = np.flatnonzero(~whole)
+    finer = lattice.take(rest)
+    # How far rounding may move a value that is on the lattice.
+    slack = np.where(lattice.step > 0, 1e-6 * lattice.step, np.inf)
+
+    def values(points: np.ndarray) -> np.ndarray:
+        raw = center + scale * points[:, at]
+        near = np.clip(np.rint(raw), lattice.low, lattice.high) + 0.0
+        if len(rest):
+            near[:, rest] = finer.nearest(raw[:, rest])
+        off = np.abs(near - raw) > slack
+        return np.where(off, raw, near) if off.any() else near
+
+    return values
