@@ -6,7 +6,7 @@ NEEDS = {
     "matplotlib": ["inspection/*_display.py"],
     "polars": ["features/frames/polars_table.py"],
     "skops": ["persistence.py", "cli/running.py"],
-    "skorch": ["models/skorch_net.py"],
+    "skorch": ["models/classifiers/skorch_net.py"],
 }
 
 collect_ignore_glob = [

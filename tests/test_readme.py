@@ -11,7 +11,7 @@ import pytest
 from scfe_sklearn import CounterfactualExplainer, Explanation, Status
 from scfe_sklearn.__main__ import main
 from scfe_sklearn.densities.resolve import resolve_density
-from scfe_sklearn.models.dispatch import compile_classifier, supported
+from scfe_sklearn.models.compiled.dispatch import compile_classifier, supported
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")

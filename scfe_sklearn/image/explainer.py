@@ -27,7 +27,7 @@ from scfe_sklearn.image.docstrings import with_inherited_parameters
 from scfe_sklearn.image.explanation import ImageExplanation
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
-from scfe_sklearn.models.torch_module import as_constant_function
+from scfe_sklearn.models.classifiers import as_constant_function
 from scfe_sklearn.status import Status
 from scfe_sklearn.validation import Integral, Interval
 

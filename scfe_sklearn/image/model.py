@@ -25,7 +25,7 @@ class ImageModel:
     ----------
     module : nn.Module
         Images (n, C, H, W) to logits (n, K). Has to be in eval mode with constant parameters:
-        see :func:`scfe_sklearn.models.torch_module.as_constant_function`.
+        see :func:`scfe_sklearn.models.classifiers.torch_module.as_constant_function`.
     bounds : (low, high)
         Range of the pixels.
     normalization : (mean, std) or None

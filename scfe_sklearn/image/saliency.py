@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scfe_sklearn.models.torch_module import as_constant_function
+from scfe_sklearn.models.classifiers import as_constant_function
 
 Logits = Callable[[Tensor], Tensor]
 

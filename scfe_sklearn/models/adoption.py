@@ -18,8 +18,8 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.multiclass import type_of_target
 from torch import nn
 
-from scfe_sklearn.models.dispatch import unwrap
-from scfe_sklearn.models.torch_module import TorchClassifier
+from scfe_sklearn.models.classifiers import TorchClassifier
+from scfe_sklearn.models.compiled import unwrap
 
 SAID = 50
 """Rows that show whether a function gives labels or values."""

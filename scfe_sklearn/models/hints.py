@@ -14,8 +14,8 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, TargetEncoder
 
 from scfe_sklearn.blocks import BlockExpander
-from scfe_sklearn.models.dispatch import unwrap
-from scfe_sklearn.models.pipeline import column_positions
+from scfe_sklearn.models.compiled import unwrap
+from scfe_sklearn.models.transformers import column_positions
 
 # For every column between two steps: the raw column that it still is, or None.
 Lineage = list[int | None]

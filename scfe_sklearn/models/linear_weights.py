@@ -16,10 +16,8 @@ from sklearn.svm import LinearSVC, LinearSVR
 from sklearn.utils.validation import check_is_fitted
 
 from scfe_sklearn.columns import Column
-from scfe_sklearn.models.dispatch import transform, unwrap
+from scfe_sklearn.models.compiled import Frame, select_inputs, transform, unwrap
 from scfe_sklearn.models.errors import UnsupportedModelError
-from scfe_sklearn.models.frame import Frame
-from scfe_sklearn.models.score_model import select_inputs
 
 _LINEAR = (
     linear_model.LogisticRegression,

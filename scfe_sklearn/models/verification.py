@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scfe_sklearn.models.dispatch import unwrap
+from scfe_sklearn.models.compiled import ScoreModel, unwrap
 from scfe_sklearn.models.errors import AdapterMismatchError
-from scfe_sklearn.models.score_model import ScoreModel
 
 _SINGLE_PRECISION_TOLERANCE = 1e-3
 

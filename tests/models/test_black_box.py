@@ -42,9 +42,9 @@ from scfe_sklearn.columns import Column
 from scfe_sklearn.features import FeatureSpace
 from scfe_sklearn.features.space.exact import exact_columns
 from scfe_sklearn.models import UnsupportedModelError
-from scfe_sklearn.models.black_box import BlackBox
-from scfe_sklearn.models.column_points import column_points
-from scfe_sklearn.models.raw_rows import RowWriter
+from scfe_sklearn.models.black_box.black_box import BlackBox
+from scfe_sklearn.models.black_box.column_points import column_points
+from scfe_sklearn.models.black_box.raw_rows import RowWriter
 
 NUMBERS, TEXTS, REST = ["income", "age"], ["job", "grade"], ["owner", "rooms"]
 

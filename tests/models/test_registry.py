@@ -53,7 +53,7 @@ from sklearn.svm import SVC, LinearSVC, NuSVC
 from sklearn.utils.fixes import parse_version
 
 from scfe_sklearn.models import as_torch, verify
-from scfe_sklearn.models.kernel import first_of_ties, one_vs_one_to_rest
+from scfe_sklearn.models.classifiers.kernel import first_of_ties, one_vs_one_to_rest
 
 NUMBERS = ["income", "age"]
 WORDS = ["job", "grade", "owner"]

@@ -21,8 +21,8 @@ from sklearn.preprocessing import (
 
 from scfe_sklearn.columns import Column
 from scfe_sklearn.models import UnsupportedModelError, as_torch, verify
-from scfe_sklearn.models.dispatch import transform
-from scfe_sklearn.models.frame import Frame
+from scfe_sklearn.models.compiled.dispatch import transform
+from scfe_sklearn.models.compiled.frame import Frame
 
 
 def torch_transform(transformer, rows, columns=None):

@@ -24,7 +24,7 @@ from scfe_sklearn.image.explainer import ImageExplainer, Proposal
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.image.plausible.pixel_problem import PixelRows, image_shape, pixel_problem
-from scfe_sklearn.models.torch_module import as_constant_function
+from scfe_sklearn.models.classifiers import as_constant_function
 from scfe_sklearn.objective import Plausible
 from scfe_sklearn.solvers.pool import Pool
 from scfe_sklearn.solvers.refine import refine

@@ -1,0 +1,5 @@
+"""Estimators that can only be asked, as functions of column space."""
+
+from scfe_sklearn.models.black_box.black_box import BlackBox
+
+__all__ = ["BlackBox"]

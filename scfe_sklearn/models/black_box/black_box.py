@@ -1,0 +1,286 @@
+"""A fitted estimator of any kind as a function of column space: asked, never differentiated."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn import config_context
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from torch import Tensor
+
+from scfe_sklearn.columns import Column
+from scfe_sklearn.models.black_box.column_points import column_numbers, column_points
+from scfe_sklearn.models.black_box.raw_rows import RowWriter
+from scfe_sklearn.models.black_box.replay import Program, replay
+from scfe_sklearn.models.black_box.response_scores import LEAST, Response, ResponseScores
+from scfe_sklearn.models.trees import BitTrees, read_matrix_trees
+
+COMPARED = 256
+"""Sample rows on which the fast road must give the scores of the estimator."""
+
+CLOSE = 1e-9
+"""Largest difference of a score, relative to one plus its size."""
+
+_FORESTS = (
+    RandomForestClassifier,
+    ExtraTreesClassifier,
+    RandomForestRegressor,
+    ExtraTreesRegressor,
+)
+
+
+class BlackBox:
+    """Scores of a fitted estimator at points of column space, by asking it.
+
+    An estimator with probabilities, else with a decision function, else with predictions only.
+    The transformers of a pipeline are replayed on bare arrays where that is possible, and the
+    estimator at its end is asked directly: no data frame is built, nothing is validated again.
+    This fast road is taken only if it reproduces the estimator on sample rows; otherwise raw
+    rows are rebuilt in the container of the sample and the whole estimator is asked. In any
+    case the scores only guide a search, and the real estimator judges what it finds.
+
+    Parameters
+    ----------
+    estimator : fitted classifier or regressor
+        Anything with `predict_proba`, `decision_function` or `predict`.
+    columns : sequence of Column
+        Layout of column space, as for `as_torch`.
+    sample : DataFrame or ndarray of shape (m, d)
+        Raw training rows: they give container, dtypes and column names, and the rows on which
+        the fast road is compared with the estimator.
+    classes : array-like of shape (C,) or None, default=None
+        Class labels; None for ``estimator.classes_`` or, where there are none, the labels that
+        are predicted on the sample (a regressor if these are fractions).
+
+    Attributes
+    ----------
+    classes : ndarray of shape (C,) or None
+        Class labels; None for a regressor.
+    n_classes : int
+        C; 1 for a regressor.
+    response_method : {"predict_proba", "decision_function", "predict"}
+        What is asked.
+    fast : bool
+        Whether the fast road is taken.
+    single_precision, surrogate : bool
+        False: what it says is what the estimator says.
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> from sklearn.tree import DecisionTreeClassifier
+    >>> from scfe_sklearn.columns import Column
+    >>> X, y = np.array([[0.0], [1.0], [2.0], [3.0]]), [0, 0, 1, 1]
+    >>> model = BlackBox(DecisionTreeClassifier().fit(X, y), [Column(0, None)], X)
+    >>> model.scores(torch.tensor([[1.5], [1.6]], dtype=torch.float64)).argmax(1).tolist()
+    [0, 1]
+    """
+
+    single_precision = False
+    surrogate = False
+
+    def __init__(
+        self, estimator: Any, columns: Sequence[Column], sample: Any, classes: Any = None
+    ) -> None:
+        self.estimator = estimator
+        self.columns = list(columns)
+        self.width = sum(column.width for column in columns)
+        self._write = RowWriter(sample, columns)
+        raw = _chosen_rows(sample, columns)
+        self._reading, expected = ResponseScores.of(estimator, classes, raw)
+        self.classes, self.n_classes = self._reading.classes, self._reading.n_classes
+        self.response_method = self._reading.method
+        self._whole: Response = self._reading.asking(estimator)
+        self._bare: Program | None = None
+        self._trees: BitTrees | None = None
+        self._missing = np.zeros(self.width, dtype=bool)
+        self._find_fast_road(column_points(raw, columns), expected)
+
+    @property
+    def fast(self) -> bool:
+        """Whether the estimator is asked without raw rows."""
+        return self._bare is not None
+
+    @torch.no_grad()
+    def scores(self, u: Tensor) -> Tensor:
+        """Score of every class; the largest is the predicted one.
+
+        Parameters
+        ----------
+        u : Tensor of shape (n, U)
+            Points of column space: raw numbers, NaN where they are missing, and one-hot rows.
+
+        Returns
+        -------
+        Tensor of shape (n, C)
+            Logarithms of the probabilities (of 1e-9 at least), whose softmax is
+            ``predict_proba``; else decisions, ``(-f/2, f/2)`` for two classes; else 1 for the
+            predicted class and 0 for others. For a regressor of shape (n, 1): the prediction.
+        """
+        if u.ndim != 2 or u.shape[1] != self.width:
+            raise ValueError(
+                f"The rows must have shape (n, {self.width}). Got {tuple(u.shape)} instead."
+            )
+        if len(u) == 0:
+            return torch.zeros(0, self.n_classes, dtype=torch.float64)
+        points = u.detach().to("cpu", torch.float64)
+        return torch.from_numpy(np.ascontiguousarray(self._scores(points.numpy())))
+
+    @torch.no_grad()
+    def scores_after(self, u: Tensor, other: Tensor, column: np.ndarray) -> Tensor | None:
+        """Scores of rows of which one column becomes that of another row, one at a time.
+
+        Parameters
+        ----------
+        u : Tensor of shape (n, U)
+            Points of column space.
+        other : Tensor of shape (M, U)
+            Other ones.
+        column : ndarray of shape (M,), int
+            The column that is taken over from each of them.
+
+        Returns
+        -------
+        Tensor of shape (n, M, C) or None
+            As `scores` of the n rows after each of the M replacements; None where that is no
+            faster than asking about each of them.
+        """
+        if self._trees is None or len(u) == 0 or len(other) == 0:
+            return None
+        rows, others = u.numpy(), other.numpy()
+        if (np.isnan(rows) & ~self._missing).any() or not self._trees.readable(rows).all():
+            return None
+        owner = np.repeat(np.arange(len(self.columns)), [c.width for c in self.columns])
+        replaced = np.where(owner == column[:, None], others, rows[:1])
+        if np.isnan(others[owner == column[:, None]]).any():
+            return None
+        if not self._trees.readable(replaced).all():
+            return None
+        value = self._trees.value_after(rows, others, column)
+        scores = self._reading.scores(value.reshape(len(u) * len(other), *value.shape[2:]))
+        return torch.from_numpy(np.ascontiguousarray(scores)).reshape(len(u), len(other), -1)
+
+    def _scores(self, u: np.ndarray) -> np.ndarray:
+        if self._bare is None:
+            return self._whole(self._write(u))
+        strange = np.isnan(u) & ~self._missing
+        if not strange.any():
+            return self._bare(u)
+        # Missing values where the sample has none: the fast road was not compared there.
+        slow = strange.any(axis=1)
+        out = np.empty((len(u), self.n_classes))
+        out[slow] = self._whole(self._write(u[slow]))
+        if not slow.all():
+            out[~slow] = self._bare(u[~slow])
+        return out
+
+    def _find_fast_road(self, u: np.ndarray, expected: np.ndarray) -> None:
+        """Replay what stands before the last estimator, and keep it if it is right.
+
+        Its trees, if it is made of small ones, need not even be walked.
+        """
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                matrix, last = replay(self.estimator, self.columns)
+                bare = _direct(matrix, last, self._reading.asking(last), self.response_method)
+                if _close(bare(u), expected):
+                    self._bare = bare
+                    self._missing = np.isnan(u).any(axis=0)
+        except Exception:  # whatever it is, the estimator itself can be asked
+            self._bare = None
+        reading = self._reading
+        if self._bare is None or reading.corrects or reading.method == "decision_function":
+            return
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                ensemble = read_matrix_trees(self.estimator, self.columns, matrix, last)
+                trees = BitTrees(ensemble)
+            readable = trees.readable(u)
+            if _close(reading.scores(trees.value(u[readable])), expected[readable]):
+                self._bare, self._trees = self._by_bits(trees, bare), trees
+        except Exception:  # whatever it is, the trees can be walked
+            return
+
+    def _by_bits(self, trees: BitTrees, bare: Program) -> Program:
+        """How to get scores from trees, where a row has no level that they do not know."""
+
+        def scores(u: np.ndarray) -> np.ndarray:
+            readable = trees.readable(u)
+            if readable.all():
+                return self._reading.scores(trees.value(u))
+            out = np.empty((len(u), self.n_classes))
+            out[~readable] = bare(u[~readable])
+            if readable.any():
+                out[readable] = self._reading.scores(trees.value(u[readable]))
+            return out
+
+        return scores
+
+
+def _close(got: np.ndarray, expected: np.ndarray) -> bool:
+    """Whether scores are the same but for rounding."""
+    close = np.abs(got - expected) <= CLOSE * (1 + np.abs(expected))
+    return got.shape == expected.shape and bool(close.all())
+
+
+def _direct(matrix: Program, estimator: Any, ask: Response, method: str) -> Program:
+    """Scores from points of column space, with as little as possible around the last estimator."""
+    if type(estimator) in _FORESTS and method in ("predict_proba", "predict"):
+        trees = [tree.tree_ for tree in estimator.estimators_]
+        regression = method == "predict"
+
+        def forest(u: np.ndarray) -> np.ndarray:
+            # scikit-learn starts a pool of threads for every call: dearer than a small batch.
+            with _unchecked():
+                rows = np.ascontiguousarray(matrix(u), dtype=np.float32)
+            total = trees[0].predict(rows)
+            for tree in trees[1:]:
+                total += tree.predict(rows)
+            total /= len(trees)
+            return total[:, :1] if regression else np.log(np.maximum(total, LEAST))
+
+        return forest
+
+    def asked(u: np.ndarray) -> np.ndarray:
+        with _unchecked():
+            return ask(matrix(u))
+
+    return asked
+
+
+@contextlib.contextmanager
+def _unchecked() -> Iterator[None]:
+    """Let estimators trust their input: it is finite, and a matrix has no names."""
+    with (
+        config_context(assume_finite=True, skip_parameter_validation=True),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
+def _chosen_rows(sample: Any, columns: Sequence[Column]) -> Any:
+    """Some rows of the sample, spread evenly, with missing values wherever there are any."""
+    total = len(sample)
+    spread = np.unique(np.linspace(0, total - 1, min(total, COMPARED)).round().astype(int))
+    extra = [
+        np.flatnonzero(np.isnan(column_numbers(sample, k, column)))[:2]
+        for k, column in enumerate(columns)
+        if column.levels is None
+    ]
+    rows = np.unique(np.concatenate([spread, *extra]).astype(int))
+    if hasattr(sample, "iloc"):
+        return sample.iloc[rows]
+    return sample[rows] if isinstance(sample, np.ndarray) else sample[rows.tolist()]

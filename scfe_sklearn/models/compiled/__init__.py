@@ -1,0 +1,66 @@
+"""The torch version of an estimator: its parts, and how they are put together."""
+
+from scfe_sklearn.models.compiled.dispatch import (
+    Head,
+    adapt_later,
+    classify,
+    compile_classifier,
+    compile_transformer,
+    transform,
+    unwrap,
+)
+from scfe_sklearn.models.compiled.frame import Frame, Levels, stack
+from scfe_sklearn.models.compiled.links import (
+    DECISION,
+    LOG_PROBA,
+    ONE_VS_REST,
+    SOFTMAX,
+    SOFTMAX_ONLY,
+    SOFTMAX_PAIR,
+    Link,
+    binary_link,
+    difference,
+    identity,
+    log_sigmoid_pair,
+    modified_huber,
+    safe_log,
+    single,
+    two_sided,
+)
+from scfe_sklearn.models.compiled.nodes import Apply, Memo, Node, as_constant
+from scfe_sklearn.models.compiled.score_model import ScoreModel, as_torch, select_inputs
+
+__all__ = [
+    "Apply",
+    "DECISION",
+    "Frame",
+    "Head",
+    "LOG_PROBA",
+    "Levels",
+    "Link",
+    "Memo",
+    "Node",
+    "ONE_VS_REST",
+    "SOFTMAX",
+    "SOFTMAX_ONLY",
+    "SOFTMAX_PAIR",
+    "ScoreModel",
+    "adapt_later",
+    "as_constant",
+    "as_torch",
+    "binary_link",
+    "classify",
+    "compile_classifier",
+    "compile_transformer",
+    "difference",
+    "identity",
+    "log_sigmoid_pair",
+    "modified_huber",
+    "safe_log",
+    "select_inputs",
+    "single",
+    "stack",
+    "transform",
+    "two_sided",
+    "unwrap",
+]
