@@ -20,7 +20,7 @@ from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.metrics import lengths
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.proximal.balls import lmo_ball, lmo_ball_box
-from scfe_sklearn.solvers.frank_wolfe import auto_frank_wolfe
+from scfe_sklearn.solvers.gradients.frank_wolfe import auto_frank_wolfe
 
 SETTINGS = ((1.5, 6.0), (1.5, 1.5), (2.0, 2.5))
 SCHEDULES = {

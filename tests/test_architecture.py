@@ -142,6 +142,15 @@ INSIDE = {
             "verification",
         },
     },
+    "solvers": {
+        "gradients": set(),
+        "problem": set(),
+        "starts": {"problem"},
+        "refinement": {"gradients", "problem"},
+        "planes": {"problem", "refinement"},
+        "recourse": {"planes", "problem", "refinement", "starts"},
+        "__init__": set(),
+    },
 }
 OUTSIDE = {"tests", "benchmarks", "examples"}
 OPTIONAL = {"jinja2", "matplotlib", "polars", "pyarrow", "skops", "skorch", "tqdm"}
@@ -456,7 +465,10 @@ def test_an_optional_package_may_be_loaded_later(source):
 @pytest.mark.parametrize(
     ("room", "source"),
     [
-        ("solvers", "from scfe_sklearn.proximal import Box\nfrom scfe_sklearn.solvers import apg"),
+        (
+            "solvers",
+            "from scfe_sklearn.proximal import Box\nimport scfe_sklearn.solvers.problem",
+        ),
         ("features", "import pandas\nfrom scfe_sklearn.columns import Column"),
         ("explainer", "from scfe_sklearn import metrics"),
         ("explanation", "def f():\n    from scfe_sklearn.inspection import display"),

@@ -19,7 +19,7 @@ from scfe_sklearn.objective import (
     plausible,
     rows,
 )
-from scfe_sklearn.solvers.moves import Moves
+from scfe_sklearn.solvers.problem.moves import Moves
 
 D, C = 5, 4
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from scfe_sklearn.solvers.recourse import Effort
-from scfe_sklearn.solvers.trade_off import Descent
+from scfe_sklearn.solvers.refinement import Descent
 
 
 def thorough(effort: Effort) -> Effort:

@@ -22,12 +22,9 @@ from scfe_sklearn.objective import (
     ValueReading,
 )
 from scfe_sklearn.objective.rows import Scores
-from scfe_sklearn.solvers.domain import Domain
-from scfe_sklearn.solvers.moves import Moves
-from scfe_sklearn.solvers.nearest_miss import nearest_miss
-from scfe_sklearn.solvers.pool import Pool
-from scfe_sklearn.solvers.problem import Problem
+from scfe_sklearn.solvers.problem import Domain, Moves, Pool, Problem
 from scfe_sklearn.solvers.recourse import Effort, Kind, begin, improve, solve_kinds
+from scfe_sklearn.solvers.starts import nearest_miss
 from scfe_sklearn.targets import ClassWishes, ValueWishes
 
 FLOORS = (1e-6, 1e-3, 3e-2, 0.3)

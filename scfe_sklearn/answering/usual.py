@@ -8,11 +8,9 @@ from dataclasses import replace
 import torch
 
 from scfe_sklearn.objective import RowObjective
-from scfe_sklearn.solvers.plain_walk import plain_walk
-from scfe_sklearn.solvers.pool import Pool
-from scfe_sklearn.solvers.problem import Problem
+from scfe_sklearn.solvers.problem import Pool, Problem
 from scfe_sklearn.solvers.recourse import Effort, Kind, begin, improve
-from scfe_sklearn.solvers.wide import too_wide
+from scfe_sklearn.solvers.starts import plain_walk, too_wide
 
 ROUNDING = 1e-9
 """What the log-density of one point may differ by from batch to batch."""

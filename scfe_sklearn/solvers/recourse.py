@@ -7,22 +7,30 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from scfe_sklearn.solvers.anchors import Recall, recall
-from scfe_sklearn.solvers.climb import climb
-from scfe_sklearn.solvers.enrich import Enrich, enrich
-from scfe_sklearn.solvers.moves import Moves
-from scfe_sklearn.solvers.narrow import Section, narrow
-from scfe_sklearn.solvers.newton import Rounds, descend_planes
-from scfe_sklearn.solvers.plane import Planes, fits, predict
-from scfe_sklearn.solvers.polish import Pattern, polish
-from scfe_sklearn.solvers.pool import Pool
-from scfe_sklearn.solvers.predicted import Predicted
-from scfe_sklearn.solvers.problem import Problem
-from scfe_sklearn.solvers.refine import COARSE_STEP, refine
-from scfe_sklearn.solvers.screen import Screen, screen
-from scfe_sklearn.solvers.swap import swap
-from scfe_sklearn.solvers.trade_off import Descent
-from scfe_sklearn.solvers.wide import Continuation, descend_wide, too_wide
+from scfe_sklearn.solvers.planes import Planes, Rounds, descend_planes, fits, predict
+from scfe_sklearn.solvers.problem import Moves, Pool, Predicted, Problem
+from scfe_sklearn.solvers.refinement import (
+    COARSE_STEP,
+    Descent,
+    Enrich,
+    Pattern,
+    Section,
+    enrich,
+    narrow,
+    polish,
+    refine,
+    swap,
+)
+from scfe_sklearn.solvers.starts import (
+    Continuation,
+    Recall,
+    Screen,
+    climb,
+    descend_wide,
+    recall,
+    screen,
+    too_wide,
+)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from scfe_sklearn.image.metrics import n_pixels
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.image.plausible.pixel_problem import PixelRows, pixel_problem
 from scfe_sklearn.objective import Plausible
-from scfe_sklearn.solvers.reach import Reach, _swap
+from scfe_sklearn.solvers.starts.reach import Reach, _swap
 
 
 @pytest.fixture(scope="module")

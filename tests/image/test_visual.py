@@ -9,8 +9,8 @@ from scfe_sklearn.image import AutoFrankWolfe, SigmaZero
 from scfe_sklearn.image.calibration import calibration_error, temperature
 from scfe_sklearn.image.metrics import lengths
 from scfe_sklearn.proximal.balls import lmo_ball_box, project_ball_box
-from scfe_sklearn.solvers.auto_projected import auto_projected_gradient
-from scfe_sklearn.solvers.frank_wolfe import StepControl, auto_frank_wolfe, checkpoints
+from scfe_sklearn.solvers.gradients.auto_projected import auto_projected_gradient
+from scfe_sklearn.solvers.gradients.frank_wolfe import StepControl, auto_frank_wolfe, checkpoints
 
 
 def linear_net(seed=0, side=5, n_classes=3):

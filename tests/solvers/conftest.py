@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from scfe_sklearn.objective import ClassReading, Plausible, RowObjective
-from scfe_sklearn.solvers.domain import Domain
-from scfe_sklearn.solvers.moves import Moves
-from scfe_sklearn.solvers.pool import EQUAL
-from scfe_sklearn.solvers.problem import Problem
+from scfe_sklearn.solvers.problem.domain import Domain
+from scfe_sklearn.solvers.problem.moves import Moves
+from scfe_sklearn.solvers.problem.pool import EQUAL
+from scfe_sklearn.solvers.problem.problem import Problem
 
 
 def linear_scores(weight, bias):

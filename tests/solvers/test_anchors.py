@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from scfe_sklearn.solvers.anchors import Recall, recall, undo_changes
+from scfe_sklearn.solvers.starts.anchors import Recall, recall, undo_changes
 
 
 def target_rows(tools, problem, points):

@@ -11,8 +11,8 @@ from scipy.optimize import lsq_linear
 from sklearn.linear_model import Lasso
 
 from scfe_sklearn.proximal import L0, L1
-from scfe_sklearn.solvers.apg import accelerated_proximal_gradient
-from scfe_sklearn.solvers.prox_linear import Evaluation
+from scfe_sklearn.solvers.gradients.apg import accelerated_proximal_gradient
+from scfe_sklearn.solvers.gradients.prox_linear import Evaluation
 
 
 def boxed(lower, upper):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from scfe_sklearn.solvers.climb import climb
 from scfe_sklearn.solvers.recourse import Effort, solve
+from scfe_sklearn.solvers.starts.climbing import climb
 
 
 def boxes(rng, factual):

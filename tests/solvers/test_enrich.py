@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from scfe_sklearn.densities import GaussianKDE, LocalOutlierDensity
-from scfe_sklearn.solvers.enrich import Enrich, enrich
-from scfe_sklearn.solvers.pool import Pool
+from scfe_sklearn.solvers.problem.pool import Pool
+from scfe_sklearn.solvers.refinement.enriching import Enrich, enrich
 
 ROWS = np.random.default_rng(0).normal([2.0, 1.0, -1.0], 0.2, (60, 3)).round(1)
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scfe_sklearn.solvers.moves import Moves, typical_values
+from scfe_sklearn.solvers.problem.moves import Moves, typical_values
 
 
 @settings(deadline=None, max_examples=20)

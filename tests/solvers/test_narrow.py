@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from sklearn.tree import DecisionTreeClassifier
 
 from scfe_sklearn.densities import GaussianKDE
-from scfe_sklearn.solvers.narrow import Section, narrow
-from scfe_sklearn.solvers.pool import Pool
+from scfe_sklearn.solvers.problem.pool import Pool
+from scfe_sklearn.solvers.refinement.narrowing import Section, narrow
 
 
 def stairs(thresholds, levels, column=0):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from scfe_sklearn.solvers.plain_walk import TRIED, plain_walk
+from scfe_sklearn.solvers.starts.walks import TRIED, plain_walk
 
 
 def walked(tools, problem, anchors, row):

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scfe_sklearn.densities import GaussianKDE, LocalOutlierDensity
-from scfe_sklearn.solvers.newton import Rounds, descend_planes
-from scfe_sklearn.solvers.plane import Planes, fits, predict
-from scfe_sklearn.solvers.plane_values import grid_values
+from scfe_sklearn.solvers.planes.grid import Planes, fits, predict
+from scfe_sklearn.solvers.planes.newton import Rounds, descend_planes
+from scfe_sklearn.solvers.planes.values import grid_values
 from scfe_sklearn.solvers.recourse import Effort, in_planes, solve, solve_kinds
 
 

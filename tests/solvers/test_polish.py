@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from scfe_sklearn.densities import GaussianKDE
-from scfe_sklearn.solvers.polish import Pattern, polish
-from scfe_sklearn.solvers.pool import Pool
+from scfe_sklearn.solvers.problem.pool import Pool
+from scfe_sklearn.solvers.refinement.polishing import Pattern, polish
 
 MANY = Pattern(rounds=60)
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scfe_sklearn.solvers.pool import BUCKETS, Pool, feature_key, pattern_key, support_key
+from scfe_sklearn.solvers.problem.pool import BUCKETS, Pool, feature_key, pattern_key, support_key
 
 
 def problem_of(tools, n, d):

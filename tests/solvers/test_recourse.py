@@ -6,7 +6,7 @@ import torch
 
 from scfe_sklearn.densities import GaussianKDE, LocalOutlierDensity
 from scfe_sklearn.solvers.recourse import Effort, solve
-from scfe_sklearn.solvers.screen import Screen
+from scfe_sklearn.solvers.starts.screening import Screen
 
 
 def target_rows(tools, problem, points):

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scfe_sklearn.densities import GaussianKDE
-from scfe_sklearn.solvers.pool import Pool
-from scfe_sklearn.solvers.refine import refine
-from scfe_sklearn.solvers.subspace import Subspace
-from scfe_sklearn.solvers.trade_off import Descent, descend, restore
+from scfe_sklearn.solvers.problem.pool import Pool
+from scfe_sklearn.solvers.problem.subspace import Subspace
+from scfe_sklearn.solvers.refinement.refining import refine
+from scfe_sklearn.solvers.refinement.trade_off import Descent, descend, restore
 
 LONG = Descent(max_iter=400, tol=1e-8)
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from scfe_sklearn.densities import GaussianKDE
-from scfe_sklearn.solvers.moves import Moves
-from scfe_sklearn.solvers.pool import pattern_key
-from scfe_sklearn.solvers.screen import Screen, screen
+from scfe_sklearn.solvers.problem.moves import Moves
+from scfe_sklearn.solvers.problem.pool import pattern_key
+from scfe_sklearn.solvers.starts.screening import Screen, screen
 
 WIDE = Screen(width=2000, parents=2000, evaluations=5000, shortlist=5000, pool=30)
 

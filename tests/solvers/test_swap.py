@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from scfe_sklearn.solvers.pool import Pool
-from scfe_sklearn.solvers.swap import swap
+from scfe_sklearn.solvers.problem.pool import Pool
+from scfe_sklearn.solvers.refinement.swapping import swap
 
 
 def start(problem, rng, count=2):

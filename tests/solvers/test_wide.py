@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from scfe_sklearn.densities import GaussianKDE
-from scfe_sklearn.solvers.reach import Reach, _ends, _exchanged, reach
-from scfe_sklearn.solvers.wide import (
+from scfe_sklearn.solvers.starts.reach import Reach, _ends, _exchanged, reach
+from scfe_sklearn.solvers.starts.wide import (
     Continuation,
     Strides,
     descend_wide,

@@ -14,7 +14,7 @@ from scfe_sklearn.image.explainer import ImageExplainer, Proposal, one_after_ano
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.proximal.balls import lmo_ball_box, project_ball_box
-from scfe_sklearn.solvers.auto_projected import auto_projected_gradient, projected_gradient
+from scfe_sklearn.solvers.gradients import auto_projected_gradient, projected_gradient
 from scfe_sklearn.validation import Integral, Interval, Real, StrOptions
 
 

@@ -26,10 +26,9 @@ from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.image.plausible.pixel_problem import PixelRows, image_shape, pixel_problem
 from scfe_sklearn.models.classifiers import as_constant_function
 from scfe_sklearn.objective import Plausible
-from scfe_sklearn.solvers.pool import Pool
-from scfe_sklearn.solvers.refine import refine
-from scfe_sklearn.solvers.trade_off import Descent
-from scfe_sklearn.solvers.wide import Continuation, descend_wide
+from scfe_sklearn.solvers.problem import Pool
+from scfe_sklearn.solvers.refinement import Descent, refine
+from scfe_sklearn.solvers.starts import Continuation, descend_wide
 from scfe_sklearn.validation import Integral, Interval, Real
 
 POOL = 2

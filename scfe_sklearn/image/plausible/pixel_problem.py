@@ -9,9 +9,7 @@ from torch import Tensor
 
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.objective import ClassReading, Plausible, RowObjective
-from scfe_sklearn.solvers.domain import Domain
-from scfe_sklearn.solvers.moves import Moves
-from scfe_sklearn.solvers.problem import Problem
+from scfe_sklearn.solvers.problem import Domain, Moves, Problem
 
 FLOOR = 1e-3
 """Least lead of the wanted class: answers are judged again, in the model's own precision."""

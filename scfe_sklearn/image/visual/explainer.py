@@ -14,8 +14,12 @@ from scfe_sklearn.image.explainer import ImageExplainer, Proposal
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.proximal.balls import lmo_ball_box, project_ball_box
-from scfe_sklearn.solvers.auto_projected import auto_projected_gradient
-from scfe_sklearn.solvers.frank_wolfe import Ascent, auto_frank_wolfe, best_of
+from scfe_sklearn.solvers.gradients import (
+    Ascent,
+    auto_frank_wolfe,
+    auto_projected_gradient,
+    best_of,
+)
 from scfe_sklearn.validation import Integral, Interval, Real, StrOptions
 
 

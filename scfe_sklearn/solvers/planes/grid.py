@@ -13,11 +13,10 @@ from dataclasses import dataclass
 
 import torch
 
-from scfe_sklearn.solvers.plane_costs import PlaneCosts, prices
-from scfe_sklearn.solvers.plane_margins import Places, PlaneMargins
-from scfe_sklearn.solvers.plane_values import row_values
-from scfe_sklearn.solvers.predicted import Predicted
-from scfe_sklearn.solvers.problem import Problem
+from scfe_sklearn.solvers.planes.costs import PlaneCosts, prices
+from scfe_sklearn.solvers.planes.margins import Places, PlaneMargins
+from scfe_sklearn.solvers.planes.values import row_values
+from scfe_sklearn.solvers.problem import Predicted, Problem
 
 FLATTEST = 0.5
 """Least curvature of a prediction."""

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from scfe_sklearn.solvers.pool import Pool
-from scfe_sklearn.solvers.problem import Problem
+from scfe_sklearn.solvers.problem import Pool, Problem
 
 CHUNK = 4_000_000
 """Distances computed at once."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
-from scfe_sklearn.solvers.domain import first_flagged
-from scfe_sklearn.solvers.problem import Problem
-from scfe_sklearn.solvers.protocols import Local
+from scfe_sklearn.solvers.problem.domain import first_flagged
+from scfe_sklearn.solvers.problem.problem import Problem
+from scfe_sklearn.solvers.problem.protocols import Local
 
 
 @dataclass(frozen=True, eq=False)

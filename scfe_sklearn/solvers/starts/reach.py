@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from scfe_sklearn.proximal.feature_sets import FeatureSets
-from scfe_sklearn.solvers.domain import TOLERANCE
-from scfe_sklearn.solvers.problem import Problem
+from scfe_sklearn.solvers.problem import TOLERANCE, Problem
 
 CELLS = 2**25
 """Coordinates of swapped points that are held at once."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from scfe_sklearn.solvers.plane_costs import PlaneCosts
+from scfe_sklearn.solvers.planes.costs import PlaneCosts
 from scfe_sklearn.solvers.problem import Problem
 
 SURE = 0.25

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from scfe_sklearn.solvers.domain import TOLERANCE, Domain, first_flagged
-from scfe_sklearn.solvers.pool import Pool
-from scfe_sklearn.solvers.problem import Problem
+from scfe_sklearn.solvers.problem import TOLERANCE, Domain, Pool, Problem, first_flagged
 
 CHUNK = 4_000_000
 """Coordinates compared at once."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from scfe_sklearn.solvers.frank_wolfe import Ascent, StepControl, checkpoints
+from scfe_sklearn.solvers.gradients.frank_wolfe import Ascent, StepControl, checkpoints
 
 INERTIA = 0.75
 FIRST_TOP, SPARSER, MUCH_SPARSER, SLOWER = 0.2, 1.5, 0.95, 1.5
@@ -23,7 +23,7 @@ def auto_projected_gradient(
     """Maximise a smooth function over the intersection of an lp-ball and a box, p in {1, 2, inf}.
 
     For p = 2 and inf steps follow the normalised gradient (its sign for inf) with inertia, and
-    are halved as in :func:`scfe_sklearn.solvers.frank_wolfe.auto_frank_wolfe` [1]_. For p = 1
+    are halved as in `auto_frank_wolfe` [1]_. For p = 1
     steps go along the signs of the largest entries of the gradient, as many of them as the best
     point has entries over 1.5, and lengths fall from radius to a tenth of it [2]_.
 

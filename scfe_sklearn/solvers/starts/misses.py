@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from scfe_sklearn.solvers.climb import pushes
 from scfe_sklearn.solvers.problem import Problem
+from scfe_sklearn.solvers.starts.climbing import pushes
 
 
 def nearest_miss(problem: Problem, rounds: int = 2) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,8 +7,8 @@ from functools import lru_cache
 
 import torch
 
-from scfe_sklearn.solvers.domain import TOLERANCE, Domain
-from scfe_sklearn.solvers.problem import Problem
+from scfe_sklearn.solvers.problem.domain import TOLERANCE, Domain
+from scfe_sklearn.solvers.problem.problem import Problem
 
 BUCKETS = 4093
 """Supports are told apart by a hash below this prime."""

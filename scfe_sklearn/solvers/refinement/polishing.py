@@ -6,11 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from scfe_sklearn.solvers.domain import TOLERANCE, first_flagged
-from scfe_sklearn.solvers.pool import Pool
-from scfe_sklearn.solvers.problem import Problem
-from scfe_sklearn.solvers.refine import merge_instances
-from scfe_sklearn.solvers.subspace import Subspace
+from scfe_sklearn.solvers.problem import TOLERANCE, Pool, Problem, Subspace, first_flagged
+from scfe_sklearn.solvers.refinement.refining import merge_instances
 
 TURNS = 3
 """How often the search follows after changes have been undone, the first time included."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from scfe_sklearn.solvers.prox_linear import (
+from scfe_sklearn.solvers.gradients.prox_linear import (
     NOISE,
     Evaluation,
     ProximalMap,

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from scfe_sklearn.solvers.anchors import undo_changes
-from scfe_sklearn.solvers.domain import TOLERANCE
-from scfe_sklearn.solvers.pool import Pool
-from scfe_sklearn.solvers.problem import Problem
+from scfe_sklearn.solvers.problem import TOLERANCE, Pool, Problem
+from scfe_sklearn.solvers.starts.anchors import undo_changes
 
 SHARES = (0.5, 1.0)
 """How far a push goes, as a share of the way from the factual to an end of the interval."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from scfe_sklearn.solvers.problem import Problem
+from scfe_sklearn.solvers.problem.problem import Problem
 
 
 @dataclass(frozen=True, eq=False)

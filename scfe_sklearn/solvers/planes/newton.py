@@ -13,11 +13,8 @@ from dataclasses import dataclass
 
 import torch
 
-from scfe_sklearn.solvers.pool import Pool
-from scfe_sklearn.solvers.predicted import Predicted
-from scfe_sklearn.solvers.problem import Problem
-from scfe_sklearn.solvers.refine import merge_instances
-from scfe_sklearn.solvers.subspace import Subspace
+from scfe_sklearn.solvers.problem import Pool, Predicted, Problem, Subspace
+from scfe_sklearn.solvers.refinement import merge_instances
 
 AIM = 1e-7
 """Margin above the floor that is aimed at, so that points on the border count as valid."""

@@ -14,15 +14,15 @@ from functools import partial
 
 import torch
 
-from scfe_sklearn.solvers.pool import (
+from scfe_sklearn.solvers.problem import (
     BUCKETS,
     VALLEYS,
     Pool,
+    Problem,
     feature_key,
     support_key,
     valleys,
 )
-from scfe_sklearn.solvers.problem import Problem
 
 CONTRAST = 0.1
 """How much of the difference between the bests of two supports counts for being tried."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from scfe_sklearn.solvers.domain import first_flagged
-from scfe_sklearn.solvers.pool import Pool
-from scfe_sklearn.solvers.problem import Problem
+from scfe_sklearn.solvers.problem import Pool, Problem, first_flagged
 
 
 def swap(problem: Problem, pool: Pool, size: int, most: int) -> Pool:

@@ -12,11 +12,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from scfe_sklearn.solvers.domain import TOLERANCE
-from scfe_sklearn.solvers.polish import undo
-from scfe_sklearn.solvers.pool import Pool
-from scfe_sklearn.solvers.problem import Problem
-from scfe_sklearn.solvers.subspace import Subspace
+from scfe_sklearn.solvers.problem import TOLERANCE, Pool, Problem, Subspace
+from scfe_sklearn.solvers.refinement.polishing import undo
 
 LATE = 3
 """The round from which on more values are tried."""

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from scfe_sklearn.solvers.pool import Pool
-from scfe_sklearn.solvers.problem import Problem
-from scfe_sklearn.solvers.prox_linear import ProximalMap
-from scfe_sklearn.solvers.subspace import Subspace
-from scfe_sklearn.solvers.trade_off import Descent, descend, restore
+from scfe_sklearn.solvers.gradients import ProximalMap
+from scfe_sklearn.solvers.problem import Pool, Problem, Subspace
+from scfe_sklearn.solvers.refinement.trade_off import Descent, descend, restore
 
 COARSE_STEP = 0.1
 """Lattices coarser than this (in standard deviations) are searched, not relaxed."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from scfe_sklearn.solvers.domain import TOLERANCE, Domain
+from scfe_sklearn.solvers.problem.domain import TOLERANCE, Domain
 
 
 @dataclass(frozen=True, eq=False)

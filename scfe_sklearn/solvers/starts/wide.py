@@ -8,10 +8,8 @@ import torch
 
 from scfe_sklearn.proximal.feature_sets import FeatureSets
 from scfe_sklearn.proximal.own_sets import INTERVAL, VERTICES
-from scfe_sklearn.solvers.domain import Domain
-from scfe_sklearn.solvers.pool import Pool
-from scfe_sklearn.solvers.problem import Problem
-from scfe_sklearn.solvers.reach import Reach, reach
+from scfe_sklearn.solvers.problem import Domain, Pool, Problem
+from scfe_sklearn.solvers.starts.reach import Reach, reach
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def descend_wide(
     it is the cheapest change by the present gradient, wherever the row is now: then the
     support is free. As s falls, the row settles. There is no line search: the cheapest valid
     point met on the way is the result. Rows that met none look for a valid point first
-    (:func:`scfe_sklearn.solvers.reach.reach`) and walk from there.
+    (`reach`) and walk from there.
 
     Parameters
     ----------

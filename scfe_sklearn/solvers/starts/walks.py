@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from scfe_sklearn.solvers.anchors import hybrids
-from scfe_sklearn.solvers.domain import TOLERANCE, Domain
-from scfe_sklearn.solvers.problem import Problem
+from scfe_sklearn.solvers.problem import TOLERANCE, Domain, Problem
+from scfe_sklearn.solvers.starts.anchors import hybrids
 
 TRIED = 8
 """Near training rows of which the nearest valid one is walked to."""

@@ -6,9 +6,14 @@ from dataclasses import dataclass
 
 import torch
 
-from scfe_sklearn.solvers.apg import DescentResult, accelerated_proximal_gradient
-from scfe_sklearn.solvers.prox_linear import Evaluation, ProximalMap, Smooth
-from scfe_sklearn.solvers.subspace import Subspace
+from scfe_sklearn.solvers.gradients import (
+    DescentResult,
+    Evaluation,
+    ProximalMap,
+    Smooth,
+    accelerated_proximal_gradient,
+)
+from scfe_sklearn.solvers.problem import Subspace
 
 CLEARANCE = 1e-8
 """Margin above the floor that is aimed at: answers are judged again, with other rounding errors."""

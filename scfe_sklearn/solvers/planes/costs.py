@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from scfe_sklearn.solvers.domain import TOLERANCE
-from scfe_sklearn.solvers.problem import Problem
+from scfe_sklearn.solvers.problem import TOLERANCE, Problem
 
 DOUBT = 0.2
 """By how much the cost may fall more than differences tell, as a share of that."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from scfe_sklearn.solvers.domain import TOLERANCE, Domain
-from scfe_sklearn.solvers.moves import Moves
-from scfe_sklearn.solvers.protocols import Objective
+from scfe_sklearn.solvers.problem.domain import TOLERANCE, Domain
+from scfe_sklearn.solvers.problem.moves import Moves
+from scfe_sklearn.solvers.problem.protocols import Objective
 
 
 @dataclass(frozen=True, eq=False)

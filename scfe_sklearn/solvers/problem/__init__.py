@@ -1,0 +1,31 @@
+"""What is to be solved, and the points that were seen or predicted on the way."""
+
+from scfe_sklearn.solvers.problem.domain import TOLERANCE, Domain, first_flagged
+from scfe_sklearn.solvers.problem.moves import Moves
+from scfe_sklearn.solvers.problem.pool import (
+    BUCKETS,
+    VALLEYS,
+    Pool,
+    feature_key,
+    support_key,
+    valleys,
+)
+from scfe_sklearn.solvers.problem.predicted import Predicted
+from scfe_sklearn.solvers.problem.problem import Problem
+from scfe_sklearn.solvers.problem.subspace import Subspace
+
+__all__ = [
+    "BUCKETS",
+    "Domain",
+    "Moves",
+    "Pool",
+    "Predicted",
+    "Problem",
+    "Subspace",
+    "TOLERANCE",
+    "VALLEYS",
+    "feature_key",
+    "first_flagged",
+    "support_key",
+    "valleys",
+]

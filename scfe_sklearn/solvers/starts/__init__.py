@@ -1,0 +1,21 @@
+"""Where to start: from single moves, training rows, or the margin."""
+
+from scfe_sklearn.solvers.starts.anchors import Recall, recall
+from scfe_sklearn.solvers.starts.climbing import climb
+from scfe_sklearn.solvers.starts.misses import nearest_miss
+from scfe_sklearn.solvers.starts.screening import Screen, screen
+from scfe_sklearn.solvers.starts.walks import plain_walk
+from scfe_sklearn.solvers.starts.wide import Continuation, descend_wide, too_wide
+
+__all__ = [
+    "Continuation",
+    "Recall",
+    "Screen",
+    "climb",
+    "descend_wide",
+    "nearest_miss",
+    "plain_walk",
+    "recall",
+    "screen",
+    "too_wide",
+]
