@@ -15,20 +15,23 @@ from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from scfe_sklearn.answering.answers import Answers, add_closest, answer, answer_fewest
-from scfe_sklearn.answering.checks import (
+from scfe_sklearn.answering.equipment import Equipped
+from scfe_sklearn.answering.judge import Judge
+from scfe_sklearn.answering.preparation import (
+    asked_voice,
     check_best_effort,
     check_count,
     check_finite,
+    choose_solver,
+    fit_surrogate,
     read_classes,
     read_outcomes,
     read_values,
+    trained,
+    trained_others,
 )
-from scfe_sklearn.answering.choice import choose_solver
-from scfe_sklearn.answering.equipment import Equipped
-from scfe_sklearn.answering.judge import Judge
 from scfe_sklearn.answering.query import Query
 from scfe_sklearn.answering.reporting import report
-from scfe_sklearn.answering.surrogate import fit_surrogate
 from scfe_sklearn.answering.surroundings import Surroundings, learn, rows_of_classes
 from scfe_sklearn.answering.threads import one_thread
 from scfe_sklearn.answering.trade_offs import (
@@ -38,8 +41,6 @@ from scfe_sklearn.answering.trade_offs import (
     collect,
     undominated,
 )
-from scfe_sklearn.answering.training import trained, trained_others
-from scfe_sklearn.answering.voices import asked_voice
 from scfe_sklearn.background import Background, summarise
 from scfe_sklearn.densities import Density
 from scfe_sklearn.documentation import Documented

@@ -49,7 +49,7 @@ TRUSTED = (
     "scfe_sklearn.models.adoption.Labelled",
     "scfe_sklearn.persistence.Packed",
     "scfe_sklearn.recourse_pipeline.RecoursePipeline",
-    "scfe_sklearn.answering.surrogate.Surrogate",
+    "scfe_sklearn.answering.preparation.surrogate.Surrogate",
     "scfe_sklearn.transformer.CounterfactualTransformer",
     "scfe_sklearn.view.View",
     "numpy.dtype",

@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
 from scfe_sklearn import CounterfactualExplainer, Status
-from scfe_sklearn.answering.surrogate import fit_surrogate
+from scfe_sklearn.answering.preparation.surrogate import fit_surrogate
 
 X, Y = load_wine(return_X_y=True, as_frame=True)
 MODELS = {

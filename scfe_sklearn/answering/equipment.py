@@ -11,15 +11,20 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from scfe_sklearn.answering.answers import Answers
-from scfe_sklearn.answering.checks import check_probabilities, check_rules
 from scfe_sklearn.answering.effort import several, thorough
 from scfe_sklearn.answering.engine import Engine
 from scfe_sklearn.answering.exact import ExactSolver, refuse_unknown
 from scfe_sklearn.answering.judge import Judge
+from scfe_sklearn.answering.preparation import (
+    Voice,
+    asked_voice,
+    check_probabilities,
+    check_rules,
+    gradient_voice,
+)
 from scfe_sklearn.answering.proofs import LinearProver
 from scfe_sklearn.answering.query import Query, ask
 from scfe_sklearn.answering.surroundings import Surroundings
-from scfe_sklearn.answering.voices import Voice, asked_voice, gradient_voice
 from scfe_sklearn.densities import ClassConditionalDensity, Density
 from scfe_sklearn.features import FeatureSpace, Linear, Rules
 from scfe_sklearn.features.frames import open_table

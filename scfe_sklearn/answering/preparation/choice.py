@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from scfe_sklearn.answering.voices import check_gradient
+from scfe_sklearn.answering.preparation.voices import check_gradient
 from scfe_sklearn.features import FeatureSpace
 from scfe_sklearn.models import AdapterMismatchError, UnsupportedModelError, read_trees
 from scfe_sklearn.presentation.containers import take_rows

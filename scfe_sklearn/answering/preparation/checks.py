@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from sklearn.utils.multiclass import check_classification_targets
 
-from scfe_sklearn.answering.voices import Voice
+from scfe_sklearn.answering.preparation.voices import Voice
 from scfe_sklearn.features import Rules
 from scfe_sklearn.features.frames import Table, check_size
 from scfe_sklearn.targets import ClassWishes, ValueWishes

@@ -9,7 +9,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_memory
 
-from scfe_sklearn.answering.checks import check_same_answers
+from scfe_sklearn.answering.preparation.checks import check_same_answers
 from scfe_sklearn.models import adopt, resampled, retrained
 from scfe_sklearn.presentation.containers import take_rows
 

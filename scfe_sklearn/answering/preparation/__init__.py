@@ -1,0 +1,34 @@
+"""Before a search: what is refused, and the models of an explainer, trained or taken over."""
+
+from scfe_sklearn.answering.preparation.checks import (
+    check_best_effort,
+    check_count,
+    check_finite,
+    check_probabilities,
+    check_rules,
+    read_classes,
+    read_outcomes,
+    read_values,
+)
+from scfe_sklearn.answering.preparation.choice import choose_solver
+from scfe_sklearn.answering.preparation.surrogate import fit_surrogate
+from scfe_sklearn.answering.preparation.training import trained, trained_others
+from scfe_sklearn.answering.preparation.voices import Voice, asked_voice, gradient_voice
+
+__all__ = [
+    "Voice",
+    "asked_voice",
+    "check_best_effort",
+    "check_count",
+    "check_finite",
+    "check_probabilities",
+    "check_rules",
+    "choose_solver",
+    "fit_surrogate",
+    "gradient_voice",
+    "read_classes",
+    "read_outcomes",
+    "read_values",
+    "trained",
+    "trained_others",
+]
