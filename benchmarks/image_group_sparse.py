@@ -46,8 +46,14 @@ def measure(name, images, skip, targeted, parity, folder, device, double=False, 
         x = (x + ROUNDING * noise).clamp(0, 1)
     if double:
         module, x = module.double(), x.double()
-    settings = published("cifar", targeted) if parity else {}
-    explainer = GroupSparseExplainer(module, normalization=NETS[name].normalization, **settings)
+    settings = {"normalization": NETS[name].normalization}
+    if parity:
+        # The published code takes pixels from -1 to 1.
+        mean, std = torch.tensor(settings["normalization"], dtype=torch.float64)
+        settings = {"normalization": (2 * mean - 1, 2 * std), "bounds": (-1, 1)}
+        settings |= published("cifar", targeted)
+        x = 2 * x - 1
+    explainer = GroupSparseExplainer(module, **settings)
     target = (y + 1) % 10 if targeted else None
     begin = time.process_time() if device == "cpu" else time.perf_counter()
     result = explainer.explain(x, target)

@@ -11,8 +11,9 @@ from scfe_sklearn.image import GroupSparseExplainer, published
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.parametrize("exact_box", [False, True])
 @pytest.mark.parametrize("targeted", [False, True])
-def test_published_settings_against_a_plain_loop(targeted, monkeypatch):
+def test_published_settings_against_a_plain_loop(targeted, exact_box, monkeypatch):
     monkeypatch.syspath_prepend(ROOT)
     from benchmarks.image_textbook import Constants, plain_group_sparse
 
@@ -25,7 +26,9 @@ def test_published_settings_against_a_plain_loop(targeted, monkeypatch):
     label = net(x).argmax(1)
     label = (label + 1) % 4 if targeted else label
     settings = published("cifar", targeted)
-    constants = Constants(n_gather=settings["n_gather"])
+    assert settings["exact_box"] is False
+    settings["exact_box"] = exact_box
+    constants = Constants(n_gather=settings["n_gather"], exact_box=exact_box)
     changes, reached = plain_group_sparse(net, x, label, targeted, constants, patch=4)
     explainer = GroupSparseExplainer(net, bounds=(-1, 1), **{**settings, "patch": 4})
     result = explainer.explain(x, label if targeted else None)
