@@ -259,12 +259,16 @@ def _momentum(kind: str, n: int, like: Tensor) -> Momentum:
     roots = [1.0]
     for _ in range(n + 1):
         roots.append((1 + (1 + 4 * roots[-1] ** 2) ** 0.5) / 2)
+
+    def there(values: list[float]) -> Tensor:
+        return torch.tensor(values, dtype=like.dtype, device=like.device)
+
     if kind == "averaged":
         # Rounded once, from double precision.
         shares = [now / after for now, after in pairwise(roots)]
-        new, old = like.new_tensor(shares), like.new_tensor([1 - share for share in shares])
+        new, old = there(shares), there([1 - share for share in shares])
         return lambda k, u, last: wide(new[k]) * u + wide(old[k]) * last
-    root = like.new_tensor(roots)
+    root = there(roots)
     ahead = (root[:-1] - 1) / root[1:]
     return lambda k, u, last: u + wide(ahead[k]) * (u - last)
 
