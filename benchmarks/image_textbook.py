@@ -28,7 +28,7 @@ class Constants:
     dear: float = 0.25
     max_iter: int = 200
     n_searches: int = 10
-    exact_box: bool = True
+    exact_box: bool = False
 
 
 def plain_group_sparse(

@@ -370,6 +370,7 @@ class CounterfactualExplainer(Documented, Equipped, MetaEstimatorMixin, BaseEsti
             self.solver, self._models(), space, take_rows(X, learned.position), self.sample_
         )
         self._asked = self._black_boxes() if self.solver_ != "apg" else None
+        self._alphabets = {}
         self.background_ = self._background(learned.code[spread])
         if self.surrogate and self._asked:
             random = check_random_state(self.random_state)
@@ -400,6 +401,7 @@ class CounterfactualExplainer(Documented, Equipped, MetaEstimatorMixin, BaseEsti
         """Leave out what is built of the rest: functions cannot be saved."""
         state = dict(super().__getstate__())
         state.pop("_asked", None)
+        state.pop("_alphabets", None)
         return state
 
     def explain(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -83,6 +83,9 @@ class Engine:
         Whether an unusual answer must be no less usual than the plain walk to a training row.
     guide : Engine or None
         The same for a stand-in of the models, whose answers are tried as starts.
+    alphabets : dict
+        Single moves of each kind of answers that have been listed already: they depend on the
+        anchors only.
     """
 
     space: FeatureSpace
@@ -103,6 +106,7 @@ class Engine:
     min_plausibility: float = 0.0
     compared: bool = False
     guide: Engine | None = None
+    alphabets: dict[int, Moves] = field(default_factory=dict)
 
     @property
     def floors(self) -> tuple[float, ...]:
@@ -232,17 +236,14 @@ class Engine:
         return ClassReading(torch.from_numpy(codes), level)
 
     def _moves(self, code: int) -> Moves:
-        """Return the single moves of a kind of answers; listed once for all parts of the rows."""
-        if code not in self._alphabets:
+        """Return the single moves of a kind of answers; listed once for all searches."""
+        if code not in self.alphabets:
             groups, scalar = self._layout
             anchors = torch.from_numpy(self.anchors[code])
-            found = Moves.from_samples(anchors, groups, scalar, self.effort.values)
-            self._alphabets[code] = found
-        return self._alphabets[code]
-
-    @cached_property
-    def _alphabets(self) -> dict[int, Moves]:
-        return {}
+            with torch.inference_mode(False):  # a search with gradients may use them later
+                found = Moves.from_samples(anchors, groups, scalar, self.effort.values)
+            self.alphabets[code] = found
+        return self.alphabets[code]
 
     @cached_property
     def _layout(self) -> tuple[torch.Tensor, torch.Tensor]:

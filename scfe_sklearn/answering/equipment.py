@@ -29,6 +29,7 @@ from scfe_sklearn.densities import ClassConditionalDensity, Density
 from scfe_sklearn.features import FeatureSpace, Linear, Rules
 from scfe_sklearn.features.frames import open_table
 from scfe_sklearn.models import BlackBox, UnsupportedModelError, read_linear, read_trees
+from scfe_sklearn.solvers.moves import Moves
 from scfe_sklearn.solvers.recourse import Effort
 from scfe_sklearn.targets import ClassWishes, ValueWishes, class_wishes, value_wishes
 from scfe_sklearn.view import View
@@ -69,6 +70,7 @@ class Equipped:
     training_rows_: np.ndarray
     training_values_: np.ndarray
     surrogates_: list[Any]
+    _alphabets: dict[int, Moves]
 
     def _prepared(
         self, X: Any, target: Any, rules: Rules | None, count: int
@@ -163,6 +165,7 @@ class Equipped:
             shortfall=float(self.shortfall),
             min_plausibility=float(self.min_plausibility) if told else 0.0,
             compared=not told and self.tau > 0 and self.max_changes is None,
+            alphabets={} if values else getattr(self, "_alphabets", {}),
         )
         if self.solver_ == "apg" or not self.surrogate:
             return engine

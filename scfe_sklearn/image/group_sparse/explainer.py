@@ -26,6 +26,7 @@ PUBLISHED_SEARCH: dict[str, Any] = {
     "n_searches": 10,
     "first_price": 0.01,
     "bounded_search": False,
+    "exact_box": False,
     "length_weight": 0.0,
     "give_up": None,
     "refine_iter": 0,
@@ -64,6 +65,9 @@ class GroupSparseExplainer(ImageExplainer):
         First price of the search, relative to the largest one at which anything moves.
     bounded_search : bool, default=True
         Whether the search never tries more than that largest price.
+    exact_box : bool, default=True
+        Whether the prox knows the range of the pixels. False is what the published code does:
+        images are clipped afterwards, and may then change for less than the change costs.
     length_weight : float in [0, inf) or "auto", default="auto"
         An image keeps the run with the least windows + length_weight * 2-norm. "auto": 100, and
         200 with a target.
@@ -113,6 +117,7 @@ class GroupSparseExplainer(ImageExplainer):
         "momentum": [StrOptions({"nesterov", "averaged"})],
         "first_price": [Interval(Real, 0, 1, closed="right")],
         "bounded_search": ["boolean"],
+        "exact_box": ["boolean"],
         "length_weight": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "give_up": [Interval(Real, 0, None, closed="neither"), None],
         "refine_iter": [Interval(Integral, 0, None, closed="left")],
@@ -130,6 +135,7 @@ class GroupSparseExplainer(ImageExplainer):
     momentum: str = "nesterov"
     first_price: float = 0.16
     bounded_search: bool = True
+    exact_box: bool = True
     length_weight: Any = "auto"
     give_up: float | None = 0.3
     refine_iter: int = 50
@@ -159,6 +165,7 @@ class GroupSparseExplainer(ImageExplainer):
             patch=self.patch,
             start=self.first_price,
             bounded=self.bounded_search,
+            boxed=self.exact_box,
             length_weight=float(weight),
             give_up=math.inf if self.give_up is None else float(self.give_up),
         )

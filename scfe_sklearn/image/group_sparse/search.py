@@ -15,7 +15,9 @@ Lambda is that of the 1/2-convention of :mod:`scfe_sklearn.proximal`, half the p
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -67,6 +69,8 @@ class GroupSparseSettings:
         First lambda of an image, as a share of the critical one.
     bounded : bool
         Whether the search knows that nothing moves from the critical lambda on.
+    boxed : bool
+        Whether the prox knows the range of the pixels; if not, images are clipped after it.
     length_weight : float
         What length counts beside windows where two changes of an image are compared.
     give_up : float
@@ -85,6 +89,7 @@ class GroupSparseSettings:
     patch: int = 8
     start: float = 0.16
     bounded: bool = True
+    boxed: bool = True
     length_weight: float = 100.0
     give_up: float = 0.3
 
@@ -166,12 +171,12 @@ def group_sparse(
     state = _begin(model, x, goal, first, margin, settings)
     rest = every_few(x.device)
     # Images that are done go on until they leave.
-    roots = _momentum_roots(settings.max_iter + rest, x)
+    momentum = _momentum(settings.momentum, settings.max_iter + rest, x)
     pending = state.take((~already).nonzero()[:, 0])
     gradient = pending.first
     turn = 0
     while len(pending.rows) > 0:
-        _advance(pending, gradient, settings, roots)
+        _advance(pending, model, gradient, settings, momentum)
         _, margin, gradient = model.with_gradient(pending.x, pending.w, pending.goal.margin)
         pending.count += (pending.n_runs < settings.n_searches).long()
         _judge(pending, margin, settings)
@@ -245,15 +250,36 @@ def critical_price(gradient: Tensor, step: Tensor) -> Tensor:
     return CRITICAL * step.sqrt() * gradient.abs().amax(dim=(1, 2, 3)) ** 1.5
 
 
-def _momentum_roots(n: int, like: Tensor) -> Tensor:
-    """Return alpha_0, alpha_1, ... of Nesterov's method."""
+Momentum = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""From the iteration (n,) of each image, its new and its last prox point to the next point."""
+
+
+def _momentum(kind: str, n: int, like: Tensor) -> Momentum:
+    """Return the first n steps of Nesterov's method, or the published average."""
     roots = [1.0]
     for _ in range(n + 1):
         roots.append((1 + (1 + 4 * roots[-1] ** 2) ** 0.5) / 2)
-    return torch.tensor(roots, dtype=like.dtype, device=like.device)
+
+    def there(values: list[float]) -> Tensor:
+        return torch.tensor(values, dtype=like.dtype, device=like.device)
+
+    if kind == "averaged":
+        # Rounded once, from double precision.
+        shares = [now / after for now, after in pairwise(roots)]
+        new, old = there(shares), there([1 - share for share in shares])
+        return lambda k, u, last: wide(new[k]) * u + wide(old[k]) * last
+    root = there(roots)
+    ahead = (root[:-1] - 1) / root[1:]
+    return lambda k, u, last: u + wide(ahead[k]) * (u - last)
 
 
-def _advance(state: _State, gradient: Tensor, settings: GroupSparseSettings, roots: Tensor) -> None:
+def _advance(
+    state: _State,
+    model: ImageModel,
+    gradient: Tensor,
+    settings: GroupSparseSettings,
+    momentum: Momentum,
+) -> None:
     """One proximal gradient step of every image, from the gradient of its hinge."""
     gathers = state.iteration < settings.n_gather
     if settings.n_gather < settings.max_iter:
@@ -270,19 +296,20 @@ def _advance(state: _State, gradient: Tensor, settings: GroupSparseSettings, roo
         v.flatten(1),
         1.0,
         charged.expand_as(v).flatten(1),
-        state.lower.flatten(1),
-        state.upper.flatten(1),
+        state.lower.flatten(1) if settings.boxed else None,
+        state.upper.flatten(1) if settings.boxed else None,
         holds_zero=True,
     ).reshape(v.shape)
     u = torch.where(wide(gathers), u, v * state.support)
-    now, after = roots[state.iteration], roots[state.iteration + 1]
-    averaged = settings.momentum == "averaged"
-    weight = wide(now / after - 1 if averaged else (now - 1) / after)
-    w = u + weight * (u - state.last)
+    w = momentum(state.iteration, u, state.last)
     state.last = u
     adjusted = adjust_prices(state.prices, w, settings.dear)
     state.prices = torch.where(wide(gathers), adjusted, state.prices)
-    state.w = torch.minimum(torch.maximum(w, state.lower), state.upper)
+    if settings.boxed:
+        state.w = torch.minimum(torch.maximum(w, state.lower), state.upper)
+    else:
+        # As published: what is left of the change once the image is rounded, too.
+        state.w = (model.shown(state.x, w) - state.x) / model.scale
     state.iteration = state.iteration + 1
 
 
