@@ -29,7 +29,7 @@ from scfe_sklearn.densities import ClassConditionalDensity, Density
 from scfe_sklearn.features import FeatureSpace, Linear, Rules
 from scfe_sklearn.features.frames import open_table
 from scfe_sklearn.models import BlackBox, UnsupportedModelError, read_linear, read_trees
-from scfe_sklearn.solvers.moves import Moves
+from scfe_sklearn.solvers.problem import Moves
 from scfe_sklearn.solvers.recourse import Effort
 from scfe_sklearn.targets import ClassWishes, ValueWishes, class_wishes, value_wishes
 from scfe_sklearn.view import View
