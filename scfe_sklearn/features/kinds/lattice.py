@@ -47,7 +47,7 @@ class Lattice:
     Examples
     --------
     >>> import numpy as np
-    >>> from scfe_sklearn.features.lattice import Lattice
+    >>> from scfe_sklearn.features.kinds.lattice import Lattice
     >>> lattice = Lattice(*(np.array([v]) for v in (0.1, 0.0, 1, -9.0, 9.0, 64)))
     >>> print(lattice.nearest(np.array([[0.1 + 0.2], [12.0]])).ravel())
     [0.3 9. ]
@@ -161,7 +161,7 @@ def infer_step(values: np.ndarray, bits: int = 64) -> float:
     Examples
     --------
     >>> import numpy as np
-    >>> from scfe_sklearn.features.lattice import infer_step
+    >>> from scfe_sklearn.features.kinds.lattice import infer_step
     >>> infer_step(np.array([1.0, 7.0])), infer_step(np.array([0.25, 0.5]))
     (1.0, 0.01)
     """
