@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 from scipy import sparse
 from scipy.optimize import Bounds, LinearConstraint, OptimizeResult, milp
 
+from scfe_sklearn.exact.joint_rows import JointRows, Touches, joint_rows
 from scfe_sklearn.exact.options import Options
 from scfe_sklearn.exact.program import Program, build
 from scfe_sklearn.exact.protocols import Ensemble
 from scfe_sklearn.exact.reduction import Limits, Reach, reduce
 from scfe_sklearn.exact.requirements import Requirement
+from scfe_sklearn.exact.settling import hopeless, settle
 
 Objective = Literal["changes", "distance", "cost"]
 Status = Literal["optimal", "feasible", "unreachable", "unknown"]
 
 _BAND = 1e-6  # sums this near to their bound are left to the ensemble's own arithmetic
 _SLACK = 1e-5  # costs nearer than this are the same to the solver
+_MAX_TOUCHES = 200  # rounds in which squared distances become more exact
 _OBJECTIVES = ("changes", "distance", "cost")
 
 
@@ -88,6 +92,10 @@ def cheapest(
     is judged by the ensemble's own arithmetic: a solution that it refuses is cut off, and the
     next best one sought, so that ties count as the estimator counts them.
 
+    The joint rules of the options are rows of the program. Where a relation needs numbers deep
+    within their cells, the squared distance is bounded by tangents, which are added until the
+    best point is within ``1e-5`` of the bound.
+
     Parameters
     ----------
     ensemble : Ensemble
@@ -148,13 +156,13 @@ def cheapest(
     distance = np.zeros_like(options.distance) if objective == "changes" else options.distance
     cost = distance + price * options.changed
     budget = len(options.stay) if max_changes is None else int(max_changes)
-    limits = Limits(cost, at_most * (1 + 1e-9), budget)
+    limits = Limits(cost, at_most * (1 + 1e-9), budget, objective != "changes")
     left_out = [np.asarray(u, dtype=np.float64) for u in refused]
     clock = _Clock(np.inf if time_limit is None else begin + time_limit, max_rounds)
     found = _confirmed(ensemble, options, requirement, limits, left_out, clock, confirm)
     if objective == "changes" and found.u is not None:
         # among the answers with so few changes, the nearest
-        few = Limits(options.distance, np.inf, round(found.cost))
+        few = Limits(options.distance, np.inf, round(found.cost), True)
         near = _confirmed(ensemble, options, requirement, few, left_out, clock, confirm)
         sure = found.status == near.status == "optimal"
         found = replace(
@@ -163,7 +171,7 @@ def cheapest(
             status="optimal" if sure else "feasible",
             rounds=found.rounds + near.rounds,
         )
-    return _answer(options, cost, found, time.perf_counter() - begin)
+    return _answer(options, cost, found, time.perf_counter() - begin, objective != "changes")
 
 
 def _confirmed(
@@ -180,13 +188,19 @@ def _confirmed(
     Versions of HiGHS are known to lose solutions in the presolve of mixed programs. The second
     program is small, as it may cost less than the answer of the first.
     """
-    found = _Search.over(ensemble, options, requirement, limits).run(refused, clock, True)
+    touches = Touches()
+
+    def search(limits: Limits, presolve: bool) -> _Found:
+        program = _Search.over(ensemble, options, requirement, limits, touches)
+        return program.run(refused, clock, presolve)
+
+    found = search(limits, True)
     while confirm and found.status in ("optimal", "unreachable"):
         slack = _SLACK * max(1.0, found.cost) if found.u is not None else 0.0
         if found.cost <= slack:
             break
         less = replace(limits, most=min(limits.most, found.cost - slack))
-        again = _Search.over(ensemble, options, requirement, less).run(refused, clock, False)
+        again = search(less, False)
         rounds = found.rounds + again.rounds
         if again.status == "unreachable" or found.cost <= again.cost < np.inf:
             return replace(found, rounds=rounds)  # the same again, within its tolerance
@@ -197,6 +211,7 @@ def _confirmed(
     return found
 
 
+INFEASIBLE = 2
 GAVE_UP = 4
 """Status of a program that was ended by an error of the solver, not by its limits."""
 
@@ -225,6 +240,45 @@ class _Found:
     rounds: int
 
 
+def _ended(best: _Found | None, bound: float, rounds: int) -> _Found:
+    """What is known when something ended the search."""
+    if best is None:
+        return _Found("unknown", None, np.inf, bound, rounds)
+    return replace(best, bound=min(bound, best.cost), rounds=rounds)
+
+
+@dataclass(eq=False)
+class _Cuts:
+    """What is left out: leaves (T,) whose rows were refused, and choices (J,) of options.
+
+    Doubtful are choices that no point was found for, without a proof that there is none.
+    """
+
+    leaves: list[np.ndarray]
+    choices: list[np.ndarray] = field(default_factory=list)
+    doubtful: bool = False
+
+    @property
+    def rounds(self) -> int:
+        return len(self.leaves) + len(self.choices)
+
+    def forbid(self, chosen: np.ndarray, proved: bool) -> None:
+        self.choices.append(chosen)
+        self.doubtful |= not proved
+
+
+@dataclass(frozen=True, eq=False)
+class _Point:
+    """A solution: options (J,), how far the program and the point go beyond them, and the rest."""
+
+    u: np.ndarray
+    chosen: np.ndarray
+    told: np.ndarray
+    more: np.ndarray
+    cost: float
+    lawful: bool
+
+
 @dataclass(frozen=True, eq=False)
 class _Search:
     """One program, and the loop that cuts off what the ensemble itself refuses."""
@@ -234,87 +288,154 @@ class _Search:
     limits: Limits
     reach: Reach
     program: Program
+    touches: Touches
 
     @classmethod
     def over(
-        cls, ensemble: Ensemble, options: Options, requirement: Requirement, limits: Limits
+        cls,
+        ensemble: Ensemble,
+        options: Options,
+        requirement: Requirement,
+        limits: Limits,
+        touches: Touches,
     ) -> _Search:
         reach, limits = reduce(ensemble, options, limits)
-        return cls(ensemble, requirement, limits, reach, build(ensemble, reach))
+        return cls(ensemble, requirement, limits, reach, build(ensemble, reach), touches)
+
+    @property
+    def _curved(self) -> bool:
+        """Whether the costs of the program are lower bounds only."""
+        return self.limits.further and bool((self.reach.options.span != 0).any())
 
     def run(self, refused: list[np.ndarray], clock: _Clock, presolve: bool) -> _Found:
-        cuts, bound = [self._leaves(u) for u in refused], 0.0
-        for done in range(1, clock.max_rounds + 1):
-            result = self._solve(cuts, clock, -1.0, presolve)
-            if result.status == GAVE_UP:
-                result = self._solve(cuts, clock, -1.0, not presolve)
-            if result.status == 2:
-                return _Found("unreachable", None, np.inf, np.inf, done)
+        cuts, bound = _Cuts([self._leaves(u) for u in refused]), 0.0
+        best: _Found | None = None
+        done, given = 0, cuts.rounds
+        while cuts.rounds - given < clock.max_rounds and done < clock.max_rounds + _MAX_TOUCHES:
+            done += 1
+            result = self._tried(cuts, clock, presolve)
+            if result.status == INFEASIBLE:
+                return self._nothing_else(best, cuts, done)
             bound = max(bound, self._bound(result))
             if result.x is None:
-                return _Found("unknown", None, np.inf, bound, done)
-            u, cost = self._point(result.x)
-            if self.requirement.accepts(u[None])[0]:
-                status: Status = "optimal" if result.status == 0 else "feasible"
-                return _Found(status, u, cost, cost if status == "optimal" else bound, done)
-            cuts.append(self._leaves(u))
+                return _ended(best, bound, done)
+            point = self._point(result.x)
+            if not point.lawful:
+                cuts.forbid(point.chosen, hopeless(self.reach.options, point.chosen))
+            elif not self.requirement.accepts(point.u[None])[0]:
+                cuts.leaves.append(self._leaves(point.u))
+            else:
+                if point.cost < min(self._most, np.inf if best is None else best.cost):
+                    best = _Found("feasible", point.u, point.cost, bound, done)
+                exact = not self._curved and result.status == 0
+                if best is not None and (exact or best.cost <= bound + self._near(best.cost)):
+                    return self._nothing_else(best, cuts, done)
+                new = self.touches.add(self.reach.options, point.chosen, point.more)
+                new |= self.touches.add(self.reach.options, point.chosen, point.told)
+                if result.status != 0 or not new:
+                    return _ended(best, bound, done)
             if clock.left <= 0:
-                return _Found("unknown", None, np.inf, bound, done)
-        return self._with_margin(cuts, clock, bound, presolve)
+                return _ended(best, bound, done)
+        return self._with_margin(cuts, clock, bound, presolve) if best is None else best
+
+    def _nothing_else(self, best: _Found | None, cuts: _Cuts, done: int) -> _Found:
+        """What is known when nothing better is left, unless something was left out in doubt."""
+        if best is None:
+            status: Status = "unknown" if cuts.doubtful else "unreachable"
+            bound = 0.0 if cuts.doubtful else np.inf
+            return _Found(status, None, np.inf, bound, done)
+        if cuts.doubtful:
+            return replace(best, rounds=done)
+        return replace(best, status="optimal", bound=best.cost, rounds=done)
+
+    @property
+    def _most(self) -> float:
+        """What an answer may cost at most; tangents do not tell less than the slack apart."""
+        most = self.limits.most
+        return most + self._near(most) / 2 if self._curved and np.isfinite(most) else np.inf
+
+    def _near(self, cost: float) -> float:
+        """Costs within this of their bound are as good as proved."""
+        return 0.5 * _SLACK * max(1.0, cost) if self._curved else 0.0
+
+    def _tried(self, cuts: _Cuts, clock: _Clock, presolve: bool) -> OptimizeResult:
+        result = self._solve(cuts, clock, -1.0, presolve)
+        if result.status == GAVE_UP:
+            result = self._solve(cuts, clock, -1.0, not presolve)
+        return result
 
     def _with_margin(
-        self, cuts: list[np.ndarray], clock: _Clock, bound: float, presolve: bool
+        self, cuts: _Cuts, clock: _Clock, bound: float, presolve: bool
     ) -> _Found:
         """Too many near ties: ask for a margin, and say what is known of cheaper answers."""
         rounds = clock.max_rounds + 1
         result = self._solve(cuts, clock, 1.0, presolve)
         if result.x is not None:
-            u, cost = self._point(result.x)
-            if self.requirement.accepts(u[None])[0]:
+            point = self._point(result.x)
+            cost = point.cost
+            if point.lawful and cost < self._most and self.requirement.accepts(point.u[None])[0]:
                 same = result.status == 0 and cost <= bound * (1 + 1e-9) + 1e-9
-                return _Found("optimal" if same else "feasible", u, cost, bound, rounds)
+                same &= not cuts.doubtful
+                return _Found("optimal" if same else "feasible", point.u, cost, bound, rounds)
         return _Found("unknown", None, np.inf, bound, rounds)
 
     def _solve(
-        self, cuts: list[np.ndarray], clock: _Clock, margin: float, presolve: bool
+        self, cuts: _Cuts, clock: _Clock, margin: float, presolve: bool
     ) -> OptimizeResult:
         program, limits, asked = self.program, self.limits, self.requirement
-        n = program.n_variables
-        if not n:
+        if not program.n_variables:
             return self._fixed(margin, cuts)
-        cost = np.append(limits.cost @ program.pick.toarray(), np.zeros(len(program.leaf)))
-        rows, low, high = [program.matrix], [program.low], [program.high]
+        joint = self._joint(margin)
+        extra = len(joint.upper)
+        n = program.n_variables + extra
+        cost = np.concatenate(
+            [limits.cost @ program.pick.toarray(), np.zeros(len(program.leaf)), joint.cost]
+        )
+
+        def wide(matrix: sparse.csr_array) -> sparse.csr_array:
+            padding = sparse.csr_array((matrix.shape[0], n - matrix.shape[1]))
+            return sparse.csr_array(sparse.hstack([matrix, padding], format="csr"))
+
+        rows, low, high = [wide(program.matrix)], [program.low], [program.high]
+        told = joint.over(program.pick, program.pick_constant, len(program.leaf))
+        if len(told[1]):
+            for listed, part in zip((rows, low, high), told, strict=True):
+                listed.append(part)
         if len(asked.bound):
             scale, bound = self._bounds(margin)
-            rows.append(sparse.diags_array(scale) @ program.over_leaves(asked.coefficient))
+            rows.append(wide(sparse.diags_array(scale) @ program.over_leaves(asked.coefficient)))
             low.append(scale * bound)
             high.append(np.full(len(bound), np.inf))
         if limits.max_changes < len(self.reach.options.stay):
             stay = program.pick[self.reach.options.stay].sum(axis=0)
-            stay = np.append(np.asarray(stay).ravel(), np.zeros(len(program.leaf)))
             kept = len(self.reach.options.stay) - limits.max_changes
             kept -= program.pick_constant[self.reach.options.stay].sum()
-            rows.append(sparse.csr_array(stay[None]))
+            rows.append(wide(sparse.csr_array(np.asarray(stay).reshape(1, -1))))
             low.append(np.array([kept]))
             high.append(np.array([np.inf]))
         if np.isfinite(limits.most):
             rows.append(sparse.csr_array(cost[None]))
             low.append(np.array([-np.inf]))
             high.append(np.array([limits.most - limits.cost @ program.pick_constant + 1e-9]))
-        for leaves in filter(self._binds, cuts):
+        for leaves in filter(self._binds, cuts.leaves):
             hit = np.isin(program.leaf, leaves).astype(np.float64)
-            rows.append(sparse.csr_array(np.append(np.zeros(program.n_binary), hit)[None]))
+            rows.append(wide(sparse.csr_array(np.append(np.zeros(program.n_binary), hit)[None])))
             low.append(np.array([-np.inf]))
             high.append(np.array([hit.sum() - 1.0]))
+        for chosen in cuts.choices:
+            named = chosen[sorted(self.reach.options.rules.columns)]
+            rows.append(wide(sparse.csr_array(program.pick[named].sum(axis=0).reshape(1, -1))))
+            low.append(np.array([-np.inf]))
+            high.append(np.array([len(named) - 1.0 - program.pick_constant[named].sum()]))
         matrix = sparse.csc_array(sparse.vstack(rows, format="csc"))
         options: dict[str, float | bool] = {"mip_rel_gap": 0.0, "presolve": presolve}
         if np.isfinite(clock.end):
             options["time_limit"] = max(clock.left, 0.01)
-        whole = np.arange(n) < program.n_binary
+        whole = np.append(np.arange(program.n_variables) < program.n_binary, joint.whole)
         return milp(
             cost,
             integrality=whole.astype(int),
-            bounds=Bounds(0.0, 1.0),
+            bounds=Bounds(0.0, np.append(np.ones(program.n_variables), joint.upper)),
             constraints=LinearConstraint(matrix, np.concatenate(low), np.concatenate(high)),
             options=options,
         )
@@ -337,10 +458,14 @@ class _Search:
         shift = np.where(whole, np.where(asked.strict, 0.5, -0.5), margin * _BAND * size)
         return 1.0 / size, need + shift
 
-    def _fixed(self, margin: float, cuts: list[np.ndarray]) -> OptimizeResult:
+    def _joint(self, margin: float) -> JointRows:
+        return joint_rows(self.reach.options, self.limits.further, self.touches, margin)
+
+    def _fixed(self, margin: float, cuts: _Cuts) -> OptimizeResult:
         """Nothing can move."""
         _, bound = self._bounds(margin)
-        met = bool(np.all(bound <= 0)) and not any(map(self._binds, cuts))
+        met = bool(np.all(bound <= 0)) and not any(map(self._binds, cuts.leaves))
+        met &= not cuts.choices
         return OptimizeResult(
             status=0 if met else 2, x=np.empty(0) if met else None, mip_dual_bound=0.0
         )
@@ -350,42 +475,53 @@ class _Search:
         constant = float(self.limits.cost @ self.program.pick_constant)
         return 0.0 if told is None or not np.isfinite(told) else float(told) + constant
 
-    def _point(self, v: np.ndarray) -> tuple[np.ndarray, float]:
-        options = self.reach.options
-        padded = v[: self.program.n_binary]
-        chosen = self.program.chosen(padded, options.starts)
-        return options.point(chosen[None])[0], float(self.limits.cost[chosen].sum())
+    def _point(self, v: np.ndarray) -> _Point:
+        """The point that a solution means, where relations are kept exactly."""
+        options, program = self.reach.options, self.program
+        chosen = program.chosen(v[: program.n_binary], options.starts)
+        told = np.zeros(len(chosen))
+        if options.rules and program.n_variables:
+            told = self._joint(-1.0).more(v[program.n_variables :], chosen)
+        more = settle(options, chosen, told)
+        u = options.point(chosen[None], more[None])[0]
+        _, more = options.located(u) if more.any() else (chosen, more)
+        cost = float(self.limits.cost[chosen].sum())
+        if self.limits.further:
+            cost += float(options.further(chosen, more).sum())
+        lawful = not options.rules or options.rules.kept_by(_values(options, u), options.home)
+        return _Point(u, chosen, told, more, cost, lawful)
 
     def _leaves(self, u: np.ndarray) -> np.ndarray:
         return np.asarray(self.ensemble.leaves(u[None])[0])
 
 
-def _answer(options: Options, cost: np.ndarray, found: _Found, seconds: float) -> ExactAnswer:
+def _answer(
+    options: Options, cost: np.ndarray, found: _Found, seconds: float, counted: bool
+) -> ExactAnswer:
     if found.u is None:
         return ExactAnswer(
             found.status, None, np.inf, found.bound, np.inf, 0, np.inf, seconds, found.rounds
         )
     u = found.u
-    chosen = _options_of(options, u)
-    total = float(cost[chosen].sum())
+    chosen, more = options.located(u)
+    further = float(options.further(chosen, more).sum())
+    total = float(cost[chosen].sum()) + (further if counted else 0.0)
     changes = int(options.changed[chosen].sum())
-    distance = float(options.distance[chosen].sum())
+    distance = float(options.distance[chosen].sum()) + further
     bound = total if found.status == "optimal" else min(found.bound, total)
     gap = (total - bound) / total if total > 0 else 0.0
     return ExactAnswer(found.status, u, total, bound, gap, changes, distance, seconds, found.rounds)
 
 
-def _options_of(options: Options, u: np.ndarray) -> np.ndarray:
-    """Which option (J,) each column of a point takes."""
-    chosen = options.stay.copy()
-    for j, numeric in enumerate(options.numeric):
-        start, stop = int(options.starts[j]), int(options.starts[j + 1])
-        at = slice(int(options.offsets[j]), int(options.offsets[j + 1]))
-        value = u[at][0] if numeric else float(u[at].argmax())
-        hit = np.flatnonzero(options.value[start:stop] == value)
-        if len(hit):
-            chosen[j] = start + hit[0]
-    return chosen
+def _values(options: Options, u: np.ndarray) -> np.ndarray:
+    """Numbers and positions of levels (J,) of a point."""
+    parts = [slice(int(a), int(b)) for a, b in pairwise(options.offsets)]
+    return np.array(
+        [
+            u[part][0] if numeric else float(u[part].argmax())
+            for part, numeric in zip(parts, options.numeric, strict=True)
+        ]
+    )
 
 
 def _check(

@@ -204,7 +204,7 @@ def test_a_missing_number_stays_missing():
             row,
             lower=np.full(2, -2.0),
             upper=np.full(2, 2.0),
-            allowed=np.ones(2, bool),
+            allowed=np.array([True, False]),
             unit=np.ones(2),
         )
         grid = np.column_stack([np.linspace(-2, 2, 4001), np.full(4001, np.nan)])
