@@ -359,9 +359,12 @@ class _Search:
         return 0.5 * _SLACK * max(1.0, cost) if self._curved else 0.0
 
     def _tried(self, cuts: _Cuts, clock: _Clock, presolve: bool) -> OptimizeResult:
-        result = self._solve(cuts, clock, -1.0, presolve)
-        if result.status == GAVE_UP:
-            result = self._solve(cuts, clock, -1.0, not presolve)
+        # the same program with whole leaves is another one to the solver
+        ways = ((presolve, False), (not presolve, False), (presolve, True), (not presolve, True))
+        for way in ways:
+            result = self._solve(cuts, clock, -1.0, *way)
+            if result.status != GAVE_UP:
+                break
         return result
 
     def _with_margin(
@@ -380,7 +383,12 @@ class _Search:
         return _Found("unknown", None, np.inf, bound, rounds)
 
     def _solve(
-        self, cuts: _Cuts, clock: _Clock, margin: float, presolve: bool
+        self,
+        cuts: _Cuts,
+        clock: _Clock,
+        margin: float,
+        presolve: bool,
+        whole_leaves: bool = False,
     ) -> OptimizeResult:
         program, limits, asked = self.program, self.limits, self.requirement
         if not program.n_variables:
@@ -431,7 +439,8 @@ class _Search:
         options: dict[str, float | bool] = {"mip_rel_gap": 0.0, "presolve": presolve}
         if np.isfinite(clock.end):
             options["time_limit"] = max(clock.left, 0.01)
-        whole = np.append(np.arange(program.n_variables) < program.n_binary, joint.whole)
+        binary = np.arange(program.n_variables) < program.n_binary
+        whole = np.append(binary | whole_leaves, joint.whole)
         return milp(
             cost,
             integrality=whole.astype(int),
