@@ -194,8 +194,8 @@ def row_options(
     ensemble : Ensemble
         The trees, whose thresholds cut the numbers.
     factual : ndarray of shape (U,)
-        The row. A missing number stays missing, or becomes any known one if it is allowed to
-        move, at no distance.
+        The row. A missing number stays missing, or becomes any known one, which adds 1 to the
+        squared distance, if it is allowed to move.
     lower, upper : ndarray of shape (U,)
         Raw interval of each number, both ends included. The factual value may lie outside:
         then it stays, or jumps into the interval. Not read at levels.
@@ -279,7 +279,7 @@ def row_options(
             value, stay = _level_options(factual[block], allowed[block], columns[j].name)
             step = value - value[stay]
             step = (step != 0) * 1.0 if np.isnan(unit[j]) else step / unit[j]
-        distance = np.nan_to_num(step**2, nan=0.0)  # of a number that was missing
+        distance = np.nan_to_num(step**2, nan=1.0)  # of a number that was missing
         distance[stay] = 0.0
         parts.append(value)
         distances.append(distance)
