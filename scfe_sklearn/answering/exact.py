@@ -74,9 +74,7 @@ class ExactSolver:
     def answer(self, engine: Engine, judge: Judge, query: Query) -> Answers:
         """Search first, then prove the answer the cheapest, improve it, or prove there is none."""
         probability = query.wishes.asks_probability and self.trees.kind == "scores"
-        refuse_unknown(
-            {"a Probability of boosting of three or more classes": probability}
-        )
+        refuse_unknown({"a Probability of boosting of three or more classes": probability})
         engine = replace(engine, tau=0.0)
         answers = answer(engine, judge, query)
         joint = bound_rules(judge, query) if query.rows.bounds.requirements else None
@@ -170,9 +168,7 @@ class ExactSolver:
             return float(engine.space.changed(z, z0).sum())
         return float(engine.price(z, z0, query.rows.bounds.cost[at])[0])
 
-    def _options(
-        self, engine: Engine, query: Query, row: int, rules: JointRules | None
-    ) -> Options:
+    def _options(self, engine: Engine, query: Query, row: int, rules: JointRules | None) -> Options:
         """What one row may become, in raw units, and what that costs."""
         space, bounds = engine.space, query.rows.bounds
         u = exact_columns(space.features_, space.slices_, space.lattice())(

@@ -367,9 +367,7 @@ class _Search:
                 break
         return result
 
-    def _with_margin(
-        self, cuts: _Cuts, clock: _Clock, bound: float, presolve: bool
-    ) -> _Found:
+    def _with_margin(self, cuts: _Cuts, clock: _Clock, bound: float, presolve: bool) -> _Found:
         """Too many near ties: ask for a margin, and say what is known of cheaper answers."""
         rounds = clock.max_rounds + 1
         result = self._solve(cuts, clock, 1.0, presolve)

@@ -162,7 +162,10 @@ class JointRules:
         for implication in self.implications:
             held, met = (
                 all(bool(atom.holds(values[[atom.column]], missing)[0]) for atom in side)
-                for side, missing in ((implication.condition, False), (implication.consequence, True))
+                for side, missing in (
+                    (implication.condition, False),
+                    (implication.consequence, True),
+                )
             )
             if held and not met:
                 return False

@@ -230,7 +230,9 @@ def _add_linear(
         reach[part] = sign * np.abs(span)
         own = (option >= part.start) & (option < part.stop)
         slope[own] = sign[option[own] - part.start] * unit[own]
-        least += float(np.nanmin(np.where(free[part], np.nan, base[part] + np.fmin(reach[part], 0))))
+        least += float(
+            np.nanmin(np.where(free[part], np.nan, base[part] + np.fmin(reach[part], 0)))
+        )
         most += float(np.nanmax(np.where(free[part], np.nan, base[part] + np.fmax(reach[part], 0))))
     low, high = rule.low - rule.tolerance - centre, rule.high + rule.tolerance - centre
     entries = np.abs(slope[slope != 0] if slope.any() else base[base != 0])
