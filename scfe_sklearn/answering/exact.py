@@ -79,7 +79,7 @@ class ExactSolver:
         answers = answer(engine, judge, query)
         joint = bound_rules(judge, query) if query.rows.bounds.requirements else None
         for row in np.flatnonzero(unset(query.status)).tolist():
-            rules = joint and joint_rules(joint, engine.space, query.Z, row)
+            rules = None if joint is None else joint_rules(joint, engine.space, query.Z, row)
             self._improve(engine, judge, query, answers, row, rules)
         return answers
 

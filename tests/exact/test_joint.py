@@ -263,7 +263,7 @@ def test_continuous_numbers_come_as_near_as_a_fine_grid(seed, known):
 
 def test_a_relation_moves_a_number_within_its_own_cell():
     """The tree asks the first number only; the second must follow, to the nearest of the line."""
-    X = np.column_stack([np.linspace(0, 1, 21), np.linspace(0, 1, 21)])
+    X = np.column_stack([np.linspace(0, 1, 21), np.arange(21.0) % 2])
     model = DecisionTreeClassifier().fit(X, X[:, 0] < 0.5)
     ensemble = read_trees(model, [Column(0, None), Column(1, None)], X)
     rule = LinearRule(np.arange(2), np.array([1.0, -1.0]), [None, None], 0.0, np.inf)  # v <= u
