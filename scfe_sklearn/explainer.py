@@ -506,7 +506,7 @@ class CounterfactualExplainer(Documented, MetaEstimatorMixin, BaseEstimator):
                     answers = answer_fewest(engine, judge, query, n_counterfactuals)
                 else:
                     answers = answer(engine, judge, query, n_counterfactuals)
-                self._prove(query, answers)
+                self._prove(judge, query, answers)
                 if best_effort:
                     add_closest(engine, judge, query, answers)
                 return answers
@@ -582,13 +582,14 @@ class CounterfactualExplainer(Documented, MetaEstimatorMixin, BaseEstimator):
         everything = dataclasses.replace(everything, background=self.background_)
         return undominated(everything, len(query.Z))
 
-    def _prove(self, query: Query, answers: Answers) -> None:
+    def _prove(self, judge: Judge, query: Query, answers: Answers) -> None:
         """Prove of a linear model that rows without an answer have none."""
         if answers.found.all() or self.max_changes == "fewest":
             return
         with contextlib.suppress(UnsupportedModelError):
             scores = read_linear(self._models()[0], self.space_.columns_)
-            LinearProver(self.space_, scores, self._budget()).prove(query, answers)
+            prover = LinearProver(self.space_, scores, self._budget(), self.milp_seconds)
+            prover.prove(judge, query, answers)
 
     def _exact_solver(self, count: int) -> ExactSolver:
         """Read the trees; refuse what the program does not know."""

@@ -122,9 +122,9 @@ def random_rules(rng):
     return Rules(relations=relations or None, implications=implications or None)
 
 
-def searched_for_nothing(engine, judge, query):
+def searched_for_nothing(engine, judge, query, k=1):
     """In place of the search: no row has an answer when its program is asked."""
-    return Answers.none(query, 1)
+    return Answers.none(query, k)
 
 
 @pytest.mark.parametrize(
@@ -187,6 +187,62 @@ def test_relations_and_implications_of_trees_are_settled_for_good(model, seed):
             price = (distance + beta * changes)[good].min()
             found = result.distance[i] ** 2 + beta * result.n_changes[i]
             assert found == pytest.approx(price, abs=1e-5)
+
+
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 10**6), budget=st.sampled_from([None, 1, 2]))
+def test_relations_and_implications_of_linear_models_are_proofs(seed, budget):
+    """What no point of the grid can do is proved, and nothing else is."""
+    rng = np.random.default_rng(seed)
+    X = MIXED.sample(60, random_state=seed)
+    score = X["a"] - X["b"] * rng.normal() + (X["k"] == "x") * 2 + rng.normal(size=60)
+    y = (score > np.quantile(score, 0.8)).astype(int)
+    front = make_column_transformer(
+        (OneHotEncoder(), ["k"]),
+        (OrdinalEncoder(categories=[LEVELS]), ["o"]),
+        remainder="passthrough",
+    )
+    fitted = make_pipeline(front, LogisticRegression()).fit(X, y)
+    explainer = CounterfactualExplainer(FrozenEstimator(fitted), max_changes=budget).fit(X, y)
+    inside = MIXED["a"].between(X["a"].min(), X["a"].max())
+    grid = MIXED[inside & MIXED["b"].between(X["b"].min(), X["b"].max())]
+    query, rules = X[fitted.predict(X) == 0][:4], random_rules(rng)
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        warnings.simplefilter("ignore", UserWarning)
+        patch.setattr("scfe_sklearn.explainer.answer", searched_for_nothing)
+        result = explainer.explain(query, target=1, rules=rules)
+    space, said = explainer.space_, fitted.predict(grid)
+    there = space.encode(grid)
+    for i in range(len(query)):
+        row = query.iloc[[i] * len(grid)]
+        changes = space.changed(there, space.encode(row)).sum(axis=1)
+        good = (said == 1) & ~rules.violations(space, row, grid).any(axis=1)
+        good &= (changes > 0) & (changes <= (5 if budget is None else budget))
+        assert (result.status[i] == Status.UNREACHABLE) == (not good.any())
+
+
+def test_what_is_missing_may_be_filled_in():
+    X = pd.DataFrame(list(product(range(6), range(6))), columns=["u", "v"]).astype(float)
+    y = (X["u"] >= 4).astype(int)
+    X.loc[::5, "u"] = np.nan
+    model = HistGradientBoostingClassifier(max_iter=5, min_samples_leaf=2).fit(X, y)
+    explainer = CounterfactualExplainer(FrozenEstimator(model), solver="milp", immutable=["v"]).fit(
+        X, y
+    )
+    query = X[(model.predict(X) == 0) & X["u"].isna() & X["v"].isin([1, 2])]
+    assert len(query)
+    rules = Rules(fillable=["u"], relations=["u <= v + 2"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("scfe_sklearn.answering.exact.answer", searched_for_nothing)
+        with pytest.warns(UserWarning, match="have no counterfactual"):
+            result = explainer.explain(query, target=1, rules=rules)
+    # from 4 on the answer is yes, and `v` says who may come so far
+    able = (query["v"] == 2).to_numpy()
+    assert able.any() and not able.all()
+    np.testing.assert_array_equal(result.success, able)
+    assert (result.counterfactuals["u"][able] == 4).all()
+    np.testing.assert_allclose(result.distance[able], 1.0)
+    assert (result.status[~able] == Status.UNREACHABLE).all()
 
 
 def test_a_row_that_breaks_a_rule_must_not_break_it_more():
