@@ -136,7 +136,7 @@ def test_a_known_cost_prunes_but_does_not_change_the_answer(seed):
     case = make_case(CLASSIFIERS["boosting"](), seed)
     want = class_wins(case.ensemble, 1)
     plain = cheapest(case.ensemble, case.options(), want)
-    if plain.u is None or plain.cost == 0:
+    if plain.u is None or plain.cost < 1e-9:  # which is nothing to the solver
         return
     same = cheapest(case.ensemble, case.options(), want, at_most=plain.cost)
     assert same.status == "optimal"
