@@ -478,7 +478,7 @@ class CounterfactualExplainer(Documented, Equipped, MetaEstimatorMixin, BaseEsti
                     answers = answer_fewest(engine, judge, query, n_counterfactuals)
                 else:
                     answers = answer(engine, judge, query, n_counterfactuals)
-                self._prove(query, answers)
+                self._prove(judge, query, answers)
                 if best_effort:
                     add_closest(engine, judge, query, answers)
                 return answers

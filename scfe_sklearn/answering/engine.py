@@ -289,9 +289,10 @@ class Engine:
     def price(self, Z: np.ndarray, Z0: np.ndarray, weight: np.ndarray) -> np.ndarray:
         """Weighted squared distance and price of the changes (m,) of points (m, D).
 
-        ``weight`` (m, d) are the costs of the features.
+        ``weight`` (m, d) are the costs of the features. A value that was missing and is known
+        now is as far as another category.
         """
-        squared = np.nan_to_num(Z - Z0) ** 2
+        squared = np.nan_to_num(Z - Z0) ** 2 + (np.isnan(Z0) & ~np.isnan(Z))
         starts = [part.start for part in self.space.slices_]
         by_feature = np.add.reduceat(squared, starts, axis=1)
         changed = self.space.changed(Z, Z0)

@@ -193,10 +193,11 @@ class Equipped:
         trees = read_trees(self._models()[0], self.space_.columns_, self.sample_)
         return ExactSolver(trees, self.max_changes == "fewest", self.milp_seconds)
 
-    def _prove(self, query: Query, answers: Answers) -> None:
+    def _prove(self, judge: Judge, query: Query, answers: Answers) -> None:
         """Prove of a linear model that rows without an answer have none."""
         if answers.found.all() or self.max_changes == "fewest":
             return
         with contextlib.suppress(UnsupportedModelError):
             scores = read_linear(self._models()[0], self.space_.columns_)
-            LinearProver(self.space_, scores, self._budget()).prove(query, answers)
+            prover = LinearProver(self.space_, scores, self._budget(), self.milp_seconds)
+            prover.prove(judge, query, answers)

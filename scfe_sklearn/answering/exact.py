@@ -9,10 +9,12 @@ import torch
 
 from scfe_sklearn.answering.answers import Answers, answer
 from scfe_sklearn.answering.engine import Engine
+from scfe_sklearn.answering.exact_rules import bound_rules, joint_rules
 from scfe_sklearn.answering.judge import Judge
 from scfe_sklearn.answering.query import Query, unset
 from scfe_sklearn.exact import (
     ExactAnswer,
+    JointRules,
     Options,
     Requirement,
     cheapest,
@@ -72,24 +74,27 @@ class ExactSolver:
     def answer(self, engine: Engine, judge: Judge, query: Query) -> Answers:
         """Search first, then prove the answer the cheapest, improve it, or prove there is none."""
         probability = query.wishes.asks_probability and self.trees.kind == "scores"
-        refuse_unknown(
-            {
-                "relations or implications": bool(query.rows.bounds.requirements),
-                "a Probability of boosting of three or more classes": probability,
-            }
-        )
+        refuse_unknown({"a Probability of boosting of three or more classes": probability})
         engine = replace(engine, tau=0.0)
         answers = answer(engine, judge, query)
-        for row in np.flatnonzero(unset(query.status)):
-            self._improve(engine, judge, query, answers, int(row))
+        joint = bound_rules(judge, query) if query.rows.bounds.requirements else None
+        for row in np.flatnonzero(unset(query.status)).tolist():
+            rules = None if joint is None else joint_rules(joint, engine.space, query.Z, row)
+            self._improve(engine, judge, query, answers, row, rules)
         return answers
 
     def _improve(
-        self, engine: Engine, judge: Judge, query: Query, answers: Answers, row: int
+        self,
+        engine: Engine,
+        judge: Judge,
+        query: Query,
+        answers: Answers,
+        row: int,
+        rules: JointRules | None,
     ) -> None:
         """Settle one row."""
         space, at = engine.space, np.array([row])
-        options = self._options(engine, query, row)
+        options = self._options(engine, query, row, rules)
         known = self._known_cost(engine, query, answers, row)
         best, bound, proven = known, np.inf, True
         for code in np.flatnonzero(query.wishes.wanted[row]):
@@ -163,7 +168,7 @@ class ExactSolver:
             return float(engine.space.changed(z, z0).sum())
         return float(engine.price(z, z0, query.rows.bounds.cost[at])[0])
 
-    def _options(self, engine: Engine, query: Query, row: int) -> Options:
+    def _options(self, engine: Engine, query: Query, row: int, rules: JointRules | None) -> Options:
         """What one row may become, in raw units, and what that costs."""
         space, bounds = engine.space, query.rows.bounds
         u = exact_columns(space.features_, space.slices_, space.lattice())(
@@ -185,12 +190,15 @@ class ExactSolver:
             allowed=box.allowed[0],
             unit=unit,
             values=space.lattice(numbers),
+            rules=rules,
         )
         if self.fewest:
             return options
         cost = bounds.cost[row, options.column]
         price = engine.beta * (cost - 1) * options.changed
-        return replace(options, distance=cost * options.distance + price)
+        return replace(
+            options, distance=cost * options.distance + price, curve=cost * options.curve
+        )
 
 
 def to_points(space: FeatureSpace, u: np.ndarray) -> np.ndarray:

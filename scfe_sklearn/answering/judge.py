@@ -79,6 +79,11 @@ class Judge:
     def _parsed(self) -> ParsedRules:
         return parse_rules(self.rules, self.space, self.n_rows)
 
+    @property
+    def parsed(self) -> ParsedRules:
+        """The rules of the rows that are judged."""
+        return self._parsed if self.part is None else self._parsed.take(self.part)
+
     def take(self, rows: np.ndarray) -> Judge:
         """Return the judge of some of the rows."""
         return replace(self, part=rows if self.part is None else self.part[rows])

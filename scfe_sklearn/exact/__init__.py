@@ -5,7 +5,9 @@ of a linear model as plain arrays, never the estimator.
 """
 
 from scfe_sklearn.exact.cheapest import ExactAnswer, cheapest
+from scfe_sklearn.exact.joint import Atom, IfThen, JointRules, LinearRule
 from scfe_sklearn.exact.linear import LinearReach, fewest_linear, linear_reach, prove_linear
+from scfe_sklearn.exact.linear_rules import prove_linear_jointly
 from scfe_sklearn.exact.options import Options, row_options
 from scfe_sklearn.exact.requirements import (
     Requirement,
@@ -16,8 +18,12 @@ from scfe_sklearn.exact.requirements import (
 )
 
 __all__ = [
+    "Atom",
     "ExactAnswer",
+    "IfThen",
+    "JointRules",
     "LinearReach",
+    "LinearRule",
     "Options",
     "Requirement",
     "all_of",
@@ -27,6 +33,7 @@ __all__ = [
     "linear_reach",
     "probability_at_least",
     "prove_linear",
+    "prove_linear_jointly",
     "row_options",
     "value_between",
 ]

@@ -8,20 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from scipy import sparse
-from scipy.optimize import Bounds, LinearConstraint, OptimizeResult, milp
 
+from scfe_sklearn.exact.joint_rows import Touches
 from scfe_sklearn.exact.options import Options
-from scfe_sklearn.exact.program import Program, build
 from scfe_sklearn.exact.protocols import Ensemble
-from scfe_sklearn.exact.reduction import Limits, Reach, reduce
+from scfe_sklearn.exact.reduction import Limits
 from scfe_sklearn.exact.requirements import Requirement
+from scfe_sklearn.exact.search import SLACK, Clock, Found, Search, Status
 
 Objective = Literal["changes", "distance", "cost"]
-Status = Literal["optimal", "feasible", "unreachable", "unknown"]
 
-_BAND = 1e-6  # sums this near to their bound are left to the ensemble's own arithmetic
-_SLACK = 1e-5  # costs nearer than this are the same to the solver
 _OBJECTIVES = ("changes", "distance", "cost")
 
 
@@ -88,6 +84,10 @@ def cheapest(
     is judged by the ensemble's own arithmetic: a solution that it refuses is cut off, and the
     next best one sought, so that ties count as the estimator counts them.
 
+    The joint rules of the options are rows of the program. Where a relation needs numbers deep
+    within their cells, the squared distance is bounded by tangents, which are added until the
+    best point is within ``1e-5`` of the bound.
+
     Parameters
     ----------
     ensemble : Ensemble
@@ -148,13 +148,13 @@ def cheapest(
     distance = np.zeros_like(options.distance) if objective == "changes" else options.distance
     cost = distance + price * options.changed
     budget = len(options.stay) if max_changes is None else int(max_changes)
-    limits = Limits(cost, at_most * (1 + 1e-9), budget)
+    limits = Limits(cost, at_most * (1 + 1e-9), budget, objective != "changes")
     left_out = [np.asarray(u, dtype=np.float64) for u in refused]
-    clock = _Clock(np.inf if time_limit is None else begin + time_limit, max_rounds)
+    clock = Clock(np.inf if time_limit is None else begin + time_limit, max_rounds)
     found = _confirmed(ensemble, options, requirement, limits, left_out, clock, confirm)
     if objective == "changes" and found.u is not None:
         # among the answers with so few changes, the nearest
-        few = Limits(options.distance, np.inf, round(found.cost))
+        few = Limits(options.distance, np.inf, round(found.cost), True)
         near = _confirmed(ensemble, options, requirement, few, left_out, clock, confirm)
         sure = found.status == near.status == "optimal"
         found = replace(
@@ -163,7 +163,7 @@ def cheapest(
             status="optimal" if sure else "feasible",
             rounds=found.rounds + near.rounds,
         )
-    return _answer(options, cost, found, time.perf_counter() - begin)
+    return _answer(options, cost, found, time.perf_counter() - begin, objective != "changes")
 
 
 def _confirmed(
@@ -172,21 +172,27 @@ def _confirmed(
     requirement: Requirement,
     limits: Limits,
     refused: list[np.ndarray],
-    clock: _Clock,
+    clock: Clock,
     confirm: bool,
-) -> _Found:
+) -> Found:
     """Solve, and solve again for anything cheaper, without presolve, until there is nothing.
 
     Versions of HiGHS are known to lose solutions in the presolve of mixed programs. The second
     program is small, as it may cost less than the answer of the first.
     """
-    found = _Search.over(ensemble, options, requirement, limits).run(refused, clock, True)
+    touches = Touches()
+
+    def search(limits: Limits, presolve: bool) -> Found:
+        program = Search.over(ensemble, options, requirement, limits, touches)
+        return program.run(refused, clock, presolve)
+
+    found = search(limits, True)
     while confirm and found.status in ("optimal", "unreachable"):
-        slack = _SLACK * max(1.0, found.cost) if found.u is not None else 0.0
+        slack = SLACK * max(1.0, found.cost) if found.u is not None else 0.0
         if found.cost <= slack:
             break
         less = replace(limits, most=min(limits.most, found.cost - slack))
-        again = _Search.over(ensemble, options, requirement, less).run(refused, clock, False)
+        again = search(less, False)
         rounds = found.rounds + again.rounds
         if again.status == "unreachable" or found.cost <= again.cost < np.inf:
             return replace(found, rounds=rounds)  # the same again, within its tolerance
@@ -197,195 +203,22 @@ def _confirmed(
     return found
 
 
-GAVE_UP = 4
-"""Status of a program that was ended by an error of the solver, not by its limits."""
-
-
-@dataclass(frozen=True)
-class _Clock:
-    """When to stop."""
-
-    end: float
-    max_rounds: int
-
-    @property
-    def left(self) -> float:
-        """Seconds that are left."""
-        return self.end - time.perf_counter()
-
-
-@dataclass(frozen=True, eq=False)
-class _Found:
-    """A search's outcome."""
-
-    status: Status
-    u: np.ndarray | None
-    cost: float
-    bound: float
-    rounds: int
-
-
-@dataclass(frozen=True, eq=False)
-class _Search:
-    """One program, and the loop that cuts off what the ensemble itself refuses."""
-
-    ensemble: Ensemble
-    requirement: Requirement
-    limits: Limits
-    reach: Reach
-    program: Program
-
-    @classmethod
-    def over(
-        cls, ensemble: Ensemble, options: Options, requirement: Requirement, limits: Limits
-    ) -> _Search:
-        reach, limits = reduce(ensemble, options, limits)
-        return cls(ensemble, requirement, limits, reach, build(ensemble, reach))
-
-    def run(self, refused: list[np.ndarray], clock: _Clock, presolve: bool) -> _Found:
-        cuts, bound = [self._leaves(u) for u in refused], 0.0
-        for done in range(1, clock.max_rounds + 1):
-            result = self._solve(cuts, clock, -1.0, presolve)
-            if result.status == GAVE_UP:
-                result = self._solve(cuts, clock, -1.0, not presolve)
-            if result.status == 2:
-                return _Found("unreachable", None, np.inf, np.inf, done)
-            bound = max(bound, self._bound(result))
-            if result.x is None:
-                return _Found("unknown", None, np.inf, bound, done)
-            u, cost = self._point(result.x)
-            if self.requirement.accepts(u[None])[0]:
-                status: Status = "optimal" if result.status == 0 else "feasible"
-                return _Found(status, u, cost, cost if status == "optimal" else bound, done)
-            cuts.append(self._leaves(u))
-            if clock.left <= 0:
-                return _Found("unknown", None, np.inf, bound, done)
-        return self._with_margin(cuts, clock, bound, presolve)
-
-    def _with_margin(
-        self, cuts: list[np.ndarray], clock: _Clock, bound: float, presolve: bool
-    ) -> _Found:
-        """Too many near ties: ask for a margin, and say what is known of cheaper answers."""
-        rounds = clock.max_rounds + 1
-        result = self._solve(cuts, clock, 1.0, presolve)
-        if result.x is not None:
-            u, cost = self._point(result.x)
-            if self.requirement.accepts(u[None])[0]:
-                same = result.status == 0 and cost <= bound * (1 + 1e-9) + 1e-9
-                return _Found("optimal" if same else "feasible", u, cost, bound, rounds)
-        return _Found("unknown", None, np.inf, bound, rounds)
-
-    def _solve(
-        self, cuts: list[np.ndarray], clock: _Clock, margin: float, presolve: bool
-    ) -> OptimizeResult:
-        program, limits, asked = self.program, self.limits, self.requirement
-        n = program.n_variables
-        if not n:
-            return self._fixed(margin, cuts)
-        cost = np.append(limits.cost @ program.pick.toarray(), np.zeros(len(program.leaf)))
-        rows, low, high = [program.matrix], [program.low], [program.high]
-        if len(asked.bound):
-            scale, bound = self._bounds(margin)
-            rows.append(sparse.diags_array(scale) @ program.over_leaves(asked.coefficient))
-            low.append(scale * bound)
-            high.append(np.full(len(bound), np.inf))
-        if limits.max_changes < len(self.reach.options.stay):
-            stay = program.pick[self.reach.options.stay].sum(axis=0)
-            stay = np.append(np.asarray(stay).ravel(), np.zeros(len(program.leaf)))
-            kept = len(self.reach.options.stay) - limits.max_changes
-            kept -= program.pick_constant[self.reach.options.stay].sum()
-            rows.append(sparse.csr_array(stay[None]))
-            low.append(np.array([kept]))
-            high.append(np.array([np.inf]))
-        if np.isfinite(limits.most):
-            rows.append(sparse.csr_array(cost[None]))
-            low.append(np.array([-np.inf]))
-            high.append(np.array([limits.most - limits.cost @ program.pick_constant + 1e-9]))
-        for leaves in filter(self._binds, cuts):
-            hit = np.isin(program.leaf, leaves).astype(np.float64)
-            rows.append(sparse.csr_array(np.append(np.zeros(program.n_binary), hit)[None]))
-            low.append(np.array([-np.inf]))
-            high.append(np.array([hit.sum() - 1.0]))
-        matrix = sparse.csc_array(sparse.vstack(rows, format="csc"))
-        options: dict[str, float | bool] = {"mip_rel_gap": 0.0, "presolve": presolve}
-        if np.isfinite(clock.end):
-            options["time_limit"] = max(clock.left, 0.01)
-        whole = np.arange(n) < program.n_binary
-        return milp(
-            cost,
-            integrality=whole.astype(int),
-            bounds=Bounds(0.0, 1.0),
-            constraints=LinearConstraint(matrix, np.concatenate(low), np.concatenate(high)),
-            options=options,
-        )
-
-    def _binds(self, leaves: np.ndarray) -> bool:
-        """Whether the row can reach these leaves (T,) at all."""
-        return bool(self.reach.reached[leaves].all())
-
-    def _bounds(self, margin: float) -> tuple[np.ndarray, np.ndarray]:
-        """Scale of each condition and what its reachable leaves must add up to."""
-        asked, program = self.requirement, self.program
-        some = asked.coefficient[program.leaf]
-        certain = asked.coefficient[program.certain]
-        need = asked.bound - certain.sum(axis=0)
-        size = np.abs(some).max(axis=0, initial=0.0)
-        size = np.where(size > 0, size, 1.0)
-        # sums of whole numbers are exact: half of one tells equality from more
-        whole = np.all(some == np.rint(some), axis=0) & np.all(certain == np.rint(certain), axis=0)
-        whole &= asked.bound == np.rint(asked.bound)
-        shift = np.where(whole, np.where(asked.strict, 0.5, -0.5), margin * _BAND * size)
-        return 1.0 / size, need + shift
-
-    def _fixed(self, margin: float, cuts: list[np.ndarray]) -> OptimizeResult:
-        """Nothing can move."""
-        _, bound = self._bounds(margin)
-        met = bool(np.all(bound <= 0)) and not any(map(self._binds, cuts))
-        return OptimizeResult(
-            status=0 if met else 2, x=np.empty(0) if met else None, mip_dual_bound=0.0
-        )
-
-    def _bound(self, result: OptimizeResult) -> float:
-        told = getattr(result, "mip_dual_bound", None)
-        constant = float(self.limits.cost @ self.program.pick_constant)
-        return 0.0 if told is None or not np.isfinite(told) else float(told) + constant
-
-    def _point(self, v: np.ndarray) -> tuple[np.ndarray, float]:
-        options = self.reach.options
-        padded = v[: self.program.n_binary]
-        chosen = self.program.chosen(padded, options.starts)
-        return options.point(chosen[None])[0], float(self.limits.cost[chosen].sum())
-
-    def _leaves(self, u: np.ndarray) -> np.ndarray:
-        return np.asarray(self.ensemble.leaves(u[None])[0])
-
-
-def _answer(options: Options, cost: np.ndarray, found: _Found, seconds: float) -> ExactAnswer:
+def _answer(
+    options: Options, cost: np.ndarray, found: Found, seconds: float, counted: bool
+) -> ExactAnswer:
     if found.u is None:
         return ExactAnswer(
             found.status, None, np.inf, found.bound, np.inf, 0, np.inf, seconds, found.rounds
         )
     u = found.u
-    chosen = _options_of(options, u)
-    total = float(cost[chosen].sum())
+    chosen, more = options.located(u)
+    further = float(options.further(chosen, more).sum())
+    total = float(cost[chosen].sum()) + (further if counted else 0.0)
     changes = int(options.changed[chosen].sum())
-    distance = float(options.distance[chosen].sum())
+    distance = float(options.distance[chosen].sum()) + further
     bound = total if found.status == "optimal" else min(found.bound, total)
     gap = (total - bound) / total if total > 0 else 0.0
     return ExactAnswer(found.status, u, total, bound, gap, changes, distance, seconds, found.rounds)
-
-
-def _options_of(options: Options, u: np.ndarray) -> np.ndarray:
-    """Which option (J,) each column of a point takes."""
-    chosen = options.stay.copy()
-    for j, numeric in enumerate(options.numeric):
-        start, stop = int(options.starts[j]), int(options.starts[j + 1])
-        at = slice(int(options.offsets[j]), int(options.offsets[j + 1]))
-        value = u[at][0] if numeric else float(u[at].argmax())
-        hit = np.flatnonzero(options.value[start:stop] == value)
-        if len(hit):
-            chosen[j] = start + hit[0]
-    return chosen
 
 
 def _check(

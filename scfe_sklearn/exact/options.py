@@ -2,15 +2,17 @@
 
 Between two neighbouring thresholds of a number the ensemble cannot tell values apart, so only
 the one nearest to the factual value can be part of a cheapest answer. That makes every
-separable cost linear in the choice of an option, and exact.
+separable cost linear in the choice of an option, and exact. Where a relation joins the number to
+others, that value is where the option begins, and it spans the rest of its cell.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from scfe_sklearn.exact.joint import JointRules
 from scfe_sklearn.exact.protocols import Ensemble, Values
 
 
@@ -35,6 +37,17 @@ class Options:
         Whether the column holds numbers.
     offsets : ndarray of shape (J + 1,), int
         First coordinate of each column in column space.
+    far : ndarray of shape (M,)
+        The value that is as far from the factual one as a number may go within its option; most
+        options are one value.
+    step : ndarray of shape (M,)
+        In steps of what; 0 for any.
+    curve : ndarray of shape (M,)
+        What the square of a raw difference adds to the squared distance, for numbers.
+    rules : JointRules
+        What the row must keep in several columns together.
+    values : Values or None
+        The representable numbers.
     """
 
     factual: np.ndarray
@@ -44,6 +57,18 @@ class Options:
     stay: np.ndarray
     numeric: np.ndarray
     offsets: np.ndarray
+    far: np.ndarray = field(default=None)  # type: ignore[arg-type]
+    step: np.ndarray = field(default=None)  # type: ignore[arg-type]
+    curve: np.ndarray = field(default=None)  # type: ignore[arg-type]
+    rules: JointRules = field(default_factory=JointRules)
+    values: Values | None = None
+
+    def __post_init__(self) -> None:
+        """Options are single values unless something else is said."""
+        for name in ("far", "step", "curve"):
+            if getattr(self, name) is None:
+                given = self.value if name == "far" else np.zeros(len(self.value))
+                object.__setattr__(self, name, given)
 
     @property
     def column(self) -> np.ndarray:
@@ -57,13 +82,34 @@ class Options:
         out[self.stay] = False
         return out
 
-    def point(self, chosen: np.ndarray) -> np.ndarray:
+    @property
+    def home(self) -> np.ndarray:
+        """Factual number, or position of the factual level, of each column (J,)."""
+        return self.value[self.stay]
+
+    @property
+    def away(self) -> np.ndarray:
+        """How far the value of each option (M,) is from the factual number; 0 of a missing one."""
+        return np.nan_to_num(np.abs(self.value - self.home[self.column]), nan=0.0)
+
+    @property
+    def span(self) -> np.ndarray:
+        """Signed length (M,) of each option."""
+        return np.nan_to_num(self.far - self.value, nan=0.0)
+
+    def further(self, chosen: np.ndarray, more: np.ndarray) -> np.ndarray:
+        """What numbers add (..., J) to the squared distance that go `more` beyond their options."""
+        return self.curve[chosen] * more * (2 * self.away[chosen] + more)
+
+    def point(self, chosen: np.ndarray, more: np.ndarray | float = 0.0) -> np.ndarray:
         """Rows of column space of chosen options.
 
         Parameters
         ----------
         chosen : ndarray of shape (n, J), int
             One option per column.
+        more : ndarray of shape (n, J), default=0
+            How far numbers go beyond the values of their options.
 
         Returns
         -------
@@ -71,13 +117,48 @@ class Options:
         """
         u = np.zeros((len(chosen), len(self.factual)))
         rows = np.arange(len(chosen))
+        told = self._moved(chosen, np.broadcast_to(more, chosen.shape))
         for j, numeric in enumerate(self.numeric):
-            value = self.value[chosen[:, j]]
+            value = told[:, j]
             if numeric:
                 u[:, self.offsets[j]] = value
             else:
                 u[rows, self.offsets[j] + value.astype(np.intp)] = 1.0
         return u
+
+    def _moved(self, chosen: np.ndarray, more: np.ndarray) -> np.ndarray:
+        """Numbers and positions of levels (n, J), representable where an option is a span."""
+        value, span = self.value[chosen], self.span[chosen]
+        moved = (more > 0) & (span != 0)
+        if not moved.any():
+            return value
+        raw = value + np.sign(span) * more
+        if self.values is not None:
+            whole = self.step[chosen]
+            given = np.where(moved, raw, 0.0)[:, self.numeric]
+            # of a lattice with steps the nearest, else the next one
+            down = self.values.at_most(given + 0.5 * whole[:, self.numeric])
+            near = raw.copy()
+            near[:, self.numeric] = down
+            raw = np.where(np.isfinite(near), near, raw)
+        far = self.far[chosen]
+        raw = np.clip(raw, np.minimum(value, far), np.maximum(value, far))
+        return np.where(moved, raw, value)
+
+    def located(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which option (J,) each column of a point takes, and how far (J,) it goes beyond it."""
+        chosen, more = self.stay.copy(), np.zeros(len(self.stay))
+        for j, numeric in enumerate(self.numeric):
+            part = slice(int(self.starts[j]), int(self.starts[j + 1]))
+            at = slice(int(self.offsets[j]), int(self.offsets[j + 1]))
+            value = u[at][0] if numeric else float(u[at].argmax())
+            first, far = self.value[part], self.far[part]
+            low, high = np.minimum(first, far), np.maximum(first, far)
+            hit = np.flatnonzero((value >= low) & (value <= high))
+            if len(hit):
+                chosen[j] = part.start + hit[0]
+                more[j] = abs(value - first[hit[0]])
+        return chosen, more
 
     def keep(self, some: np.ndarray) -> Options:
         """The options that a mask (M,) flags; the factual ones must be among them."""
@@ -89,6 +170,9 @@ class Options:
             value=self.value[some],
             distance=self.distance[some],
             stay=place[self.stay],
+            far=self.far[some],
+            step=self.step[some],
+            curve=self.curve[some],
         )
 
 
@@ -101,6 +185,7 @@ def row_options(
     allowed: np.ndarray,
     unit: np.ndarray,
     values: Values | None = None,
+    rules: JointRules | None = None,
 ) -> Options:
     """List the options of one row.
 
@@ -109,7 +194,8 @@ def row_options(
     ensemble : Ensemble
         The trees, whose thresholds cut the numbers.
     factual : ndarray of shape (U,)
-        The row. A missing number stays missing.
+        The row. A missing number stays missing, or becomes any known one, which adds 1 to the
+        squared distance, if it is allowed to move.
     lower, upper : ndarray of shape (U,)
         Raw interval of each number, both ends included. The factual value may lie outside:
         then it stays, or jumps into the interval. Not read at levels.
@@ -122,6 +208,8 @@ def row_options(
     values : Values, default=None
         The representable numbers, one coordinate per column of numbers, in their order. None:
         every float.
+    rules : JointRules, default=None
+        What the row must keep in several columns together.
 
     Returns
     -------
@@ -163,31 +251,46 @@ def row_options(
     allowed = np.asarray(allowed, dtype=bool)
     numeric = np.array([column.levels is None for column in columns], dtype=bool)
     at = offsets[:-1][numeric]
+    rules = JointRules() if rules is None else rules
+    named, loose = rules.columns, rules.loose
+    cuts = [ensemble.thresholds()[k] for k in at]
+    for i, j in enumerate(np.flatnonzero(numeric).tolist()):
+        if j in named:
+            more = rules.cuts(j, float(factual[at[i]]), float(unit[j]))
+            cuts[i] = np.union1d(cuts[i], more)
     numbers = iter(
         _number_options(
-            [ensemble.thresholds()[k] for k in at],
+            cuts,
             factual[at],
             np.where(allowed[at], lower[at], np.inf),
             np.where(allowed[at], upper[at], -np.inf),
             values,
         )
     )
-    parts, distances, stays = [], [], []
+    parts, distances, stays, fars, curves = [], [], [], [], []
     for j in range(len(columns)):
+        end, curve = None, 0.0
         if numeric[j]:
-            value, stay = next(numbers)
+            value, stay, end = next(numbers)
             step = (value - value[stay]) / unit[j]
+            curve = 0.0 if np.isnan(value[stay]) else unit[j] ** -2.0
         else:
             block = slice(int(offsets[j]), int(offsets[j + 1]))
             value, stay = _level_options(factual[block], allowed[block], columns[j].name)
             step = value - value[stay]
             step = (step != 0) * 1.0 if np.isnan(unit[j]) else step / unit[j]
-        distance = step**2
-        distance[stay] = 0.0  # also of a missing number
+        distance = np.nan_to_num(step**2, nan=1.0)  # of a number that was missing
+        distance[stay] = 0.0
         parts.append(value)
         distances.append(distance)
         stays.append(stay)
-    starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.intp)
+        fars.append(end if end is not None and j in loose else value)
+        curves.append(np.full(len(value), curve))
+    counts = [len(part) for part in parts]
+    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.intp)
+    steps = np.zeros(len(columns))
+    if values is not None:
+        steps[numeric] = values.step
     return Options(
         factual,
         starts,
@@ -196,6 +299,11 @@ def row_options(
         starts[:-1] + np.array(stays, dtype=np.intp),
         numeric,
         np.asarray(offsets, dtype=np.intp),
+        np.concatenate(fars) if parts else np.empty(0),
+        np.repeat(steps, counts),
+        np.concatenate(curves) if parts else np.empty(0),
+        rules,
+        values,
     )
 
 
@@ -218,8 +326,11 @@ def _number_options(
     lower: np.ndarray,
     upper: np.ndarray,
     values: Values | None,
-) -> list[tuple[np.ndarray, int]]:
-    """For each number the value nearest to the factual one in every cell between thresholds."""
+) -> list[tuple[np.ndarray, int, np.ndarray]]:
+    """For each number the nearest value to the factual one in every cell, and the farthest.
+
+    In the order of the values, with the place of the factual one.
+    """
     count, k = max((len(t) for t in thresholds), default=0), len(thresholds)
     cuts = np.full((count, k), np.inf)
     for j, own in enumerate(thresholds):
@@ -228,19 +339,21 @@ def _number_options(
     below, above = np.vstack([-edge, cuts]), np.vstack([cuts, edge])  # cells (below, above]
     first = np.maximum(np.nextafter(below, np.inf), lower)
     last = np.minimum(above, upper)
+    unknown = np.broadcast_to(np.isnan(factual), below.shape)
     with np.errstate(invalid="ignore"):
         # from above come to the last value of a cell, from below to the first
-        down, up = factual > above, factual <= below
+        down, up = factual > above, (factual <= below) | unknown
     start, stop = _representable(first, last, values)
-    nearest = np.where(down, stop, start)
+    nearest, farthest = np.where(down, stop, start), np.where(down, start, stop)
     inside = (nearest > below) & (nearest <= above) & (nearest >= lower) & (nearest <= upper)
     keep = inside & (down | up) & np.isfinite(nearest)
+    farthest = np.where(np.isfinite(farthest), farthest, nearest)
     out = []
     for j in range(k):
-        found = nearest[keep[:, j], j]
-        stay = int(np.searchsorted(found, factual[j])) if not np.isnan(factual[j]) else 0
-        found = found[:0] if np.isnan(factual[j]) else found
-        out.append((np.insert(found, stay, factual[j]), stay))
+        found, end = nearest[keep[:, j], j], farthest[keep[:, j], j]
+        stay = 0 if np.isnan(factual[j]) else int(np.searchsorted(found, factual[j]))
+        ends = np.insert(end, stay, factual[j])
+        out.append((np.insert(found, stay, factual[j]), stay, ends))
     return out
 
 

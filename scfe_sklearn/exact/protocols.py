@@ -61,6 +61,10 @@ class Ensemble(Protocol):
 class Values(Protocol):
     """The representable values of k numbers, such as `scfe_sklearn.features.kinds.Lattice`."""
 
+    @property
+    def step(self) -> np.ndarray:
+        """Distance of neighbouring values (k,); 0 where they are as good as continuous."""
+
     def at_least(self, values: np.ndarray) -> np.ndarray:
         """The smallest representable values that are no less than ``values`` (n, k)."""
 

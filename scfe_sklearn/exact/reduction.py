@@ -44,11 +44,14 @@ class Limits:
         Cost of a known answer: only answers that cost no more are looked for.
     max_changes : int
         Budget of changed columns.
+    further : bool
+        Whether the distance counts that numbers go beyond the values of their options.
     """
 
     cost: np.ndarray
     most: float
     max_changes: int
+    further: bool = False
 
 
 def reduce(ensemble: Ensemble, options: Options, limits: Limits) -> tuple[Reach, Limits]:
@@ -146,6 +149,9 @@ def _affordable(passes: np.ndarray, options: Options, limits: Limits) -> np.ndar
 def _merged(ensemble: Ensemble, reach: Reach, limits: Limits) -> tuple[Reach, Limits]:
     """Keep the cheapest of the options that every branching node sends the same way.
 
+    Joint rules must not tell them apart, either. Of columns that a relation reads, the cells of
+    the others become part of the option that is kept.
+
     A node with one reachable child need not be asked: the other way breaks the limits, and a
     cheaper option does not break limits that a dearer one keeps.
     """
@@ -158,20 +164,32 @@ def _merged(ensemble: Ensemble, reach: Reach, limits: Limits) -> tuple[Reach, Li
     )
     keep = np.zeros(len(options.value), dtype=bool)
     keep[options.stay] = True
-    asked = ensemble.column[branching]
+    asked, named = ensemble.column[branching], options.rules.columns
+    far, away = options.far.copy(), options.away
     for j in range(len(options.stay)):
         start, stop = int(options.starts[j]), int(options.starts[j + 1])
         mine = branching[asked == j]
-        if not len(mine) or stop - start == 1:
+        if stop - start == 1 or not (len(mine) or j in named):
             continue  # nothing asks it: it may as well stay
+        if j in named and not options.numeric[j]:
+            keep[start:stop] = True  # what rules make of each level may differ
+            continue
         left = left_options(ensemble, options, mine)[:, start:stop]
+        if j in named:
+            value = options.value[start:stop]
+            left = np.vstack([left, options.rules.patterns(j, value, float(options.home[j]))])
         _, group = np.unique(left, axis=1, return_inverse=True)
         group = np.ravel(group)
-        order = np.lexsort((limits.cost[start:stop], group))
+        # nearest to the row among equally cheap ones: a cell goes on from there
+        order = np.lexsort((away[start:stop], limits.cost[start:stop], group))
         first = np.ones(len(order), dtype=bool)
         first[1:] = group[order][1:] != group[order][:-1]
         cheapest = order[first]
         own = group[int(options.stay[j]) - start]
-        keep[start + cheapest[group[cheapest] != own]] = True
-    kept, limits = _kept(options, limits, keep)
+        others = group[cheapest] != own
+        keep[start + cheapest[others]] = True
+        if j in options.rules.loose:
+            last = order[np.append(first[1:], True)]
+            far[start + cheapest[others]] = options.far[start + last[others]]
+    kept, limits = _kept(replace(options, far=far), limits, keep)
     return replace(reach, options=kept, passes=reach.passes[:, keep]), limits

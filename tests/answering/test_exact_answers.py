@@ -6,12 +6,20 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from scfe_sklearn import CounterfactualExplainer, Interval, Probability, Rules, Status
+from scfe_sklearn.answering.answers import Answers
+from scfe_sklearn.features import Linear
 
 GRID = pd.DataFrame(list(product(range(4), range(4), range(3))), columns=["a", "b", "c"])
 
@@ -74,6 +82,198 @@ def test_fewest_changes_of_a_forest_and_confident_answers():
         np.testing.assert_array_equal(result.n_changes, fewest)
 
 
+LEVELS = ["low", "mid", "high"]
+MIXED = pd.DataFrame(
+    list(product(range(5), range(4), ["x", "y", "z"], LEVELS, [False, True])),
+    columns=["a", "b", "k", "o", "f"],
+)
+MIXED["o"] = pd.Categorical(MIXED["o"], categories=LEVELS, ordered=True)
+
+
+def random_rules(rng):
+    """Relations and implications between columns of all kinds."""
+
+    def atom(name):
+        if name == "k":
+            return set(rng.choice(["x", "y", "z"], rng.integers(1, 3), replace=False).tolist())
+        if name == "o":
+            first, last = np.sort(rng.integers(0, 3, 2))
+            return (LEVELS[first], LEVELS[last])
+        if name == "f":
+            return bool(rng.random() < 0.5)
+        low, high = np.sort(rng.integers(0, 5, 2)).tolist()
+        return ((low, high), (None, high), (low, None))[rng.integers(3)]
+
+    relations, implications = [], []
+    for _ in range(rng.integers(0, 3)):
+        names = rng.choice(["a", "b", "o", "f"], rng.integers(2, 4), replace=False).tolist()
+        weights = {name: float(rng.choice([1, -1, 2, 0.3, -1.7])) for name in names}
+        low = float(rng.integers(-3, 4))
+        limits = ({"at_least": low}, {"at_most": low}, {"at_least": low, "at_most": low + 2})
+        relations.append(Linear(weights, **limits[rng.integers(3)]))
+    if rng.random() < 0.5:
+        weights = {name: float(rng.integers(1, 4)) for name in ["a", "b", "k", "o"]}
+        relations.append(Linear(weights, at_most=float(rng.integers(2, 6)), of="change"))
+    for _ in range(rng.integers(0, 3)):
+        first, second, third = rng.permutation(["a", "b", "k", "o", "f"])[:3].tolist()
+        sides = [{first: atom(first)}, {second: atom(second)}]
+        sides[rng.integers(2)][third] = atom(third)
+        implications.append(tuple(sides))
+    return Rules(relations=relations or None, implications=implications or None)
+
+
+def searched_for_nothing(engine, judge, query, k=1):
+    """In place of the search: no row has an answer when its program is asked."""
+    return Answers.none(query, k)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        DecisionTreeClassifier(max_depth=5, random_state=0),
+        RandomForestClassifier(4, max_depth=4, random_state=0),
+        HistGradientBoostingClassifier(max_iter=4, min_samples_leaf=3),
+    ],
+    ids=["tree", "forest", "boosting"],
+)
+@settings(max_examples=7, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_relations_and_implications_of_trees_are_settled_for_good(model, seed):
+    """Every point of the grid that `violations` lets pass, judged by the raw values, counts."""
+    rng = np.random.default_rng(seed)
+    X = MIXED.sample(60, random_state=seed)
+    y = (rng.random(60) < 0.3).astype(int)
+    y[:2] = 0, 1
+    front = make_column_transformer(
+        (OneHotEncoder(), ["k"]),
+        (OrdinalEncoder(categories=[LEVELS]), ["o"]),
+        remainder="passthrough",
+    )
+    fitted = make_pipeline(front, clone(model)).fit(X, y)
+    budget = (None, 1, 2, "fewest")[rng.integers(4)]
+    beta = float(rng.choice([0.0, 0.7]))
+    explainer = CounterfactualExplainer(
+        FrozenEstimator(fitted), solver="milp", beta=beta, max_changes=budget
+    ).fit(X, y)
+    inside = MIXED["a"].between(X["a"].min(), X["a"].max())
+    grid = MIXED[inside & MIXED["b"].between(X["b"].min(), X["b"].max())]
+    query, rules = X[fitted.predict(X) == 0][:3], random_rules(rng)
+    alone = rng.random() < 0.7  # else the search has answers that the program must beat
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        warnings.simplefilter("ignore", UserWarning)
+        if alone:
+            patch.setattr("scfe_sklearn.answering.exact.answer", searched_for_nothing)
+        result = explainer.explain(query, target=1, rules=rules)
+    space = explainer.space_
+    there, said = space.encode(grid), fitted.predict(grid)
+    for i in range(len(query)):
+        row = query.iloc[[i] * len(grid)]
+        home = space.encode(row)
+        changes = space.changed(there, home).sum(axis=1)
+        good = (said == 1) & ~rules.violations(space, row, grid).any(axis=1)
+        good &= (changes > 0) & (changes <= (5 if budget in (None, "fewest") else budget))
+        assert result.success[i] == good.any()
+        if not good.any():
+            assert result.status[i] == Status.UNREACHABLE
+            assert result.reason[i]
+            continue
+        assert result.gap[i] == 0
+        distance = ((there - home) ** 2).sum(axis=1)
+        if budget == "fewest":
+            assert result.n_changes[i] == changes[good].min()
+            nearest = distance[good & (changes == changes[good].min())].min()
+            assert result.distance[i] ** 2 == pytest.approx(nearest, abs=1e-5)
+        else:
+            price = (distance + beta * changes)[good].min()
+            found = result.distance[i] ** 2 + beta * result.n_changes[i]
+            assert found == pytest.approx(price, abs=1e-5)
+
+
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 10**6), budget=st.sampled_from([None, 1, 2]))
+def test_relations_and_implications_of_linear_models_are_proofs(seed, budget):
+    """What no point of the grid can do is proved, and nothing else is."""
+    rng = np.random.default_rng(seed)
+    X = MIXED.sample(60, random_state=seed)
+    score = X["a"] - X["b"] * rng.normal() + (X["k"] == "x") * 2 + rng.normal(size=60)
+    y = (score > np.quantile(score, 0.8)).astype(int)
+    front = make_column_transformer(
+        (OneHotEncoder(), ["k"]),
+        (OrdinalEncoder(categories=[LEVELS]), ["o"]),
+        remainder="passthrough",
+    )
+    fitted = make_pipeline(front, LogisticRegression()).fit(X, y)
+    explainer = CounterfactualExplainer(FrozenEstimator(fitted), max_changes=budget).fit(X, y)
+    inside = MIXED["a"].between(X["a"].min(), X["a"].max())
+    grid = MIXED[inside & MIXED["b"].between(X["b"].min(), X["b"].max())]
+    query, rules = X[fitted.predict(X) == 0][:4], random_rules(rng)
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        warnings.simplefilter("ignore", UserWarning)
+        patch.setattr("scfe_sklearn.explainer.answer", searched_for_nothing)
+        result = explainer.explain(query, target=1, rules=rules)
+    space, said = explainer.space_, fitted.predict(grid)
+    there = space.encode(grid)
+    for i in range(len(query)):
+        row = query.iloc[[i] * len(grid)]
+        changes = space.changed(there, space.encode(row)).sum(axis=1)
+        good = (said == 1) & ~rules.violations(space, row, grid).any(axis=1)
+        good &= (changes > 0) & (changes <= (5 if budget is None else budget))
+        assert (result.status[i] == Status.UNREACHABLE) == (not good.any())
+
+
+def test_what_is_missing_may_be_filled_in():
+    X = pd.DataFrame(list(product(range(6), range(6))), columns=["u", "v"]).astype(float)
+    y = (X["u"] >= 4).astype(int)
+    X.loc[::5, "u"] = np.nan
+    model = HistGradientBoostingClassifier(max_iter=5, min_samples_leaf=2).fit(X, y)
+    explainer = CounterfactualExplainer(FrozenEstimator(model), solver="milp", immutable=["v"]).fit(
+        X, y
+    )
+    query = X[(model.predict(X) == 0) & X["u"].isna() & X["v"].isin([1, 2])]
+    assert len(query)
+    rules = Rules(fillable=["u"], relations=["u <= v + 2"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("scfe_sklearn.answering.exact.answer", searched_for_nothing)
+        with pytest.warns(UserWarning, match="have no counterfactual"):
+            result = explainer.explain(query, target=1, rules=rules)
+    # from 4 on the answer is yes, and `v` says who may come so far
+    able = (query["v"] == 2).to_numpy()
+    assert able.any() and not able.all()
+    np.testing.assert_array_equal(result.success, able)
+    assert (result.counterfactuals["u"][able] == 4).all()
+    np.testing.assert_allclose(result.distance[able], 1.0)
+    assert (result.status[~able] == Status.UNREACHABLE).all()
+
+
+def test_a_row_that_breaks_a_rule_must_not_break_it_more():
+    y = (GRID["a"] + GRID["b"] >= 4).astype(int)
+    model = DecisionTreeClassifier(random_state=0).fit(GRID, y)
+    explainer = CounterfactualExplainer(FrozenEstimator(model), solver="milp").fit(GRID, y)
+    row = pd.DataFrame({"a": [3], "b": [0], "c": [0]})
+    rules = Rules(relations=["a <= b + 1"], immutable=["c"])
+    result = explainer.explain(row, target=1, rules=rules)
+    # 3 > 0 + 1 already: `a` may stay as far above, and the nearest answer moves `b` alone
+    assert result.counterfactuals.iloc[0].tolist() == [3, 1, 0]
+    assert result.gap[0] == 0
+    none = Rules(relations=["a + b <= 3"], immutable=["c"])
+    with pytest.warns(UserWarning, match="have no counterfactual"):
+        result = explainer.explain(row, target=1, rules=none)
+    assert result.status[0] == Status.UNREACHABLE
+
+
+def test_rules_of_every_row():
+    y = (GRID["a"] >= 2).astype(int)
+    model = DecisionTreeClassifier(random_state=0).fit(GRID, y)
+    explainer = CounterfactualExplainer(FrozenEstimator(model), solver="milp").fit(GRID, y)
+    query = pd.DataFrame({"a": [0, 0, 0], "b": [0, 0, 0], "c": [0, 0, 0]})
+    rules = Rules(relations=[Linear({"a": 1, "b": -1}, at_most=np.array([2.0, 1.0, -1.0]))])
+    result = explainer.explain(query, target=1, rules=rules)
+    # the third may not have a - b above 0, its own: both go to 2
+    assert result.counterfactuals["a"].tolist() == [2, 2, 2]
+    assert result.counterfactuals["b"].tolist() == [0, 1, 2]
+    assert (result.gap == 0).all()
+
+
 def test_values_of_a_tree():
     y = labels_of(2, 0.5) * 3.0 + GRID["a"]
     model = DecisionTreeRegressor(max_depth=4, random_state=0).fit(GRID, y)
@@ -92,8 +292,6 @@ def test_what_the_program_does_not_know_is_refused():
     explainer = CounterfactualExplainer(FrozenEstimator(model), solver="milp").fit(GRID, y)
     with pytest.raises(ValueError, match="must not be 'milp' with 'n_counterfactuals'"):
         explainer.explain(GRID[:3], n_counterfactuals=2)
-    with pytest.raises(ValueError, match="must not be 'milp' with relations"):
-        explainer.explain(GRID[:3], rules=Rules(relations=["a <= b"]))
     explainer.set_params(shortfall=0.1)
     with pytest.raises(ValueError, match="must not be 'milp' with 'shortfall'"):
         explainer.explain(GRID[:3])

@@ -136,7 +136,7 @@ def test_a_known_cost_prunes_but_does_not_change_the_answer(seed):
     case = make_case(CLASSIFIERS["boosting"](), seed)
     want = class_wins(case.ensemble, 1)
     plain = cheapest(case.ensemble, case.options(), want)
-    if plain.u is None or plain.cost == 0:
+    if plain.u is None or plain.cost < 1e-9:  # which is nothing to the solver
         return
     same = cheapest(case.ensemble, case.options(), want, at_most=plain.cost)
     assert same.status == "optimal"
@@ -204,7 +204,7 @@ def test_a_missing_number_stays_missing():
             row,
             lower=np.full(2, -2.0),
             upper=np.full(2, 2.0),
-            allowed=np.ones(2, bool),
+            allowed=np.array([True, False]),
             unit=np.ones(2),
         )
         grid = np.column_stack([np.linspace(-2, 2, 4001), np.full(4001, np.nan)])
