@@ -8,15 +8,14 @@ from scfe_sklearn.answering.judge import Judge
 from scfe_sklearn.answering.query import Query
 from scfe_sklearn.exact import Atom, IfThen, JointRules, LinearRule
 from scfe_sklearn.features import FeatureSpace
-from scfe_sklearn.features.implications import margin_tolerance
-from scfe_sklearn.features.joint_binding import (
+from scfe_sklearn.features.bounds import (
     BoundAtom,
     BoundRelation,
     Joint,
     bind_joint,
     codes_of,
 )
-from scfe_sklearn.features.raw_values import level_numbers, own_levels
+from scfe_sklearn.features.stated import level_numbers, margin_tolerance, own_levels
 
 
 def bound_rules(judge: Judge, query: Query) -> Joint:

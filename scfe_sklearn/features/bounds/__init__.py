@@ -2,6 +2,23 @@
 
 from scfe_sklearn.features.bounds.actionability import Actionability, bind_rules
 from scfe_sklearn.features.bounds.columns import column_bounds
+from scfe_sklearn.features.bounds.joint import (
+    BoundAtom,
+    BoundRelation,
+    Joint,
+    bind_joint,
+    codes_of,
+)
 from scfe_sklearn.features.bounds.requirements import Requirement
 
-__all__ = ["Actionability", "Requirement", "bind_rules", "column_bounds"]
+__all__ = [
+    "Actionability",
+    "BoundAtom",
+    "BoundRelation",
+    "Joint",
+    "Requirement",
+    "bind_joint",
+    "bind_rules",
+    "codes_of",
+    "column_bounds",
+]
