@@ -25,7 +25,7 @@ from scfe_sklearn import CounterfactualExplainer, Interval, Probability
 from scfe_sklearn.features import Relative, Rules
 from scfe_sklearn.status import Status
 
-SIZES, COLOURS = ["small", "medium", "large"], ["blue", "green", "red"]
+SIZES, COLOURS = ["small", "medium", "large", "huge"], ["blue", "green", "red"]
 COLUMNS = ["whole", "few", "size", "colour"]
 WHOLE, FEW = range(5), range(4)
 GRID = [

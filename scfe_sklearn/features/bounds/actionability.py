@@ -10,8 +10,9 @@ import numpy as np
 from scfe_sklearn.features.bounds.joint import Joint, bind_joint, requirements_of
 from scfe_sklearn.features.bounds.propagation import tighten
 from scfe_sklearn.features.bounds.requirements import Requirement
-from scfe_sklearn.features.kinds import MISSING, VERTEX, Feature, as_stored, match_levels
-from scfe_sklearn.features.stated import Limits, Moves, ParsedRules
+from scfe_sklearn.features.bounds.transitions import level_targets, rank_interval
+from scfe_sklearn.features.kinds import VERTEX, Feature, as_stored, match_levels
+from scfe_sklearn.features.stated import Limits, ParsedRules
 
 if TYPE_CHECKING:
     from scfe_sklearn.features.frames import Table
@@ -41,8 +42,9 @@ class Actionability:
     cost : ndarray of shape (n, d)
         The price of changing a raw feature, relative to the others; 1 by default.
     requirements : tuple of Requirement
-        What a point must fulfil in several features jointly: relations and implications. The
-        bounds are as narrow already as each of these implies for one feature alone.
+        What a point must fulfil beside the bounds: relations, implications, and ranks between
+        others that an ordinal feature may not have. The bounds are as narrow already as each of
+        these implies for one feature alone.
     """
 
     lower: np.ndarray
@@ -93,9 +95,9 @@ def bind_rules(parsed: ParsedRules, space: FeatureSpace, X: Any, Z: np.ndarray) 
             _bind_number(bounds, parsed, space, j, values, Z, unknown)
     for j, cost in parsed.costs.items():
         bounds.cost[:, j] = cost
-    if not (parsed.relations or parsed.implications):
-        return bounds
     joint = bind_joint(parsed, space, (table, order), Z)
+    if not (joint.relations or joint.implications):
+        return bounds
     # Before bounds are narrowed: a rule may leave no interval to a value that may be filled in.
     requirements = requirements_of(joint, space, bounds.allowed, Z)
     _find_contradictions(bounds, parsed, joint, space)
@@ -155,7 +157,7 @@ def _bind_number(
     inside = (low <= values) & (values <= high)
     low, high = lattice.at_least(low[:, None])[:, 0], lattice.at_most(high[:, None])[:, 0]
     if feature.kind == "ordinal":
-        low, high = _restrict_ranks(low, high, values, parsed.moves, feature, j)
+        low, high = rank_interval(parsed.moves, feature, j, values, low, high)
         inside &= (low <= values) & (values <= high)
 
     elsewhere = (low < high) | ((low == high) & (np.abs(low - values) > _SAME * feature.scale))
@@ -228,35 +230,13 @@ def _interval(
     return low.astype(np.float64), high.astype(np.float64)
 
 
-def _targets(
-    moves: list[Moves], feature: Feature, j: int, codes: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """(n, L) levels that rows with the given level codes may become, and those named for it."""
-    levels = np.asarray(feature.levels)
-    objects = levels.astype(object)
-    if feature.missing_level >= 0:
-        objects[feature.missing_level] = MISSING
-    allowed = np.ones((len(codes), len(levels)), dtype=bool)
-    named = np.zeros_like(allowed)
-    for rule in (rule for rule in moves if rule.feature == j):
-        permitted = np.ones((len(levels) + 1, len(levels)), dtype=bool)  # last: unseen level
-        told = np.zeros_like(permitted)
-        for code in range(len(levels) + 1):
-            targets = rule.targets(objects[code] if code < len(levels) else object())
-            if targets is not None:
-                permitted[code] = told[code] = [level in targets for level in objects]
-        allowed[rule.rows] &= permitted[codes[rule.rows]]
-        named[rule.rows] |= told[codes[rule.rows]]
-    return allowed, named
-
-
 def _bind_levels(
     bounds: Actionability, parsed: ParsedRules, space: FeatureSpace, j: int, Z: np.ndarray
 ) -> None:
     """Fill in the allowed levels of a categorical feature."""
     feature, block = space.features_[j], space.slices_[j]
     codes = np.where(np.isnan(Z[:, block]).any(axis=1), -1, Z[:, block].argmax(axis=1))
-    allowed, named = _targets(parsed.moves, feature, j, codes)
+    allowed, named = level_targets(parsed.moves, feature, j, codes)
     if feature.missing_level >= 0:
         # To withhold an answer is no action, unless a rule offers it.
         allowed[:, feature.missing_level] &= named[:, feature.missing_level]
@@ -269,46 +249,3 @@ def _bind_levels(
     allowed[known, codes[known]] = True
     bounds.allowed[:, block] = allowed
     bounds.mutable[:, j] = allowed.sum(axis=1) > 1
-
-
-def _restrict_ranks(
-    first: np.ndarray,
-    last: np.ndarray,
-    values: np.ndarray,
-    moves: list[Moves],
-    feature: Feature,
-    j: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Intervals of ranks that keep the transitions of an ordinal feature.
-
-    Bounds hold one interval. Where the allowed levels have gaps, it is the run with the most
-    of them, the nearest and then the upper one of equals; the factual level closes a gap.
-    """
-    if not any(rule.feature == j for rule in moves):
-        return first, last
-    ranks = np.arange(len(np.asarray(feature.levels)))
-    current = np.where(np.isfinite(values), values, -1.0).astype(np.intp)
-    allowed, _ = _targets(moves, feature, j, current)
-    allowed &= (ranks >= first[:, None]) & (ranks <= last[:, None])
-    known = np.flatnonzero(current >= 0)
-    allowed[known, current[known]] = False
-    patterns, which = np.unique(np.column_stack([current, allowed]), axis=0, return_inverse=True)
-    runs = np.array([_best_run(row[1:].astype(bool), int(row[0])) for row in patterns])
-    runs = runs.reshape(-1, 2)[which.ravel()]
-    return runs[:, 0].astype(np.float64), runs[:, 1].astype(np.float64)
-
-
-def _best_run(allowed: np.ndarray, current: int) -> tuple[int, int]:
-    """First and last rank of the best run of allowed levels; (1, 0) if there is none."""
-    union = allowed.copy()
-    if current >= 0:
-        union[current] = True
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], union.astype(int), [0]])))
-    best, found = None, (1, 0)
-    for start, stop in edges.reshape(-1, 2).tolist():
-        count = int(allowed[start:stop].sum())
-        distance = max(start - current, current - (stop - 1), 0)
-        merit = (count, -distance, start)
-        if count and (best is None or merit > best):
-            best, found = merit, (start, stop - 1)
-    return found

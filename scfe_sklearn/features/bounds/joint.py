@@ -1,4 +1,4 @@
-"""Relations and implications of given rows, in solver coordinates."""
+"""Relations, implications and gaps in transitions of given rows, in solver coordinates."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from scfe_sklearn.features.bounds.requirements import (
     Requirement,
     Span,
 )
+from scfe_sklearn.features.bounds.transitions import open_ranks
 from scfe_sklearn.features.kinds import VERTEX, match_levels
 from scfe_sklearn.features.stated import (
     Atom,
@@ -111,7 +112,26 @@ def bind_joint(parsed: ParsedRules, space: FeatureSpace, opened: Opened, Z: np.n
             for atom in implication.consequence
         )
         implications.append(BoundImplication(condition, consequence))
+    implications += _gaps(parsed, space, Z)
     return Joint(tuple(relations), tuple(implications))
+
+
+def _gaps(parsed: ParsedRules, space: FeatureSpace, Z: np.ndarray) -> list[BoundImplication]:
+    """Whatever rank an ordinal feature has, it is one that the transitions leave open.
+
+    Bounds hold one interval of ranks, and transitions may leave gaps in it.
+    """
+    found = []
+    for j in sorted({rule.feature for rule in parsed.moves}):
+        if space.kinds_[j] != "ordinal":
+            continue
+        member = open_ranks(parsed.moves, space.features_[j], j, codes_of(space, j, Z))
+        if member is None:
+            continue
+        free = np.full(len(member), np.inf)
+        anything = BoundAtom(j, -free, free, np.ones_like(member))
+        found.append(BoundImplication((anything,), (BoundAtom(j, -free, free, member),)))
+    return found
 
 
 def _bound(atom: Atom, space: FeatureSpace, opened: Opened) -> BoundAtom:
