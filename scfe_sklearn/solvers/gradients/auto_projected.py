@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from scfe_sklearn.solvers.gradients.best_point import BestPoint
 from scfe_sklearn.solvers.gradients.frank_wolfe import Ascent, StepControl, checkpoints
 
 INERTIA = 0.75
@@ -62,7 +63,7 @@ def auto_projected_gradient(
         return _sparse(evaluate, project, start, radius, n_iter)
     u = before = project(start)
     value, gradient = evaluate(u)
-    best, best_value, best_gradient = u, value, gradient
+    best = BestPoint(u, value, gradient)
     step = torch.full_like(value, 2 * radius)
     control, stops = StepControl(value), checkpoints(n_iter)
     for k in range(1, n_iter + 1):
@@ -72,19 +73,14 @@ def auto_projected_gradient(
         new, gradient = evaluate(u)
         control.saw(value, new)
         value = new
-        better = value > best_value
-        best, best_gradient = (
-            torch.where(better[:, None], a, b) for a, b in ((u, best), (gradient, best_gradient))
-        )
-        best_value = torch.where(better, value, best_value)
+        best = best.after(u, value, gradient)
         if k in stops:
-            halve = control.halve(best_value)
+            halve = control.halve(best.value)
             step = torch.where(halve, step / 2, step)
-            u = torch.where(halve[:, None], best, u)
-            before = torch.where(halve[:, None], best, before)
-            gradient = torch.where(halve[:, None], best_gradient, gradient)
-            value = torch.where(halve, best_value, value)
-    return Ascent(best, best_value, n_iter + 1)
+            before = torch.where(halve[:, None], best.u, before)
+            here = best.instead(halve, u, value, gradient)
+            u, value, gradient = here.u, here.value, here.gradient
+    return Ascent(best.u, best.value, n_iter + 1)
 
 
 def projected_gradient(
@@ -131,7 +127,7 @@ def _sparse(
     n_coordinates = start.shape[1]
     u = project(start)
     value, gradient = evaluate(u)
-    best, best_value, best_gradient = u, value, gradient
+    best = BestPoint(u, value, gradient)
     step = torch.full_like(value, radius)
     share = torch.full_like(value, FIRST_TOP)
     entries = torch.full_like(value, n_coordinates)
@@ -139,21 +135,17 @@ def _sparse(
     for k in range(1, n_iter + 1):
         u = project(u + step[:, None] * _largest_signs(gradient, share))
         value, gradient = evaluate(u)
-        better = value > best_value
-        best, best_gradient = (
-            torch.where(better[:, None], a, b) for a, b in ((u, best), (gradient, best_gradient))
-        )
-        best_value = torch.where(better, value, best_value)
+        best = best.after(u, value, gradient)
         if k % window == 0:
-            now = (best != 0).sum(dim=1).to(step.dtype)
+            now = (best.u != 0).sum(dim=1).to(step.dtype)
             share = now / (SPARSER * n_coordinates)
             again = now < MUCH_SPARSER * entries
             shorter = (step / SLOWER).clamp(min=radius / 10)
             step = torch.where(again, torch.full_like(step, radius), shorter)
-            u = torch.where(again[:, None], best, u)
-            gradient = torch.where(again[:, None], best_gradient, gradient)
+            here = best.instead(again, u, value, gradient)
+            u, gradient = here.u, here.gradient
             entries = now
-    return Ascent(best, best_value, n_iter + 1)
+    return Ascent(best.u, best.value, n_iter + 1)
 
 
 def _largest_signs(gradient: Tensor, share: Tensor) -> Tensor:

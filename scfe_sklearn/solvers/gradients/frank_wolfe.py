@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from scfe_sklearn.solvers.gradients.best_point import BestPoint
+
 FIRST_STEP = 0.75
 RISES = 0.75
 """A step is kept while at least this share of the iterations of a window raises the objective."""
@@ -92,7 +94,7 @@ def auto_frank_wolfe(
     """
     u = start
     value, gradient = evaluate(u)
-    best, best_value, best_gradient = u, value, gradient
+    best = BestPoint(u, value, gradient)
     step = torch.full_like(value, FIRST_STEP)
     control = StepControl(value)
     stops = checkpoints(n_iter)
@@ -102,18 +104,13 @@ def auto_frank_wolfe(
         new, gradient = evaluate(u)
         control.saw(value, new)
         value = new
-        better = value > best_value
-        best, best_gradient = (
-            torch.where(better[:, None], a, b) for a, b in ((u, best), (gradient, best_gradient))
-        )
-        best_value = torch.where(better, value, best_value)
+        best = best.after(u, value, gradient)
         if k in stops:
-            halve = control.halve(best_value)
+            halve = control.halve(best.value)
             step = torch.where(halve, step / 2, step)
-            u = torch.where(halve[:, None], best, u)
-            gradient = torch.where(halve[:, None], best_gradient, gradient)
-            value = torch.where(halve, best_value, value)
-    return Ascent(best, best_value, n_iter + 1)
+            here = best.instead(halve, u, value, gradient)
+            u, value, gradient = here.u, here.value, here.gradient
+    return Ascent(best.u, best.value, n_iter + 1)
 
 
 def best_of(ascend: Callable[[int], Ascent], n_starts: int) -> Ascent:
