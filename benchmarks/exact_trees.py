@@ -181,7 +181,9 @@ def agreement(n_problems: int) -> tuple[int, int, int]:
 
 
 class _Whole:
-    """Whole numbers."""
+    """Whole numbers in each of the four columns."""
+
+    step = np.ones(4)
 
     def at_least(self, values: np.ndarray) -> np.ndarray:
         return np.ceil(values)

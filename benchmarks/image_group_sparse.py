@@ -21,7 +21,8 @@ mode are compared, in single precision, and in double precision where the two di
 rounding alone gives ("parity, rounded").
 
 The plain loop takes two forward passes and one backward pass for each step, as the published code
-does. So its time for as many forward passes is what the time of the default is compared with.
+does, so its time stands for that of the published code. It needs more passes than were counted
+there (about 640 forward): what is left of the ratio for so many is printed beside it.
 """
 
 from __future__ import annotations
@@ -212,13 +213,12 @@ def _resnet20(options, targeted, bars):
             f"forward passes {default['forward']:.0f} at most half of {FORWARD_PASSES}",
             default["forward"] <= FORWARD_PASSES / 2,
         )
-    passes = loop["forward"] if targeted else min(FORWARD_PASSES, loop["forward"])
-    share = default["seconds"] / (loop["seconds"] * passes / loop["forward"])
-    bars.add(
-        f"resnet20, {kind}: {share:.2f} of the time of {passes:.0f} forward passes of the plain "
-        "loop (<= 0.5)",
-        share <= 0.5,
-    )
+    share = default["seconds"] / loop["seconds"]
+    text = f"resnet20, {kind}: {share:.2f} of the time of the plain loop (<= 0.5)"
+    if not targeted:
+        few = share * loop["forward"] / FORWARD_PASSES
+        text += f"; were it to need {FORWARD_PASSES} forward passes, {few:.2f}"
+    bars.add(text, share <= 0.5)
     return [
         ("resnet20", kind, "published", 1.0, *(known[name] for name in NAMES[1:]), "", "", ""),
         _row("resnet20", kind, "plain loop", loop),

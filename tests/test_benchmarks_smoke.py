@@ -62,6 +62,11 @@ def test_speed(capsys):
     assert "textbook" in capsys.readouterr().out
 
 
+def test_exact_answers_of_small_trees():
+    count, agree, _ = module("exact_trees").agreement(5)
+    assert count == agree == 5
+
+
 @pytest.mark.parametrize("met", [True, False])
 @pytest.mark.parametrize("check", [True, False])
 def test_only_check_makes_a_missed_bar_an_error(met, check, capsys):

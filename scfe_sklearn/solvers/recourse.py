@@ -90,7 +90,7 @@ class Effort:
     recall: Recall = field(default_factory=Recall)
     starts: int = 3
     finalists: int = 2
-    narrowed: int = 3
+    narrowed: int = 2
     kept: int = 6
     values: int = 12
     swaps: int = 2
