@@ -12,7 +12,8 @@ the same way (benchmarks/scoring.py), apart from any solver and with the fitted 
 
 and, over the rows that both methods made usable: changes, distance and LOF (20 neighbours) of
 both, the share of outliers (LOF above 1.5) and milliseconds per row, fitting apart: of our own the
-median of five calls, which take a tenth of a second each. tau is given as a multiple of the default.
+median of five calls, which take a tenth of a second each. tau is given as a multiple of the
+default.
 """
 
 from __future__ import annotations
