@@ -185,7 +185,8 @@ def begin(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
     if not smooth:
         pool = enrich(problem, pool, anchors, effort.enrich)
     # Where much has to change, whole training rows are better starts than sums of moves.
-    many = problem.domain.changed(pool.z[:, :1])[:, 0].sum(1) > effort.recall.beyond
+    beyond = effort.recall.beyond if smooth else effort.recall.beyond_asked
+    many = problem.domain.changed(pool.z[:, :1])[:, 0].sum(1) > beyond
     again = ((pool.best == torch.inf) | many).nonzero()[:, 0]
     if len(again):
         part, now = problem.take(again), Pool(pool.z[again], pool.cost[again])
