@@ -114,9 +114,9 @@ def means(w, reached):
     return {"success": float(reached.double().mean()), **values}
 
 
-def plain(images, targeted, folder, device, kind=torch.float64):
+def plain(images, skip, targeted, folder, device, kind=torch.float64):
     """Means of the plain loop, in double or single precision, and its cost."""
-    module, x, y = correct("resnet20", images, 0, folder, device)
+    module, x, y = correct("resnet20", images, skip, folder, device)
     passes = {"forward": 0, "backward": 0}
 
     def count(_, inputs):
@@ -190,7 +190,7 @@ def _resnet20(options, targeted, bars):
     parity, default = (
         measure(*where, flag, options.data, options.device) for flag in (True, False)
     )
-    loop = plain(count, targeted, options.data, options.device, torch.float32)
+    loop = plain(*where[1:], options.data, options.device, torch.float32)
     # The published figures are those of these images.
     same = options.skip == 0 and count == (16 if targeted else 30)
     for name, value in known.items() if same else ():
@@ -232,7 +232,7 @@ def _rounded(options, where, known, parity, bars):
     """The same algorithm in double precision, and the range of the figures under rounding."""
     _, count, _, targeted = where
     kind = "next" if targeted else "any"
-    loop = plain(count, targeted, options.data, options.device)
+    loop = plain(count, 0, targeted, options.data, options.device)
     double = measure(*where, True, options.data, options.device, double=True)
     runs = [parity] + [
         measure(*where, True, options.data, options.device, seed=seed)

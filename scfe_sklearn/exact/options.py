@@ -8,6 +8,7 @@ others, that value is where the option begins, and it spans the rest of its cell
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -233,29 +234,17 @@ def row_options(
     >>> options.value.round(3), options.distance.round(3)
     (array([0.5, 1.5, 2. ]), array([2.25, 0.25, 0.  ]))
     """
-    columns, offsets = ensemble.columns, ensemble.starts
-    width = int(offsets[-1])
+    columns, offsets = ensemble.columns, np.asarray(ensemble.starts, dtype=np.intp)
     arrays = {"factual": factual, "lower": lower, "upper": upper, "allowed": allowed}
-    for name, array in arrays.items():
-        if np.shape(array) != (width,):
-            raise ValueError(
-                f"The {name!r} parameter of row_options must have shape ({width},). "
-                f"Got {np.shape(array)} instead."
-            )
-    if np.shape(unit) != (len(columns),):
-        raise ValueError(
-            f"The 'unit' parameter of row_options must have shape ({len(columns)},). "
-            f"Got {np.shape(unit)} instead."
-        )
+    _check_shapes(arrays, unit, int(offsets[-1]), len(columns))
     factual, unit = np.asarray(factual, dtype=np.float64), np.asarray(unit, dtype=np.float64)
     allowed = np.asarray(allowed, dtype=bool)
     numeric = np.array([column.levels is None for column in columns], dtype=bool)
     at = offsets[:-1][numeric]
     rules = JointRules() if rules is None else rules
-    named, loose = rules.columns, rules.loose
     cuts = [ensemble.thresholds()[k] for k in at]
     for i, j in enumerate(np.flatnonzero(numeric).tolist()):
-        if j in named:
+        if j in rules.columns:
             more = rules.cuts(j, float(factual[at[i]]), float(unit[j]))
             cuts[i] = np.union1d(cuts[i], more)
     numbers = iter(
@@ -267,26 +256,15 @@ def row_options(
             values,
         )
     )
-    parts, distances, stays, fars, curves = [], [], [], [], []
-    for j in range(len(columns)):
-        end, curve = None, 0.0
+    loose, listed = rules.loose, []
+    for j, column in enumerate(columns):
         if numeric[j]:
-            value, stay, end = next(numbers)
-            step = (value - value[stay]) / unit[j]
-            curve = 0.0 if np.isnan(value[stay]) else unit[j] ** -2.0
+            listed.append(_of_number(*next(numbers), float(unit[j]), j in loose))
         else:
             block = slice(int(offsets[j]), int(offsets[j + 1]))
-            value, stay = _level_options(factual[block], allowed[block], columns[j].name)
-            step = value - value[stay]
-            step = (step != 0) * 1.0 if np.isnan(unit[j]) else step / unit[j]
-        distance = np.nan_to_num(step**2, nan=1.0)  # of a number that was missing
-        distance[stay] = 0.0
-        parts.append(value)
-        distances.append(distance)
-        stays.append(stay)
-        fars.append(end if end is not None and j in loose else value)
-        curves.append(np.full(len(value), curve))
-    counts = [len(part) for part in parts]
+            own = _level_options(factual[block], allowed[block], column.name)
+            listed.append(_of_levels(*own, float(unit[j])))
+    counts = [len(part.value) for part in listed]
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.intp)
     steps = np.zeros(len(columns))
     if values is not None:
@@ -294,17 +272,66 @@ def row_options(
     return Options(
         factual,
         starts,
-        np.concatenate(parts) if parts else np.empty(0),
-        np.concatenate(distances) if parts else np.empty(0),
-        starts[:-1] + np.array(stays, dtype=np.intp),
+        _joined([part.value for part in listed]),
+        _joined([part.distance for part in listed]),
+        starts[:-1] + np.array([part.stay for part in listed], dtype=np.intp),
         numeric,
-        np.asarray(offsets, dtype=np.intp),
-        np.concatenate(fars) if parts else np.empty(0),
+        offsets,
+        _joined([part.far for part in listed]),
         np.repeat(steps, counts),
-        np.concatenate(curves) if parts else np.empty(0),
+        np.repeat([part.curve for part in listed], counts),
         rules,
         values,
     )
+
+
+def _check_shapes(
+    arrays: Mapping[str, np.ndarray], unit: np.ndarray, width: int, n_columns: int
+) -> None:
+    """Refuse arrays that do not have one entry per coordinate, or per column."""
+    shapes = {**dict.fromkeys(arrays, (width,)), "unit": (n_columns,)}
+    for name, array in {**arrays, "unit": unit}.items():
+        if np.shape(array) != shapes[name]:
+            raise ValueError(
+                f"The {name!r} parameter of row_options must have shape {shapes[name]}. "
+                f"Got {np.shape(array)} instead."
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class _Listed:
+    """The options of one column, as in `Options`, and which of them stays."""
+
+    value: np.ndarray
+    distance: np.ndarray
+    stay: int
+    far: np.ndarray
+    curve: float
+
+
+def _of_number(value: np.ndarray, stay: int, far: np.ndarray, unit: float, loose: bool) -> _Listed:
+    """Options of a column of numbers; they are single values unless they are ``loose``."""
+    curve = 0.0 if np.isnan(value[stay]) else unit**-2.0
+    distance = _squares((value - value[stay]) / unit, stay)
+    return _Listed(value, distance, stay, far if loose else value, curve)
+
+
+def _of_levels(value: np.ndarray, stay: int, unit: float) -> _Listed:
+    """Options of a column of levels: their positions."""
+    step = value - value[stay]
+    step = (step != 0) * 1.0 if np.isnan(unit) else step / unit
+    return _Listed(value, _squares(step, stay), stay, value, 0.0)
+
+
+def _squares(step: np.ndarray, stay: int) -> np.ndarray:
+    """Squares of steps; 1 from a number that was missing, and 0 for staying."""
+    distance = np.nan_to_num(step**2, nan=1.0)
+    distance[stay] = 0.0
+    return distance
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.empty(0)
 
 
 def _level_options(
