@@ -10,6 +10,9 @@ the objective could be: no distance, at the maximum of the density (found by asc
 training row). "beaten" counts rows whose answer is better than the exhaustive search by more
 than a millionth: where it is not 0, the search was not exhaustive enough. Rows for which neither
 finds an answer are left out.
+
+``--free`` compares default answers without a budget (and with one of 3) with the best of several
+long searches instead: see benchmarks/free_optimum.py.
 """
 
 from __future__ import annotations
@@ -22,10 +25,11 @@ from functools import partial
 import numpy as np
 import torch
 
+from benchmarks import free_optimum
 from benchmarks.asked import Asked
-from benchmarks.datasets import Table, add_data_option, published_table
+from benchmarks.datasets import LOANS, Table, add_data_option, published_table
 from benchmarks.exhaustive import best_pair
-from benchmarks.models import published_network
+from benchmarks.models import MODELS, published_network
 from benchmarks.reporting import Bars, add_check_option, numbers, print_table, words
 from scfe_sklearn import CounterfactualExplainer, TorchClassifier
 from scfe_sklearn.densities import Density
@@ -78,12 +82,30 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.near_optimum", description=__doc__)
     add_data_option(parser)
     add_check_option(parser)
-    parser.add_argument("--seed", type=int, default=0, help="of the shuffle and the network")
-    parser.add_argument("--sets", type=words, default=["housing", "wine"], help="housing,wine")
-    parser.add_argument("--rows", type=int, default=30, help="rows of each (default 30)")
+    parser.add_argument("--seed", type=int, default=0, help="of the split, the models, the search")
+    parser.add_argument(
+        "--sets", type=words, help=f"housing,wine; with --free {','.join(LOANS)} (default all)"
+    )
+    parser.add_argument("--rows", type=int, help="rows of each (default 30; with --free 100)")
     parser.add_argument("--density", default="kde", help="kde, gmm or knn (default kde)")
     parser.add_argument("--taus", type=numbers, default=[1.0, 5.0, 20.0], help="default 1,5,20")
+    free = parser.add_argument_group("with --free")
+    free.add_argument("--free", action="store_true", help="compare with long searches")
+    free.add_argument(
+        "--models", type=words, default=list(MODELS), help=f"{','.join(MODELS)} (default all)"
+    )
+    free.add_argument(
+        "--settings",
+        type=words,
+        default=list(free_optimum.SETTINGS),
+        help=f"{','.join(free_optimum.SETTINGS)} (default all)",
+    )
+    free.add_argument("--rounds", type=int, default=500, help="of the local search (default 500)")
     args = parser.parse_args(arguments)
+    args.sets = args.sets or (list(LOANS) if args.free else ["housing", "wine"])
+    args.rows = args.rows or (100 if args.free else 30)
+    if args.free:
+        return free_optimum.run(args)
     rows, bars = [], Bars()
     for name in args.sets:
         table = published_table(name, args.data, args.seed)

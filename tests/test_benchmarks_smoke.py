@@ -56,6 +56,16 @@ def test_near_optimum(capsys):
     assert "within 1 %" in capsys.readouterr().out
 
 
+def test_near_optimum_without_a_budget(monkeypatch, capsys):
+    monkeypatch.delenv("SCFE_DATA", raising=False)
+    arguments = ["--free", "--sets", "breast,german", "--models", "logistic", "--rows", "3"]
+    arguments += ["--settings", "budget3", "--rounds", "3"]
+    assert module("near_optimum").main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "german is left out: " in out
+    assert "breast logistic budget3 default: mean gap" in out
+
+
 def test_speed(capsys):
     arguments = ["--sets", "wine", "--weight-steps", "2", "--iterations", "30", "--repeats", "1"]
     assert module("speed").main(arguments) == 0
