@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.features.frames import Edit, open_table
 from scfe_sklearn.models import resampled, retrained
-from scfe_sklearn.presentation.containers import take_rows
+from scfe_sklearn.presentation.containers import columns_in_order, take_rows
 
 
 def survival_under_retraining(
@@ -65,10 +65,11 @@ def survival_under_retraining(
     random = check_random_state(random_state)
     good = np.flatnonzero(explanation.success)
     answers, target = take_rows(explanation.counterfactuals, good), explanation.target[good]
+    restored = columns_in_order(_restored(answers, explanation), getattr(X, "columns", ()))
     kept = np.zeros(len(good))
     for rows in resampled(labels, n_models, random, classes=True):
         model = retrained(estimator, take_rows(X, rows), labels[rows])
-        kept += np.asarray(model.predict(_restored(answers, explanation))) == target
+        kept += np.asarray(model.predict(restored)) == target
     out = np.full(len(explanation), np.nan)
     out[good] = kept / n_models
     return out
@@ -129,8 +130,7 @@ def survival_under_noise(
     random = check_random_state(random_state)
     good = np.flatnonzero(explanation.success)
     rows = np.repeat(good, n_samples)
-    table = open_table(take_rows(explanation.factual, rows))
-    after = open_table(take_rows(explanation.counterfactuals, rows))
+    table, after = (open_table(take_rows(part, rows)) for part in explanation.by_feature)
     share = random.uniform(1 - noise, 1, (len(rows), len(explanation.kinds)))
     edits = {}
     for j, kind in enumerate(explanation.kinds):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -17,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from scfe_sklearn.documentation import Documented
 from scfe_sklearn.features.frames import as_table
-from scfe_sklearn.presentation.containers import is_polars, take_rows
+from scfe_sklearn.presentation.containers import columns_in_order, is_polars, take_rows
 from scfe_sklearn.status import Status
 from scfe_sklearn.validation import HasMethods, fit_context
 
@@ -130,7 +131,8 @@ class CounterfactualTransformer(
         Returns
         -------
         DataFrame or ndarray of shape (n, d)
-            In the container of X, unless `set_output` says otherwise.
+            In the container of X, unless `set_output` says otherwise. The columns of a data
+            frame are in the order of training, as in `get_feature_names_out`.
 
         Raises
         ------
@@ -144,6 +146,8 @@ class CounterfactualTransformer(
         """
         check_is_fitted(self, "explainer_")
         X = as_table(X)
+        # By name, in the order of training: `set_output` names the columns by their position.
+        X = columns_in_order(X, self._columns())
         result = self.explainer_.explain(X, self.target)
         unread = np.flatnonzero(result.status == Status.INVALID_INPUT)
         if len(unread):
@@ -153,14 +157,21 @@ class CounterfactualTransformer(
             )
         return _filled(result.counterfactuals, X, result.status == Status.ALREADY_TARGET)
 
+    def _columns(self) -> Sequence[Any]:
+        """Labels of the training columns; none where they are known by position."""
+        inner = getattr(self.explainer_, "explainer_", self.explainer_)
+        if hasattr(self, "feature_names_in_") or not hasattr(inner, "space_"):
+            return tuple(getattr(self, "feature_names_in_", ()))
+        space, view = inner.space_, inner.view_
+        return (space.names_ if view.plain else view.names_) if space.labelled_ else ()
+
 
 def _filled(answers: Any, X: Any, keep: np.ndarray) -> Any:
     """Rows of ``X`` where ``keep`` says so, and of ``answers`` elsewhere."""
     if not keep.any():
         return answers
     if keep.all():
-        # The columns of the answers stand in the order of training.
-        return X if not hasattr(X, "columns") else X[list(answers.columns)]
+        return X
     order = np.argsort(np.concatenate([np.flatnonzero(keep), np.flatnonzero(~keep)]))
     kept, new = (
         take_rows(part, np.flatnonzero(rows)) for part, rows in ((X, keep), (answers, ~keep))
@@ -168,11 +179,11 @@ def _filled(answers: Any, X: Any, keep: np.ndarray) -> Any:
     if is_polars(answers):
         import polars as pl
 
-        both = pl.concat([kept.select(new.columns), new], how="vertical_relaxed")
+        both = pl.concat([kept, new], how="vertical_relaxed")
     elif hasattr(answers, "iloc"):
         import pandas as pd
 
-        both = pd.concat([kept[list(new.columns)], new])
+        both = pd.concat([kept, new])
     else:
         both = np.concatenate([kept, new])
     return take_rows(both, order)

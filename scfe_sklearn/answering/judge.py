@@ -13,7 +13,7 @@ from scfe_sklearn.features import FeatureSpace, Rules
 from scfe_sklearn.features.frames import keep
 from scfe_sklearn.features.stated import ParsedRules, find_violations, parse_rules
 from scfe_sklearn.models.responses import responses
-from scfe_sklearn.presentation.containers import is_polars
+from scfe_sklearn.presentation.containers import columns_in_order
 from scfe_sklearn.targets import ClassWishes, Outcome, ValueWishes
 
 
@@ -215,7 +215,4 @@ def _one_for_each(answers: Any, n: int) -> np.ndarray:
 
 def in_order(X: Any, space: FeatureSpace) -> Any:
     """Return a data frame with its columns in the order of training, which models insist on."""
-    names = list(space.names_)
-    if not space.labelled_ or not hasattr(X, "columns") or list(X.columns) == names:
-        return X
-    return X.select(names) if is_polars(X) else X[names]
+    return columns_in_order(X, space.names_) if space.labelled_ else X

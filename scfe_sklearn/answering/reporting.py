@@ -10,11 +10,11 @@ import numpy as np
 from scfe_sklearn.answering.answers import Answers
 from scfe_sklearn.answering.engine import Engine
 from scfe_sklearn.answering.entries import Entries
-from scfe_sklearn.answering.judge import Judge
+from scfe_sklearn.answering.judge import Judge, in_order
 from scfe_sklearn.answering.query import Query, unset
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.features import FeatureSpace
-from scfe_sklearn.presentation.containers import take_rows
+from scfe_sklearn.presentation.containers import columns_in_order, take_rows
 from scfe_sklearn.status import Status
 from scfe_sklearn.targets import ClassWishes, ValueWishes
 from scfe_sklearn.targets.asked import interval_text
@@ -42,10 +42,11 @@ def report(
     log_density, quantile = engine.plausibility(after, entries.code[entries.given])
     target, prediction, prediction_after = _labels(judge, query, entries)
     probability_before, probability_after = _probabilities(judge, query, answers, entries)
+    factual, whole = entries.rows_of(asked), view.whole(entries.frame)
     explanation = Explanation(
-        factual=entries.rows_of(asked),
-        counterfactuals=view.whole(entries.frame),
-        seen=None if view.plain else (entries.X, entries.frame),
+        factual=factual,
+        counterfactuals=columns_in_order(whole, getattr(factual, "columns", ())),
+        seen=_seen(space, entries, view),
         target=target,
         prediction=prediction,
         prediction_after=prediction_after,
@@ -69,6 +70,14 @@ def report(
     )
     _warn(explanation)
     return explanation
+
+
+def _seen(space: FeatureSpace, entries: Entries, view: View) -> Any:
+    """Rows by the features, where the names of the user's columns do not pair both."""
+    misleading = columns_in_order(entries.X, space.names_) is not entries.X
+    if view.plain and (space.labelled_ or not misleading):
+        return None
+    return in_order(entries.X, space), in_order(entries.frame, space)
 
 
 def distance(after: np.ndarray, before: np.ndarray) -> np.ndarray:

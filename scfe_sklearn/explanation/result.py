@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from scfe_sklearn.explanation import as_json, shown, tables
 from scfe_sklearn.explanation.alignment import aligned
 from scfe_sklearn.explanation.outcomes import outcomes
 from scfe_sklearn.presentation import sentence
-from scfe_sklearn.presentation.containers import positions, take_rows
+from scfe_sklearn.presentation.containers import columns_in_order, positions, take_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +37,7 @@ class Explanation:
     Parameters
     ----------
     factual : DataFrame or ndarray of shape (n, d)
-        The rows asked about (pandas, polars or array).
+        The rows asked about (pandas, polars or array), their columns in any order.
     counterfactuals : DataFrame or ndarray of shape (n, d)
         The answers, in the same kind of container.
     target : array-like of shape (n,)
@@ -60,9 +61,11 @@ class Explanation:
         Log-density of the counterfactual under the target class, and the share of the training
         rows of that class that are less likely; NaN where there is no answer.
     changed : array-like of shape (n, d) and bool
-        Which features change; none in a row without success, unless it holds what came closest.
+        Which features change, in the order of ``feature_names``; none in a row without success,
+        unless it holds what came closest.
     feature_names : sequence of length d
-        Labels of the features, positions for arrays.
+        Labels of the features in the order of training, positions for arrays. They name the
+        columns of data frames.
     kinds : sequence of {"numeric", "integer", "ordinal", "categorical"} of length d
         Kinds of the features.
     levels : sequence of length d, default=None
@@ -152,10 +155,18 @@ class Explanation:
     def __len__(self) -> int:
         return len(self.success)
 
-    @property
+    @cached_property
     def by_feature(self) -> tuple[Any, Any]:
-        """Factual and counterfactual rows, one column per feature."""
-        return (self.factual, self.counterfactuals) if self.seen is None else self.seen
+        """Factual and counterfactual rows, their columns in the order of ``feature_names``.
+
+        The columns of data frames are paired with the features by their names.
+        """
+        if self.seen is not None:
+            return tuple(self.seen)
+        return (
+            columns_in_order(self.factual, self.feature_names),
+            columns_in_order(self.counterfactuals, self.feature_names),
+        )
 
     def __getitem__(self, rows: Any) -> Explanation:
         """Some rows by position: a number, a slice, an array of positions or a mask."""

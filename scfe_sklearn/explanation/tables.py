@@ -54,7 +54,7 @@ def changes(explanation: Explanation) -> pd.DataFrame:
 
 def frame(explanation: Explanation) -> Any:
     """Counterfactuals and everything known about them, in the container of the query."""
-    taken = set(explanation.feature_names)
+    taken = set(getattr(explanation.counterfactuals, "columns", explanation.feature_names))
     names = {}
     for name in COLUMNS:
         free = name

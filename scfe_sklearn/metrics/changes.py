@@ -13,7 +13,9 @@ from scfe_sklearn.metrics.tables import (
     columns_of,
     equal,
     found_rows,
+    is_frame,
     is_missing,
+    paired,
     per_row_labels,
     undo,
 )
@@ -60,10 +62,12 @@ def redundant_changes(
         Factuals, in raw units.
     after : same container, of shape (n, d)
         Counterfactuals; rows with missing values where `before` has none were not found.
+        Columns of data frames are paired by their names.
     target : label, set of labels or array-like of shape (n,)
         As in `validity`.
     changed : array-like of bool of shape (n, d) or None
-        Features that count as changed; None compares the raw values.
+        Features that count as changed, in the order of the columns of `before`; None compares
+        the raw values.
 
     Returns
     -------
@@ -80,9 +84,9 @@ def redundant_changes(
     >>> redundant_changes(predict, before, after, True)
     array([1.])
     """
+    before, after = (part if is_frame(part) else np.asarray(part) for part in (before, after))
+    after = paired(before, after)
     old, new = columns_of(before), columns_of(after)
-    if len(old) != len(new) or len(before) != len(after):
-        raise ValueError("The 'before' and 'after' rows must have the same shape.")
     lost = [is_missing(b) & ~is_missing(a) for a, b in zip(old, new, strict=True)]
     found = ~np.any(lost, axis=0)
     if changed is None:

@@ -56,6 +56,30 @@ def columns_of(X: Any) -> list[np.ndarray]:
     return list(np.asarray(X).T)
 
 
+def paired(before: Any, after: Any) -> Any:
+    """Rows `after` with their columns in the order of `before`, paired by name.
+
+    Raises
+    ------
+    ValueError
+        If both are data frames of different columns, or their shapes differ.
+    """
+    if is_frame(before) and is_frame(after):
+        names = list(before.columns)
+        if len(names) != len(after.columns) or set(names) != set(after.columns):
+            raise ValueError(
+                f"The 'before' and 'after' rows must have the same columns. Got {names} and "
+                f"{list(after.columns)} instead."
+            )
+        after = after[names]
+    if before.shape != after.shape:
+        raise ValueError(
+            "The 'before' and 'after' rows must have the same shape. "
+            f"Got {tuple(before.shape)} and {tuple(after.shape)} instead."
+        )
+    return after
+
+
 def found_rows(counterfactuals: Any) -> np.ndarray:
     """Rows without missing values, from rows or from a mask."""
     if not is_frame(counterfactuals):

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-__all__ = ["column_values", "is_polars", "objects", "positions", "row_labels", "take_rows"]
+__all__ = [
+    "column_values",
+    "columns_in_order",
+    "is_polars",
+    "objects",
+    "positions",
+    "row_labels",
+    "take_rows",
+]
 
 
 def is_polars(frame: Any) -> bool:
@@ -28,6 +37,25 @@ def take_rows(frame: Any, rows: np.ndarray) -> Any:
     if is_polars(frame):
         return frame[rows.tolist()]
     return frame.iloc[rows] if hasattr(frame, "iloc") else frame[rows]
+
+
+def columns_in_order(frame: Any, names: Sequence[Any]) -> Any:
+    """The columns of a data frame by name, in the given order.
+
+    An array, and a frame with other names than these, is returned as it is: its columns are
+    known by position.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"b": [1], "a": [2]})
+    >>> list(columns_in_order(frame, ["a", "b"])), list(columns_in_order(frame, ["x", "y"]))
+    (['a', 'b'], ['b', 'a'])
+    """
+    own, wanted = list(getattr(frame, "columns", ())), list(names)
+    if own == wanted or len(own) != len(wanted) or set(own) != set(wanted):
+        return frame
+    return frame.select(wanted) if is_polars(frame) else frame[wanted]
 
 
 def column_values(frame: Any, j: int, rows: np.ndarray) -> list[Any]:

@@ -12,7 +12,13 @@ from sklearn.utils.validation import check_is_fitted
 from scfe_sklearn.explanation.outcomes import outcomes
 from scfe_sklearn.features.frames import open_table
 from scfe_sklearn.features.kinds import VERTEX
-from scfe_sklearn.presentation.containers import column_values, objects, row_labels, take_rows
+from scfe_sklearn.presentation.containers import (
+    column_values,
+    columns_in_order,
+    objects,
+    row_labels,
+    take_rows,
+)
 from scfe_sklearn.presentation.sentences import feature_text, sentence
 from scfe_sklearn.presentation.wording import is_missing, plain, value_pair
 from scfe_sklearn.status import Status
@@ -54,6 +60,8 @@ class WhatIf:
         names = list(getattr(explainer, "feature_names_in_", ()))
         self.people = X[names] if names and hasattr(X, "columns") else X
         self.seen = explainer.view_.seen(self.people)
+        if self.space.labelled_:
+            self.seen = columns_in_order(self.seen, self.space.names_)
         self.labels = row_labels(self.people)
         self._explain(take_rows(self.people, np.array([0])))  # refuses a target that is none
 
