@@ -50,6 +50,7 @@ from scfe_sklearn.features.frames import as_table, note_columns, open_table
 from scfe_sklearn.models import categorical_columns
 from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.progress import Progress, Watch, answer_in_parts
+from scfe_sklearn.row_values import KeepsLists, listed
 from scfe_sklearn.scoring import recourse, usual_target
 from scfe_sklearn.validation import HasMethods, Integral, Interval, Real, StrOptions, fit_context
 from scfe_sklearn.view import View
@@ -65,7 +66,7 @@ PROGRAMS = 8
 """Rows between two words where every row is a program of its own."""
 
 
-class CounterfactualExplainer(Documented, Equipped, MetaEstimatorMixin, BaseEstimator):
+class CounterfactualExplainer(KeepsLists, Documented, Equipped, MetaEstimatorMixin, BaseEstimator):
     r"""Sparse, plausible and actionable counterfactuals of a classifier, for many rows at once.
 
     For a row x with coordinates z_0, and every class t that would answer it, S-CFE [1]_ solves
@@ -424,7 +425,7 @@ class CounterfactualExplainer(Documented, Equipped, MetaEstimatorMixin, BaseEsti
             Rows to explain, with the columns of the training rows.
         target : label, Probability, set of these, array-like of shape (n,), Interval or None
             The wanted class; None for the nearest other one. For a regressor an `Interval` or
-            a pair ``(low, high)``.
+            a pair ``(low, high)``. A pandas Series is taken by the labels of the rows.
         rules : Rules or None, default=None
             Further rules for these rows, which may differ from row to row.
         n_counterfactuals : int, default=1
@@ -536,6 +537,7 @@ class CounterfactualExplainer(Documented, Equipped, MetaEstimatorMixin, BaseEsti
         >>> bool(front.success.all()), bool((front.n_changes[:-1] <= front.n_changes[1:]).all())
         (True, True)
         """
+        factors, budgets = listed(factors), listed(budgets)
         check_trade_offs(factors, budgets)
         watch = Watch(callback, time_limit, progress)
         X = as_table(X)

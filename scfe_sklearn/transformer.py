@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from scfe_sklearn.documentation import Documented
 from scfe_sklearn.features.frames import as_table
 from scfe_sklearn.presentation.containers import columns_in_order, is_polars, take_rows
+from scfe_sklearn.row_values import KeepsLists
 from scfe_sklearn.status import Status
 from scfe_sklearn.validation import HasMethods, fit_context
 
@@ -26,7 +27,12 @@ __all__ = ["CounterfactualTransformer"]
 
 
 class CounterfactualTransformer(
-    Documented, OneToOneFeatureMixin, TransformerMixin, MetaEstimatorMixin, BaseEstimator
+    KeepsLists,
+    Documented,
+    OneToOneFeatureMixin,
+    TransformerMixin,
+    MetaEstimatorMixin,
+    BaseEstimator,
 ):
     """Turn rows into their counterfactuals, in the same columns.
 

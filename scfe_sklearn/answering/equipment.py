@@ -29,9 +29,16 @@ from scfe_sklearn.densities import ClassConditionalDensity, Density
 from scfe_sklearn.features import FeatureSpace, Linear, Rules
 from scfe_sklearn.features.frames import open_table
 from scfe_sklearn.models import BlackBox, UnsupportedModelError, read_linear, read_trees
+from scfe_sklearn.row_values import row_index
 from scfe_sklearn.solvers.problem import Moves
 from scfe_sklearn.solvers.recourse import Effort
-from scfe_sklearn.targets import ClassWishes, ValueWishes, class_wishes, value_wishes
+from scfe_sklearn.targets import (
+    ClassWishes,
+    ValueWishes,
+    class_wishes,
+    in_row_order,
+    value_wishes,
+)
 from scfe_sklearn.view import View
 
 
@@ -78,9 +85,11 @@ class Equipped:
         """Read a question, and gather all that is needed to answer it."""
         check_is_fitted(self, "solver_")
         check_rules(rules)
+        target = in_row_order(target, row_index(X))
         X = self.view_.seen(X)
         n = open_table(X).n_rows
         judge = self._judge(n, rules)
+        judge = replace(judge, rules=judge.rules.in_row_order(X))
 
         def read_target(predicted: np.ndarray) -> ClassWishes | ValueWishes:
             if not hasattr(self, "classes_"):

@@ -11,20 +11,28 @@ from sklearn.base import BaseEstimator
 from scfe_sklearn.documentation import Documented
 from scfe_sklearn.features.bounds import Actionability, bind_rules
 from scfe_sklearn.features.frames import open_table
-from scfe_sklearn.features.stated import describe_rules, find_violations, parse_rules
+from scfe_sklearn.features.kinds import is_listing
+from scfe_sklearn.features.stated import (
+    PARAMETERS,
+    describe_rules,
+    find_violations,
+    in_row_order,
+    parse_rules,
+)
+from scfe_sklearn.row_values import KeepsLists, row_index
 
 if TYPE_CHECKING:
     from scfe_sklearn.features.space import FeatureSpace
 
 
-class Rules(Documented, BaseEstimator):
+class Rules(KeepsLists, Documented, BaseEstimator):
     """Rules that every change must keep. A value that stays as it is breaks no rule.
 
     Parameters
     ----------
     immutable : list of columns or dict, default=None
         Columns that must not change. A dict ``{column: bool or (n,) bool array}`` says it for
-        each of the n rows.
+        each of the n rows; a data frame of booleans is such a dict.
     increasing, decreasing : list of columns or dict, default=None
         Numeric or ordinal columns that may change in one direction only; dict as above.
     ranges : dict, default=None
@@ -55,6 +63,12 @@ class Rules(Documented, BaseEstimator):
         a missing value stays missing. Dict as in `immutable`.
     also : sequence of Rules, default=None
         Further rules that must hold too; `merged` fills it.
+
+    Notes
+    -----
+    Wherever an array (n,) gives values row by row, a pandas Series may: if the rows are a pandas
+    data frame, its values are taken by the labels of the rows, else by position. Labels of other
+    rows may be in it. An iterator, such as a generator, is read once and kept as a list.
 
     Examples
     --------
@@ -100,15 +114,54 @@ class Rules(Documented, BaseEstimator):
 
     def parts(self) -> Iterator[Rules]:
         """These rules and all that were merged into them, one by one."""
+        yield from self._parts(())
+
+    def _parts(self, around: tuple[Rules, ...]) -> Iterator[Rules]:
+        """Parts of rules that stand within the rules ``around``."""
         yield self
-        strangers = [other for other in self.also or () if not isinstance(other, Rules)]
-        if strangers:
+        around = (*around, self)
+        also = () if self.also is None else self.also
+        if isinstance(also, Rules) or not is_listing(also):
             raise ValueError(
-                "The 'also' parameter of Rules must be a sequence of Rules. "
-                f"Got {strangers[0]!r} in it."
+                f"The 'also' parameter of Rules must be a sequence of Rules. Got {also!r} instead."
             )
-        for other in self.also or ():
-            yield from other.parts()
+        for other in also:
+            if not isinstance(other, Rules):
+                raise ValueError(
+                    "The 'also' parameter of Rules must be a sequence of Rules. "
+                    f"Got {other!r} in it."
+                )
+            if any(other is rules for rules in around):
+                raise ValueError(
+                    "The 'also' parameter of Rules must not contain the rules that it belongs to. "
+                    "Got Rules that contain themselves."
+                )
+            yield from other._parts(around)
+
+    def in_row_order(self, X: Any) -> Rules:
+        """The same rules with every Series as an array in the order of the rows.
+
+        Parameters
+        ----------
+        X : DataFrame or ndarray of shape (n, d)
+            The rows. The labels of a pandas data frame are those that a Series has to have.
+
+        Returns
+        -------
+        Rules
+            New rules, all parts side by side.
+
+        Raises
+        ------
+        ValueError
+            If a Series lacks the label of a row, or has it more than once.
+        """
+        index = row_index(X)
+        first, *others = (
+            in_row_order({name: getattr(part, name) for name in PARAMETERS}, index)
+            for part in self.parts()
+        )
+        return Rules(**first, also=tuple(Rules(**other) for other in others) or None)
 
     def merged(self, other: Rules) -> Rules:
         """Rules that hold where both hold.
@@ -160,7 +213,7 @@ class Rules(Documented, BaseEstimator):
         n = open_table(X).n_rows
         if len(Z) != n:
             raise ValueError(f"X and Z must have the same number of rows. Got {n} and {len(Z)}.")
-        return bind_rules(parse_rules(self, space, n), space, X, Z)
+        return bind_rules(parse_rules(self.in_row_order(X), space, n), space, X, Z)
 
     def violations(self, space: FeatureSpace, before: Any, after: Any) -> np.ndarray:
         """Judge changed rows by their raw values.
@@ -184,7 +237,8 @@ class Rules(Documented, BaseEstimator):
         n, m = open_table(before).n_rows, open_table(after).n_rows
         if n != m:
             raise ValueError(f"before and after must have the same rows. Got {n} and {m} rows.")
-        return find_violations(parse_rules(self, space, n), space, before, after)
+        rules = self.in_row_order(before)
+        return find_violations(parse_rules(rules, space, n), space, before, after)
 
     def describe(self, space: FeatureSpace) -> list[str]:
         """The rules as plain sentences.
@@ -199,4 +253,4 @@ class Rules(Documented, BaseEstimator):
         list of str
             Sentences such as "age may only increase", in the order of the columns.
         """
-        return describe_rules(list(self.parts()), space)
+        return describe_rules(list(self.in_row_order(None).parts()), space)

@@ -10,6 +10,7 @@ from scipy.stats import norm
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.presentation.containers import column_values, objects
 from scfe_sklearn.presentation.wording import is_missing
+from scfe_sklearn.row_values import by_label, row_index
 from scfe_sklearn.status import Status
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def group_costs(
     ----------
     explanation : Explanation
     group : column name or array-like of shape (n,)
-        What the rows are grouped by: a column of the factuals, or a value per row.
+        What the rows are grouped by: a column of the factuals, or a value per row. A pandas
+        Series is taken by the labels of the rows.
     cost : {"distance", "n_changes"}, default="distance"
         What an answer costs.
     level : float, default=0.95
@@ -129,7 +131,8 @@ def _groups(explanation: Explanation, group: Any) -> np.ndarray:
                 f"Got {group!r}, which is no column."
             )
         return objects(column_values(factual, names.index(group), np.arange(n)))
-    values = objects(list(group))
+    what = "The 'group' parameter of group_costs"
+    values = objects(list(by_label(group, row_index(explanation.factual), what)))
     if len(values) != n:
         raise ValueError(
             f"The 'group' parameter of group_costs must have one value for each of {n} rows. "

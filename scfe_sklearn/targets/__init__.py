@@ -1,6 +1,6 @@
 """What is asked for: classes, confident classes, or values of a regressor, row by row."""
 
-from scfe_sklearn.targets.asked import Interval, Probability
+from scfe_sklearn.targets.asked import Interval, Probability, in_row_order
 from scfe_sklearn.targets.classes import ClassWishes, class_wishes
 from scfe_sklearn.targets.outcome import Outcome
 from scfe_sklearn.targets.values import ValueWishes, value_wishes
@@ -12,5 +12,6 @@ __all__ = [
     "Probability",
     "ValueWishes",
     "class_wishes",
+    "in_row_order",
     "value_wishes",
 ]

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from scfe_sklearn.row_values import by_label, is_series, listed, numbers
+
 
 @dataclass(frozen=True)
 class Probability:
@@ -50,7 +52,8 @@ class Interval:
     Parameters
     ----------
     at_least, at_most : float, array-like of shape (n,) or None
-        The ends, for all rows or row by row (NaN: none); None for no limit.
+        The ends, for all rows or row by row (NaN: none); None for no limit. A pandas Series is
+        taken by the labels of the rows.
 
     Examples
     --------
@@ -64,6 +67,8 @@ class Interval:
     at_most: Any = None
 
     def __post_init__(self) -> None:
+        if is_series(self.at_least) or is_series(self.at_most):
+            return  # their values are paired by the labels of the rows, see `in_row_order`
         low, high = self.ends()
         if not (low < high).all():
             raise ValueError(
@@ -72,6 +77,20 @@ class Interval:
             )
         if (np.isneginf(low) & np.isposinf(high)).any():
             raise ValueError("Interval must have an end in every row. Got one without instead.")
+
+    def in_row_order(self, index: Any) -> Interval:
+        """Return the interval with every Series as an array in the order of the rows.
+
+        Parameters
+        ----------
+        index : pandas.Index or None
+            Labels of the rows; None where they have none.
+        """
+        low, high = (
+            by_label(end, index, f"The {name!r} parameter of Interval")
+            for name, end in (("at_least", self.at_least), ("at_most", self.at_most))
+        )
+        return Interval(low, high)
 
     def ends(self) -> tuple[np.ndarray, np.ndarray]:
         """Both ends, infinite where there is no limit, broadcast against each other."""
@@ -110,13 +129,41 @@ def interval_text(low: float, high: float) -> str:
 def _end(name: str, value: Any, absent: float) -> np.ndarray:
     if value is None:
         return np.array(absent)
-    try:
-        out = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        out = np.array([[0.0]])
-    if isinstance(value, bool) or out.ndim > 1 or (out.ndim == 0 and np.isnan(out)):
+    out = numbers(value)
+    if out is None or out.ndim > 1 or (out.ndim == 0 and np.isnan(out)):
         raise ValueError(
             f"The {name!r} parameter of Interval must be a number, an array with one number for "
             f"each row, or None. Got {value!r} instead."
         )
     return np.where(np.isnan(out), absent, out)
+
+
+def in_row_order(target: Any, index: Any) -> Any:
+    """Return a target with every Series as an array in the order of the rows.
+
+    Parameters
+    ----------
+    target : object
+        A target as the user gives it, unchecked; an iterator becomes a list.
+    index : pandas.Index or None
+        Labels of the rows; None where they have none.
+
+    Returns
+    -------
+    object
+        The target.
+
+    Raises
+    ------
+    ValueError
+        If a Series lacks the label of a row, or has it more than once.
+    """
+    what = "The 'target' parameter of explain"
+    target = listed(target)
+    if np.ma.is_masked(target):
+        raise ValueError(f"{what} must have a value for every row. Got a masked one instead.")
+    if isinstance(target, Interval):
+        return target.in_row_order(index)
+    if isinstance(target, tuple):
+        return tuple(by_label(end, index, what) for end in target)
+    return by_label(target, index, what)

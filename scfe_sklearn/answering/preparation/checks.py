@@ -34,7 +34,7 @@ def read_outcomes(y: Any, table: Table) -> np.ndarray:
             f"Got shape {labels.shape} for {table.n_rows} rows instead."
         )
     check_size(table)
-    if pd.isna(labels).any():
+    if pd.isna(labels).any() or np.ma.is_masked(y):
         raise ValueError("y must not hold missing labels. Got some.")
     return labels
 
@@ -48,11 +48,14 @@ def read_values(y: np.ndarray) -> np.ndarray:
 
 def check_finite(voice: Voice, Z: np.ndarray) -> None:
     """Refuse a model that has no answer on training rows."""
-    bad = int((~torch.isfinite(voice.scores(torch.from_numpy(Z)))).any(1).sum())
+    scores = voice.scores(torch.from_numpy(Z))
+    bad = int((~torch.isfinite(scores)).any(1).sum())
     if bad:
+        found = [torch.isnan(scores).any(), torch.isinf(scores).any()]
+        words = " or ".join(w for w, there in zip(("NaN", "infinity"), found, strict=True) if there)
         raise ValueError(
             "The 'estimator' parameter of CounterfactualExplainer must have finite output on the "
-            f"training rows. Got one that returns NaN for {bad} of {len(Z)} rows."
+            f"training rows. Got one that returns {words} for {bad} of {len(Z)} rows."
         )
 
 

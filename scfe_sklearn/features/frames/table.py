@@ -88,8 +88,21 @@ class Table(ABC):
 
 
 def as_table(X: Any) -> Any:
-    """Return a data frame as it is, and anything else array-like as an array."""
+    """Return a data frame as it is, and anything else array-like as an array.
+
+    What is masked in a masked array is missing.
+    """
+    if isinstance(X, np.ma.MaskedArray):
+        return _unmasked(X)
     return X if hasattr(X, "columns") or hasattr(X, "tocsr") else np.asarray(X)
+
+
+def _unmasked(X: np.ma.MaskedArray) -> np.ndarray:
+    """Return a masked array as an array with NaN where it is masked."""
+    if not np.ma.is_masked(X):
+        return np.asarray(X)
+    kind = X.dtype if X.dtype.kind == "f" else np.float64 if X.dtype.kind in "iub" else object
+    return np.asarray(np.ma.filled(X.astype(kind), np.nan))
 
 
 def check_size(table: Table) -> None:

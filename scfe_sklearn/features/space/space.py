@@ -17,12 +17,13 @@ from scfe_sklearn.features.space.columns import lay_out_columns
 from scfe_sklearn.features.space.decoding import SAME, find_edits, raw_ranks, snapped
 from scfe_sklearn.features.space.encoding import encode_table, find_columns
 from scfe_sklearn.features.space.problems import find_problems
+from scfe_sklearn.row_values import KeepsLists
 
 if TYPE_CHECKING:
     import torch
 
 
-class FeatureSpace(Documented, BaseEstimator):
+class FeatureSpace(KeepsLists, Documented, BaseEstimator):
     r"""Translate rows of a data frame or array to solver coordinates and back.
 
     A numeric value :math:`v` has the coordinate :math:`z = (v - \bar v) / s_v` with the mean

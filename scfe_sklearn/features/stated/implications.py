@@ -17,6 +17,7 @@ from scfe_sklearn.features.kinds import (
     position,
 )
 from scfe_sklearn.features.stated.raw_values import coded, is_number, raw_numbers, rounding
+from scfe_sklearn.row_values import numbers
 
 if TYPE_CHECKING:
     from scfe_sklearn.features.frames import Table
@@ -173,7 +174,10 @@ def _atom(name: Hashable, wanted: Any, space: FeatureSpace, n: int) -> Atom:
 def _levels(j: int, name: Hashable, wanted: Any, space: FeatureSpace) -> frozenset[Hashable]:
     if isinstance(wanted, Mapping):
         raise _wrong(name, wanted, "a level or a set of levels")
-    levels = frozenset(plain_level(v) for v in (wanted if is_listing(wanted) else [wanted]))
+    try:
+        levels = frozenset(plain_level(v) for v in (wanted if is_listing(wanted) else [wanted]))
+    except TypeError:
+        raise _wrong(name, wanted, "a level or a set of levels") from None
     if not levels:
         raise _wrong(name, wanted, "at least one level")
     listed = [level for level in levels if level is not MISSING]
@@ -186,7 +190,10 @@ def _positions(listed: list[Any], j: int, name: Hashable, space: FeatureSpace) -
     objects = np.empty(len(listed), dtype=object)
     objects[:] = listed
     declared = np.asarray(space.features_[j].declared)
-    place = match_levels(declared, objects)
+    try:
+        place = match_levels(declared, objects)
+    except TypeError:
+        raise _wrong(name, listed, "levels, which are single values,") from None
     if (place < 0).any():
         raise ValueError(
             f"The 'implications' parameter of Rules must use levels of {name!r}, which are "
@@ -204,11 +211,12 @@ def _end(value: Any, name: Hashable, n: int, absent: float) -> np.ndarray:
     """One end of an interval for each row (NaN in an array: none)."""
     if value is None:
         return np.full(n, absent)
-    try:
-        values = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        values = np.array(np.nan)
-    if values.shape not in ((), (n,)) or (values.shape == () and np.isnan(values)):
+    values = numbers(value)
+    if (
+        values is None
+        or values.shape not in ((), (n,))
+        or (values.shape == () and np.isnan(values))
+    ):
         raise _wrong(name, value, f"numbers, None, or one number for each of the {n} rows")
     return np.broadcast_to(np.where(np.isnan(values), absent, values), (n,))
 

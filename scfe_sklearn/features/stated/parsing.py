@@ -17,9 +17,9 @@ from scfe_sklearn.features.kinds import (
 )
 from scfe_sklearn.features.stated.implications import parse_implications
 from scfe_sklearn.features.stated.parsed import Limits, Moves, ParsedRules, Targets
-from scfe_sklearn.features.stated.raw_values import is_number
 from scfe_sklearn.features.stated.relations import parse_relations
 from scfe_sklearn.features.stated.relative import Relative
+from scfe_sklearn.row_values import numbers
 
 if TYPE_CHECKING:
     from scfe_sklearn.features.space import FeatureSpace
@@ -93,13 +93,9 @@ def _costs(part: Part, space: FeatureSpace, n: int) -> dict[int, np.ndarray]:
     out = {}
     for name, given in (part.costs or {}).items():
         j = position(space.names_, name, "costs", "Rules")
-        try:
-            values = np.asarray(given, dtype=np.float64)
-        except (TypeError, ValueError):
-            values = np.array(np.nan)
-        scalar = values.shape == () and is_number(given) and not isinstance(given, bool)
-        finite = bool(((values > 0) & (values < np.inf)).all())
-        if not finite or not (scalar or values.shape == (n,)):
+        values = numbers(given)
+        finite = values is not None and bool(((values > 0) & (values < np.inf)).all())
+        if values is None or not finite or values.shape not in ((), (n,)):
             raise ValueError(
                 "The 'costs' parameter of Rules must give a positive number for a column, or one "
                 f"for each of the {n} rows. Got {_short(given)} for {name!r} instead."
@@ -119,9 +115,10 @@ def _flags(
     for name, flag in wanted.items():
         j = position(space.names_, name, parameter, "Rules")
         values = np.asarray(flag)
+        masked = np.ma.is_masked(flag)
         if values.dtype.kind == "O" and values.size and {type(v) for v in values.flat} <= {bool}:
             values = values.astype(bool)
-        if values.dtype != bool or values.shape not in ((), (n,)):
+        if masked or values.dtype != bool or values.shape not in ((), (n,)):
             raise ValueError(
                 f"The {parameter!r} parameter of Rules must give one bool for a column, or one "
                 f"for each of the {n} rows. Got {_short(flag)} for {name!r} instead."
@@ -189,12 +186,8 @@ def _limit(value: Any, name: Hashable, n: int, absent: float) -> tuple[np.ndarra
     """One limit for each row (NaN in an array: none), and whether it is the same for all."""
     if value is None:
         return np.full(n, absent), True
-    try:
-        values = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        values = np.array("text")
-    wrong_scalar = values.shape == () and (values.dtype.kind != "f" or np.isnan(values))
-    if wrong_scalar or values.shape not in ((), (n,)):
+    values = numbers(value)
+    if values is None or values.shape not in ((), (n,)) or (not values.ndim and np.isnan(values)):
         raise ValueError(
             "The 'ranges' parameter of Rules must have numbers as limits, None for no limit, "
             f"or one number for each of the {n} rows. Got {_short(value)} for {name!r} instead."
@@ -220,7 +213,10 @@ def _level_limit(
         )
     objects = np.empty(len(listed), dtype=object)
     objects[:] = [plain_level(v) for v in listed]
-    place = match_levels(np.asarray(declared), objects).astype(np.float64)
+    try:
+        place = match_levels(np.asarray(declared), objects).astype(np.float64)
+    except TypeError:
+        raise ValueError(_unhashable("ranges", name, value)) from None
     none = np.array([v is MISSING for v in objects], dtype=bool)
     if ((place < 0) & ~none).any():
         wrong = objects[(place < 0) & ~none][0]
@@ -270,8 +266,13 @@ def _moves_per_row(
         if not is_listing(item):
             raise ValueError(_moves_message(name, item))
         is_map = isinstance(item, Mapping)
+        if is_map and not all(map(is_listing, item.values())):
+            raise ValueError(_moves_message(name, item))
         key = tuple((k, tuple(v)) for k, v in item.items()) if is_map else tuple(item)
-        together.setdefault((is_map, key), []).append(i)
+        try:
+            together.setdefault((is_map, key), []).append(i)
+        except TypeError:
+            raise ValueError(_unhashable("transitions", name, item)) from None
     out = []
     for rows in together.values():
         item = items[rows[0]]
@@ -296,7 +297,11 @@ def _by_level(given: Mapping, j: int, name: Hashable, space: FeatureSpace) -> di
 
 def _known(levels: Iterable[Any], j: int, name: Hashable, space: FeatureSpace) -> Targets:
     """Levels as a set; ValueError for one that neither the dtype nor the training data have."""
-    out = frozenset(plain_level(level) for level in levels)
+    levels = list(levels)
+    try:
+        out = frozenset(plain_level(level) for level in levels)
+    except TypeError:
+        raise ValueError(_unhashable("transitions", name, levels)) from None
     feature = space.features_[j]
     listed = [level for level in out if level is not MISSING]
     objects = np.empty(len(listed), dtype=object)
@@ -308,6 +313,13 @@ def _known(levels: Iterable[Any], j: int, name: Hashable, space: FeatureSpace) -
             f"{np.asarray(feature.declared).tolist()}. Got {unknown[0]!r} instead."
         )
     return out
+
+
+def _unhashable(parameter: str, name: Hashable, given: Any) -> str:
+    return (
+        f"The {parameter!r} parameter of Rules must name levels of {name!r}, which are single "
+        f"values. Got {_short(given)} instead."
+    )
 
 
 def _moves_message(name: Hashable, given: Any) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from scfe_sklearn.features.kinds import is_listing, position
 from scfe_sklearn.features.stated.raw_values import is_number, level_numbers, own_levels, rounding
 from scfe_sklearn.features.stated.relation_text import read_relation
+from scfe_sklearn.row_values import numbers
 
 if TYPE_CHECKING:
     from scfe_sklearn.features.space import FeatureSpace
@@ -196,11 +197,12 @@ def _limits(linear: Linear, n: int) -> tuple[np.ndarray, np.ndarray, bool]:
     ends = []
     for name, absent in (("at_least", -np.inf), ("at_most", np.inf)):
         given = getattr(linear, name)
-        try:
-            values = np.asarray(absent if given is None else given, dtype=np.float64)
-        except (TypeError, ValueError):
-            values = np.full((1, 1), np.nan)
-        if values.shape not in ((), (n,)) or (values.shape == () and np.isnan(values)):
+        values = numbers(absent if given is None else given)
+        if (
+            values is None
+            or values.shape not in ((), (n,))
+            or (values.shape == () and np.isnan(values))
+        ):
             raise ValueError(
                 f"The {name!r} parameter of Linear must be a number, None for no limit, or one "
                 f"number for each of the {n} rows. Got {given!r} instead."
@@ -217,8 +219,8 @@ def _spread(space: FeatureSpace, j: int, of_change: bool) -> float:
         return feature.scale
     if feature.kind == "categorical" and of_change:
         return 1.0
-    numbers = level_numbers(feature, own_levels(feature))
-    numbers = numbers[~np.isnan(numbers)]
+    counts = level_numbers(feature, own_levels(feature))
+    counts = counts[~np.isnan(counts)]
     if feature.kind == "ordinal":
-        return feature.scale * float(numbers[-1] - numbers[0]) / max(len(numbers) - 1, 1)
-    return float(np.sqrt(2.0 * ((numbers - numbers.mean()) ** 2).sum())) if len(numbers) else 0.0
+        return feature.scale * float(counts[-1] - counts[0]) / max(len(counts) - 1, 1)
+    return float(np.sqrt(2.0 * ((counts - counts.mean()) ** 2).sum())) if len(counts) else 0.0
