@@ -119,7 +119,8 @@ class CounterfactualExplainer(KeepsLists, Documented, Equipped, MetaEstimatorMix
         the model; each moves as one categorical feature of that name.
     derived : dict, default=None
         ``{column: function of a data frame}``: columns that follow from the others; they are
-        computed again in every answer, and are no changes of their own.
+        computed again in every answer, and are no changes of their own. A row in which such a
+        column holds another value than its function gives is invalid input.
     categorical, integer, continuous : list of columns, default=None
         Kinds of columns where the dtypes do not say it.
     ordinal : dict or list of columns, default=None

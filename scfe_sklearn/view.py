@@ -44,8 +44,8 @@ class View:
         Raises
         ------
         ValueError
-            If a block or function does not fit the columns, or training rows do not hold what
-            a function gives.
+            If a block or function does not fit the columns, training rows do not hold what a
+            function gives, or functions depend on their own columns.
         """
         if self.plain:
             return self
@@ -58,7 +58,7 @@ class View:
         self.expander_ = BlockExpander(self.blocks).fit(X) if self.blocks else None
         self.derived_ = Derived(self.derived) if self.derived else None
         if self.derived_ is not None:
-            self.derived_.check(X)
+            self.derived_.fit(X)
             self.example_ = X[list(self.derived_.names)].iloc[:1]
         return self
 
@@ -79,6 +79,12 @@ class View:
         if self.derived_ is not None:
             X = X.drop(columns=list(self.derived_.names))
         return X
+
+    def stale(self, X: Any) -> np.ndarray | None:
+        """Why rows of the user are none, (n,): a derived column holds another value; or None."""
+        if self.plain or self.derived_ is None:
+            return None
+        return _stale(self.derived_, X[self.names_])
 
     def whole(self, X: Any) -> Any:
         """Rows as the user has them, of rows that a search has seen."""
@@ -121,3 +127,14 @@ class Seeing:
             raise AttributeError(name)
         method = getattr(self.model, name)
         return lambda X: method(self.view.whole(X))
+
+
+def _stale(derived: Derived, X: Any) -> np.ndarray:
+    """Why rows hold other values than functions give, or that a function cannot read them."""
+    try:
+        return derived.stale(X)
+    except Exception as error:  # of the user's function; halves find the row in a few steps
+        if len(X) == 1:
+            return np.array([f"a function in 'derived' fails here: {error}"], dtype=object)
+        half = len(X) // 2
+        return np.concatenate([_stale(derived, X.iloc[:half]), _stale(derived, X.iloc[half:])])

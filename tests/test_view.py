@@ -106,3 +106,51 @@ def test_what_does_not_fit_is_refused():
     with pytest.warns(UserWarning, match="have no counterfactual"):
         result = explainer.explain(broken, target="yes")
     assert (result.status == "invalid input").all()
+
+
+def test_stale_derived_value_of_a_query_is_invalid_input():
+    X, y = make()
+    explainer = CounterfactualExplainer(MODELS["forest"], derived=DERIVED).fit(X, y)
+    query = X[explainer.estimator_.predict(X) == "no"][:6].copy()
+    fresh = explainer.explain(query, target="yes")
+    stale = query.copy()
+    stale.loc[query.index[2], "ratio"] += 0.5
+    with pytest.warns(UserWarning, match="1 of 6 rows have no counterfactual"):
+        result = explainer.explain(stale, target="yes")
+    assert result.status[2] == "invalid input"
+    assert result.reason[2].startswith("'ratio' is ") and "function gives" in result.reason[2]
+    others = [0, 1, 3, 4, 5]
+    pd.testing.assert_frame_equal(
+        result[others].counterfactuals, fresh[others].counterfactuals, check_dtype=False
+    )
+
+
+def test_row_that_a_derived_function_cannot_read_is_invalid_input():
+    def ratio(rows):
+        if (rows["income"] > 1000).any():
+            raise RuntimeError("too rich")
+        return rows["debt"] / rows["income"]
+
+    X, y = make()
+    explainer = CounterfactualExplainer(MODELS["forest"], derived={"ratio": ratio}).fit(X, y)
+    query = X[explainer.estimator_.predict(X) == "no"][:5].copy()
+    query.loc[query.index[1], "income"] = 2000.0
+    with pytest.warns(UserWarning, match="1 of 5 rows"):
+        result = explainer.explain(query, target="yes")
+    assert result.status[1] == "invalid input" and "too rich" in result.reason[1]
+    assert result.success[[0, 2, 3, 4]].all()
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_derived_columns_of_derived_columns_hold_in_answers(turned):
+    X, y = make()
+    X["double"] = 2 * X["ratio"]
+    functions = {**DERIVED, "double": lambda rows: 2 * rows["ratio"]}
+    if turned:
+        functions = dict(reversed(functions.items()))
+    explainer = CounterfactualExplainer(MODELS["forest"], derived=functions).fit(X, y)
+    query = X[explainer.estimator_.predict(X) == "no"][:25]
+    result = explainer.explain(query, target="yes")
+    after = result.counterfactuals
+    assert result.success.all() and (explainer.estimator_.predict(after) == "yes").all()
+    np.testing.assert_allclose(after["double"], 2 * after["debt"] / after["income"])

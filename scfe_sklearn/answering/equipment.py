@@ -86,7 +86,7 @@ class Equipped:
         check_is_fitted(self, "solver_")
         check_rules(rules)
         target = in_row_order(target, row_index(X))
-        X = self.view_.seen(X)
+        asked, X = X, self.view_.seen(X)
         n = open_table(X).n_rows
         judge = self._judge(n, rules)
         judge = replace(judge, rules=judge.rules.in_row_order(X))
@@ -99,7 +99,8 @@ class Equipped:
             return wishes
 
         voices = self._voices()
-        query = ask(judge, [voice.scores for voice in voices], X, read_target)
+        stale = self.view_.stale(asked)
+        query = ask(judge, [voice.scores for voice in voices], X, read_target, stale)
         return self._engine(voices, query.wishes, count), judge, query
 
     def _rules(self) -> Rules:

@@ -81,6 +81,7 @@ def ask(
     models: Sequence[Scores],
     X: Any,
     read_target: Callable[[np.ndarray], ClassWishes | ValueWishes],
+    stale: np.ndarray | None = None,
 ) -> Query:
     """Encode the rows, bind the rules and sort out the rows which need no search or allow none.
 
@@ -94,10 +95,14 @@ def ask(
         The rows.
     read_target : callable
         Predicted positions (n,) to wishes.
+    stale : ndarray of shape (n,), object, or None
+        None, or why a row is invalid for reasons that its features do not show.
     """
     space, table = judge.space, keep(X)
     Z = space.encode(table)
     problems = space.input_problems(table, missing=False)
+    if stale is not None:
+        problems = np.where(unset(problems), stale, problems)
     holes = np.isnan(Z) & unset(problems)[:, None]
     _mark_unreadable(judge, X, holes, problems)
     sound = np.flatnonzero(unset(problems))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
 from scfe_sklearn.documentation import Documented
+from scfe_sklearn.features.dependencies import ordered
 from scfe_sklearn.features.frames import Edit, Table, open_table
 from scfe_sklearn.features.kinds import plain_level, position
 
@@ -22,8 +23,9 @@ class Derived(Documented, BaseEstimator):
     ----------
     functions : dict
         ``{column: function}``: a function takes a data frame (or array) of n rows and returns
-        the n values of its column. They are called in the given order, each with the columns
-        before it up to date, and must not depend on which rows stand together.
+        the n values of its column. A function may read columns that others compute, and is
+        called after these, whatever the order of the dict; it must not depend on its own column
+        or on which rows stand together.
     tol : float, default=1e-6
         Relative difference up to which a stored number counts as the derived one.
 
@@ -42,6 +44,29 @@ class Derived(Documented, BaseEstimator):
     def __init__(self, functions: Functions, tol: float = 1e-6) -> None:
         self.functions = functions
         self.tol = tol
+
+    def fit(self, X: Any) -> Self:
+        """Find the order of the functions, and check the training rows.
+
+        Parameters
+        ----------
+        X : DataFrame or ndarray of shape (n, d)
+            Training rows.
+
+        Returns
+        -------
+        Derived
+            Self.
+
+        Raises
+        ------
+        ValueError
+            If a function depends on its own column, some depend on each other in a circle, or
+            a column of the rows is not what its function gives.
+        """
+        self.check(X)
+        self.order_ = ordered(self._checked(), open_table(X))
+        return self
 
     @property
     def names(self) -> tuple[Hashable, ...]:
@@ -64,10 +89,13 @@ class Derived(Documented, BaseEstimator):
         Raises
         ------
         ValueError
-            If a function gives another shape or another kind of values than its column has.
+            If a function gives another shape or another kind of values than its column has, or
+            if functions depend on their own columns.
         """
         out = open_table(X).write({})
-        for name, function in self._checked().items():
+        functions = self._checked()
+        for name in self._order(open_table(X)):
+            function = functions[name]
             table = open_table(out)
             j = position(table.names, name, "functions", "Derived")
             # A copy: what the function does to its rows is not ours.
@@ -98,6 +126,31 @@ class Derived(Documented, BaseEstimator):
             good &= self._same(table, j, _values(function, table.write({}), table, j))
         return good
 
+    def stale(self, X: Any) -> np.ndarray:
+        """Say which rows hold another value than a function gives.
+
+        Parameters
+        ----------
+        X : DataFrame or ndarray of shape (n, d)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n,), object
+            None, or the first column and both of its values in words.
+        """
+        table, functions = open_table(X), self._checked()
+        said = np.full(table.n_rows, None, dtype=object)
+        for name in reversed(self._order(table)):
+            j = position(table.names, name, "functions", "Derived")
+            values = _values(functions[name], table.write({}), table, j)
+            values[_infinite(values)] = np.nan  # as `recompute` writes it
+            rows = np.flatnonzero(~self._same(table, j, values))
+            held = _held(table, j, rows)
+            for row, old, new in zip(rows.tolist(), held, values[rows].tolist(), strict=True):
+                said[row] = f"{name!r} is {_word(old)}, but its function gives {_word(new)}"
+        return said
+
     def check(self, X: Any) -> None:
         """Refuse training rows that do not obey.
 
@@ -118,6 +171,15 @@ class Derived(Documented, BaseEstimator):
                 f"data. Got other values of {list(self.names)} in {len(wrong)} rows, the first "
                 f"of which is row {wrong[0]}."
             )
+
+    def _order(self, table: Table) -> list[Hashable]:
+        """Return the derived columns in the order of their computation."""
+        for name in self._checked():
+            position(table.names, name, "functions", "Derived")
+        known = getattr(self, "order_", [])
+        if set(known) == set(self.functions):
+            return list(known)
+        return ordered(self.functions, table)
 
     def _checked(self) -> Functions:
         functions = self.functions
@@ -188,6 +250,21 @@ def _values(function: Callable[[Any], Any], X: Any, table: Table, j: int) -> np.
             f"Got {finite[~allowed[family]][0]} instead."
         )
     return numbers
+
+
+def _held(table: Table, j: int, rows: np.ndarray) -> list[Any]:
+    """Return what some rows of a column hold, None for a missing value."""
+    if table.storage(j).family != "levels":
+        return list(table.numbers(j)[rows].tolist())
+    codes, distinct = table.factorize(j)
+    levels = [*distinct.tolist(), None]
+    return [levels[code] for code in codes[rows]]
+
+
+def _word(value: Any) -> str:
+    if _gone(value):
+        return "missing"
+    return f"{value:.15g}" if isinstance(value, float) else repr(value)
 
 
 def _gone(value: Any) -> bool:

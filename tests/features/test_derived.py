@@ -108,3 +108,89 @@ def test_wrong_functions(functions, match):
 def test_training_rows_must_obey():
     with pytest.raises(ValueError, match=r"Got other values of \['rank'\] in 50 rows"):
         Derived({"rank": lambda X: X["income"] + 1000}).check(_frame())
+
+
+# ---------------------------------------------------------------------- order, circles, stale
+
+CHAIN = {
+    "a": lambda X: X["x"] + 1,
+    "b": lambda X: X["a"] * 2,
+    "c": lambda X: X["b"] + X["a"],
+    "word": lambda X: np.where(X["c"] > 20, "much", "little"),
+    "flag": lambda X: X["word"] == "much",
+}
+
+
+def _chained(x):
+    frame = pd.DataFrame({"x": np.asarray(x, dtype=float)})
+    for name, function in CHAIN.items():
+        frame[name] = function(frame)
+    return frame
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("fitted", [True, False])
+def test_derived_order_of_the_dict_does_not_matter(seed, fitted):
+    names = np.random.default_rng(seed).permutation(list(CHAIN)).tolist()
+    derived = Derived({name: CHAIN[name] for name in names})
+    X = _chained(range(12))
+    if fitted:
+        derived.fit(X)
+    moved = X.assign(x=np.arange(12)[::-1] + 3.0)
+    expected = _chained(moved["x"])
+    pd.testing.assert_frame_equal(derived.recompute(moved), expected)
+    assert derived.obeys(expected).all()
+
+
+@pytest.mark.parametrize("column", ["a", "word", "flag"])
+def test_derived_function_of_its_own_column_is_refused(column):
+    X = _chained(range(12))
+    with pytest.raises(ValueError, match=f"a function of '{column}' that depends on '{column}'"):
+        Derived({column: lambda X: X[column]}).fit(X)
+    half = {column: lambda X: X[column].where(X["x"] > 5, CHAIN[column](X))}
+    with pytest.raises(ValueError, match=f"depends on '{column}' itself"):
+        Derived(half).recompute(X)
+
+
+def test_derived_function_of_its_own_constant_column_is_refused():
+    X = pd.DataFrame({"x": [1.0, 2.0], "one": [1, 1], "word": ["k", "k"]})
+    for name in ("one", "word"):
+        with pytest.raises(ValueError, match="itself"):
+            Derived({name: lambda X, name=name: X[name]}).fit(X)
+
+
+def test_derived_columns_in_a_circle_are_refused_by_name():
+    X = pd.DataFrame({"x": np.arange(9.0), "a": np.arange(9.0), "b": np.arange(9.0)})
+    circle = {"a": lambda X: X["b"], "b": lambda X: X["a"]}
+    with pytest.raises(ValueError, match=r"circle\. Got 'a' from 'b' from 'a'"):
+        Derived(circle).fit(X)
+
+
+def test_derived_function_may_leave_its_own_column_out():
+    X = pd.DataFrame({"x": np.arange(9.0), "y": np.arange(9.0)})
+    X["total"] = X["x"] + X["y"]
+    functions = {"total": lambda X: X.drop(columns="total").sum(axis=1)}
+    assert Derived(functions).fit(X).order_ == ["total"]
+    by_place = {"total": lambda X: X.iloc[:, :2].sum(axis=1)}
+    assert Derived(by_place).fit(X).obeys(X).all()
+
+
+def test_derived_functions_that_are_replaced_are_put_in_order_again():
+    X = _chained(range(6))
+    derived = Derived({"a": CHAIN["a"]}).fit(X)
+    derived.set_params(functions={"b": CHAIN["b"], "a": CHAIN["a"]})
+    moved = X[["x", "a", "b"]].assign(x=7.0)
+    assert derived.recompute(moved)[["a", "b"]].iloc[0].tolist() == [8.0, 16.0]
+
+
+def test_stale_rows_are_said_by_name_and_value():
+    X = _chained([1, 2, 3, 20])
+    X.loc[1, "b"] = 5.5
+    X.loc[2, "word"] = "much"
+    X.loc[3, "a"] = np.nan
+    assert Derived(CHAIN).stale(X).tolist() == [
+        None,
+        "'b' is 5.5, but its function gives 6",
+        "'word' is 'much', but its function gives 'little'",
+        "'a' is missing, but its function gives 21",
+    ]
