@@ -158,12 +158,14 @@ class BlockExpander(BaseEstimator):
         Returns
         -------
         ndarray of shape (n,), object
-            None, or a reason such as "the columns of 'job' are not one-hot".
+            None, or a reason such as "no 1 in the columns of 'job', ['job_a', 'job_b']: ...".
         """
         frame = self._training_frame(X)
         reasons = np.full(len(frame), None, dtype=object)
         for block in reversed(self.blocks_):
-            reasons[_codes(block, frame) < 0] = f"the columns of {block.name!r} are not one-hot"
+            bad = np.flatnonzero(_codes(block, frame) < 0)
+            if len(bad):
+                reasons[bad] = _block_problems(block, frame.iloc[bad])
         return reasons
 
     def collapse(self, X: Any) -> pd.DataFrame:
@@ -349,6 +351,24 @@ def _with_rest(block: Block, frame: pd.DataFrame) -> Block:
 
 def _shown(block: Block, frame: pd.DataFrame, row: int) -> list[Any]:
     return [frame.iloc[row, k] for k in block.columns if k is not None]
+
+
+def _block_problems(block: Block, frame: pd.DataFrame) -> list[str]:
+    """Say of every row what is wrong with its block, and what would be right."""
+    on = _indicators(block, frame)
+    names = [frame.columns[k] for k in block.columns if k is not None]
+    such = f"the columns of {block.name!r}, {names[:8]}{' and others' if len(names) > 8 else ''}"
+    one = "exactly one of them must be 1 and the others 0"
+    remedy = "or the 'blocks' parameter must name a level for such rows by {level: None}"
+    reasons = []
+    for values in on:
+        if np.isnan(values).any():
+            reasons.append(f"other values than 0 and 1 in {such}: {one}")
+        elif values.any():
+            reasons.append(f"more than one 1 in {such}: {one}")
+        else:
+            reasons.append(f"no 1 in {such}: {one}, {remedy}")
+    return reasons
 
 
 def _indicators(block: Block, frame: pd.DataFrame) -> np.ndarray:

@@ -27,6 +27,7 @@ from scfe_sklearn.answering.preparation import (
     read_classes,
     read_outcomes,
     read_values,
+    read_weights,
     trained,
     trained_others,
 )
@@ -311,7 +312,7 @@ class CounterfactualExplainer(KeepsLists, Documented, Equipped, MetaEstimatorMix
         return tags
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train or take over the model, and learn the features and the densities of the classes.
 
         Parameters
@@ -319,7 +320,10 @@ class CounterfactualExplainer(KeepsLists, Documented, Equipped, MetaEstimatorMix
         X : DataFrame or array-like of shape (n, d)
             Training rows.
         y : array-like of shape (n,)
-            Their labels; values for a regressor.
+            Their labels; values for a regressor, -1 and 1 for an outlier detector.
+        sample_weight : array-like of shape (n,), default=None
+            Weights of the rows, for the ``fit`` of an estimator that is trained here; those of
+            the last step of a pipeline.
 
         Returns
         -------
@@ -335,8 +339,9 @@ class CounterfactualExplainer(KeepsLists, Documented, Equipped, MetaEstimatorMix
         """
         X = as_table(X)
         y = read_outcomes(y, open_table(X))
+        weights = read_weights(sample_weight, len(y))
         self.view_ = View(self.blocks, self.derived).fit(X)
-        self.estimator_ = trained(self.estimator, X, y, self.memory)
+        self.estimator_ = trained(self.estimator, X, y, self.memory, weights)
         if hasattr(self.estimator_, "classes_"):
             self.classes_ = read_classes(self.estimator_, y)
         else:
@@ -344,7 +349,7 @@ class CounterfactualExplainer(KeepsLists, Documented, Equipped, MetaEstimatorMix
             if hasattr(self, "classes_"):
                 del self.classes_
         self.ensemble_ = trained_others(
-            self.ensemble, self.estimator, self.estimator_, X, y, self.random_state
+            self.ensemble, self.estimator, self.estimator_, X, y, self.random_state, weights
         )
         self.space_ = FeatureSpace(
             categorical=self.categorical,

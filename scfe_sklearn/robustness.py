@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state
 
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.features.frames import Edit, open_table
-from scfe_sklearn.models import resampled, retrained
+from scfe_sklearn.models import handed, resampled, retrained
 from scfe_sklearn.presentation.containers import columns_in_order, take_rows
 
 
@@ -69,7 +69,7 @@ def survival_under_retraining(
     kept = np.zeros(len(good))
     for rows in resampled(labels, n_models, random, classes=True):
         model = retrained(estimator, take_rows(X, rows), labels[rows])
-        kept += np.asarray(model.predict(restored)) == target
+        kept += np.asarray(model.predict(handed(restored))) == target
     out = np.full(len(explanation), np.nan)
     out[good] = kept / n_models
     return out

@@ -260,7 +260,9 @@ def usual_target(explainer: Any, X: Any) -> Any:
     if hasattr(explainer, "classes_"):
         return None
     middle = float(np.median(explainer.training_values_))
-    below = np.asarray(explainer.estimator_.predict(X), dtype=np.float64).reshape(-1) <= middle
+    copy = take_rows(X, np.arange(len(X)))  # a model may write into the rows that it is given
+    value = np.asarray(explainer.estimator_.predict(copy), dtype=np.float64).reshape(-1)
+    below = value <= middle
     above = np.nextafter(middle, np.inf)
     return Interval(np.where(below, above, np.nan), np.where(below, np.nan, middle))
 

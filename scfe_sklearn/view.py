@@ -62,6 +62,15 @@ class View:
             self.example_ = X[list(self.derived_.names)].iloc[:1]
         return self
 
+    def block_problems(self, X: Any, seen: Any) -> np.ndarray | None:
+        """Return for each row (n,) None or what is wrong with its blocks; None if nothing is."""
+        if self.plain or self.expander_ is None:
+            return None
+        blocks = [block.name for block in self.expander_.blocks_]
+        if not seen[blocks].isna().to_numpy().any():
+            return None
+        return self.expander_.input_problems(X)
+
     def seen(self, X: Any) -> Any:
         """Rows as a search sees them."""
         if self.plain:

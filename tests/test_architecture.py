@@ -130,12 +130,13 @@ INSIDE = {
     },
     "models": {
         "errors": set(),
+        "handed_rows": set(),
         "compiled": {"errors"},
         "transformers": {"compiled", "errors"},
         "classifiers": {"compiled", "errors"},
         "hints": {"compiled", "transformers"},
         "trees": {"compiled", "errors", "hints", "transformers"},
-        "black_box": {"compiled", "errors", "transformers", "trees"},
+        "black_box": {"compiled", "errors", "handed_rows", "transformers", "trees"},
     },
     "solvers": {
         "gradients": set(),

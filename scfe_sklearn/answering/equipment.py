@@ -99,8 +99,8 @@ class Equipped:
             return wishes
 
         voices = self._voices()
-        stale = self.view_.stale(asked)
-        query = ask(judge, [voice.scores for voice in voices], X, read_target, stale)
+        blocks, stale = self.view_.block_problems(asked, X), self.view_.stale(asked)
+        query = ask(judge, [voice.scores for voice in voices], X, read_target, blocks, stale)
         return self._engine(voices, query.wishes, count), judge, query
 
     def _rules(self) -> Rules:

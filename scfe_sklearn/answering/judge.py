@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from scfe_sklearn.answering.preparation import several_outputs
 from scfe_sklearn.features import FeatureSpace, Rules
 from scfe_sklearn.features.frames import keep
 from scfe_sklearn.features.stated import ParsedRules, find_violations, parse_rules
+from scfe_sklearn.models import handed
 from scfe_sklearn.models.responses import responses
 from scfe_sklearn.presentation.containers import columns_in_order
 from scfe_sklearn.targets import ClassWishes, Outcome, ValueWishes
@@ -180,7 +182,7 @@ class Judge:
         with np.errstate(invalid="ignore"):
             names = ("predict", "predict_proba") if asked else ("predict",)
             answers = responses(estimator, X, names)
-        predicted = _one_for_each(answers[0], n)
+        predicted = _one_for_each(answers[0], n, estimator)
         if not hasattr(estimator, "classes_"):
             value = predicted.astype(np.float64)
             return Outcome(np.where(np.isfinite(value), 0, -1), value)
@@ -198,13 +200,15 @@ class Judge:
         if len(code) == 0 or not hasattr(self.estimator, "predict_proba"):
             return np.full(len(code), np.nan)
         with np.errstate(invalid="ignore"):
-            table = np.asarray(self.estimator.predict_proba(in_order(X, self.space)))
+            table = np.asarray(self.estimator.predict_proba(handed(in_order(X, self.space))))
         return table[np.arange(len(code)), code]
 
 
-def _one_for_each(answers: Any, n: int) -> np.ndarray:
+def _one_for_each(answers: Any, n: int, estimator: Any) -> np.ndarray:
     """Labels or values (n,) of n rows; some models give them as a column."""
     predicted = np.asarray(answers)
+    if predicted.ndim > 1 and len(predicted) == n and predicted[0].size > 1:
+        raise several_outputs(estimator)
     if predicted.ndim == 0 or len(predicted) != n:
         raise ValueError(
             "The 'estimator' parameter of CounterfactualExplainer must have one prediction for "

@@ -81,6 +81,7 @@ def ask(
     models: Sequence[Scores],
     X: Any,
     read_target: Callable[[np.ndarray], ClassWishes | ValueWishes],
+    blocks: np.ndarray | None = None,
     stale: np.ndarray | None = None,
 ) -> Query:
     """Encode the rows, bind the rules and sort out the rows which need no search or allow none.
@@ -95,12 +96,16 @@ def ask(
         The rows.
     read_target : callable
         Predicted positions (n,) to wishes.
+    blocks : ndarray of shape (n,), object, or None
+        None, or what is wrong with the one-hot blocks of a row.
     stale : ndarray of shape (n,), object, or None
         None, or why a row is invalid for reasons that its features do not show.
     """
     space, table = judge.space, keep(X)
     Z = space.encode(table)
     problems = space.input_problems(table, missing=False)
+    if blocks is not None:
+        problems = np.where(unset(blocks), problems, blocks)
     if stale is not None:
         problems = np.where(unset(problems), stale, problems)
     holes = np.isnan(Z) & unset(problems)[:, None]
@@ -133,7 +138,8 @@ def ask(
     has = _has_already(judge, X, wishes, known, unset(status))
     mark(has, Status.ALREADY_TARGET)
     mark(~unset(bounds.conflict), Status.CONFLICTING_RULES, bounds.conflict)
-    mark(~bounds.mutable.any(axis=1), Status.UNREACHABLE, "no feature may change")
+    stuck = np.asarray(~bounds.mutable.any(axis=1))
+    mark(stuck, Status.UNREACHABLE, _why_stuck(judge, holes, stuck))
     rows = Rows(np.where(holes, STAND_IN, Z), holes, _whole(bounds), wishes)
     return Query(X, Z, rows, known, status, reason, table)
 
@@ -152,6 +158,24 @@ def _mark_unreadable(judge: Judge, X: Any, holes: np.ndarray, problems: np.ndarr
         except ValueError:
             name = names[groups[np.flatnonzero(patterns[k])[0]]]
             problems[rows] = f"missing value in {name!r}"
+
+
+def _why_stuck(judge: Judge, holes: np.ndarray, stuck: np.ndarray) -> np.ndarray:
+    """Say of rows (n,) in which no feature may change whether missing values are the cause."""
+    why = np.full(len(stuck), "no feature may change", dtype=object)
+    if not (stuck & holes.any(axis=1)).any():
+        return why
+    space, immutable = judge.space, judge.parsed.immutable
+    gone = space.any_coordinate(holes) & ~space.constant_
+    for j, fixed in immutable.items():
+        gone[:, j] &= ~fixed
+    for i in np.flatnonzero(stuck & gone.any(axis=1)):
+        names = [space.names_[j] for j in np.flatnonzero(gone[i])]
+        why[i] = (
+            f"no feature may change: missing values in {', '.join(map(repr, names[:8]))} stay "
+            "missing unless the 'fillable' parameter names these columns"
+        )
+    return why
 
 
 def _finite(models: Sequence[Scores], Z: np.ndarray) -> np.ndarray:

@@ -16,7 +16,12 @@ from scfe_sklearn.explanation import as_json, shown, tables
 from scfe_sklearn.explanation.alignment import aligned
 from scfe_sklearn.explanation.outcomes import outcomes
 from scfe_sklearn.presentation import sentence
-from scfe_sklearn.presentation.containers import columns_in_order, positions, take_rows
+from scfe_sklearn.presentation.containers import (
+    columns_in_order,
+    narrowed,
+    positions,
+    take_rows,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -174,8 +179,10 @@ class Explanation:
         taken = {name: getattr(self, name)[where] for name in _ALIGNED}
         for name in ("factual", "counterfactuals"):
             taken[name] = take_rows(getattr(self, name), where)
+        taken["counterfactuals"] = narrowed(taken["counterfactuals"], taken["factual"])
         if self.seen is not None:
-            taken["seen"] = tuple(take_rows(part, where) for part in self.seen)
+            before, after = (take_rows(part, where) for part in self.seen)
+            taken["seen"] = (before, narrowed(after, before))
         return dataclasses.replace(self, **taken)
 
     @property

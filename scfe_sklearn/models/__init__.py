@@ -12,6 +12,7 @@ from scfe_sklearn.models.black_box import BlackBox
 from scfe_sklearn.models.classifiers import TorchClassifier
 from scfe_sklearn.models.compiled import ScoreModel, as_torch
 from scfe_sklearn.models.errors import AdapterMismatchError, UnsupportedModelError
+from scfe_sklearn.models.handed_rows import handed
 from scfe_sklearn.models.hints import categorical_columns
 from scfe_sklearn.models.linear_weights import LinearScores, read_linear
 from scfe_sklearn.models.trees import TreeEnsemble, read_trees
@@ -28,6 +29,7 @@ __all__ = [
     "adopt",
     "as_torch",
     "categorical_columns",
+    "handed",
     "resampled",
     "retrained",
     "read_linear",

@@ -15,11 +15,17 @@ from sklearn.base import (
     is_regressor,
 )
 from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
 from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import has_fit_parameter
 from torch import nn
 
 from scfe_sklearn.models.classifiers import TorchClassifier
 from scfe_sklearn.models.compiled import unwrap
+from scfe_sklearn.models.handed_rows import handed
+
+OUTLIER, INLIER = -1, 1
+"""What outlier detectors of scikit-learn predict."""
 
 SAID = 50
 """Rows that show whether a function gives labels or values."""
@@ -41,7 +47,7 @@ class Labelled:
         self.classes_ = classes
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "model":
+        if name.startswith("__") or name in ("model", "fit"):  # it is trained already
             raise AttributeError(name)
         return getattr(self.model, name)
 
@@ -68,7 +74,7 @@ class _Function:
         return repr(self.function)
 
 
-def adopt(model: Any, X: Any, y: np.ndarray) -> Any:
+def adopt(model: Any, X: Any, y: np.ndarray, sample_weight: np.ndarray | None = None) -> Any:
     """Return a trained model of any kind with ``predict`` and, for classes, ``classes_``.
 
     Parameters
@@ -80,17 +86,20 @@ def adopt(model: Any, X: Any, y: np.ndarray) -> Any:
     X : DataFrame or ndarray of shape (n, d)
         Training rows.
     y : ndarray of shape (n,)
-        Labels or values.
+        Labels or values; -1 and 1 for an outlier detector.
+    sample_weight : ndarray of shape (n,), default=None
+        Weights of the training rows, for the ``fit`` of an estimator that is trained.
 
     Returns
     -------
     object
-        With ``classes_`` if it is a classifier, and without if it is a regressor.
+        With ``classes_`` if it is a classifier or an outlier detector, and without if it is a
+        regressor.
 
     Raises
     ------
     ValueError
-        If it is known to be neither.
+        If it is known to be none of these.
 
     Examples
     --------
@@ -101,19 +110,24 @@ def adopt(model: Any, X: Any, y: np.ndarray) -> Any:
     (['no', 'yes'], ['no', 'yes'])
     """
     if isinstance(model, nn.Module):
-        return TorchClassifier(model).fit(X, y)
+        return TorchClassifier(model).fit(handed(X), y)
     if isinstance(model, FrozenEstimator) and not hasattr(model.estimator, "fit"):
         model = model.estimator
     inner = unwrap(model)
-    if isinstance(inner, BaseEstimator) and (is_clusterer(inner) or is_outlier_detector(inner)):
+    detects = isinstance(inner, BaseEstimator) and is_outlier_detector(inner)
+    if detects:
+        _check_detector(inner, y)
+    if isinstance(inner, BaseEstimator) and is_clusterer(inner):
         # The numbers of clusters may look like labels.
         raise ValueError(
             "The 'estimator' parameter of CounterfactualExplainer must be a classifier or a "
             f"regressor. Got {inner!r} instead."
         )
     if hasattr(model, "fit") and hasattr(model, "get_params"):
-        model = clone(model).fit(X, y)
+        model = _trained_clone(model, X, y, sample_weight)
         inner = unwrap(model)
+    if detects:
+        return Labelled(model, np.array([OUTLIER, INLIER]))
     if not (hasattr(inner, "predict") or hasattr(inner, "predict_proba")):
         said = np.asarray(inner(_shown(X)[:2]))
         method = "predict_proba" if said.ndim == 2 and said.shape[1] > 1 else "predict"
@@ -127,6 +141,33 @@ def adopt(model: Any, X: Any, y: np.ndarray) -> Any:
     labelled = Labelled(model, np.unique(y) if not hasattr(model, "classes_") else model.classes_)
     _refuse_other_columns(labelled, X)
     return labelled
+
+
+def _check_detector(detector: Any, y: np.ndarray) -> None:
+    """Raise if y holds other labels than those of an outlier detector."""
+    strange = [label for label in np.unique(y).tolist() if label not in (OUTLIER, INLIER)]
+    if strange:
+        raise ValueError(
+            f"y must hold {OUTLIER} for outliers and {INLIER} for inliers, as the predict of "
+            f"{type(detector).__name__} returns them. Got {strange[0]!r} instead."
+        )
+
+
+def _trained_clone(model: Any, X: Any, y: np.ndarray, sample_weight: np.ndarray | None) -> Any:
+    """Train a clone of an estimator, with weights of the rows if there are any."""
+    weights: dict[str, Any] = {}
+    if sample_weight is not None:
+        last, prefix = model, ""
+        while type(last) is Pipeline:
+            name, last = last.steps[-1]
+            prefix += f"{name}__"
+        if not has_fit_parameter(last, "sample_weight"):
+            raise ValueError(
+                "The 'sample_weight' parameter of fit must be None for an estimator whose fit "
+                f"takes no weights. Got weights for {last!r} instead."
+            )
+        weights[f"{prefix}sample_weight"] = sample_weight
+    return clone(model).fit(handed(X), y, **weights)
 
 
 def _refuse_other_columns(model: Any, X: Any) -> None:
@@ -164,10 +205,10 @@ def _shown(X: Any) -> Any:
         whole = X.dropna()
     else:
         whole = X[~pd.isna(X).any(axis=1)]
-    return (whole if len(whole) else X)[:SAID]
+    return handed((whole if len(whole) else X)[:SAID])
 
 
-def retrained(model: Any, X: Any, y: np.ndarray) -> Any:
+def retrained(model: Any, X: Any, y: np.ndarray, sample_weight: np.ndarray | None = None) -> Any:
     """Return a clone of a model, or of the one that is frozen in it, trained on other rows."""
     while isinstance(model, FrozenEstimator):
         model = model.estimator
@@ -176,7 +217,7 @@ def retrained(model: Any, X: Any, y: np.ndarray) -> Any:
             "The 'ensemble' parameter of CounterfactualExplainer must be a list of models where "
             f"the estimator cannot be trained again. Got an int for {model!r} instead."
         )
-    return clone(model).fit(X, y)
+    return _trained_clone(model, X, y, sample_weight)
 
 
 def resampled(

@@ -16,6 +16,8 @@ from sklearn.ensemble import (
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
+from scfe_sklearn.models.handed_rows import handed
+
 CLEAR = 1e-6
 """Lead of the largest probability over the second that leaves no doubt about the label."""
 
@@ -34,7 +36,7 @@ def responses(estimator: Any, X: Any, names: Sequence[str]) -> list[Any]:
 
     The transformers of a plain pipeline, which may be most of the work, run once for all of the
     methods, and so do the trees of an ensemble. They do what they do in each of these methods, so
-    the answers are the same.
+    the answers are the same. Every method gets rows of its own, which it may write into.
 
     Parameters
     ----------
@@ -67,7 +69,8 @@ def responses(estimator: Any, X: Any, names: Sequence[str]) -> list[Any]:
     own = any(name in vars(inner) for name in names) if hasattr(inner, "__dict__") else True
     # Metadata routing may hand each method something of its own.
     if len(names) < 2 or own or sklearn.get_config()["enable_metadata_routing"]:
-        return [getattr(estimator, name)(X) for name in names]
+        return [getattr(estimator, name)(handed(X)) for name in names]
+    X = handed(X)
     if type(inner) is Pipeline and _ends_in_estimator(inner):
         for _, step in inner.steps[:-1]:
             if step is not None and step != "passthrough":
@@ -76,7 +79,7 @@ def responses(estimator: Any, X: Any, names: Sequence[str]) -> list[Any]:
     if type(inner) in _BY_PROBABILITY and set(names) == _BOTH:
         probability = inner.predict_proba(X)
         return [_labels(inner, X, probability) if n == "predict" else probability for n in names]
-    return [getattr(inner, name)(X) for name in names]
+    return [getattr(inner, name)(handed(X)) for name in names]
 
 
 def _labels(estimator: Any, X: Any, probability: np.ndarray) -> np.ndarray:

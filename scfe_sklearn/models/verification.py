@@ -10,6 +10,7 @@ from torch import Tensor
 
 from scfe_sklearn.models.compiled import ScoreModel, unwrap
 from scfe_sklearn.models.errors import AdapterMismatchError
+from scfe_sklearn.models.handed_rows import handed
 
 _SINGLE_PRECISION_TOLERANCE = 1e-3
 
@@ -58,7 +59,7 @@ def verify(
     with torch.no_grad():
         got = model.response(rows).double().cpu().numpy()
         scores = model.scores(rows).double().cpu().numpy()
-    expected = np.asarray(getattr(estimator, model.response_method)(X_raw), dtype=float)
+    expected = np.asarray(getattr(estimator, model.response_method)(handed(X_raw)), dtype=float)
     if got.shape != expected.shape:
         raise AdapterMismatchError(
             f"The torch version of {name} returns an array of shape {got.shape}, "
@@ -86,7 +87,7 @@ def _compare_predictions(
 ) -> None:
     """Refuse another predicted class where the scores are clear about it."""
     classes = np.asarray(estimator.classes_)
-    predicted = np.asarray(estimator.predict(X_raw))
+    predicted = np.asarray(estimator.predict(handed(X_raw)))
     codes = np.argmax(predicted[:, None] == classes[None, :], axis=1)
     best = scores.max(axis=1)
     lead = best - np.take_along_axis(scores, codes[:, None], axis=1)[:, 0]

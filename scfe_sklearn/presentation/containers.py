@@ -12,6 +12,7 @@ __all__ = [
     "column_values",
     "columns_in_order",
     "is_polars",
+    "narrowed",
     "objects",
     "positions",
     "row_labels",
@@ -56,6 +57,36 @@ def columns_in_order(frame: Any, names: Sequence[Any]) -> Any:
     if own == wanted or len(own) != len(wanted) or set(own) != set(wanted):
         return frame
     return frame.select(wanted) if is_polars(frame) else frame[wanted]
+
+
+def narrowed(frame: Any, like: Any) -> Any:
+    """Return rows in the dtypes of ``like``, where they were widened for missing values only.
+
+    Rows without an answer turn whole numbers and booleans nullable, or an array of them into
+    floats. Rows that have none of these missing values need not be wide.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> narrowed(np.array([[1.0, 2.0]]), like=np.array([[1, 3]]))
+    array([[1, 2]])
+    """
+    import pandas as pd
+
+    if isinstance(frame, pd.DataFrame):
+        narrow = {
+            name: before
+            for name, before in like.dtypes.items()
+            if isinstance(before, np.dtype)
+            and before.kind in "iub"
+            and pd.api.types.is_extension_array_dtype(frame[name].dtype)
+            and not frame[name].isna().any()
+        }
+        return frame.astype(narrow) if narrow else frame
+    if isinstance(frame, np.ndarray) and like.dtype.kind in "iub" and frame.dtype.kind == "f":
+        fits = bool(np.isfinite(frame).all() and (frame == np.rint(frame)).all())
+        return frame.astype(like.dtype) if fits else frame
+    return frame
 
 
 def column_values(frame: Any, j: int, rows: np.ndarray) -> list[Any]:

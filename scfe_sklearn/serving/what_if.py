@@ -103,8 +103,11 @@ class WhatIf:
         k = self._number(number)
         row = self._row(k, values)
         model = self.explainer.view_.wrapped(self.explainer.estimator_)
+        only = np.array([0])
         with np.errstate(invalid="ignore"):
-            prediction = objects(np.asarray(model.predict(row)).ravel().tolist())[0]
+            # Copies, since a model may write into the rows that it is given.
+            predicted = np.asarray(model.predict(take_rows(row, only)))
+        prediction = objects(predicted.ravel().tolist())[0]
         goal = self._goal(k)
         shown = prediction if goal is None else goal
         result: dict[str, Any] = {
@@ -118,7 +121,7 @@ class WhatIf:
         if hasattr(self.explainer, "classes_"):
             code = int(np.flatnonzero(np.asarray(self.explainer.classes_) == shown)[0])
             if hasattr(model, "predict_proba"):
-                table = np.asarray(model.predict_proba(row))
+                table = np.asarray(model.predict_proba(take_rows(row, only)))
                 result["probability"] = _finite(table[0, code])
             result["quantile"] = self._quantile(row, code)
         return result

@@ -155,3 +155,28 @@ def test_training_rows_that_the_model_refuses_are_left_out():
     assert sum(map(len, explainer.anchors_)) == sum(map(len, only.anchors_)) < kept.sum() + 1
     query = X[kept][model.predict(X[kept]) == "no"][:4]
     assert explained(explainer, query, "yes").success.all()
+
+
+@pytest.mark.parametrize("shortfall", [0.0, 0.1])
+@pytest.mark.parametrize("dtype", ["Int64", "UInt8", "int64[pyarrow]", "uint16[pyarrow]"])
+def test_nullable_whole_numbers_may_be_missing(dtype, shortfall):
+    """A model that is asked row by row gets them back in a dtype that holds what is tried."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"age": rng.integers(18, 80, 200), "x": rng.normal(size=200)})
+    y = (X["age"] / 40 + X["x"] > 1.2).astype(int).to_numpy()
+    X["age"] = X["age"].astype(dtype)
+    X.loc[::7, "age"] = pd.NA
+
+    def numbers(rows):
+        return rows.astype(float).to_numpy(dtype=float, na_value=np.nan)
+
+    inner = HistGradientBoostingClassifier(max_iter=10).fit(numbers(X), y)
+    explainer = CounterfactualExplainer(lambda rows: inner.predict(numbers(rows)))
+    query = X[inner.predict(numbers(X)) == 0][:14]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a missing age cannot help
+        result = explainer.set_params(shortfall=shortfall).fit(X, y).explain(query, target=1)
+    assert result.counterfactuals["age"].dtype == X["age"].dtype
+    found = result[result.success]
+    assert len(found) > 4 and (inner.predict(numbers(found.counterfactuals)) == 1).all()
+    assert "invalid input" not in result.status.tolist()

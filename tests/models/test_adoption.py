@@ -9,8 +9,10 @@ from sklearn.datasets import make_classification
 from sklearn.ensemble import IsolationForest, RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import OneClassSVM
 
 from scfe_sklearn.explainer import CounterfactualExplainer
 from scfe_sklearn.models import adopt, resampled, retrained
@@ -114,16 +116,38 @@ def test_frames_pass_through():
 
 
 @pytest.mark.parametrize("y", [Y, CODES], ids=["text", "codes"])
-@pytest.mark.parametrize(
-    "model", [KMeans(3, n_init=1, random_state=0), IsolationForest(n_estimators=5, random_state=0)]
-)
 @pytest.mark.parametrize("frozen", [False, True])
-def test_what_has_predictions_but_no_classes(model, frozen, y):
+def test_what_has_predictions_but_no_classes(frozen, y):
     """Also where the numbers of clusters happen to be labels."""
+    model = KMeans(3, n_init=1, random_state=0)
     given = FrozenEstimator(clone(model).fit(X)) if frozen else model
-    name = type(model).__name__
-    with pytest.raises(ValueError, match=rf"must be a classifier or a regressor. Got .*{name}\("):
+    with pytest.raises(ValueError, match=r"must be a classifier or a regressor. Got .*KMeans\("):
         CounterfactualExplainer(given).fit(X, y)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize(
+    "model",
+    [
+        IsolationForest(n_estimators=10, random_state=0),
+        OneClassSVM(nu=0.1),
+        make_pipeline(StandardScaler(), LocalOutlierFactor(novelty=True)),
+    ],
+    ids=["forest", "svm", "pipeline"],
+)
+def test_outlier_detector_makes_inliers(model, frozen):
+    trained = clone(model).fit(X)
+    labels = trained.predict(X)
+    explainer = CounterfactualExplainer(FrozenEstimator(trained) if frozen else model)
+    result = explainer.fit(X, labels).explain(X[labels == -1][:4], target=1)
+    assert explainer.classes_.tolist() == [-1, 1] and result.success.all()
+    assert trained.predict(result.counterfactuals).tolist() == [1] * len(result)
+
+
+def test_outlier_detector_refuses_other_labels():
+    detector = IsolationForest(n_estimators=5, random_state=0)
+    with pytest.raises(ValueError, match=r"y must hold -1 for outliers and 1 .* Got 0 instead"):
+        CounterfactualExplainer(detector).fit(X, CODES)
 
 
 def test_labels_that_y_does_not_know():

@@ -9,6 +9,8 @@ from scfe_sklearn.answering.preparation.checks import (
     read_classes,
     read_outcomes,
     read_values,
+    read_weights,
+    several_outputs,
 )
 from scfe_sklearn.answering.preparation.choice import choose_solver
 from scfe_sklearn.answering.preparation.surrogate import fit_surrogate
@@ -29,6 +31,8 @@ __all__ = [
     "read_classes",
     "read_outcomes",
     "read_values",
+    "read_weights",
+    "several_outputs",
     "trained",
     "trained_others",
 ]

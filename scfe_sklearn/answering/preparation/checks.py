@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.frozen import FrozenEstimator
+from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d
 
 from scfe_sklearn.answering.preparation.voices import Voice
 from scfe_sklearn.features import Rules
@@ -28,15 +31,34 @@ def read_outcomes(y: Any, table: Table) -> np.ndarray:
     labels = np.asarray(y)
     if labels.dtype.kind == "O" and {type(v) for v in labels.flat} <= {int, bool}:
         labels = np.array(labels.tolist())  # a nullable dtype of pandas
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = column_or_1d(labels, warn=True)
     if labels.ndim != 1 or len(labels) != table.n_rows:
+        several = labels.ndim == 2 and len(labels) == table.n_rows
         raise ValueError(
             "y must be a 1-D array with one label for each row of X. "
             f"Got shape {labels.shape} for {table.n_rows} rows instead."
+            + (" Explain one output at a time, such as y[:, 0]." if several else "")
         )
     check_size(table)
     if pd.isna(labels).any() or np.ma.is_masked(y):
         raise ValueError("y must not hold missing labels. Got some.")
     return labels
+
+
+def read_weights(sample_weight: Any, n: int) -> np.ndarray | None:
+    """Weights of the training rows as an array (n,), None where there are none."""
+    if sample_weight is None:
+        return None
+    weights = np.asarray(sample_weight)
+    fits = weights.shape == (n,) and weights.dtype.kind in "biuf"
+    if not fits or not np.isfinite(weights).all() or (weights < 0).any():
+        raise ValueError(
+            "The 'sample_weight' parameter of fit must be None or an array with one number of "
+            f"at least 0 for each of the {n} rows. Got shape {weights.shape} and dtype "
+            f"{weights.dtype} instead."
+        )
+    return weights.astype(np.float64)
 
 
 def read_values(y: np.ndarray) -> np.ndarray:
@@ -84,6 +106,8 @@ def check_probabilities(wishes: ClassWishes | ValueWishes, models: list[Any]) ->
 def read_classes(estimator: Any, labels: np.ndarray) -> np.ndarray:
     """Labels that a fitted estimator gives, which must cover those of the training rows."""
     check_classification_targets(labels)
+    if isinstance(estimator.classes_, list) or np.ndim(estimator.classes_) != 1:
+        raise several_outputs(estimator)
     classes = np.asarray(estimator.classes_)
     if len(classes) < 2:
         raise ValueError(f"The model must know at least two classes. Got {classes.tolist()}.")
@@ -94,6 +118,20 @@ def read_classes(estimator: Any, labels: np.ndarray) -> np.ndarray:
             f"y must hold classes of the model, {classes.tolist()}. Got {strange[0]!r} instead."
         )
     return classes
+
+
+def several_outputs(estimator: Any) -> ValueError:
+    """Return the error for a model with several outputs."""
+    inner = estimator
+    while isinstance(inner, FrozenEstimator):
+        inner = inner.estimator
+    separate = isinstance(inner, (MultiOutputClassifier, MultiOutputRegressor))
+    part = "FrozenEstimator(model.estimators_[k]), or " if separate else ""
+    return ValueError(
+        "The 'estimator' parameter of CounterfactualExplainer must have one output. Got several "
+        f"from {type(inner).__name__} instead. Explain one output k at a time: {part}the "
+        "function lambda X: model.predict(X)[:, k]."
+    )
 
 
 def check_rules(rules: Any) -> None:

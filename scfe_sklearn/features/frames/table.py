@@ -91,10 +91,25 @@ def as_table(X: Any) -> Any:
     """Return a data frame as it is, and anything else array-like as an array.
 
     What is masked in a masked array is missing.
+
+    Raises
+    ------
+    ValueError
+        If ``X`` is a single row with labels: a dict, a list of dicts or a Series.
     """
     if isinstance(X, np.ma.MaskedArray):
         return _unmasked(X)
-    return X if hasattr(X, "columns") or hasattr(X, "tocsr") else np.asarray(X)
+    if hasattr(X, "columns") or hasattr(X, "tocsr"):
+        return X
+    one = "[row.to_dict()]" if hasattr(X, "index") and hasattr(X, "to_dict") else "[row]"
+    listed = isinstance(X, (list, tuple)) and len(X) > 0 and isinstance(X[0], Mapping)
+    if isinstance(X, Mapping) or listed or one != "[row]":
+        raise ValueError(
+            "X must be a pandas or polars data frame or a 2-D array, also for one row. "
+            f"Got a {type(X).__name__}{' of dicts' if listed else ''} instead; "
+            f"pandas.DataFrame({'rows' if listed else one}) is a data frame of it."
+        )
+    return np.asarray(X)
 
 
 def _unmasked(X: np.ma.MaskedArray) -> np.ndarray:

@@ -88,9 +88,23 @@ def _whole(values: np.ndarray) -> bool:
     return bool((np.isfinite(values) & (values == np.rint(values))).all())
 
 
+def _fits(dtype: Any, values: np.ndarray) -> bool:
+    """Whether a numpy dtype holds numbers without cutting them."""
+    return bool(np.dtype(dtype).kind == "f") or _whole(values)
+
+
+def _fractions(dtype: Any) -> Any:
+    """The nullable dtype of fractions that belongs to a nullable dtype of whole numbers."""
+    import pandas as pd
+
+    if not isinstance(dtype, pd.ArrowDtype):
+        return "Float64"
+    return pd.api.types.pandas_dtype("double[pyarrow]")
+
+
 def _pandas(column: Any, layout: Column) -> Writer:
     import pandas as pd
-    from pandas.api.types import infer_dtype
+    from pandas.api.types import infer_dtype, is_integer_dtype
 
     dtype: Any = column.dtype
     if layout.levels is not None:
@@ -110,13 +124,16 @@ def _pandas(column: Any, layout: Column) -> Writer:
     def numbers(block: np.ndarray) -> Any:
         values = np.ascontiguousarray(block[:, 0])
         if isinstance(dtype, np.dtype):
-            return values.astype(dtype) if dtype.kind == "f" or _whole(values) else values
-        if isinstance(dtype, (pd.CategoricalDtype, pd.SparseDtype)):
-            return pd.Series(values).astype(dtype).array
+            return values.astype(dtype) if _fits(dtype, values) else values
         gone = np.isnan(values)
-        plain: Any = pd.array(np.where(gone, 0.0, values), dtype=dtype)
+        if isinstance(dtype, (pd.CategoricalDtype, pd.SparseDtype)):
+            fits = isinstance(dtype, pd.CategoricalDtype) or _fits(dtype.subtype, values)
+            return pd.Series(values).astype(dtype if fits else pd.SparseDtype(np.float64)).array
+        filled = np.where(gone, 0.0, values)
+        fits = not is_integer_dtype(dtype) or _whole(filled)
+        plain: Any = pd.array(filled, dtype=dtype if fits else _fractions(dtype))
         if gone.any():
-            plain[gone] = dtype.na_value
+            plain[gone] = plain.dtype.na_value
         return plain
 
     return numbers

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import is_regressor
 
 from scfe_sklearn.models.errors import UnsupportedModelError
+from scfe_sklearn.models.handed_rows import handed
 
 BEHIND = 1e-9
 """By how much the score of the predicted class may stay behind the largest."""
@@ -51,7 +52,7 @@ class ResponseScores:
         scores = reading.scores(response)
         if labels is None or not hasattr(estimator, "predict"):
             return reading, scores
-        predicted = reading.codes(estimator.predict(raw))
+        predicted = reading.codes(estimator.predict(handed(raw)))
         if not _disagree(scores, predicted):
             return reading, scores
         return cls(labels, method, corrects=True), _corrected(scores, predicted)
@@ -65,7 +66,9 @@ class ResponseScores:
         """Return how to get scores (n, C) from an estimator on its own input."""
         respond = getattr(estimator, self.method)
         if self.corrects:
-            return lambda X: _corrected(self.scores(respond(X)), self.codes(estimator.predict(X)))
+            return lambda X: _corrected(
+                self.scores(respond(handed(X))), self.codes(estimator.predict(X))
+            )
         return lambda X: self.scores(respond(X))
 
     def scores(self, response: Any) -> np.ndarray:
@@ -98,7 +101,7 @@ def _class_labels(estimator: Any, classes: Any, raw: Any) -> np.ndarray | None:
                 f"{type(estimator).__name__} was fitted for several outputs; one is supported."
             )
         return np.asarray(found)
-    predicted = np.asarray(estimator.predict(raw))
+    predicted = np.asarray(estimator.predict(handed(raw)))
     if predicted.ndim > 1 and predicted.shape[1] > 1:
         raise UnsupportedModelError(
             f"{type(estimator).__name__} was fitted for several outputs; one is supported."
@@ -120,11 +123,11 @@ def _first_response(estimator: Any, classes: np.ndarray | None, raw: Any) -> tup
         for name in ("predict_proba", "decision_function"):
             if not hasattr(estimator, name):
                 continue
-            out = np.asarray(getattr(estimator, name)(raw))
+            out = np.asarray(getattr(estimator, name)(handed(raw)))
             # One-vs-one decisions are no scores of classes.
             if out.shape[1:] == (len(classes),) or (out.ndim == 1 and len(classes) == 2):
                 return name, out
-    return "predict", np.asarray(estimator.predict(raw))
+    return "predict", np.asarray(estimator.predict(handed(raw)))
 
 
 def _disagree(scores: np.ndarray, predicted: np.ndarray) -> bool:
