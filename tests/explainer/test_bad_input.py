@@ -187,6 +187,7 @@ def test_rules_that_make_no_sense(rules, message, explainer):
         (X["wage"], Y, "also for one row. Got a Series"),
         (X, None, "y must be an array of class labels. Got None"),
         (X, Y[:5], r"one label for each row of X. Got shape \(5,\) for 90 rows"),
+        (X, np.stack([Y, Y], axis=1), r"Got shape \(90, 2\) for 90 rows.*one output at a time"),
         (X, "yes", r"one label for each row of X. Got shape \(\) for 90 rows"),
         (X, np.r_[np.nan, np.ones(N - 1)], "y must not hold missing labels"),
         (X, np.array([None, *Y[1:]], dtype=object), "y must not hold missing labels"),
