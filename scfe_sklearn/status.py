@@ -8,7 +8,7 @@ __all__ = ["Status"]
 
 
 class Status:
-    """What became of a row; plain strings, so that they compare, group and print as such.
+    """What became of a row or of an option of it, as plain strings.
 
     Examples
     --------
@@ -33,6 +33,9 @@ class Status:
     NOT_FOUND: Final = "budget exhausted"
     """The search stopped at its limits without an answer; there may be one."""
 
+    NO_FURTHER: Final = "no further option"
+    """The row has an answer, but fewer options than asked for; this entry of it is empty."""
+
     INVALID_INPUT: Final = "invalid input"
     """The factual holds a missing or infinite number, or a category never seen."""
 
@@ -48,6 +51,7 @@ class Status:
         CLOSEST,
         UNREACHABLE,
         NOT_FOUND,
+        NO_FURTHER,
         INVALID_INPUT,
         CONFLICTING_RULES,
         MODEL_FAILED,

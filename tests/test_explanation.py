@@ -663,5 +663,5 @@ def test_targets_may_be_sets():
 
 
 def test_statuses_are_plain_strings():
-    assert len(set(Status.ALL)) == 8
+    assert len(set(Status.ALL)) == 9
     assert all(type(status) is str for status in Status.ALL)

@@ -107,7 +107,8 @@ def _status(query: Query, answers: Answers, entries: Entries) -> tuple[np.ndarra
     missing = unset(status)
     status[missing] = Status.NOT_FOUND
     reason[missing] = "no valid change was found within the rules and the budget"
-    further = missing & answers.found[row] & (entries.option > 0)
+    further = missing & answers.found[row]
+    status[further] = Status.NO_FURTHER
     reason[further] = "no further distinct answer was found"
     status[entries.closest] = Status.CLOSEST
     return status, reason

@@ -10,8 +10,9 @@ from scfe_sklearn.status import Status
 
 
 def print_sentences(result: Explanation) -> None:
-    """Print a line for each row: its label and its sentence."""
-    for label, sentence in zip(result.index, result.sentences(), strict=True):
+    """Print a line for each row or option: its label and its sentence."""
+    shown = result[result.status != Status.NO_FURTHER]
+    for label, sentence in zip(shown.index, shown.sentences(), strict=True):
         print(f"{label}: {sentence}")
 
 

@@ -217,11 +217,13 @@ class Explanation:
         Returns
         -------
         DataFrame of one row
-            ``rows``; ``found``; ``coverage``, the share of found rows among those that did not
-            have the target already; ``validity``, the share of successes among the rows that
-            hold an answer; means of the number of changes, the distance and the probability of
-            the target and the median quantile of the density over the found rows; then the
-            count of each other status. A share or mean of no rows is NaN.
+            ``rows``; ``found``, the rows with an answer; ``coverage``, their share among the
+            rows that did not have the target already; ``answers``, the options of all rows
+            together; ``validity``, the share of successes among the entries that hold an
+            answer; means of the number of changes, the distance and the probability of the
+            target and the median quantile of the density over the answers; then the count of
+            rows of each other status. "no further option" counts options: they are no failed
+            rows. A share or mean of nothing is NaN.
         """
         return tables.summary(self)
 

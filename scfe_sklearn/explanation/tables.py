@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scfe_sklearn.explanation.row_numbers import first_entries
 from scfe_sklearn.presentation.containers import column_values, is_polars, objects
 from scfe_sklearn.status import Status
 
@@ -84,12 +85,14 @@ def summary(explanation: Explanation) -> pd.DataFrame:
     """Counts and means in one line."""
     import pandas as pd
 
+    first = explanation.status[first_entries(explanation)]
     found = explanation.status == Status.FOUND
     needed = explanation.status != Status.ALREADY_TARGET
     values: dict[str, Any] = {
-        "rows": len(explanation),
-        "found": int(found.sum()),
-        "coverage": _over(np.mean, found[needed]),
+        "rows": len(first),
+        "found": int((first == Status.FOUND).sum()),
+        "coverage": _over(np.mean, (first == Status.FOUND)[first != Status.ALREADY_TARGET]),
+        "answers": int(found.sum()),
         "validity": _over(np.mean, explanation.success[_answered(explanation) & needed]),
         "mean_changes": _over(np.mean, explanation.n_changes[found]),
         "mean_distance": _over(np.mean, explanation.distance[found]),
@@ -97,7 +100,8 @@ def summary(explanation: Explanation) -> pd.DataFrame:
         "median_density_quantile": _over(np.median, explanation.density_quantile[found]),
     }
     for status in Status.ALL[1:]:
-        values[status] = int((explanation.status == status).sum())
+        counted = explanation.status if status == Status.NO_FURTHER else first
+        values[status] = int((counted == status).sum())
     return pd.DataFrame([values])
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from scfe_sklearn.explanation import Explanation
+from scfe_sklearn.explanation.row_numbers import first_entries
 from scfe_sklearn.presentation.wording import is_missing, is_number, plain
 
 __all__ = [
@@ -27,11 +28,9 @@ def people(explanation: Explanation) -> list[np.ndarray]:
     -------
     list of ndarray
     """
-    option = explanation.option
-    if not len(option):
+    if not len(explanation):
         return []
-    starts = np.flatnonzero(np.r_[True, option[1:] <= option[:-1]])
-    return list(np.split(np.arange(len(option)), starts[1:]))
+    return list(np.split(np.arange(len(explanation)), first_entries(explanation)[1:]))
 
 
 def check_explanation(explanation: Any, display: str) -> None:

@@ -28,6 +28,7 @@ _MEANINGS = {
     Status.CLOSEST: "There is no answer; what is shown comes closest to one, but is not valid.",
     Status.UNREACHABLE: "Everything that the rules leave open was searched; no answer is there.",
     Status.NOT_FOUND: "The search ended without an answer; there may be one.",
+    Status.NO_FURTHER: "The row has an answer, but no further option.",
     Status.INVALID_INPUT: "The row holds a missing or infinite number or an unknown category.",
     Status.CONFLICTING_RULES: "The rules for the row contradict one another.",
     Status.MODEL_FAILED: "The model answers with values that are not finite.",

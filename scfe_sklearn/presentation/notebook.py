@@ -175,7 +175,7 @@ def _arrow(before: str, after: str) -> str:
 
 def _message_cell(outcome: Outcome, width: int) -> str:
     # A row that needs no change is no warning.
-    settled = outcome.status in (Status.FOUND, Status.ALREADY_TARGET)
+    settled = outcome.status in (Status.FOUND, Status.ALREADY_TARGET, Status.NO_FURTHER)
     text = "no change needed" if outcome.status == Status.FOUND else failure(outcome)
     kind = "scfe-settled scfe-quiet" if settled else "scfe-failed"
     return f'<td class="{kind}" colspan="{width}">{_cut(text, 6 * _MAX_TEXT)}</td>'

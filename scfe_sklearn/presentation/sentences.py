@@ -74,6 +74,8 @@ def sentence(outcome: Outcome, max_features: int | None = None) -> str:
     """
     if outcome.status == Status.ALREADY_TARGET:
         return f"No change needed: the prediction is already {quoted(outcome.prediction)}."
+    if outcome.status == Status.NO_FURTHER:
+        return "No further option found."
     closest = outcome.status == Status.CLOSEST
     if outcome.status != Status.FOUND and not closest:
         return f"No change found: {failure(outcome)}."
