@@ -274,12 +274,15 @@ def test_to_frame_puts_the_answers_first():
         "reason",
         "target",
         "prediction",
+        "prediction_after",
         "probability_before",
         "probability_after",
         "n_changes",
         "distance",
         "log_density",
         "density_quantile",
+        "gap",
+        "option",
     ]
     assert frame["status"].tolist() == explanation.status.tolist()
     assert frame["success"].dtype == bool
@@ -416,7 +419,7 @@ def test_polars_stays_polars():
     last = explanation[-1]
     assert isinstance(last.factual, pl.DataFrame)
     assert last.index.tolist() == [2]
-    assert explanation[:0].to_frame().shape == (0, 17)
+    assert explanation[:0].to_frame().shape == (0, 20)
     assert explanation.summary()["validity"].item() == 1
     assert "31,000" in explanation._repr_html_()
 
@@ -458,7 +461,7 @@ def test_no_rows():
     assert len(explanation) == 0
     assert explanation.sentences() == []
     assert explanation.changes.shape == (0, 4)
-    assert explanation.to_frame().shape == (0, 17)
+    assert explanation.to_frame().shape == (0, 20)
     line = explanation.summary().iloc[0]
     assert line["rows"] == line["found"] == 0
     assert np.isnan(line[["coverage", "validity", "mean_changes"]].astype(float)).all()

@@ -92,14 +92,7 @@ def write_whole(name: str, write: Callable[[Path], Any]) -> None:
 
 
 def table(result: Explanation) -> Any:
-    """Answers as a pandas table: the label of the row first, then which option it is.
-
-    Returns
-    -------
-    DataFrame
-        `Explanation.to_frame` with the columns "row" and, where rows have several answers,
-        "option" (from 0) in front.
-    """
+    """Answers as a pandas table: `Explanation.to_frame` with the label of the row in front."""
     import pandas as pd
 
     frame = result.to_frame()
@@ -107,8 +100,6 @@ def table(result: Explanation) -> Any:
     first = {"row": pd.Series(list(result.index))}
     if result.index.name is not None:
         first = {str(result.index.name): first["row"]}
-    if result.option.any():
-        first["option"] = pd.Series(result.option)
     names = [str(name) for name in frame.columns]
     labels = pd.DataFrame({_free(name, names): values for name, values in first.items()})
     return pd.concat([labels.set_axis(frame.index), frame], axis=1)

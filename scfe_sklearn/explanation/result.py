@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scfe_sklearn.explanation import as_json, shown, tables
+from scfe_sklearn.explanation import as_json, records, shown, tables
 from scfe_sklearn.explanation.alignment import aligned
+from scfe_sklearn.explanation.joining import joined
+from scfe_sklearn.explanation.lookup import ByLabel
 from scfe_sklearn.explanation.outcomes import outcomes
 from scfe_sklearn.presentation import sentence
 from scfe_sklearn.presentation.containers import (
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Explanation"]
-
-_ALIGNED = (*tables.COLUMNS, "prediction_after", "option", "gap", "changed", "index")
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -173,10 +173,46 @@ class Explanation:
             columns_in_order(self.counterfactuals, self.feature_names),
         )
 
+    @property
+    def loc(self) -> ByLabel:
+        """Some rows by label, as in pandas: a label, a list, a slice of labels or a mask.
+
+        A label gives all of its entries, such as the options of a row. A list keeps its order.
+        A slice includes both ends. KeyError for labels that are not there.
+        """
+        return ByLabel(self)
+
+    @classmethod
+    def concat(cls, parts: Iterable[Explanation]) -> Explanation:
+        """Return several explanations of the same features as one, part after part.
+
+        Targets, rules, solvers and explainers may differ. Rules that do not hold in all parts
+        are marked with "some rows:" in ``rules_text``. Labels of rows stay as they are, also
+        where they repeat. The background of pictures is kept where all parts have the same.
+
+        Parameters
+        ----------
+        parts : iterable of Explanation
+            At least one, with the same features, kinds and levels, and in the same kind of
+            container. Columns in another order are paired by name.
+
+        Returns
+        -------
+        Explanation
+
+        Raises
+        ------
+        TypeError
+            If a part is no Explanation, or the containers differ.
+        ValueError
+            If there is no part, or columns, features, kinds or levels differ.
+        """
+        return joined(parts)
+
     def __getitem__(self, rows: Any) -> Explanation:
         """Some rows by position: a number, a slice, an array of positions or a mask."""
         where = positions(rows, len(self))
-        taken = {name: getattr(self, name)[where] for name in _ALIGNED}
+        taken = {name: getattr(self, name)[where] for name in tables.ALIGNED}
         for name in ("factual", "counterfactuals"):
             taken[name] = take_rows(getattr(self, name), where)
         taken["counterfactuals"] = narrowed(taken["counterfactuals"], taken["factual"])
@@ -205,11 +241,29 @@ class Explanation:
         -------
         DataFrame
             The counterfactual columns, then success, status, reason, target, prediction,
-            probability_before, probability_after, n_changes, distance, log_density and
-            density_quantile; polars for a polars query, else pandas. A name that a feature has
-            already is prefixed with "explanation_".
+            prediction_after, probability_before, probability_after, n_changes, distance,
+            log_density, density_quantile, gap and option; polars for a polars query, else
+            pandas. A name that a column has already is prefixed with "explanation_".
         """
         return tables.frame(self)
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """Entries as plain dicts, which ``json.dumps`` takes: what a service returns.
+
+        Returns
+        -------
+        list of dict
+            Per entry the label "row", the columns of `to_frame` that are no features, the
+            "sentence", the "changes" as dicts of "feature", "from" and "to", and the
+            "counterfactual" as a dict by column, or None where there is no answer. Values are
+            Python's own. Missing values are None, infinite ones the texts "inf" and "-inf",
+            dates ISO texts, and tuples lists.
+
+        See Also
+        --------
+        to_json : Everything, to be read back by `from_json`.
+        """
+        return records.written(self)
 
     def summary(self) -> pd.DataFrame:
         """Counts and means in one line.

@@ -26,8 +26,21 @@ NUMBERS = (
 )
 """What is a number for every row."""
 
-COLUMNS = ("success", "status", "reason", "target", "prediction", *NUMBERS)
+COLUMNS = (
+    "success",
+    "status",
+    "reason",
+    "target",
+    "prediction",
+    "prediction_after",
+    *NUMBERS,
+    "gap",
+    "option",
+)
 """What stands beside the counterfactuals in a frame."""
+
+ALIGNED = (*COLUMNS, "changed", "index")
+"""What has an entry for every row."""
 
 
 def changes(explanation: Explanation) -> pd.DataFrame:
