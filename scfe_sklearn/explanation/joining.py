@@ -35,12 +35,12 @@ def joined(parts: Iterable[Explanation]) -> Explanation:
             )
     first = every[0]
     orders = [_order(first, part) for part in every]
-    aligned = {
+    aligned: dict[str, Any] = {
         name: _stacked_values([getattr(part, name) for part in every])
         for name in tables.ALIGNED
         if name not in ("changed", "index")
     }
-    frames = {
+    frames: dict[str, Any] = {
         name: _stacked_rows([getattr(part, name) for part in every])
         for name in ("factual", "counterfactuals")
     }
