@@ -28,6 +28,7 @@ are all other settings.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 import warnings
 from dataclasses import dataclass
@@ -218,7 +219,7 @@ def measure(cell: Cell, rounds: int, bars: Bars) -> list[list[Any]]:
     search.run(own, rounds)
     local, local_codes = least(own, n)
     many = search.chains(*starts(search, default, others))
-    search.run(many, rounds)
+    search.run(many, rounds, dense=True)
     known = [default, Answers(local_codes, local), Answers(*reversed(least(many, n))), *others]
     cost = np.array([answers.cost for answers in known])
     which = cost.argmin(axis=0)
@@ -276,7 +277,9 @@ def run(args: argparse.Namespace) -> int:
                 found = measure(cell, args.rounds, bars)
                 lines += found
                 for line in found:
-                    print(*line[:4], f"{time.perf_counter() - start:.0f} s", flush=True)
+                    figures = [f"{value:.3f}" for value in line[5:7]]
+                    seconds = f"({time.perf_counter() - start:.0f} s)"
+                    print(*line[:4], *figures, seconds, file=sys.stderr, flush=True)
     print()
     print_table(HEADER, lines)
     return bars.finish(args.check)

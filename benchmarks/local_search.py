@@ -9,7 +9,6 @@ makes WIDTH proposals for each and keeps the best.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +21,8 @@ NEAREST = 64
 """Training rows nearest to the factual, from which half of the values are taken."""
 FINE = 1e-4
 """Smallest step of a continuous column, in standard deviations."""
+DENSE = 0.2
+"""Share of the proposals that move all numbers towards the factual, where that is asked for."""
 LEAST = 1e-9
 """Improvement that counts."""
 
@@ -103,20 +104,20 @@ class LocalSearch:
             row.append(np.full(len(admissible), i))
         return np.concatenate(codes), np.concatenate(row)
 
-    def run(self, chains: Chains, rounds: int, seconds: float = np.inf) -> int:
-        """Improve the points in place; return how many rounds were made."""
-        end = time.perf_counter() + seconds
-        for made in range(rounds):
-            if time.perf_counter() > end:
-                return made
-            self._round(chains)
-        return rounds
+    def run(self, chains: Chains, rounds: int, dense: bool = False) -> None:
+        """Improve the points in place.
 
-    def _round(self, chains: Chains) -> None:
+        With ``dense`` some proposals also move all changed numbers towards the factual, by the
+        same share: then one feature can make up for many.
+        """
+        for _ in range(rounds):
+            self._round(chains, dense)
+
+    def _round(self, chains: Chains, dense: bool) -> None:
         """Make WIDTH proposals for each point and keep the best if it is better."""
         m = len(chains.row)
         parent = np.repeat(np.arange(m), WIDTH)
-        codes = self._proposals(chains.codes[parent], chains.row[parent])
+        codes = self._proposals(chains.codes[parent], chains.row[parent], dense)
         below = chains.cost[parent]
         cost = self.cost(codes, chains.row[parent], below).reshape(m, WIDTH)
         best = cost.argmin(axis=1)
@@ -125,7 +126,7 @@ class LocalSearch:
         chains.codes[better] = codes.reshape(m, WIDTH, -1)[better, best[better]]
         chains.cost[better] = value[better]
 
-    def _proposals(self, codes: np.ndarray, row: np.ndarray) -> np.ndarray:
+    def _proposals(self, codes: np.ndarray, row: np.ndarray, dense: bool) -> np.ndarray:
         """Return the points with one to three features changed at random."""
         random, objective = self._random, self.objective
         factual = self.factual[row]
@@ -138,12 +139,25 @@ class LocalSearch:
             keys = np.log(random.random((m, d))) / weight
         order = np.argsort(-keys, axis=1)[:, :3]
         size = random.choice([1, 2, 3], size=m, p=[0.45, 0.35, 0.2])
-        out = codes.copy()
+        out = self._drawn(codes, factual, dense)
         donor = self._donors(row)
         for k in range(min(3, d)):
             at = np.flatnonzero((size > k) & self._free[order[:, k]])
             feature = order[at, k]
             out[at, feature] = self._values(codes, factual, donor, at, feature)
+        return out
+
+    def _drawn(self, codes: np.ndarray, factual: np.ndarray, dense: bool) -> np.ndarray:
+        """Return the points, some of them with all numbers moved towards the factual."""
+        random = self._random
+        out = codes.copy()
+        if dense:
+            at = np.flatnonzero(random.random(len(codes)) < DENSE)
+            share = random.random((len(at), 1)) ** 3
+            part = self.objective.snapped(codes[at] + share * (factual[at] - codes[at]))
+            numeric = np.setdiff1d(np.arange(codes.shape[1]), self.objective.categorical)
+            moved = self.objective.changed(codes[at], factual[at])[:, numeric]
+            out[np.ix_(at, numeric)] = np.where(moved, part[:, numeric], factual[at][:, numeric])
         return out
 
     def _values(
