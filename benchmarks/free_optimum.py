@@ -62,7 +62,7 @@ IMPROVED = 0.04
 """Most rows whose default answer the local search may make cheaper by more than NEAR."""
 ASKED = ("boosting", "forest")
 """Models without a gradient."""
-TRAINING_STARTS, OTHER_STARTS = 4, 3
+TRAINING_STARTS, OTHER_STARTS = 2, 3
 """Training rows, and answers under other settings, that the local search starts from."""
 REPEATS = 3
 """Calls whose median time is taken."""

@@ -23,6 +23,8 @@ FINE = 1e-4
 """Smallest step of a continuous column, in standard deviations."""
 DENSE = 0.2
 """Share of the proposals that move all numbers towards the factual, where that is asked for."""
+PATIENCE = 40
+"""Rounds without a better proposal after which a point is left as it is."""
 LEAST = 1e-9
 """Improvement that counts."""
 
@@ -110,21 +112,27 @@ class LocalSearch:
         With ``dense`` some proposals also move all changed numbers towards the factual, by the
         same share: then one feature can make up for many.
         """
+        idle = np.zeros(len(chains.row), dtype=int)
         for _ in range(rounds):
-            self._round(chains, dense)
+            active = np.flatnonzero(idle < PATIENCE)
+            if len(active) == 0:
+                break
+            better = self._round(chains, active, dense)
+            idle[active] += 1
+            idle[better] = 0
 
-    def _round(self, chains: Chains, dense: bool) -> None:
-        """Make WIDTH proposals for each point and keep the best if it is better."""
-        m = len(chains.row)
-        parent = np.repeat(np.arange(m), WIDTH)
+    def _round(self, chains: Chains, active: np.ndarray, dense: bool) -> np.ndarray:
+        """Make WIDTH proposals for each active point; return the points that became better."""
+        m = len(active)
+        parent = np.repeat(active, WIDTH)
         codes = self._proposals(chains.codes[parent], chains.row[parent], dense)
-        below = chains.cost[parent]
-        cost = self.cost(codes, chains.row[parent], below).reshape(m, WIDTH)
+        cost = self.cost(codes, chains.row[parent], chains.cost[parent]).reshape(m, WIDTH)
         best = cost.argmin(axis=1)
         value = cost[np.arange(m), best]
-        better = np.flatnonzero(value < chains.cost - LEAST)
-        chains.codes[better] = codes.reshape(m, WIDTH, -1)[better, best[better]]
-        chains.cost[better] = value[better]
+        better = np.flatnonzero(value < chains.cost[active] - LEAST)
+        chains.codes[active[better]] = codes.reshape(m, WIDTH, -1)[better, best[better]]
+        chains.cost[active[better]] = value[better]
+        return active[better]
 
     def _proposals(self, codes: np.ndarray, row: np.ndarray, dense: bool) -> np.ndarray:
         """Return the points with one to three features changed at random."""

@@ -31,7 +31,8 @@ TOLERANCE = 1e-6
 class RawObjective:
     """Objective, validity and rules of raw rows that are coded as numbers (n, d).
 
-    A category is coded by its position among the sorted levels of the training rows.
+    A category is coded by its position among the sorted levels of the training rows. Columns
+    are numbers or unordered categories, without missing values.
     """
 
     case: Case

@@ -61,7 +61,8 @@ class LoanScores:
         self._mean = case.X[case.numeric].mean().to_numpy()
         self._spread = case.X[case.numeric].std(ddof=0).to_numpy()
         self._levels = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
-        self._levels.fit(case.X[case.categorical])
+        if case.categorical:
+            self._levels.fit(case.X[case.categorical])
 
     def __call__(self, queries: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
         """Return found, valid, broken, usable, changes, distance and lof of every row."""
@@ -91,6 +92,8 @@ class LoanScores:
         """Return rows in the space in which outliers are looked for."""
         case = self.case
         numbers = (X[case.numeric].to_numpy(dtype=float) - self._mean) / self._spread
+        if not case.categorical:
+            return np.asarray(numbers)
         return np.hstack([numbers, self._levels.transform(X[case.categorical]) / np.sqrt(2)])
 
     def reachable(self, queries: pd.DataFrame) -> np.ndarray:

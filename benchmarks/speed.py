@@ -7,6 +7,8 @@
 2. Adult: refused rows of a pipeline with one-hot encoding and an MLP, sex and race immutable,
    age increasing. The time includes encoding, decoding and the check by the pipeline.
 3. The peak memory of such calls, each in a process of its own.
+
+``--nice`` compares time and quality with NICE and DiCE instead: see benchmarks/rival_speed.py.
 """
 
 from __future__ import annotations
@@ -25,8 +27,9 @@ import numpy as np
 import torch
 from sklearn.frozen import FrozenEstimator
 
+from benchmarks import rival_speed
 from benchmarks.asked import Asked
-from benchmarks.datasets import Table, add_data_option, loans, published_table
+from benchmarks.datasets import LOANS, Table, add_data_option, loans, published_table
 from benchmarks.memory_probe import probe
 from benchmarks.models import loan_case, published_network
 from benchmarks.reporting import Bars, add_check_option, print_table, words
@@ -176,7 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
     add_check_option(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the shuffle and the network")
     parser.add_argument(
-        "--sets", type=words, default=["housing", "wine", "adult"], help="housing,wine,adult"
+        "--sets", type=words, help=f"housing,wine,adult; with --nice {','.join(LOANS)}"
     )
     parser.add_argument("--density", default="kde", help="kde, gmm or knn (default kde)")
     parser.add_argument("--tau", type=float, default=20.0, help="of Housing and Wine (default 20)")
@@ -195,7 +198,18 @@ def main(arguments: list[str] | None = None) -> int:
         default=[250, 500, 1000, 2000],
         help="of Adult (default 250,500,1000,2000)",
     )
+    rivals = parser.add_argument_group("with --nice")
+    rivals.add_argument("--nice", action="store_true", help="compare with NICE and DiCE")
+    rivals.add_argument(
+        "--models", type=words, default=["logistic", "mlp"], help="default logistic,mlp"
+    )
+    rivals.add_argument("--cell-rows", type=int, default=1000, help="rows of explain (1000)")
+    rivals.add_argument("--nice-rows", type=int, default=50, help="rows of NICE (50; 0: none)")
+    rivals.add_argument("--dice-rows", type=int, default=10, help="rows of DiCE (10; 0: none)")
     args = parser.parse_args(arguments)
+    args.sets = args.sets or (list(LOANS) if args.nice else ["housing", "wine", "adult"])
+    if args.nice:
+        return rival_speed.run(args)
     warnings.simplefilter("ignore", UserWarning)  # rows without an answer are in the tables
     schedule = Schedule(args.weight_steps, args.iterations, look_every=args.look_every)
     lines, bars = [], Bars()

@@ -6,10 +6,15 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import LocalOutlierFactor
+from sklearn.pipeline import make_pipeline
 
+from scfe_sklearn import CounterfactualExplainer
 from scfe_sklearn.datasets import make_loan_applications
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -92,8 +97,10 @@ def test_missing_data_are_named():
         module("datasets").data_file(None, "adult.csv")
 
 
-def loan_case(n):
+def loan_case(n, ordered=True):
     X, y = make_loan_applications(n, random_state=0)
+    if not ordered:
+        X = X.astype(dict.fromkeys(X.select_dtypes("category"), str))
     made = module("datasets").Loans(
         "made", X, (y == "approved").to_numpy(dtype=int), 1, ("sex",), ("age",)
     )
@@ -220,3 +227,123 @@ def test_least_lof_is_near_that_of_a_grid_of_all_pairs(seed, norm):
         grid.append(points[np.linalg.norm(points - image, axis=1) <= norm])
     best = -factor.score_samples(np.concatenate(grid)).max()
     assert -factor.score_samples(found[None])[0] <= 1.02 * best
+
+
+def test_speed_beside_rivals(monkeypatch, capsys):
+    monkeypatch.delenv("SCFE_DATA", raising=False)
+    arguments = ["--nice", "--sets", "breast,adult", "--models", "logistic", "--repeats", "1"]
+    arguments += ["--cell-rows", "6", "--nice-rows", "0", "--dice-rows", "0"]
+    assert module("speed").main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "adult is left out: " in out
+    assert "times the bare model and density calls" in out
+
+
+def small_objective(**parameters):
+    case = loan_case(400, ordered=False)
+    explainer = CounterfactualExplainer(FrozenEstimator(case.model), **case.loans.rules)
+    explainer.set_params(**parameters).fit(case.X, case.y)
+    return module("objective").RawObjective(case, explainer)
+
+
+def test_raw_objective_by_hand():
+    objective = small_objective(tau=3.0, beta=2.0)
+    case, names = objective.case, list(objective.case.X.columns)
+    rows = case.X[:2]
+    codes = objective.encode(rows)
+    after = codes.copy()
+    number, word = names.index(case.numeric[0]), names.index(case.categorical[-1])
+    after[0, number] += 5
+    after[1, word] = 1 - min(after[1, word], 1)
+    spread = case.X[case.numeric[0]].std(ddof=0)
+    expected = [(5 / spread) ** 2 + 2.0, 1.0 + 2.0]
+    np.testing.assert_allclose(objective.price(after, codes), expected)
+    assert objective.frame(codes).reset_index(drop=True).equals(rows.reset_index(drop=True))
+    space = objective.explainer.space_
+    np.testing.assert_allclose(
+        objective.coordinates(after), space.encode(objective.frame(after)), atol=1e-12
+    )
+
+
+def test_raw_objective_knows_the_rules():
+    objective = small_objective(max_changes=2)
+    names = list(objective.case.X.columns)
+    factual = objective.encode(objective.case.X[:1]).repeat(5, axis=0)
+    age, income = names.index("age"), names.index("income")
+    factual[:, age] = np.floor((objective.low + objective.high)[age] / 2)
+    after = factual.copy()
+    after[1, age] += 1
+    after[2, age] -= 1
+    after[3, names.index("sex")] = 1 - after[3, names.index("sex")]
+    after[4, income] = objective.high[income] + 1
+    assert objective.admissible(after, factual).tolist() == [False, True, False, False, False]
+
+
+def test_local_search_finds_the_nearest_row_of_a_plane():
+    # Two whole numbers with equal spread, granted from a sum of 13 on: the nearest of (4, 4)
+    # are (6, 7) and (7, 6), squared distance 13 in raw units.
+    generator = np.random.default_rng(0)
+    X = pd.DataFrame(generator.integers(0, 11, size=(400, 2)), columns=["a", "b"])
+    model = make_pipeline(LogisticRegression()).fit(X, X.sum(axis=1) >= 13)
+    model[-1].coef_[:], model[-1].intercept_[:] = 1.0, -12.5
+    granted = model.predict(X).astype(int)
+    model[-1].classes_ = np.array([0, 1])
+    case = module("models").Case(
+        module("datasets").Loans("made", X, granted, 1, (), ()), "plane", model, X, granted, X, 1.0
+    )
+    explainer = CounterfactualExplainer(FrozenEstimator(model), tau=0, beta=0).fit(X, granted)
+    objective = module("objective").RawObjective(case, explainer)
+    factual = np.array([[4.0, 4.0]])
+    local_search = module("local_search")
+    search = local_search.LocalSearch(objective, factual, np.array([-np.inf]), seed=0)
+    chains = search.chains(factual, np.array([0]))
+    search.run(chains, 60)
+    assert sorted(chains.codes[0].tolist()) == [6.0, 7.0]
+    spread = X.std(ddof=0)
+    expected = min(
+        (2 / spread["a"]) ** 2 + (3 / spread["b"]) ** 2,
+        (3 / spread["a"]) ** 2 + (2 / spread["b"]) ** 2,
+    )
+    np.testing.assert_allclose(chains.cost, expected)
+
+
+def test_gap_is_relative_to_what_is_paid():
+    gap = module("free_optimum").gap
+    found = gap(np.array([-0.9, 5.0, 0.3]), np.array([-1.0, 0.0, 0.2]), np.array([4.0, 10.0, 0.1]))
+    np.testing.assert_allclose(found, [0.025, 0.5, 0.5])
+
+
+def test_roofline_counts_calls_within_calls_once():
+    roofline = module("roofline")
+    clock = roofline.Clock()
+    inner = clock.timed(lambda: 1, "density")
+    outer = clock.timed(lambda: inner() + inner(), "model")
+    assert outer() == 2
+    assert clock.calls == {"model": 1, "density": 0}
+    case = loan_case(300)
+    predict = vars(type(case.model))["predict"]
+    with roofline.measured(case.model) as clock:
+        case.model.predict(case.X)
+    assert clock.calls["model"] == 1
+    assert vars(type(case.model))["predict"] is predict
+
+
+def test_better_in_all_three():
+    own = pd.DataFrame({"usable": True, "changes": 2.0, "distance": 1.0, "lof": 1.0}, range(4))
+    rival = own.copy()
+    rival.loc[0, ["changes", "distance", "lof"]] = 1.0, 0.5, 0.9
+    rival.loc[1, ["changes", "distance"]] = 1.0, 0.5
+    rival.loc[2, ["usable", "changes", "distance", "lof"]] = False, 1.0, 0.5, 0.9
+    assert module("rival_speed").better_in_all(rival, own) == pytest.approx(1 / 3)
+
+
+def test_credit_histories_are_as_described():
+    X, y = module("datasets").credit_histories()
+    assert X.shape == (8000, 25)
+    assert 0.3 < y.mean() < 0.7
+    correlation = X.corr().abs().to_numpy()
+    assert correlation[~np.eye(25, dtype=bool)].mean() > 0.1
+    percent = X[[name for name in X.columns if name.startswith("percent")]]
+    assert percent.min().min() == 0 and percent.max().max() == 100
+    assert (X.filter(regex="count|months").skew() > 0.5).all()
+    assert (X.round() == X).all().all() and (X.min() >= 0).all()

@@ -1,0 +1,198 @@
+"""Time and quality beside NICE (sparsity) and DiCE (random): default settings, one thread.
+
+Refused rows of pipelines on mixed data (Adult, German) and on numbers (breast cancer, generated
+credit histories); where fewer rows are refused, they repeat. Three tables:
+
+1. Processor time a row of `explain` (median of some calls) and of its rivals on some of the
+   same rows, and the ratio. "one row" is a call with one row.
+2. Quality of the rivals' rows (benchmarks/scoring.py): "usable" answers are valid and break no
+   rule; changes, distance and LOF are means over the rows that both made usable; "all three" is the
+   share of these rows on which the rival has fewer changes, a shorter distance and a lower LOF
+   at once.
+3. Roofline: the processor time of the bare model and density calls that the run made
+   (benchmarks/roofline.py), and the whole run relative to it. It is a run of its own, so that
+   its instruments do not slow the run of the first table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.frozen import FrozenEstimator
+
+from benchmarks.datasets import loans
+from benchmarks.models import Case, loan_case
+from benchmarks.reporting import Bars, print_table
+from benchmarks.rivals import (
+    DICE_MISSING,
+    NICE_MISSING,
+    dice_answers,
+    dice_available,
+    nice_answers,
+    nice_available,
+)
+from benchmarks.roofline import measured
+from benchmarks.scoring import LoanScores
+from scfe_sklearn import CounterfactualExplainer
+
+MEANS = ["changes", "distance", "lof"]
+FASTER = 20
+"""How many times faster than NICE a cell must be."""
+FASTER_HERE = {("adult", "mlp", "NICE"): 40, ("adult", "mlp", "DiCE random"): 150}
+"""The same for cells that have a bar of their own."""
+BETTER = 0.03
+"""Share of the rows on which NICE may be better in all three."""
+ROW_MS = 20.0
+"""Processor time of a call with one row."""
+ABOVE = 2.5
+"""How many times the bare calls the whole run may take."""
+SINGLE_ROWS = 15
+"""Calls with one row whose median is taken."""
+EQUAL = 1e-9
+
+
+def timed(call: Callable[[], Any], repeats: int) -> tuple[float, float, Any]:
+    """Return the median processor time and wall time of a call in seconds, and its last result."""
+    seconds = []
+    for _ in range(repeats):
+        start = time.process_time(), time.perf_counter()
+        result = call()
+        seconds.append((time.process_time() - start[0], time.perf_counter() - start[1]))
+    processor, wall = np.median(seconds, axis=0)
+    return float(processor), float(wall), result
+
+
+def better_in_all(rival: pd.DataFrame, own: pd.DataFrame) -> float:
+    """Return the share of the rows on which a rival has fewer changes, distance and LOF at once."""
+    both = rival.usable & own.usable
+    better = (rival[both][MEANS] < own[both][MEANS] - EQUAL).all(axis=1)
+    return float(better.mean()) if len(better) else np.nan
+
+
+class Comparison:
+    """One data set and model, with the lines of the three tables."""
+
+    def __init__(self, case: Case, args: argparse.Namespace, bars: Bars) -> None:
+        self.case, self.args, self.bars = case, args, bars
+        self.name = f"{case.loans.name} {case.kind}"
+        repeated = np.arange(args.cell_rows) % len(case.refused)
+        self.queries = case.refused.iloc[repeated].reset_index(drop=True)
+        explainer = CounterfactualExplainer(FrozenEstimator(case.model), **case.loans.rules)
+        self.explainer = explainer.fit(case.X, case.y)
+        self.score = LoanScores(case)
+        self.times: list[list[Any]] = []
+        self.quality: list[list[Any]] = []
+        self.roof: list[list[Any]] = []
+
+    def run(self) -> None:
+        """Fill the tables."""
+        self._explain(self.queries[:2])
+        processor, wall, result = timed(lambda: self._explain(self.queries), self.args.repeats)
+        n = len(self.queries)
+        own_ms, wall_ms = 1000 * processor / n, 1000 * wall / n
+        single = np.median(
+            [
+                timed(lambda k=k: self._explain(self.queries[k : k + 1]), 1)[0]
+                for k in range(min(SINGLE_ROWS, n))
+            ]
+        )
+        self.times.append([self.name, "explain", n, own_ms, wall_ms, 1.0, 1000 * float(single)])
+        text = f"{self.name}: one row in {1000 * single:.1f} ms (<= {ROW_MS:g})"
+        self.bars.add(text, 1000 * single <= ROW_MS)
+        answers = result.counterfactuals
+        if self.args.nice_rows and nice_available():
+            self._rival("NICE", nice_answers, self.args.nice_rows, answers, own_ms)
+        if self.args.dice_rows and dice_available():
+            self._rival("DiCE random", _dice_random, self.args.dice_rows, answers, own_ms)
+        self._roofline()
+
+    def _explain(self, queries: pd.DataFrame) -> Any:
+        return self.explainer.explain(queries, target=self.case.loans.target)
+
+    def _rival(
+        self,
+        name: str,
+        answer: Callable[..., tuple[pd.DataFrame, float]],
+        count: int,
+        answers: pd.DataFrame,
+        own_ms: float,
+    ) -> None:
+        """Compare with a rival on the first rows."""
+        part = self.queries[:count]
+        start = time.perf_counter()
+        theirs, seconds = answer(self.case, part, clock=time.process_time)
+        wall_ms = 1000 * (time.perf_counter() - start) / len(part)
+        ms = 1000 * seconds / len(part)
+        self.times.append([self.name, name, len(part), ms, wall_ms, ms / own_ms, np.nan])
+        least = FASTER_HERE.get((self.case.loans.name, self.case.kind, name))
+        if least or name == "NICE":
+            text = f"{self.name}: {ms / own_ms:.1f} times as fast as {name}"
+            self.bars.add(f"{text} (>= {least or FASTER})", ms / own_ms >= (least or FASTER))
+        own, rival = self.score(part, answers[:count]), self.score(part, theirs)
+        both = own.usable & rival.usable
+        share = better_in_all(rival, own)
+        for method, scores in (("explain", own), (name, rival)):
+            figures = [float(scores[both][mean].mean()) for mean in MEANS]
+            beaten = share if scores is rival else better_in_all(own, rival)
+            line = [self.name, method, len(part), float(scores.usable.mean())]
+            self.quality.append(
+                [*line, int(scores.broken.sum()), int(both.sum()), *figures, beaten]
+            )
+        wrong = int((own.found & ~own.usable).sum())
+        self.bars.add(
+            f"{self.name}: {wrong} answers that are not valid or break a rule", wrong == 0
+        )
+        if name == "NICE":
+            text = f"{self.name}: NICE is better in all three on {share:.1%} of the rows"
+            self.bars.add(f"{text} (<= {BETTER:.0%})", share <= BETTER)
+
+    def _roofline(self) -> None:
+        """Measure a run of its own beside the bare calls that it makes."""
+        with measured(self.case.model) as clock:
+            processor, _, _ = timed(lambda: self._explain(self.queries), 1)
+        n, ratio = len(self.queries), processor / clock.total
+        parts = [1000 * clock.seconds[kind] / n for kind in ("model", "density")]
+        calls = [clock.calls[kind] for kind in ("model", "density")]
+        self.roof.append([self.name, 1000 * processor / n, *parts, *calls, ratio])
+        text = f"{self.name}: {ratio:.2f} times the bare model and density calls (<= {ABOVE:g})"
+        self.bars.add(text, ratio <= ABOVE)
+
+
+def _dice_random(
+    case: Case, queries: pd.DataFrame, clock: Callable[[], float]
+) -> tuple[pd.DataFrame, float]:
+    return dice_answers(case, queries, method="random", clock=clock)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure all cells that are asked for; return the exit code."""
+    warnings.simplefilter("ignore")  # rows without an answer are counted; rivals warn a lot
+    for wanted, there, reason in (
+        (args.nice_rows, nice_available(), NICE_MISSING),
+        (args.dice_rows, dice_available(), DICE_MISSING),
+    ):
+        if wanted and not there:
+            print(reason)
+    bars, cells = Bars(), []
+    for name in args.sets:
+        try:
+            data = loans(name, args.data)
+        except FileNotFoundError as reason:
+            print(f"{name} is left out: {reason}")
+            continue
+        for kind in args.models:
+            cells.append(Comparison(loan_case(data, kind, args.seed), args, bars))
+            cells[-1].run()
+    header = ["cell", "method", "rows", "ms a row", "wall ms", "ratio", "one row"]
+    print_table(header, [line for cell in cells for line in cell.times])
+    header = ["cell", "method", "rows", "usable", "broken", "both", *MEANS, "all three"]
+    print_table(header, [line for cell in cells for line in cell.quality])
+    header = ["cell", "ms a row", "model ms", "density ms", "model calls", "density calls"]
+    print_table([*header, "whole / bare"], [line for cell in cells for line in cell.roof])
+    return bars.finish(args.check)
