@@ -6,7 +6,6 @@ and `scfe_sklearn.metrics`, never what the solver says about its own answers.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ from scfe_sklearn.datasets import make_loan_applications
 from scfe_sklearn.explainer import CounterfactualExplainer
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.features import Relative, Rules
+from scfe_sklearn.quiet import ignore_warnings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,8 +101,7 @@ def open_loan_desk(n_samples: int = 4000, *, random_state: int = 0) -> LoanDesk:
         (32,), alpha=0.3, learning_rate_init=0.005, max_iter=300, random_state=random_state
     )
     model = make_pipeline(prepare, network)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    with ignore_warnings(ConvergenceWarning):
         model.fit(X_train, y_train)
     return LoanDesk(X_train, y_train, X_test, y_test, model)
 

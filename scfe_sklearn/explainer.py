@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
@@ -32,7 +31,7 @@ from scfe_sklearn.answering.preparation import (
     trained_others,
 )
 from scfe_sklearn.answering.query import Query
-from scfe_sklearn.answering.reporting import report
+from scfe_sklearn.answering.reporting import report, warn_unanswered
 from scfe_sklearn.answering.surroundings import Surroundings, learn, rows_of_classes
 from scfe_sklearn.answering.threads import one_thread
 from scfe_sklearn.answering.trade_offs import (
@@ -51,6 +50,7 @@ from scfe_sklearn.features.frames import as_table, note_columns, open_table
 from scfe_sklearn.models import categorical_columns
 from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.progress import Progress, Watch, answer_in_parts
+from scfe_sklearn.quiet import keep_filters
 from scfe_sklearn.row_values import KeepsLists, listed
 from scfe_sklearn.scoring import recourse, usual_target
 from scfe_sklearn.validation import HasMethods, Integral, Interval, Real, StrOptions, fit_context
@@ -312,6 +312,7 @@ class CounterfactualExplainer(KeepsLists, Documented, Equipped, MetaEstimatorMix
         return tags
 
     @fit_context(prefer_skip_nested_validation=False)
+    @keep_filters()
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train or take over the model, and learn the features and the densities of the classes.
 
@@ -469,12 +470,38 @@ class CounterfactualExplainer(KeepsLists, Documented, Equipped, MetaEstimatorMix
         UserWarning
             If rows remain without an answer.
         """
+        result = self._explain(
+            X,
+            target,
+            rules=rules,
+            n_counterfactuals=n_counterfactuals,
+            best_effort=best_effort,
+            callback=callback,
+            time_limit=time_limit,
+            progress=progress,
+        )
+        warn_unanswered(result)
+        return result
+
+    def _explain(
+        self,
+        X: Any,
+        target: Any = None,
+        *,
+        rules: Rules | None = None,
+        n_counterfactuals: int = 1,
+        best_effort: bool = False,
+        callback: Callable[[Progress], Any] | None = None,
+        time_limit: float | None = None,
+        progress: bool = False,
+    ) -> Explanation:
+        """Explain without a warning of rows that remain without an answer."""
         check_is_fitted(self, "solver_")
         check_count(n_counterfactuals)
         check_best_effort(best_effort)
         watch = Watch(callback, time_limit, progress)
         X = as_table(X)
-        with one_thread():
+        with one_thread(), keep_filters():
             engine, judge, query = self._prepared(X, target, rules, n_counterfactuals)
             exact = self._exact_solver(n_counterfactuals) if self.solver_ == "milp" else None
 
@@ -547,7 +574,7 @@ class CounterfactualExplainer(KeepsLists, Documented, Equipped, MetaEstimatorMix
         check_trade_offs(factors, budgets)
         watch = Watch(callback, time_limit, progress)
         X = as_table(X)
-        with one_thread(), warnings.catch_warnings():
+        with one_thread(), keep_filters():
             engine, judge, query = self._prepared(X, target, rules, 1)
 
             def answer_part(judge: Judge, query: Query) -> Answers:
@@ -557,7 +584,6 @@ class CounterfactualExplainer(KeepsLists, Documented, Equipped, MetaEstimatorMix
             query, answers = answer_in_parts(
                 answer_part, judge, query, settings, self.chunk_size, watch
             )
-            warnings.simplefilter("ignore", UserWarning)
             everything = report(engine, judge, query, answers, self.solver_, self.view_, X)
         everything = dataclasses.replace(everything, background=self.background_)
         return undominated(everything, len(query.Z))
@@ -589,6 +615,4 @@ class CounterfactualExplainer(KeepsLists, Documented, Equipped, MetaEstimatorMix
         X = as_table(X)
         if X.shape[0] == 0:
             raise ValueError("X must have at least one row to be scored. Got none.")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            return recourse(self.explain(X, usual_target(self, X)))
+        return recourse(self._explain(X, usual_target(self, X)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from scfe_sklearn.documentation import Documented
 from scfe_sklearn.presentation.containers import take_rows
+from scfe_sklearn.quiet import ignore_warnings
 from scfe_sklearn.status import Status
 from scfe_sklearn.targets import Interval
 
@@ -119,10 +119,8 @@ class RecourseScorer(Documented, BaseEstimator):
             spread = np.linspace(0, X.shape[0] - 1, self.max_rows).astype(np.intp)
             X = take_rows(X, spread)
         target = usual_target(explainer, X) if self.target is None else self.target
-        with warnings.catch_warnings():
-            # Rows without an answer are what is measured here.
-            warnings.simplefilter("ignore", UserWarning)
-            result = explainer.explain(X, target)
+        # Rows without an answer are what is measured here.
+        result = explainer._explain(X, target)
         needed = result.status != Status.ALREADY_TARGET
         values = {"validity": result.success.astype(np.float64)}
         if set(names) - {"validity"}:
@@ -286,9 +284,8 @@ def _ordinariness(explainer: Any, result: Any) -> np.ndarray:
         if len(anchors) < 2:
             out[answered[rows]] = result.density_quantile[answered[rows]]
             continue
-        with warnings.catch_warnings():
-            # Many duplicates only make the factor coarse; its order is all that counts.
-            warnings.simplefilter("ignore", UserWarning)
+        # Many duplicates only make the factor coarse; its order is all that counts.
+        with ignore_warnings(UserWarning):
             count = min(NEIGHBOURS, len(anchors) - 1)
             lof = LocalOutlierFactor(n_neighbors=count, novelty=True).fit(anchors)
         known = np.sort(lof.negative_outlier_factor_)

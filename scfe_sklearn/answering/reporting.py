@@ -43,7 +43,7 @@ def report(
     target, prediction, prediction_after = _labels(judge, query, entries)
     probability_before, probability_after = _probabilities(judge, query, answers, entries)
     factual, whole = entries.rows_of(asked), view.whole(entries.frame)
-    explanation = Explanation(
+    return Explanation(
         factual=factual,
         counterfactuals=columns_in_order(whole, getattr(factual, "columns", ())),
         seen=_seen(space, entries, view),
@@ -68,8 +68,6 @@ def report(
         option=entries.option,
         gap=answers.gap.reshape(-1),
     )
-    _warn(explanation)
-    return explanation
 
 
 def _seen(space: FeatureSpace, entries: Entries, view: View) -> Any:
@@ -164,7 +162,8 @@ def _probabilities(
     return before, after
 
 
-def _warn(explanation: Explanation) -> None:
+def warn_unanswered(explanation: Explanation) -> None:
+    """Warn of rows that need an answer and have none."""
     first = explanation.option == 0
     lost = first & ~explanation.success & (explanation.status != Status.ALREADY_TARGET)
     if lost.any():
@@ -172,5 +171,5 @@ def _warn(explanation: Explanation) -> None:
             f"{int(lost.sum())} of {int(first.sum())} rows have no counterfactual; see the "
             "'status' and 'reason' of the explanation.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=3,
         )

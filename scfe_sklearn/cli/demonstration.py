@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import textwrap
 import time
-import warnings
 from collections.abc import Sequence
 
 from scfe_sklearn.cli.values import weight, whole
 from scfe_sklearn.demo import REFUSED, TARGET, Quality, judge_answers, open_loan_desk
 from scfe_sklearn.explainer import CounterfactualExplainer
 from scfe_sklearn.explanation import Explanation
+from scfe_sklearn.quiet import ignore_warnings
 
 SHOWN = 8
 WIDTH = 96
@@ -39,9 +39,8 @@ def demonstrate(arguments: Sequence[str] | None = None, prog: str | None = None)
     )
     explainer.fit(desk.X_train, desk.y_train)
     start = time.perf_counter()
-    with warnings.catch_warnings():
-        # Rows without an answer are shown and counted below.
-        warnings.simplefilter("ignore", UserWarning)
+    # Rows without an answer are shown and counted below.
+    with ignore_warnings(UserWarning):
         result = explainer.explain(refused, target=TARGET)
     seconds = time.perf_counter() - start
     quality = judge_answers(desk, explainer, result)

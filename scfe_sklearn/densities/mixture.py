@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -21,6 +20,7 @@ from scfe_sklearn.densities.base import (
     parameter_error,
     training_rows,
 )
+from scfe_sklearn.quiet import ignore_warnings
 
 
 class GaussianMixture(Density):
@@ -205,9 +205,9 @@ class GaussianMixture(Density):
                 random_state=seed,
             )
             # The rows are numpy, and scikit-learn's k-means has no array API to dispatch to.
-            with warnings.catch_warnings(), config_context(array_api_dispatch=False):
-                # A run that stops at its iteration limit is still judged by its criterion.
-                warnings.simplefilter("ignore", ConvergenceWarning)
+            # A run that stops at its iteration limit is still judged by its criterion.
+            quiet = ignore_warnings(ConvergenceWarning)
+            with quiet, config_context(array_api_dispatch=False):
                 mixture.fit(Z)
                 self.bic_[k] = float(mixture.bic(Z))
             if self.bic_[k] <= min(self.bic_.values()):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, Self
@@ -26,6 +25,7 @@ from scfe_sklearn.inspection.strips import feature_values
 from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.presentation.sentences import feature_text
 from scfe_sklearn.presentation.wording import plain
+from scfe_sklearn.quiet import ignore_warnings
 
 __all__ = ["MapDisplay"]
 
@@ -291,8 +291,7 @@ def _density(
     points = explainer.space_.ranks(explainer.anchors_[int(code[0])])[:, pair].T
     points = points[:, :: max(points.shape[1] // 2000, 1)]
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)
+        with ignore_warnings(RuntimeWarning):
             kernel = gaussian_kde(points)
     except (np.linalg.LinAlgError, ValueError):  # too few people, or all on one line
         return None, np.empty(0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from scfe_sklearn.presentation.containers import (
 )
 from scfe_sklearn.presentation.sentences import feature_text, sentence
 from scfe_sklearn.presentation.wording import is_missing, plain, value_pair
+from scfe_sklearn.quiet import keep_filters
 from scfe_sklearn.status import Status
 
 __all__ = ["BadRequest", "WhatIf"]
@@ -98,6 +98,7 @@ class WhatIf:
         label = self.labels[self._number(number)]
         return {"label": str(label), "values": self._values(base)}
 
+    @keep_filters()
     def answer(self, number: Any, values: Any) -> dict[str, Any]:
         """What the model says to a person with these values."""
         k = self._number(number)
@@ -153,9 +154,8 @@ class WhatIf:
         }
 
     def _explain(self, row: Any, target: Any = None) -> Any:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # the status says it
-            return self.explainer.explain(row, self.target if target is None else target)
+        # The status says where there is no answer.
+        return self.explainer._explain(row, self.target if target is None else target)
 
     def _number(self, number: Any) -> int:
         whole = isinstance(number, int) and not isinstance(number, bool)

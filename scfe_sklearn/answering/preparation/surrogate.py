@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,8 @@ import numpy as np
 import torch
 from sklearn.neural_network import MLPRegressor
 from sklearn.preprocessing import StandardScaler
+
+from scfe_sklearn.quiet import ignore_warnings
 
 UNITS = 32
 """Width of the network."""
@@ -94,8 +95,7 @@ def fit_surrogate(
         hidden_layer_sizes=(UNITS,), max_iter=30, early_stopping=True, random_state=random
     )
     # It need not converge: what it proposes is judged.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with ignore_warnings():
         wanted = unit.transform(told)
         network.fit(points, wanted if wanted.shape[1] > 1 else wanted[:, 0])
     weights, biases = [*network.coefs_], [*network.intercepts_]

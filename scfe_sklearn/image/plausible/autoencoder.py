@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -288,9 +289,13 @@ class VariationalAutoencoder(nn.Module):
         return (x - shown).square().sum(dim=(1, 2, 3)), divergence
 
 
+_SEEDED = threading.Lock()
+
+
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
     """The global generator of torch starts from a seed, and is as before afterwards."""
-    with torch.random.fork_rng(devices=[]):
+    # Of two threads at once, the second would save, and restore, the seed of the first.
+    with _SEEDED, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

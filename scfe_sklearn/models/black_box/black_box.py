@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +22,7 @@ from scfe_sklearn.models.black_box.raw_rows import RowWriter
 from scfe_sklearn.models.black_box.replay import Program, replay
 from scfe_sklearn.models.black_box.response_scores import LEAST, Response, ResponseScores
 from scfe_sklearn.models.trees import BitTrees, read_matrix_trees
+from scfe_sklearn.quiet import ignore_warnings
 
 COMPARED = 256
 """Sample rows on which the fast road must give the scores of the estimator."""
@@ -190,12 +189,11 @@ class BlackBox:
         Its trees, if it is made of small ones, need not even be walked.
         """
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with ignore_warnings() as messages:
                 matrix, last = replay(self.estimator, self.columns)
                 bare = _direct(matrix, last, self._reading.asking(last), self.response_method)
                 if _close(bare(u), expected):
-                    self._bare = bare
+                    self._bare = _silenced(bare) if messages else bare
                     self._missing = np.isnan(u).any(axis=0)
         except Exception:  # whatever it is, the estimator itself can be asked
             self._bare = None
@@ -203,13 +201,12 @@ class BlackBox:
         if self._bare is None or reading.corrects or reading.method == "decision_function":
             return
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with ignore_warnings():
                 ensemble = read_matrix_trees(self.estimator, self.columns, matrix, last)
                 trees = BitTrees(ensemble)
             readable = trees.readable(u)
             if _close(reading.scores(trees.value(u[readable])), expected[readable]):
-                self._bare, self._trees = self._by_bits(trees, bare), trees
+                self._bare, self._trees = self._by_bits(trees, self._bare), trees
         except Exception:  # whatever it is, the trees can be walked
             return
 
@@ -260,15 +257,19 @@ def _direct(matrix: Program, estimator: Any, ask: Response, method: str) -> Prog
     return asked
 
 
-@contextlib.contextmanager
-def _unchecked() -> Iterator[None]:
-    """Let estimators trust their input: it is finite, and a matrix has no names."""
-    with (
-        config_context(assume_finite=True, skip_parameter_validation=True),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore", UserWarning)
-        yield
+def _silenced(program: Program) -> Program:
+    """Return a program without its warnings: what it is given has no names, unlike the rows."""
+
+    def silent(u: np.ndarray) -> np.ndarray:
+        with ignore_warnings(UserWarning):
+            return program(u)
+
+    return silent
+
+
+def _unchecked() -> Any:
+    """Let estimators trust their input, which is finite."""
+    return config_context(assume_finite=True, skip_parameter_validation=True)
 
 
 def _chosen_rows(sample: Any, columns: Sequence[Column]) -> Any:

@@ -19,6 +19,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from scfe_sklearn.columns import Column
+from scfe_sklearn.models.black_box.nameless import nameless
 from scfe_sklearn.models.compiled import Frame, select_inputs, stack, transform, unwrap
 from scfe_sklearn.models.errors import UnsupportedModelError
 from scfe_sklearn.models.transformers import column_positions
@@ -76,7 +77,7 @@ def replay(estimator: Any, columns: Sequence[Column]) -> tuple[Program, Any]:
     program : callable
         Points of column space (n, U) to the matrix.
     last : estimator
-        The one without transformers in front.
+        The one without transformers in front, and without the names of its columns.
 
     Raises
     ------
@@ -91,7 +92,7 @@ def replay(estimator: Any, columns: Sequence[Column]) -> tuple[Program, Any]:
         for _, step in inner.steps[:-1]:
             part = _transformed(step, part)
         inner = unwrap(inner.steps[-1][1])
-    return part.run(), inner
+    return part.run(), nameless(inner)
 
 
 def _transformed(step: Any, part: _Columns) -> _Columns:
@@ -166,6 +167,8 @@ def _asked(step: Any, part: _Columns) -> _Columns:
             return matrix / scale if scale is not None else matrix
 
         return _Columns(None, standardise)
+
+    step = nameless(step)
 
     def ask(u: np.ndarray) -> np.ndarray:
         out = step.transform(program(u))

@@ -6,7 +6,7 @@ encoder transforms every level once, and the model relaxes over that table.
 
 from __future__ import annotations
 
-import warnings
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -53,15 +53,25 @@ def _require_levels(estimator: Any, frame: Frame) -> list[Levels]:
 def _transform_levels(estimator: Any, levels: list[Levels], frame: Frame) -> sparse.csr_array:
     """Output of the encoder, one row per level of each column, the others at their first."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # levels that the encoder does not know
-            out = estimator.transform(_probe(estimator, levels))
+        out = _silent(estimator).transform(_probe(estimator, levels))
     except (ValueError, TypeError) as error:
         raise AdapterMismatchError(
             f"{type(estimator).__name__} refuses a level of the columns {list(frame.labels)!r}: "
             f"{error}"
         ) from error
     return sparse.csr_array(out if sparse.issparse(out) else np.asarray(out, dtype=float))
+
+
+def _silent(estimator: Any) -> Any:
+    """Return an encoder that does the same, without a warning for a level that it does not know."""
+    if not isinstance(estimator, OneHotEncoder):
+        return estimator
+    silent = copy(estimator)
+    # What is dropped was settled by its fit; the parameter only decides whether it warns.
+    silent.drop = None
+    if silent.handle_unknown == "warn":
+        silent.handle_unknown = "infrequent_if_exist"
+    return silent
 
 
 def _probe(estimator: Any, levels: list[Levels]) -> Any:

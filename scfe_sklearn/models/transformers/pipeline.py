@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+from collections import UserList
 from collections.abc import Hashable
 from typing import Any
 
@@ -96,9 +96,8 @@ def column_positions(estimator: Any, chosen: Any) -> np.ndarray:
         return np.arange(width)[slice(start, stop, chosen.step)]
     if np.isscalar(chosen):
         return np.arange(width)[[position(chosen)]]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # remainders of scikit-learn 1.6
-        keys = list(chosen)
+    # The list of remainders of scikit-learn 1.6 warns where it is read, its content does not.
+    keys = list(chosen.data if isinstance(chosen, UserList) else chosen)
     if keys and all(isinstance(key, (bool, np.bool_)) for key in keys):
         return np.flatnonzero(np.asarray(keys, dtype=bool))
     return np.arange(width)[[position(key) for key in keys]] if keys else np.empty(0, int)

@@ -8,7 +8,6 @@ crossing points are found by bisection over the floats themselves.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -37,6 +36,7 @@ from sklearn.preprocessing import (
 from scfe_sklearn.columns import Column
 from scfe_sklearn.models.compiled import unwrap
 from scfe_sklearn.models.errors import UnsupportedModelError
+from scfe_sklearn.quiet import ignore_warnings
 
 _COLUMN_WISE = (
     StandardScaler,
@@ -214,8 +214,7 @@ class Front:
         rows = self.probe.rows(numbers, codes)
         # far out numbers overflow on their way, which must not stop a search for a threshold
         quiet = config_context(assume_finite=True, transform_output="default")
-        with quiet, warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
+        with quiet, ignore_warnings(), np.errstate(all="ignore"):
             for step in self.steps:
                 rows = step(rows)
             return as_matrix(rows).astype(np.float64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +25,7 @@ from scfe_sklearn.models.trees.front import (
     require_column_wise,
 )
 from scfe_sklearn.models.trees.nodes import Reading, Tree
+from scfe_sklearn.quiet import ignore_warnings
 
 _CHECKED_ROWS = 256
 _CHECKED_TRAINING_ROWS = 1000
@@ -392,8 +392,7 @@ def _readable(estimator: Any, probe: Probe, starts: np.ndarray) -> np.ndarray:
 
 
 def _answers(estimator: Any, rows: Any, method: str = "predict") -> np.ndarray:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with ignore_warnings():
         return np.asarray(getattr(estimator, method)(rows))
 
 
