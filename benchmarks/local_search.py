@@ -23,8 +23,8 @@ FINE = 1e-4
 """Smallest step of a continuous column, in standard deviations."""
 DENSE = 0.2
 """Share of the proposals that move all numbers towards the factual, where that is asked for."""
-PATIENCE = 40
-"""Rounds without a better proposal after which a point is left as it is."""
+PATIENCE = 40, 0.2
+"""Rounds without a better proposal after which a point rests: at least, and of all rounds."""
 LEAST = 1e-9
 """Improvement that counts."""
 
@@ -112,9 +112,9 @@ class LocalSearch:
         With ``dense`` some proposals also move all changed numbers towards the factual, by the
         same share: then one feature can make up for many.
         """
-        idle = np.zeros(len(chains.row), dtype=int)
+        idle, patience = np.zeros(len(chains.row)), max(PATIENCE[0], PATIENCE[1] * rounds)
         for _ in range(rounds):
-            active = np.flatnonzero(idle < PATIENCE)
+            active = np.flatnonzero(idle < patience)
             if len(active) == 0:
                 break
             better = self._round(chains, active, dense)
