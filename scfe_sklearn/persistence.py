@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-import hashlib
 import io
 import json
 import os
+import sys
 import types
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
-from scfe_sklearn.portable import pack, unpack
+from scfe_sklearn.archives import MAX_SIZE, TooLargeError, check_archive, read_bounded
+from scfe_sklearn.files import write_file
+from scfe_sklearn.portable import is_damage, pack, unpack
 from scfe_sklearn.presentation.containers import is_polars
 
 __all__ = ["load", "save"]
@@ -135,18 +137,20 @@ def save(explainer: Any, path: str | os.PathLike[str]) -> None:
         if isinstance(error, TypeError) and "cannot be saved" in str(error):
             raise
         raise TypeError(f"The explainer cannot be saved: {error}") from error
-    manifest = {"format": "scfe_sklearn", "version": VERSION, "sha256": _checksum(content)}
+    manifest = {
+        "format": "scfe_sklearn",
+        "version": VERSION,
+        "sha256": check_archive(content, sys.maxsize),
+    }
     buffer = io.BytesIO(content)
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(MANIFEST, json.dumps(manifest))
-    # Never half a file: the name appears when everything is written.
-    target = Path(path)
-    partial = target.with_name(target.name + ".part")
-    partial.write_bytes(buffer.getvalue())
-    os.replace(partial, target)
+    write_file(path, buffer.getvalue())
 
 
-def load(path: str | os.PathLike[str], *, trusted: Sequence[str] = ()) -> Any:
+def load(
+    path: str | os.PathLike[str], *, trusted: Sequence[str] = (), max_size: int = MAX_SIZE
+) -> Any:
     """Read an explainer that `save` wrote, without running code that the file names.
 
     Parameters
@@ -157,6 +161,9 @@ def load(path: str | os.PathLike[str], *, trusted: Sequence[str] = ()) -> Any:
         Full names of further types that may be built: those of a model that is not
         scikit-learn's own, functions, or ``"sklearn.tree._tree.Tree"``, whose nodes are read
         without checks.
+    max_size : int, default=2**30
+        Most bytes that the file may unpack to, 1 GiB by default. Sizes are checked before
+        anything is unpacked.
 
     Returns
     -------
@@ -168,8 +175,8 @@ def load(path: str | os.PathLike[str], *, trusted: Sequence[str] = ()) -> Any:
     ImportError
         If skops is not installed.
     ValueError
-        If the file is none that `save` writes, was changed or damaged, or is of another version
-        of what is saved.
+        If the file is none that `save` writes, was changed or damaged, is larger than
+        ``max_size`` allows, or is of another version of what is saved.
     TypeError
         If it holds types that are not trusted; the message names them.
 
@@ -179,21 +186,56 @@ def load(path: str | os.PathLike[str], *, trusted: Sequence[str] = ()) -> Any:
     What keeps a stranger's file from doing harm is that only named types are built.
     """
     skops = _skops()
-    content = Path(path).read_bytes()
-    _check_manifest(content, path)
     if isinstance(trusted, str):
         raise ValueError(
             "The 'trusted' parameter of load must be a list of names. "
             f"Got the text {trusted!r} instead."
         )
+    if isinstance(max_size, bool) or not isinstance(max_size, int) or max_size < 1:
+        raise ValueError(
+            "The 'max_size' parameter of load must be an int in [1, inf). "
+            f"Got {max_size!r} instead."
+        )
     known = {*TRUSTED, *trusted}
-    strange = [name for name in skops.get_untrusted_types(data=content) if name not in known]
+    try:
+        content = read_bounded(path, max_size)
+    except TooLargeError as error:
+        raise _too_large(path, max_size) from error
+    _check_manifest(content, path, max_size)
+    with _refusing_damage(path, max_size):
+        named = skops.get_untrusted_types(data=content)
+    strange = [name for name in named if name not in known]
     if strange:
         raise TypeError(
             f"The file {os.fspath(path)!r} holds types that are not trusted: {strange}. If you "
             f"know where it comes from, name them: load(path, trusted={strange})."
         )
-    return _changed(skops.loads(content, trusted=sorted(known)), _from_file, {})
+    with _refusing_damage(path, max_size):
+        return _changed(skops.loads(content, trusted=sorted(known)), _from_file, {})
+
+
+@contextlib.contextmanager
+def _refusing_damage(path: str | os.PathLike[str], max_size: int) -> Iterator[None]:
+    """Raise a ValueError for whatever readers raise for damaged or too large files."""
+    try:
+        yield
+    except ImportError:
+        raise  # a trusted type of a package that is not installed
+    except TooLargeError as error:
+        raise _too_large(path, max_size) from error
+    except BaseException as error:
+        if not is_damage(error):
+            raise
+        raise ValueError(
+            f"The file {os.fspath(path)!r} is no saved explainer, or is damaged."
+        ) from error
+
+
+def _too_large(path: str | os.PathLike[str], max_size: int) -> ValueError:
+    return ValueError(
+        f"The file {os.fspath(path)!r} unpacks to more than {max_size:,} bytes. If you know where "
+        "it comes from, allow more: load(path, max_size=...)."
+    )
 
 
 def _skops() -> Any:
@@ -206,29 +248,15 @@ def _skops() -> Any:
     return skops.io
 
 
-def _checksum(content: bytes) -> str:
-    """Digest of the names and bytes of all members of a zip archive but the manifest."""
-    digest = hashlib.sha256()
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        for name in sorted(archive.namelist()):
-            if name != MANIFEST:
-                part = archive.read(name)
-                digest.update(f"{len(name.encode())}:{name}:{len(part)}:".encode())
-                digest.update(part)
-    return digest.hexdigest()
-
-
-def _check_manifest(content: bytes, path: str | os.PathLike[str]) -> None:
-    """Refuse what `save` did not write, or what was changed since."""
+def _check_manifest(content: bytes, path: str | os.PathLike[str], max_size: int) -> None:
+    """Raise for what `save` did not write, what was changed since, or what is too large."""
     shown = repr(os.fspath(path))
-    try:
+    with _refusing_damage(path, max_size):
+        found = check_archive(content, max_size, MANIFEST)
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             twice = len(set(archive.namelist())) < len(archive.namelist())
             manifest = json.loads(archive.read(MANIFEST))
         version, expected = manifest["version"], manifest["sha256"]
-        found = _checksum(content)
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError) as error:
-        raise ValueError(f"The file {shown} is no saved explainer, or is damaged.") from error
     if version != VERSION:
         earlier = isinstance(version, int) and version < VERSION
         advice = "fit and save it again" if earlier else "it needs a later version of this package"

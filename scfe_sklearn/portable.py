@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["pack", "unpack"]
+__all__ = ["is_damage", "pack", "unpack"]
 
 _POLARS = (
     *(f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)),
@@ -24,6 +24,15 @@ _POLARS = (
     "Null",
 )
 """The polars types of columns that can be explained, all of them."""
+
+_CELL_BYTES = 256
+"""Bytes that a cell may claim: texts of 64 characters."""
+
+_SPARE_BYTES = 1 << 26
+"""Bytes that all arrays together may claim beyond that: 64 MiB."""
+
+_SPARE_ROWS = 1 << 20
+"""Rows without cells that may be claimed beyond the number of all cells."""
 
 
 def pack(value: Any) -> Any:
@@ -86,11 +95,23 @@ def unpack(value: Any) -> Any:
     Raises
     ------
     ValueError
-        If this is nothing that `pack` writes.
+        If this is nothing that `pack` writes, or would take much more memory than its text.
     """
+    _check_claims(value)
+    return _unpack(value)
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether a reader raised this for what it read: any error, but no interruption."""
+    # What polars raises for some of its own failures is no Exception.
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
+def _unpack(value: Any) -> Any:
+    """Undo `pack` for a value whose claims are checked."""
     if not isinstance(value, dict):
         if isinstance(value, list):
-            return [unpack(item) for item in value]
+            return [_unpack(item) for item in value]
         return value
     readers = {
         "array": _unpack_array,
@@ -102,6 +123,53 @@ def unpack(value: Any) -> Any:
     if kind in readers:
         return readers[kind](value)
     return _unpack_scalar(value)
+
+
+# ---------------------------------------------------------------------------------- claims
+
+
+def _check_claims(value: Any) -> None:
+    """Raise if what is packed claims more rows or wider cells than are there.
+
+    The texts of an array are all as wide as the widest, and a range or an array without columns
+    may have any number of rows: a few kilobytes may claim gigabytes.
+    """
+    cells, width, rows = 0, 0, 0
+    waiting = [value]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            count, size = _claimed_cells(node)
+            cells, width, rows = cells + count, width + size, rows + _claimed_rows(node)
+            waiting += node.values()
+        elif isinstance(node, list):
+            waiting += [part for part in node if isinstance(part, (dict, list))]
+    if width > _SPARE_BYTES + _CELL_BYTES * cells or rows > _SPARE_ROWS + cells:
+        raise ValueError("This claims much more memory than its values need.")
+
+
+def _claimed_cells(packed: dict[str, Any]) -> tuple[int, int]:
+    """Number of the cells of a packed array or column, and the bytes that it claims for them."""
+    name, cells = packed.get("dtype"), packed.get("values")
+    if not (isinstance(name, str) and isinstance(cells, list)):
+        return 0, 0
+    if "shape" in packed and math.prod(packed["shape"]) != len(cells):
+        raise ValueError(f"An array of shape {packed['shape']} has not {len(cells)} values.")
+    try:
+        dtype = np.dtype(name)
+    except TypeError:  # a type of pandas or polars
+        return len(cells), 0
+    if dtype.kind not in "biufOUmM" or packed.get("extension"):
+        raise ValueError(f"This is nothing that can be read: an array of {name!r}.")
+    return len(cells), len(cells) * dtype.itemsize
+
+
+def _claimed_rows(packed: dict[str, Any]) -> int:
+    """Rows that need no cells: those of a range, and of an array without columns."""
+    if "range" in packed:
+        start, stop, step = packed["range"]
+        return max(0, -((start - stop) // step))
+    return max(packed["shape"]) if "shape" in packed and not packed.get("values") else 0
 
 
 # --------------------------------------------------------------------------------- scalars
@@ -152,9 +220,9 @@ def _unpack_scalar(value: dict[str, Any]) -> Any:
     if kind == "NaT":
         return pd.NaT
     if kind == "tuple":
-        return tuple(unpack(item) for item in value["items"])
+        return tuple(_unpack(item) for item in value["items"])
     if kind == "dict":
-        return {unpack(k): unpack(v) for k, v in value["items"]}
+        return {_unpack(k): _unpack(v) for k, v in value["items"]}
     if kind == "timestamp":
         moment = pd.Timestamp(value["value"], unit=value["unit"], tz="UTC")
         return moment.tz_convert(value["zone"])
@@ -204,7 +272,7 @@ def _from_cells(cells: Sequence[Any], dtype: np.dtype) -> np.ndarray:
     if dtype.kind == "O":
         out = np.empty(len(cells), dtype=object)
         for i, cell in enumerate(cells):
-            out[i] = unpack(cell)
+            out[i] = _unpack(cell)
         return out
     if dtype.kind == "f":
         return np.array([float(cell) for cell in cells], dtype=np.float64).astype(dtype)
@@ -264,9 +332,9 @@ def _unpack_column(packed: dict[str, Any]) -> Any:
             return pd.array(moments)
         return pd.DatetimeIndex(moments).tz_localize("UTC").tz_convert(packed["zone"]).array
     if name == "string":
-        return pd.array([unpack(cell) for cell in cells], dtype=_string_dtype(packed))
+        return pd.array([_unpack(cell) for cell in cells], dtype=_string_dtype(packed))
     if packed.get("extension"):
-        values = [pd.NA if cell is None else unpack(cell) for cell in cells]
+        values = [pd.NA if cell is None else _unpack(cell) for cell in cells]
         return pd.array(values, dtype=name)
     return _from_cells(cells, np.dtype(name))
 
@@ -298,7 +366,7 @@ def _pack_index(index: Any) -> dict[str, Any]:
 def _unpack_index(packed: dict[str, Any]) -> Any:
     import pandas as pd
 
-    names = [unpack(name) for name in packed["names"]]
+    names = [_unpack(name) for name in packed["names"]]
     if "range" in packed:
         start, stop, step = packed["range"]
         return pd.RangeIndex(start, stop, step, name=names[0])
@@ -313,13 +381,13 @@ def _unpack_index(packed: dict[str, Any]) -> Any:
 def _unpack_pandas(packed: dict[str, Any]) -> Any:
     import pandas as pd
 
-    index = unpack(packed["index"])
+    index = _unpack(packed["index"])
     data = {}
     for j, column in enumerate(packed["data"]):
         values = _unpack_column(column)
         data[j] = pd.Series(values, index=index, dtype=values.dtype)
     frame = pd.DataFrame(data, index=index)
-    frame.columns = unpack(packed["columns"])
+    frame.columns = _unpack(packed["columns"])
     return frame
 
 

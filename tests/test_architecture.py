@@ -42,6 +42,8 @@ _TOGETHER = {
     "view",
 }
 ALLOWED = {
+    "archives": set(),
+    "files": set(),
     "background": set(),
     "blocks": set(),
     "callback_tasks": set(),
@@ -61,7 +63,7 @@ ALLOWED = {
     "objective": {"densities"},
     "presentation": {"metrics", "status"},
     "portable": set(),
-    "explanation": {"background", "metrics", "portable", "presentation", "status"},
+    "explanation": {"background", "files", "metrics", "portable", "presentation", "status"},
     # The explainer's own parts: what is asked, who searches, who judges, who reports.
     "row_values": set(),
     "targets": {"row_values"},
@@ -94,12 +96,13 @@ ALLOWED = {
         "status",
         "validation",
     },
-    "persistence": {"portable", "presentation"},
+    "persistence": {"archives", "files", "portable", "presentation"},
     "progress": {"answering", "callback_tasks", "status"},
     "recourse_pipeline": {"documentation", "explainer", "explanation", "features", "progress"},
     "image": {
         "densities",
         "documentation",
+        "files",
         "models",
         "objective",
         "proximal",
@@ -107,11 +110,19 @@ ALLOWED = {
         "status",
         "validation",
     },
-    "inspection": {"explanation", "metrics", "presentation", "quiet", "row_values", "status"},
+    "inspection": {
+        "explanation",
+        "files",
+        "metrics",
+        "presentation",
+        "quiet",
+        "row_values",
+        "status",
+    },
     "serving": {"explanation", "features", "inspection", "presentation", "quiet", "status"},
     "__init__": _TOGETHER | {"explainer", "persistence", "recourse_pipeline", "transformer"},
     "demo": _TOGETHER | {"explainer"},
-    "cli": _TOGETHER | {"demo", "explainer", "persistence", "serving"},
+    "cli": _TOGETHER | {"archives", "demo", "explainer", "files", "persistence", "serving"},
     "__main__": _TOGETHER | {"cli", "demo", "explainer", "__init__"},
 }
 # Rooms that a room may import as well, but only within functions: convenience of the user, for

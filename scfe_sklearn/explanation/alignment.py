@@ -30,6 +30,7 @@ def aligned(explanation: Explanation) -> dict[str, Any]:
     n = given.factual.shape[0]
     _check_shape("counterfactuals", given.counterfactuals.shape, given.factual.shape)
     d = given.by_feature[0].shape[1]
+    _check_lengths(given, n, d)
 
     def filled(values: Any, default: Any) -> Any:
         return np.full(n, default) if values is None else values
@@ -55,7 +56,7 @@ def aligned(explanation: Explanation) -> dict[str, Any]:
         _check_shape(name, found[name].shape, (d,))
     for value in found.values():
         value.flags.writeable = False
-    found["rules_text"] = tuple(given.rules_text)
+    found["rules_text"] = _texts(given.rules_text)
     if given.levels is not None:
         found["levels"] = tuple(given.levels)
         _check_shape("levels", (len(found["levels"]),), (d,))
@@ -71,6 +72,25 @@ def _check_shape(name: str, got: tuple[int, ...], wanted: tuple[int, ...]) -> No
             f"The {name!r} parameter of Explanation must have shape {wanted}, aligned with "
             f"'factual'. Got {tuple(got)} instead."
         )
+
+
+def _check_lengths(given: Explanation, n: int, d: int) -> None:
+    """Raise for a wrong length before anything of that length is made."""
+    by_row = ("target", "prediction", "prediction_after", "gap", "option", "status", "reason")
+    for name in (*by_row, *tables.NUMBERS, "success"):
+        if getattr(given, name) is not None:
+            _check_shape(name, (len(getattr(given, name)),), (n,))
+    for name in ("feature_names", "kinds"):
+        _check_shape(name, (len(getattr(given, name)),), (d,))
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, (list, tuple)) or not all(isinstance(text, str) for text in values):
+        raise ValueError(
+            "The 'rules_text' parameter of Explanation must be a sequence of str. "
+            f"Got {type(values).__name__} instead."
+        )
+    return tuple(values)
 
 
 def _labels(values: Any) -> np.ndarray:

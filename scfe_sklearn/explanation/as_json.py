@@ -38,14 +38,13 @@ def written(explanation: Explanation) -> str:
 
 def read(source: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the fields of an explanation from a text or a file; ValueError if it is none."""
-    text = source if isinstance(source, str) and source.lstrip().startswith("{") else None
-    if text is None:
-        text = Path(source).read_text(encoding="utf-8")
+    version: Any = None
+    content: dict[str, Any] = {}
     try:
-        content = json.loads(text)
+        content = json.loads(_text(source))
         version = content["version"] if content["schema"] == SCHEMA else None
-    except (ValueError, KeyError, TypeError):
-        version = None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass
     if not isinstance(version, int):
         raise ValueError("The 'source' of from_json must be an explanation in JSON.")
     if version > VERSION:
@@ -53,7 +52,14 @@ def read(source: str | os.PathLike[str]) -> dict[str, Any]:
             f"The 'source' of from_json must have version {VERSION} at most. "
             f"Got {version} instead, of a later version of this package."
         )
-    fields = {name: unpack(value) for name, value in content["fields"].items()}
+    packed = dict(content["fields"])
+    fields = dict(zip(packed, unpack(list(packed.values())), strict=True))
     if fields.get("background") is not None:
         fields["background"] = Background(**fields["background"])
     return fields
+
+
+def _text(source: str | os.PathLike[str]) -> str:
+    if isinstance(source, str) and source.lstrip("\ufeff \t\r\n").startswith("{"):
+        return source.removeprefix("\ufeff")
+    return Path(source).read_text(encoding="utf-8-sig")

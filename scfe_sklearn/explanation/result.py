@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,8 @@ from scfe_sklearn.explanation.alignment import aligned
 from scfe_sklearn.explanation.joining import joined
 from scfe_sklearn.explanation.lookup import ByLabel
 from scfe_sklearn.explanation.outcomes import outcomes
+from scfe_sklearn.files import write_file
+from scfe_sklearn.portable import is_damage
 from scfe_sklearn.presentation import sentence
 from scfe_sklearn.presentation.containers import (
     columns_in_order,
@@ -308,7 +309,8 @@ class Explanation:
         text = as_json.written(self)
         if path is None:
             return text
-        Path(path).write_text(text, encoding="utf-8")
+        # JSON has an escape for a lone surrogate, UTF-8 has none.
+        write_file(path, text.encode("utf-8", "backslashreplace"))
         return None
 
     @classmethod
@@ -328,7 +330,8 @@ class Explanation:
         Raises
         ------
         ValueError
-            If this is no explanation, or one of a later version of the package.
+            If this is no explanation, is damaged, claims much more memory than its text, or is
+            of a later version of the package.
 
         Examples
         --------
@@ -346,7 +349,11 @@ class Explanation:
         """
         try:
             return cls(**as_json.read(source))
-        except (AttributeError, IndexError, KeyError, TypeError) as error:
+        except (OSError, ValueError):
+            raise
+        except BaseException as error:
+            if not is_damage(error):
+                raise
             raise ValueError(f"The 'source' of from_json is damaged: {error!r}.") from error
 
     def sentences(self, max_features: int | None = None) -> list[str]:

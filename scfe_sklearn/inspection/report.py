@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from scfe_sklearn.explanation import Explanation
+from scfe_sklearn.files import write_file
 from scfe_sklearn.inspection.bidi import without_overrides
 from scfe_sklearn.inspection.entries import check_explanation
 from scfe_sklearn.inspection.report_context import page_context
@@ -43,7 +43,7 @@ def write_report(explanation: Explanation, path: Any, title: str | None) -> str:
     # A lone surrogate is no text that a file could hold.
     page = page.encode("utf-8", "replace").decode("utf-8")
     if path is not None:
-        Path(path).write_text(page, encoding="utf-8", newline="\n")
+        write_file(path, page)
     return page
 
 

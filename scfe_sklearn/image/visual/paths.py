@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from scfe_sklearn.files import write_file
 from scfe_sklearn.image.explanation import ImageExplanation
 from scfe_sklearn.image.visual.explainer import AutoFrankWolfe
 from scfe_sklearn.image.visual.path_page import path_page
@@ -60,7 +61,7 @@ class VisualPaths:
             labels,
         )
         if file is not None:
-            Path(file).write_text(page, encoding="utf-8")
+            write_file(file, page)
         return page
 
 
