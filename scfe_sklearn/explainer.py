@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from scfe_sklearn.answering.answers import Answers, add_closest, answer, answer_fewest
-from scfe_sklearn.answering.equipment import Equipped
+from scfe_sklearn.answering.equipment import UNFITTED, Equipped
 from scfe_sklearn.answering.judge import Judge
 from scfe_sklearn.answering.preparation import (
     asked_voice,
@@ -47,7 +47,7 @@ from scfe_sklearn.documentation import Documented
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.features import FeatureSpace, Linear, Rules
 from scfe_sklearn.features.frames import as_table, note_columns, open_table
-from scfe_sklearn.models import categorical_columns
+from scfe_sklearn.models import categorical_columns, warn_if_fitted
 from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.progress import Progress, Watch, answer_in_parts
 from scfe_sklearn.quiet import keep_filters
@@ -89,7 +89,8 @@ class CounterfactualExplainer(KeepsLists, Documented, Equipped, MetaEstimatorMix
     ----------
     estimator : classifier, Pipeline or torch.nn.Module
         The model to explain. Wrap a fitted one in ``sklearn.frozen.FrozenEstimator``;
-        otherwise a clone of it is trained by `fit`. A torch module is taken as trained.
+        otherwise a clone of it is trained by `fit`, which warns. A torch module is taken as
+        trained.
     density : {"lof", "kde", "gmm", "knn"} or Density, default="lof"
         Density of each class, see `scfe_sklearn.densities`.
     tau : float, default=2.0
@@ -145,7 +146,8 @@ class CounterfactualExplainer(KeepsLists, Documented, Equipped, MetaEstimatorMix
         the rules permit, feature by feature, the one that helps the model most first.
     ensemble : int or list of models, default=None
         Further models that must give the target, too: so many clones trained on bootstrap
-        samples, or trained models.
+        samples, or a list of models. Fitted ones are kept as they are, others are trained by
+        `fit`. A clone of the explainer, as in a grid search, keeps those in a FrozenEstimator.
     shortfall : float in [0, 1), default=0.0
         Share of every change of a number that may be left undone without losing the target.
     surrogate : bool, default=False
@@ -337,11 +339,18 @@ class CounterfactualExplainer(KeepsLists, Documented, Equipped, MetaEstimatorMix
             If a parameter, rule or column is not as it has to be.
         UnsupportedModelError
             If ``solver="apg"`` and no exact gradient of the model is known.
+
+        Warns
+        -----
+        UserWarning
+            If the estimator is fitted already and not frozen: a clone of it is trained, so that
+            another model is explained.
         """
         X = as_table(X)
         y = read_outcomes(y, open_table(X))
         weights = read_weights(sample_weight, len(y))
         self.view_ = View(self.blocks, self.derived).fit(X)
+        warn_if_fitted(self.estimator, stacklevel=4)
         self.estimator_ = trained(self.estimator, X, y, self.memory, weights)
         if hasattr(self.estimator_, "classes_"):
             self.classes_ = read_classes(self.estimator_, y)
@@ -496,7 +505,7 @@ class CounterfactualExplainer(KeepsLists, Documented, Equipped, MetaEstimatorMix
         progress: bool = False,
     ) -> Explanation:
         """Explain without a warning of rows that remain without an answer."""
-        check_is_fitted(self, "solver_")
+        check_is_fitted(self, "solver_", msg=UNFITTED)
         check_count(n_counterfactuals)
         check_best_effort(best_effort)
         watch = Watch(callback, time_limit, progress)
@@ -611,7 +620,7 @@ class CounterfactualExplainer(KeepsLists, Documented, Equipped, MetaEstimatorMix
         -------
         float
         """
-        check_is_fitted(self, "solver_")
+        check_is_fitted(self, "solver_", msg=UNFITTED)
         X = as_table(X)
         if X.shape[0] == 0:
             raise ValueError("X must have at least one row to be scored. Got none.")

@@ -16,6 +16,7 @@ from scfe_sklearn.documentation import Documented
 from scfe_sklearn.explainer import CounterfactualExplainer
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.features import Rules
+from scfe_sklearn.models import is_fitted, warn_if_fitted
 from scfe_sklearn.progress import Progress
 
 __all__ = ["RecoursePipeline"]
@@ -117,6 +118,9 @@ class RecoursePipeline(Documented, Pipeline):
         """
         name, explainer = self._explainer_step()
         model = explainer.estimator
+        if is_fitted(model):
+            warn_if_fitted(model, stacklevel=2)
+            model = clone(model)
         fitted: list[tuple[str, Any]] = []
         if len(self.steps) > 1 and y is not None:  # else the explainer says what is wrong
             whole = Pipeline(

@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from scfe_sklearn.documentation import Documented
 from scfe_sklearn.features.frames import as_table
+from scfe_sklearn.models import warn_if_fitted
 from scfe_sklearn.presentation.containers import columns_in_order, is_polars, take_rows
 from scfe_sklearn.row_values import KeepsLists
 from scfe_sklearn.status import Status
@@ -118,6 +119,7 @@ class CounterfactualTransformer(
         CounterfactualTransformer
             Self.
         """
+        warn_if_fitted(getattr(self.explainer, "estimator", None), stacklevel=3)
         self.explainer_ = clone(self.explainer).fit(X, y)
         self.n_features_in_ = self.explainer_.n_features_in_
         if hasattr(self.explainer_, "feature_names_in_"):

@@ -91,6 +91,7 @@ ALLOWED = {
     "transformer": {
         "documentation",
         "features",
+        "models",
         "presentation",
         "row_values",
         "status",
@@ -98,7 +99,14 @@ ALLOWED = {
     },
     "persistence": {"archives", "files", "portable", "presentation"},
     "progress": {"answering", "callback_tasks", "status"},
-    "recourse_pipeline": {"documentation", "explainer", "explanation", "features", "progress"},
+    "recourse_pipeline": {
+        "documentation",
+        "explainer",
+        "explanation",
+        "features",
+        "models",
+        "progress",
+    },
     "image": {
         "densities",
         "documentation",

@@ -41,6 +41,12 @@ from scfe_sklearn.targets import (
 )
 from scfe_sklearn.view import View
 
+UNFITTED = (
+    "This %(name)s instance is not fitted yet. Call 'fit' with training rows and labels before "
+    "using it; a model in a FrozenEstimator is explained as it is."
+)
+"""Message of a call before `fit`."""
+
 
 class Equipped:
     """The parameters and the fitted state of an explainer, as the parts that answer."""
@@ -83,7 +89,7 @@ class Equipped:
         self, X: Any, target: Any, rules: Rules | None, count: int
     ) -> tuple[Engine, Judge, Query]:
         """Read a question, and gather all that is needed to answer it."""
-        check_is_fitted(self, "solver_")
+        check_is_fitted(self, "solver_", msg=UNFITTED)
         check_rules(rules)
         target = in_row_order(target, row_index(X))
         asked, X = X, self.view_.seen(X)

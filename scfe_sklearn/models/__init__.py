@@ -12,6 +12,7 @@ from scfe_sklearn.models.black_box import BlackBox
 from scfe_sklearn.models.classifiers import TorchClassifier
 from scfe_sklearn.models.compiled import ScoreModel, as_torch
 from scfe_sklearn.models.errors import AdapterMismatchError, UnsupportedModelError
+from scfe_sklearn.models.fitted import is_fitted, warn_if_fitted
 from scfe_sklearn.models.handed_rows import handed
 from scfe_sklearn.models.hints import categorical_columns
 from scfe_sklearn.models.linear_weights import LinearScores, read_linear
@@ -30,9 +31,11 @@ __all__ = [
     "as_torch",
     "categorical_columns",
     "handed",
+    "is_fitted",
     "resampled",
     "retrained",
     "read_linear",
     "read_trees",
     "verify",
+    "warn_if_fitted",
 ]

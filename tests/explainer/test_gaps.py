@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
@@ -48,7 +49,9 @@ def test_the_farther_run_is_reached_and_what_lies_between_is_not(kind, solver, r
     told = {"none": ["mid", "top"], "low": ["none", "mid"], "high": ["none", "low"]}
     moves = told if rule == "by level" else None
     settings = {"transitions": {"level": moves}} if moves else {}
-    explainer = CounterfactualExplainer(model(kind, {"high", "top"}), solver=solver, **settings)
+    explainer = CounterfactualExplainer(
+        FrozenEstimator(model(kind, {"high", "top"})), solver=solver, **settings
+    )
     explainer.fit(EVERY, explainer.estimator.predict(EVERY))
     query = table([("none", 1), ("low", 2), ("none", 3)])
     rows = [["mid", "top"], ["none", "mid"], ["mid", "top"]]
@@ -66,7 +69,9 @@ def test_random_transitions_against_a_list(kind, seed):
     rng = np.random.default_rng(seed)
     yes = set(rng.choice(LEVELS, size=2, replace=False).tolist())
     told = {old: [new for new in LEVELS if rng.random() < 0.5] for old in LEVELS}
-    explainer = CounterfactualExplainer(model(kind, yes), transitions={"level": told})
+    explainer = CounterfactualExplainer(
+        FrozenEstimator(model(kind, yes)), transitions={"level": told}
+    )
     explainer.fit(EVERY, explainer.estimator.predict(EVERY))
     query = EVERY[~EVERY["level"].isin(yes)]
     reachable = np.array([bool(yes & set(told[old])) for old in query["level"]])

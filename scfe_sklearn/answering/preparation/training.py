@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_memory
 
 from scfe_sklearn.answering.preparation.checks import check_same_answers
-from scfe_sklearn.models import adopt, resampled, retrained
+from scfe_sklearn.models import adopt, is_fitted, resampled, retrained
 from scfe_sklearn.presentation.containers import take_rows
 
 
@@ -52,6 +52,8 @@ def trained_others(
 ) -> list[Any]:
     """Return the models that must agree with ``trained``: those given, or clones of ``estimator``.
 
+    Fitted models are kept as they are, others are trained.
+
     Raises
     ------
     ValueError
@@ -67,7 +69,8 @@ def trained_others(
                     "The 'ensemble' parameter of CounterfactualExplainer must be an int, a list "
                     f"of models or None. Got {model!r} in it instead."
                 )
-        others = [adopt(model, X, y) for model in ensemble]
+        kept = [FrozenEstimator(model) if is_fitted(model) else model for model in ensemble]
+        others = [adopt(model, X, y) for model in kept]
         for other in others:
             check_same_answers(trained, other)
         return others
