@@ -235,3 +235,22 @@ def test_grid_interpolates_between_distinct_values(values, count):
         ) / 2
         expected = np.interp(np.linspace(0, 1, count), share, distinct)
     np.testing.assert_allclose(grid, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_predict_handles_rows_with_one_free_number(tools, count):
+    rng = np.random.default_rng(count)
+    problem, anchors = world(tools, rng, D=count)
+    domain = problem.domain
+    fixed = torch.arange(count) > 0
+    domain = replace(
+        domain,
+        allowed=domain.allowed & ~fixed,
+        lower=torch.where(fixed, domain.factual, domain.lower),
+        upper=torch.where(fixed, domain.factual, domain.upper),
+    )
+    problem = replace(problem, domain=domain, beta=torch.full_like(problem.beta, 0.1))
+    pool = solve(problem, anchors, Effort())
+    found = pool.z[pool.cost < torch.inf]
+    changed = (pool.z != domain.factual[:, None])[pool.cost < torch.inf]
+    assert len(found) and not changed[:, 1:].any()

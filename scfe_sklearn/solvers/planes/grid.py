@@ -104,7 +104,7 @@ def _best(problem: Problem, costs: PlaneCosts, settings: Planes) -> Predicted:
     known = PlaneMargins.of(problem, costs)
     flat = known.asked()
     if len(flat) == 0:
-        return Predicted.none(problem, settings.starts + settings.singles)
+        return Predicted.none(problem, settings.starts)
     near = _Nearby.of(problem, known, flat)
     # The list is in order of rows: one line of a table for each.
     row, n = near.at.row, len(problem)
