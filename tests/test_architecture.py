@@ -166,6 +166,7 @@ INSIDE = {
         "starts": {"problem"},
         "refinement": {"gradients", "problem"},
         "planes": {"problem", "refinement"},
+        "fallback": {"problem", "starts"},
     },
 }
 OUTSIDE = {"tests", "benchmarks", "examples"}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from scfe_sklearn.answering.candidates import Candidates
-from scfe_sklearn.answering.engine import Engine
+from scfe_sklearn.answering.engine import BORDER, Engine
 from scfe_sklearn.answering.enumeration import search_exhaustively
 from scfe_sklearn.answering.judge import Judge, Verdict
 from scfe_sklearn.answering.query import Query, unset
@@ -39,6 +39,8 @@ class Answers:
         Where these are written down.
     frame : DataFrame, ndarray or None
         The decoded rows themselves, where all of them were judged together.
+    near : list of (rows, Candidates)
+        The points that came closest to an answer, of rows that have none.
     """
 
     Z: np.ndarray
@@ -50,6 +52,7 @@ class Answers:
     after: np.ndarray = field(init=False)
     judged: np.ndarray = field(init=False)
     frame: Any = field(init=False, default=None)
+    near: list[tuple[np.ndarray, Candidates]] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         """Begin with what nobody has judged."""
@@ -118,19 +121,58 @@ def answer(engine: Engine, judge: Judge, query: Query, k: int = 1) -> Answers:
         left = left[(code < 0) & (proof == "")]
         nearest = training_rows(engine, query.rows.take(left))
         _accept(engine, judge, query, left, nearest, answers)
+        _fall_back(engine, judge, query, left[~answers.found[left]], answers)
     return answers
 
 
+def _fall_back(
+    engine: Engine, judge: Judge, query: Query, rows: np.ndarray, answers: Answers
+) -> None:
+    """Search some rows systematically, and again with a larger margin where the judge refuses."""
+    for floor in engine.floors:
+        if len(rows) == 0:
+            return
+        candidates, near = engine.fall_back(query.rows.take(rows), floor)
+        _accept(engine, judge, query, rows, candidates, answers)
+        refused = ~answers.found[rows]
+        answers.near.append((rows[refused], near.take(refused)))
+        rows = rows[refused & (candidates.cost[:, 0] < BORDER)]
+
+
 def add_closest(engine: Engine, judge: Judge, query: Query, answers: Answers) -> None:
-    """Write down, for rows without an answer, the lawful change that came closest to one."""
-    rows = np.flatnonzero(unset(query.status) & ~answers.found)
-    if len(rows) == 0:
-        return
-    near = engine.nearest_misses(query.rows.take(rows))
-    z, code = query.with_holes(near.z[:, 0], rows), near.code[:, 0]
-    verdict = judge(z, query.Z[rows], query.table.take(rows), rows, code, query.wishes)
-    good = rows[verdict.lawful]
-    answers.Z[good, 0], answers.closest[good] = z[verdict.lawful], code[verdict.lawful]
+    """Write down, for rows without an answer, the change within the rules that came closest.
+
+    What is written down has been judged: a point that turns out to be valid is an answer.
+    """
+    left = np.flatnonzero(unset(query.status) & ~answers.found)
+    for rows, near in answers.near:
+        _add_near(engine, judge, query, rows, near, answers)
+    left = left[~answers.found[left] & (answers.closest[left] < 0)]
+    if len(left):
+        near = engine.nearest_misses(query.rows.take(left))
+        _add_near(engine, judge, query, left, near, answers)
+
+
+def _add_near(
+    engine: Engine,
+    judge: Judge,
+    query: Query,
+    rows: np.ndarray,
+    near: Candidates,
+    answers: Answers,
+) -> None:
+    """Write down the first candidates of each row that keep the rules."""
+    for entry in range(near.cost.shape[1]):
+        open_ = ~answers.found[rows] & (answers.closest[rows] < 0)
+        at = np.flatnonzero(open_ & (near.cost[:, entry] < np.inf))
+        if len(at) == 0:
+            continue
+        here, code = rows[at], near.code[at, entry]
+        z = query.with_holes(near.z[at, entry], here)
+        good, verdict = _accepted(engine, judge, query, here, z, code, told=True)
+        _write(answers, here, z, code, good, verdict)
+        miss = verdict.lawful & ~good
+        answers.Z[here[miss], 0], answers.closest[here[miss]] = z[miss], code[miss]
 
 
 def answer_fewest(engine: Engine, judge: Judge, query: Query, k: int = 1) -> Answers:
@@ -179,13 +221,26 @@ def _accept(
         here, wish = rows[left], candidates.code[left, entry]
         z = query.with_holes(candidates.z[left, entry], here)
         good, verdict = _accepted(engine, judge, query, here, z, wish, told=True)
-        answers.Z[here[good], 0], answers.code[here[good], 0] = z[good], wish[good]
-        answers.after[here[good], 0], answers.judged[here[good], 0] = verdict.after[good], True
-        if good.all() and len(good) == len(answers.code):
-            answers.frame = verdict.frame
-        if verdict.probability is not None:
-            answers.probability[here[good], 0] = verdict.probability[good, wish[good]]
+        _write(answers, here, z, wish, good, verdict)
         left = left[~good]
+
+
+def _write(
+    answers: Answers,
+    rows: np.ndarray,
+    z: np.ndarray,
+    code: np.ndarray,
+    good: np.ndarray,
+    verdict: Verdict,
+) -> None:
+    """Write down those of the points (m, D) that are answers, and what the judge said of them."""
+    here = rows[good]
+    answers.Z[here, 0], answers.code[here, 0] = z[good], code[good]
+    answers.after[here, 0], answers.judged[here, 0] = verdict.after[good], True
+    if good.all() and len(good) == len(answers.code):
+        answers.frame = verdict.frame
+    if verdict.probability is not None:
+        answers.probability[here, 0] = verdict.probability[good, code[good]]
 
 
 def _accepted(

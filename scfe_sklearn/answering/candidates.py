@@ -57,6 +57,10 @@ class Candidates:
     cost: np.ndarray
     code: np.ndarray
 
+    def take(self, rows: np.ndarray) -> Candidates:
+        """Return the candidates of some of the rows."""
+        return Candidates(self.z[rows], self.cost[rows], self.code[rows])
+
 
 def gathered(n: int, rows: np.ndarray, found: Candidates) -> Candidates:
     """Put the candidates of all classes of a row side by side, cheapest first."""

@@ -22,6 +22,7 @@ from scfe_sklearn.objective import (
     ValueReading,
 )
 from scfe_sklearn.objective.rows import Scores
+from scfe_sklearn.solvers.fallback import Columns, Limits, fall_back
 from scfe_sklearn.solvers.problem import Domain, Moves, Pool, Problem
 from scfe_sklearn.solvers.recourse import Effort, Kind, begin, improve, solve_kinds
 from scfe_sklearn.solvers.starts import nearest_miss
@@ -38,6 +39,12 @@ GUIDED_FLOOR = 0.3
 
 SINGLE_FLOOR = 1e-4
 """First margin of a model that computes in single precision."""
+
+SLACK = 1e-6
+"""A margin may be this much below 0 by rounding: the user's model decides on such points."""
+
+BORDER = 1e12
+"""Added to the cost of such points, so that they are judged last."""
 
 TOLD = 10
 """Decimals of the log-densities that are told."""
@@ -63,6 +70,8 @@ class Engine:
         Further rows that get each class without having it.
     values : list of ndarray of shape (T,) or None
         What a regressor gives them; None for a classifier.
+    samples : ndarray of shape (N, D) or None
+        All training rows; None where these are the anchors and the spares.
     tau, beta : float
         Prices of plausibility and of a change.
     max_changes : int or None
@@ -95,6 +104,7 @@ class Engine:
     anchors: list[np.ndarray]
     spares: list[np.ndarray] | None
     values: list[np.ndarray] | None
+    samples: np.ndarray | None
     tau: float
     beta: float
     max_changes: int | None
@@ -132,6 +142,53 @@ class Engine:
             pool = self._solve(rows.take(where[chunk]), codes[chunk], floor)
             z[chunk], cost[chunk] = pool.z.numpy(), pool.cost.numpy()
         return gathered(n, where, Candidates(z, cost, np.repeat(codes[:, None], size, axis=1)))
+
+    def fall_back(self, rows: Rows, floor: float) -> tuple[Candidates, Candidates]:
+        """Search rows systematically that have no answer yet, for each kind of answer.
+
+        Returns
+        -------
+        found : Candidates
+            Answers by their cost, then borderline points.
+        near : Candidates
+            The points of the largest margins; minus the margin is their cost.
+        """
+        with torch.inference_mode(not self.has_gradient):
+            return self._fall_back(rows, floor)
+
+    def _fall_back(self, rows: Rows, floor: float) -> tuple[Candidates, Candidates]:
+        size, width = self.effort.pool(self.has_gradient), rows.Z.shape[1]
+        where, codes = np.nonzero(rows.wishes.wanted)
+        found = Candidates(*self._blank(codes, 2 * size, width))
+        near = Candidates(*self._blank(codes, size, width))
+        for code in np.unique(codes):
+            own = np.flatnonzero(codes == code)
+            anchors = self.anchors[code]
+            if self.spares is not None:
+                anchors = np.concatenate([anchors, self.spares[code]])
+            for start in range(0, len(own), self.chunk_size):
+                at = own[start : start + self.chunk_size]
+                problem = self.problem(rows.take(where[at]), codes[at], floor)
+                met = fall_back(problem, torch.from_numpy(anchors), self._columns, Limits(), size)
+                pool, hit = met.valid, (met.valid.best < torch.inf).nonzero()[:, 0]
+                if len(hit):
+                    better = improve(problem.take(hit), pool.take(hit), self.effort)
+                    pool = pool.scattered(hit, better)
+                border = torch.where(met.near.cost <= 2 * SLACK, met.near.cost + BORDER, torch.inf)
+                found.z[at] = torch.cat([pool.z, met.near.z], 1).numpy()
+                found.cost[at] = torch.cat([pool.cost, border], 1).numpy()
+                near.z[at], near.cost[at] = met.near.z.numpy(), met.near.cost.numpy()
+        return gathered(len(rows.Z), where, found), gathered(len(rows.Z), where, near)
+
+    @staticmethod
+    def _blank(codes: np.ndarray, size: int, width: int) -> tuple[np.ndarray, ...]:
+        """Points, infinite costs and kinds of answers, to be written to."""
+        shape = (len(codes), size)
+        return (
+            np.zeros((*shape, width)),
+            np.full(shape, np.inf),
+            np.repeat(codes[:, None], size, axis=1),
+        )
 
     def nearest_misses(self, rows: Rows) -> Candidates:
         """Return the point of each row that comes closest to any of the wanted kinds."""
@@ -244,6 +301,14 @@ class Engine:
                 found = Moves.from_samples(anchors, groups, scalar, self.effort.values)
             self.alphabets[code] = found
         return self.alphabets[code]
+
+    @cached_property
+    def _columns(self) -> Columns:
+        """The training values of every number."""
+        samples = self.samples
+        if samples is None:
+            samples = np.concatenate([*self.anchors, *(self.spares or [])])
+        return Columns(torch.from_numpy(samples), self._layout[1])
 
     @cached_property
     def _layout(self) -> tuple[torch.Tensor, torch.Tensor]:

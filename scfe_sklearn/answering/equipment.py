@@ -171,6 +171,7 @@ class Equipped:
             anchors=around.anchors,
             spares=None if values else self.spares_,
             values=around.values,
+            samples=self.training_rows_ if values else None,
             tau=self.tau,
             beta=self.beta,
             max_changes=budget,

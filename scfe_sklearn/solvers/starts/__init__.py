@@ -1,6 +1,6 @@
 """Where to start: from single moves, training rows, or the margin."""
 
-from scfe_sklearn.solvers.starts.anchors import Recall, recall
+from scfe_sklearn.solvers.starts.anchors import Recall, hybrids, recall
 from scfe_sklearn.solvers.starts.climbing import climb
 from scfe_sklearn.solvers.starts.misses import nearest_miss
 from scfe_sklearn.solvers.starts.screening import Screen, screen
@@ -13,6 +13,7 @@ __all__ = [
     "Screen",
     "climb",
     "descend_wide",
+    "hybrids",
     "nearest_miss",
     "plain_walk",
     "recall",

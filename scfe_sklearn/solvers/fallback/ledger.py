@@ -1,0 +1,158 @@
+"""Points that a systematic search has evaluated: answers and near misses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from scfe_sklearn.solvers.problem import TOLERANCE, Pool, Problem
+
+COORDINATES = 2**21
+"""Coordinates of points that are evaluated at once."""
+
+TIE = 1e-7
+"""Margin that a unit of squared distance is worth among near misses: of equal ones the nearest."""
+
+ROUNDED = 2.0**30
+"""Margins that agree when multiplied by this and rounded are equal, whatever the batch."""
+
+PRICED = 32
+"""Valid points per row and evaluation of which the density is computed, the nearest ones."""
+
+
+class Ledger:
+    """The best points of n rows so far; every evaluation of a systematic search is noted in it.
+
+    Parameters
+    ----------
+    problem : Problem
+        n rows.
+    size : int
+        Points of each sort that are kept per row.
+
+    Attributes
+    ----------
+    valid : Pool
+        Points of a margin of at least the floor, by their objective.
+    near : Pool
+        Points of the largest margins; minus the margin is their cost.
+    """
+
+    def __init__(self, problem: Problem, size: int) -> None:
+        self.problem, self.size = problem, size
+        self.valid, self.near = (Pool.empty(problem, size) for _ in range(2))
+
+    def missing(self) -> torch.Tensor:
+        """Return the rows (m,) without a valid point."""
+        return (self.valid.best == torch.inf).nonzero()[:, 0]
+
+    def part(self, rows: torch.Tensor) -> Ledger:
+        """Return the ledger of some of the rows."""
+        part = Ledger(self.problem.take(rows), self.size)
+        part.valid, part.near = self.valid.take(rows), self.near.take(rows)
+        return part
+
+    def put_back(self, rows: torch.Tensor, part: Ledger) -> None:
+        """Write the ledger of some of the rows back."""
+        self.valid = self.valid.scattered(rows, part.valid)
+        self.near = self.near.scattered(rows, part.near)
+
+    def evaluate(
+        self,
+        rows: torch.Tensor,
+        bases: torch.Tensor,
+        pick: torch.Tensor,
+        *changes: tuple[torch.Tensor, torch.Tensor],
+    ) -> torch.Tensor:
+        """Return the margins (k,) of points, and note the points.
+
+        Parameters
+        ----------
+        rows : LongTensor of shape (k,)
+            The row of each point.
+        bases : Tensor of shape (m, D)
+            What points start from.
+        pick : LongTensor of shape (k,)
+            The base of each point.
+        *changes : (coordinate, value) of shape (k,) each
+            What is set, one after the other; the other levels of a feature are cleared.
+        """
+        margin = torch.full((len(rows),), -torch.inf, dtype=bases.dtype, device=bases.device)
+        for part in chunks(len(rows), bases.shape[1]):
+            z = bases[pick[part]]
+            for coordinate, value in changes:
+                z = with_value(self.problem, z, coordinate[part], value[part])
+            got = self.problem.objective.margin_at(z, rows[part])
+            margin[part] = got
+            self.note(rows[part], z, got)
+        return (margin * ROUNDED).round() / ROUNDED
+
+    def note(self, rows: torch.Tensor, z: torch.Tensor, margin: torch.Tensor) -> None:
+        """Note points ``z`` (k, D) of the rows ``rows`` (k,) and of the given margins (k,)."""
+        problem, domain = self.problem, self.problem.domain
+        margin = margin.nan_to_num(-torch.inf, torch.inf, -torch.inf)
+        moved = domain.features_of((z - domain.factual[rows]).abs() > TOLERANCE).sum(1)
+        fits = (moved > 0) & (moved <= problem.max_changes[rows]) & (margin > -torch.inf)
+        distance = (z - domain.factual[rows]).square().sum(1)
+        loss = TIE * distance - (margin * ROUNDED).round() / ROUNDED
+        self.near = self._merged(self.near, rows, z, torch.where(fits, loss, torch.inf), self.size)
+        good = (fits & (margin >= problem.floor)).nonzero()[:, 0]
+        if len(good):
+            rows, z = rows[good], z[good]
+            price = problem.take(rows).sparse_distance(z[:, None])[:, 0]
+            first, _ = smallest(rows, price, PRICED)
+            rows, z = rows[first], z[first]
+            cost = price[first] - problem.take(rows).plausibility(z[:, None])[:, 0]
+            self.valid = self._merged(self.valid, rows, z, cost, PRICED)
+
+    def _merged(
+        self, pool: Pool, rows: torch.Tensor, z: torch.Tensor, cost: torch.Tensor, width: int
+    ) -> Pool:
+        """Return a pool after points (k, D) of the given costs (k,), the best of each row."""
+        kept, place = smallest(rows, cost, width)
+        if len(kept) == 0:
+            return pool
+        own, owner = rows[kept].unique(return_inverse=True)
+        part = self.problem.take(own)
+        costs = torch.full((len(own), int(place.max()) + 1), torch.inf, dtype=z.dtype)
+        costs = costs.to(z.device)
+        points = part.domain.factual[:, None].repeat(1, costs.shape[1], 1)
+        points[owner, place], costs[owner, place] = z[kept], cost[kept]
+        return pool.scattered(own, pool.take(own).merged(part, points, costs))
+
+
+def smallest(
+    rows: torch.Tensor, key: torch.Tensor, count: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the positions (m,) of the ``count`` smallest finite keys of each row.
+
+    With them comes their rank (m,) within the row; of equal keys the first comes first.
+    """
+    finite = (key < torch.inf).nonzero()[:, 0]
+    order = finite[key[finite].argsort(stable=True)]
+    order = order[rows[order].argsort(stable=True)]
+    own = rows[order]
+    rank = torch.arange(len(own), device=own.device) - torch.searchsorted(own, own)
+    keep = rank < count
+    return order[keep], rank[keep]
+
+
+def with_value(
+    problem: Problem, z: torch.Tensor, coordinate: torch.Tensor, value: torch.Tensor
+) -> torch.Tensor:
+    """Return points ``z`` (k, D) with one coordinate (k,) each set to a value (k,)."""
+    domain = problem.domain
+    level = (~domain.scalar[coordinate]).nonzero()[:, 0]
+    z = z.clone()
+    if len(level):
+        own = domain.groups == domain.groups[coordinate[level]][:, None]
+        z[level] = torch.where(own, 0.0, z[level])
+    return z.scatter_(1, coordinate[:, None], value[:, None])
+
+
+def chunks(count: int, width: int) -> Iterator[slice]:
+    """Yield slices of ``count`` points of ``width`` coordinates that are evaluated together."""
+    size = max(COORDINATES // width, 1)
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
