@@ -121,7 +121,8 @@ def answer(engine: Engine, judge: Judge, query: Query, k: int = 1) -> Answers:
         left = left[(code < 0) & (proof == "")]
         nearest = training_rows(engine, query.rows.take(left))
         _accept(engine, judge, query, left, nearest, answers)
-        _fall_back(engine, judge, query, left[~answers.found[left]], answers)
+        if engine.systematic:
+            _fall_back(engine, judge, query, left[~answers.found[left]], answers)
     return answers
 
 

@@ -90,6 +90,8 @@ class Engine:
         Share of the training rows of its kind that an answer must be more plausible than.
     compared : bool
         Whether an unusual answer must be no less usual than the plain walk to a training row.
+    systematic : bool
+        Whether rows that get no answer are searched systematically.
     guide : Engine or None
         The same for a stand-in of the models, whose answers are tried as starts.
     alphabets : dict
@@ -115,6 +117,7 @@ class Engine:
     shortfall: float = 0.0
     min_plausibility: float = 0.0
     compared: bool = False
+    systematic: bool = True
     guide: Engine | None = None
     alphabets: dict[int, Moves] = field(default_factory=dict)
 

@@ -102,9 +102,7 @@ def sweep_singles(
     -------
     Swept
     """
-    swept = _swept(
-        ledger, columns, base, count or limits.singles // max(len(columns.coordinate), 1)
-    )
+    swept = sweep(ledger, columns, base, count or limits.singles // max(len(columns.coordinate), 1))
     n, lines = swept.value.shape[:2]
     if lines:
         rows = torch.arange(n, device=base.device).repeat_interleave(lines)
@@ -117,7 +115,7 @@ def sweep_singles(
     return swept
 
 
-def _swept(ledger: Ledger, columns: Columns, base: torch.Tensor, count: int) -> Swept:
+def sweep(ledger: Ledger, columns: Columns, base: torch.Tensor, count: int) -> Swept:
     """Margins after single changes of points ``base`` (n, D)."""
     problem, domain = ledger.problem, ledger.problem.domain
     # Where the budget is used up, what is changed already may change again.
