@@ -32,6 +32,7 @@ from scfe_sklearn.answering.preparation import (
 )
 from scfe_sklearn.answering.query import Query
 from scfe_sklearn.answering.reporting import report, warn_unanswered
+from scfe_sklearn.answering.shortening import shorten
 from scfe_sklearn.answering.surroundings import Surroundings, learn, rows_of_classes
 from scfe_sklearn.answering.threads import one_thread
 from scfe_sklearn.answering.trade_offs import (
@@ -521,6 +522,8 @@ class CounterfactualExplainer(KeepsLists, Documented, Equipped, MetaEstimatorMix
                     answers = answer_fewest(engine, judge, query, n_counterfactuals)
                 else:
                     answers = answer(engine, judge, query, n_counterfactuals)
+                if exact is None:  # what is proved to be the cheapest does not move
+                    shorten(engine, judge, query, answers)
                 self._prove(judge, query, answers)
                 if best_effort:
                     add_closest(engine, judge, query, answers)
@@ -587,7 +590,9 @@ class CounterfactualExplainer(KeepsLists, Documented, Equipped, MetaEstimatorMix
             engine, judge, query = self._prepared(X, target, rules, 1)
 
             def answer_part(judge: Judge, query: Query) -> Answers:
-                return collect(engine, judge, query, factors, budgets)
+                answers = collect(engine, judge, query, factors, budgets)
+                shorten(engine, replace(judge, max_changes=None), query, answers)
+                return answers
 
             settings = len(factors) * len(budgets)
             query, answers = answer_in_parts(

@@ -11,7 +11,13 @@ import pandas as pd
 import pytest
 
 from scfe_sklearn.explanation import Explanation
-from scfe_sklearn.presentation.wording import number_pair, plain, probability_pair, value_pair
+from scfe_sklearn.presentation.wording import (
+    exact,
+    plain,
+    probability_pair,
+    rounded_pair,
+    value_pair,
+)
 from scfe_sklearn.status import Status
 
 EDUCATION = np.array(["primary", "secondary", "bachelor", "master"])
@@ -40,7 +46,7 @@ def answers(X):
     answer = X.astype(object)
     answer.iloc[0, 1] = 36500
     answer.iloc[0, 4] = "own"
-    answer.iloc[1, 2] = 0.1 + 0.2
+    answer.iloc[1, 2] = 0.3
     answer.iloc[1, 3] = "primary"
     answer.iloc[1, 5] = True
     answer.iloc[2] = None
@@ -108,38 +114,71 @@ def one_row(before, after, kinds, *, names=None, levels=None, status=Status.FOUN
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "expected"),
+    ("value", "expected"),
     [
-        (31000, 36500, ("31,000", "36,500")),
-        (31000.0, 36500.0, ("31,000", "36,500")),
-        (np.int64(-1200), 1200, ("-1,200", "1,200")),
-        (0.45, 0.1 + 0.2, ("0.45", "0.3")),
-        (np.float32(0.1), np.float32(0.35), ("0.1", "0.35")),
-        (1234.5, 36512.345678, ("1,234.5", "36,512")),
-        (0.1234, 0.1235, ("0.1234", "0.1235")),
-        (1.00000012, 1.00000034, ("1.00000012", "1.00000034")),
-        (0.000123456, 0.000234567, ("0.000123", "0.000235")),
-        (2e-9, 3e-9, ("2e-09", "3e-09")),
-        (10**20, 10**20 + 1, ("100,000,000,000,000,000,000", "100,000,000,000,000,000,001")),
-        (0.0, -0.0000001234, ("0", "-0.000000123")),
-        (0, 1, ("0", "1")),
-        (1.0, float("inf"), ("1", "inf")),
+        (31000, "31,000"),
+        (36500.0, "36,500"),
+        (np.int64(-1200), "-1,200"),
+        (0.1 + 0.2, "0.30000000000000004"),
+        (np.float32(0.1), "0.1"),
+        (np.float16(0.1), "0.1"),
+        (np.float32(16777216), "16,777,216"),
+        (36512.345678, "36,512.345678"),
+        (-1234567.25, "-1,234,567.25"),
+        (0.0009348800516443102, "0.0009348800516443102"),
+        (0.000012, "0.000012"),
+        (2e-9, "2e-09"),
+        (np.float32(2e-9), "2e-09"),
+        (1e22, "1e+22"),
+        (10**20 + 1, "100,000,000,000,000,000,001"),
+        (-0.0, "0"),
+        (float("inf"), "inf"),
+        ("rent", "rent"),
+        (True, "yes"),
+        (None, "missing"),
     ],
 )
-def test_numbers_are_written_without_noise_and_apart(before, after, expected):
-    assert number_pair(before, after) == expected
+def test_values_are_written_in_full(value, expected):
+    assert exact(value) == expected
 
 
-def test_random_pairs_are_told_apart_and_close():
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+def test_values_read_back_bitwise(dtype):
+    rng = np.random.default_rng(0)
+    powers = 10.0 ** rng.integers(-4, 4 if dtype == np.float16 else 16, 2000)
+    numbers = rng.normal(size=2000) * powers
+    values = np.r_[numbers, numbers.round(2)].astype(dtype)
+    values = np.r_[values, np.nextafter(values, dtype(0))]
+    read = np.array([dtype(float(exact(value).replace(",", ""))) for value in values])
+    np.testing.assert_array_equal(read, values)
+
+
+def test_pairs_of_different_values_have_different_texts():
     rng = np.random.default_rng(0)
     for _ in range(300):
         a = rng.normal() * 10.0 ** rng.integers(-8, 12)
-        b = a * (1 + rng.normal() * 10.0 ** rng.integers(-9, 1))
-        first, second = number_pair(a, b)
+        b = np.nextafter(a, np.inf)
+        first, second = value_pair(a, b)
         assert first != second
-        read = [float(text.replace(",", "")) for text in (first, second)]
-        assert (read[0] < read[1]) == (a < b)
-        np.testing.assert_allclose(read, [a, b], atol=0.006 * abs(b - a), rtol=1e-13)
+    assert value_pair("1", 1, quotes=False) == ("'1'", "1")
+    assert value_pair(True, "yes", quotes=False) == ("yes", "'yes'")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (0.45, 0.1 + 0.2, ("0.45", "0.3")),
+        (1234.5, 36512.345678, ("1,234.5", "36,512")),
+        (52.18345612, 61.99120034, ("52.18", "61.99")),
+        (0.00093488, 11.138744807, ("0.00093488", "11.138744807")),
+        (1.00000012, 1.00000034, ("1.00000012", "1.00000034")),
+        (1.0, float("inf"), ("1", "inf")),
+        ("no", "yes", ("no", "yes")),
+        (0.1 + 0.2, 0.3, ("0.3", "0.3")),
+    ],
+)
+def test_predictions_are_rounded_and_never_to_zero(before, after, expected):
+    assert rounded_pair(before, after) == expected
 
 
 @pytest.mark.parametrize(
@@ -254,7 +293,7 @@ def test_changes_hold_raw_values_by_row_then_feature():
         "has_cosigner",
     ]
     assert changes["from"].tolist() == [31000, "rent", 0.45, "secondary", False]
-    assert changes["to"].tolist() == [36500, "own", 0.1 + 0.2, "primary", True]
+    assert changes["to"].tolist() == [36500, "own", 0.3, "primary", True]
     assert [type(v) for v in changes["from"]] == [int, str, float, str, bool]
 
 
@@ -403,7 +442,7 @@ def test_polars_stays_polars():
         {
             "age": [34, 51, None],
             "income": [36500, 27500, None],
-            "debt_ratio": [0.31, 0.1 + 0.2, None],
+            "debt_ratio": [0.31, 0.3, None],
             "education": ["bachelor", "primary", None],
             "housing": ["own", "rent", None],
             "has_cosigner": [False, True, None],
@@ -431,7 +470,7 @@ def test_rows_are_selected_by_position():
     explanation = build()
     assert len(explanation) == 3
     assert explanation[-1].status.tolist() == [Status.UNREACHABLE]
-    assert explanation[np.int64(1)].changes["to"].tolist() == [0.1 + 0.2, "primary", True]
+    assert explanation[np.int64(1)].changes["to"].tolist() == [0.3, "primary", True]
     assert explanation[::2].index.tolist() == [17, 204]
     assert explanation[[2, 0]].sentences() == [explanation.sentences()[i] for i in (2, 0)]
     assert len(explanation[explanation.success]) == 2

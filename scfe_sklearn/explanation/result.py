@@ -372,8 +372,8 @@ class Explanation:
 
         Notes
         -----
-        Numbers of at most four decimals are written in full. Others are rounded to the third
-        digit of their change; the exact values are in `changes`.
+        Every number is written in full: without its thousands separators it reads as the value
+        that was judged, and as the value of the factual row.
         """
         if max_features is not None and (
             isinstance(max_features, bool)

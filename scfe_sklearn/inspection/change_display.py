@@ -26,7 +26,7 @@ from scfe_sklearn.inspection.palette import (
 from scfe_sklearn.inspection.strips import Strip, strip
 from scfe_sklearn.presentation import Change
 from scfe_sklearn.presentation.sentences import feature_text
-from scfe_sklearn.presentation.wording import is_missing, plain, value_pair
+from scfe_sklearn.presentation.wording import exact, is_missing, plain, value_pair
 
 __all__ = ["ChangeDisplay"]
 
@@ -180,7 +180,7 @@ def _draw_levels(ax: Any, y: float, scale: Strip, pair: tuple[Any, Any]) -> None
                edgecolor=TARGET_EDGE, zorder=0)  # fmt: skip
     for k, level in enumerate(scale.levels):
         strong = any(level == value for value in pair)
-        ax.annotate(label(plain(level), max(72 // n, 6)), ((k + 0.5) / n, y), (0, -8),
+        ax.annotate(label(exact(level), max(72 // n, 6)), ((k + 0.5) / n, y), (0, -8),
                     textcoords="offset points", ha="center", va="top", fontsize=8.5,
                     color=INK if strong else GREY,
                     fontweight="bold" if level == pair[1] else "normal")  # fmt: skip

@@ -8,7 +8,7 @@ import numpy as np
 
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.explanation.row_numbers import first_entries
-from scfe_sklearn.presentation.wording import is_missing, is_number, plain
+from scfe_sklearn.presentation.wording import is_missing, is_number, plain, rounded_pair
 
 __all__ = [
     "check_explanation",
@@ -58,9 +58,8 @@ def check_row(row: Any, n: int, display: str) -> int:
 
 def verdict(explanation: Explanation, entry: int) -> str:
     """What the model says before and after: "refused \u2192 approved, 12 % \u2192 58 %"."""
-    now = plain(explanation.prediction[entry])
-    then = explanation.prediction_after[entry]
-    text = now if is_missing(then) else f"{now} \u2192 {plain(then)}"
+    now, then = explanation.prediction[entry], explanation.prediction_after[entry]
+    text = plain(now) if is_missing(then) else " \u2192 ".join(rounded_pair(now, then))
     before, after = explanation.probability_before[entry], explanation.probability_after[entry]
     if np.isfinite(before) and np.isfinite(after):
         text += f", probability {percent(before)} \u2192 {percent(after)}"

@@ -18,11 +18,12 @@ from scfe_sklearn.inspection.palette import (
     axes_of,
     heading,
     label,
+    literal,
     quiet,
 )
 from scfe_sklearn.inspection.strips import feature_values, strip
 from scfe_sklearn.presentation.sentences import feature_text
-from scfe_sklearn.presentation.wording import plain, value_pair
+from scfe_sklearn.presentation.wording import exact, plain, value_pair
 
 __all__ = ["OptionsDisplay"]
 
@@ -187,7 +188,7 @@ class OptionsDisplay:
                 continue
             seen.add(self.texts[o][x])
             last = max(place, last + _APART)
-            ax.annotate(label(self.texts[o][x], 12), (x, last), (-7, 0), ha="right", va="center",
+            ax.annotate(literal(self.texts[o][x]), (x, last), (-7, 0), ha="right", va="center",
                         textcoords="offset points", fontsize=9, fontweight="bold",
                         color=colours[o], zorder=6)  # fmt: skip
 
@@ -202,7 +203,7 @@ def _draw_axis(ax: Any, x: int, scale: Any) -> None:
         marks = [(0.0, scale.ends[0]), (1.0, scale.ends[1])]
     else:
         n = len(scale.levels)
-        marks = [((k + 0.5) / n, plain(level)) for k, level in enumerate(scale.levels)]
+        marks = [((k + 0.5) / n, exact(level)) for k, level in enumerate(scale.levels)]
         if len(scale.places):
             ax.barh(scale.places, _WIDTH * scale.heights / max(scale.heights.max(), 1e-9), 0.5 / n,
                     left=x, color=TARGET, zorder=0)  # fmt: skip

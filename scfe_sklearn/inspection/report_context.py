@@ -14,7 +14,7 @@ from scfe_sklearn.inspection.frequency_display import DIRECTIONS, change_frequen
 from scfe_sklearn.inspection.report_strips import Curves, strip_context
 from scfe_sklearn.inspection.strips import feature_values
 from scfe_sklearn.presentation.sentences import failure, feature_text, sentence
-from scfe_sklearn.presentation.wording import is_missing, plain, value_pair
+from scfe_sklearn.presentation.wording import exact, is_missing, plain, rounded_pair, value_pair
 from scfe_sklearn.status import Status
 
 __all__ = ["page_context"]
@@ -179,7 +179,7 @@ def _verdict(explanation: Explanation, entry: int) -> tuple[str, str]:
     before, after = explanation.prediction[entry], explanation.prediction_after[entry]
     if is_missing(after):
         return plain(before), ""
-    return value_pair(before, after, quotes=False)
+    return rounded_pair(before, after)
 
 
 def _chance(explanation: Explanation, entry: int) -> dict[str, Any] | None:
@@ -243,6 +243,6 @@ def _values(
         elif len(changed) > _ALL_VALUES:
             continue
         else:
-            now, new = plain(before[entry]), ""
+            now, new = exact(before[entry]), ""
         lines.append({"name": feature_text(explanation.feature_names[j]), "now": now, "new": new})
     return lines

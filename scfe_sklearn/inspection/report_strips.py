@@ -11,7 +11,7 @@ from scfe_sklearn.inspection.entries import percent
 from scfe_sklearn.inspection.strips import Strip, strip
 from scfe_sklearn.presentation import Change
 from scfe_sklearn.presentation.sentences import feature_text
-from scfe_sklearn.presentation.wording import is_missing, plain, value_pair
+from scfe_sklearn.presentation.wording import exact, is_missing, value_pair
 
 __all__ = ["Curves", "strip_context"]
 
@@ -74,7 +74,7 @@ def _levels(scale: Strip, change: Change) -> list[dict[str, Any]]:
     assert scale.levels is not None
     return [
         {
-            "text": plain(level),
+            "text": exact(level),
             "share": percent(float(scale.heights[k])) if len(scale.heights) else "",
             "fill": round(100 * float(scale.heights[k]), 1) if len(scale.heights) else 0,
             "now": _same(level, change.before),

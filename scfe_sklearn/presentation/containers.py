@@ -19,6 +19,8 @@ __all__ = [
     "take_rows",
 ]
 
+_COARSE = {"float16": np.float16, "float32": np.float32}
+
 
 def is_polars(frame: Any) -> bool:
     """Whether a container is a polars DataFrame; polars is not imported for the question."""
@@ -92,14 +94,18 @@ def narrowed(frame: Any, like: Any) -> Any:
 def column_values(frame: Any, j: int, rows: np.ndarray) -> list[Any]:
     """The raw values of column ``j`` at some rows, as Python objects.
 
-    Single-precision numbers stay NumPy scalars, which know how many of their digits count.
+    Numbers of less than double precision stay NumPy scalars, which have fewer digits.
     """
     if is_polars(frame):
-        return list(frame.to_series(j).gather(rows.tolist()).to_list())
-    column = frame.iloc[rows, j] if hasattr(frame, "iloc") else frame[rows, j]
-    if getattr(column, "dtype", None) == np.float32:
-        return list(np.asarray(column))
-    return list(np.asarray(column, dtype=object))
+        column = frame.to_series(j).gather(rows.tolist())
+        values, kind = column.to_list(), str(column.dtype).lower()
+    else:
+        column = frame.iloc[rows, j] if hasattr(frame, "iloc") else frame[rows, j]
+        values = list(np.asarray(column, dtype=object))
+        kind = str(getattr(column.dtype, "numpy_dtype", column.dtype))
+    if kind not in _COARSE:
+        return list(values)
+    return [_COARSE[kind](value) if isinstance(value, float) else value for value in values]
 
 
 def objects(values: Any) -> np.ndarray:

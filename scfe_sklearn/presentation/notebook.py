@@ -166,7 +166,9 @@ def _cell(change: Change) -> str:
     before, after = value_pair(change.before, change.after, quotes=False)
     long = len(before) + len(after) > _MAX_TEXT // 2
     kind = " scfe-number" if is_number(change.after) else " scfe-text" if long else ""
-    return f'<td class="scfe-changed{kind}">{_arrow(_cut(before), _cut(after))}</td>'
+    alike = before[: _MAX_TEXT - 1] == after[: _MAX_TEXT - 1]
+    most = max(len(before), len(after)) if alike else _MAX_TEXT
+    return f'<td class="scfe-changed{kind}">{_arrow(_cut(before, most), _cut(after, most))}</td>'
 
 
 def _arrow(before: str, after: str) -> str:

@@ -1,4 +1,4 @@
-"""Values as people write them: no float noise, thousands separated, strings quoted."""
+"""Values as people write them: thousands separated, strings quoted, no digit without need."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 __all__ = [
+    "exact",
     "is_boolean",
     "is_missing",
     "is_number",
-    "number_pair",
     "plain",
     "probability_pair",
     "quoted",
+    "rounded_pair",
     "value_pair",
 ]
 
@@ -40,17 +41,35 @@ def is_number(value: Any) -> bool:
 
 
 def value_pair(before: Any, after: Any, *, quotes: bool = True) -> tuple[str, str]:
-    """Two values of one feature, written so that they can be told apart.
+    """Two values of one feature, each in full as `exact` writes it.
 
     Examples
     --------
     >>> value_pair(31000, 36500), value_pair(False, True), value_pair("rent", "own")
     (('31,000', '36,500'), ('no', 'yes'), ("'rent'", "'own'"))
+    >>> value_pair(1, "1", quotes=False)  # alike without quotes
+    ('1', "'1'")
     """
-    if is_number(before) and is_number(after):
-        return number_pair(before, after)
-    write = quoted if quotes else plain
-    return write(before), write(after)
+    pair = exact(before, quotes=quotes), exact(after, quotes=quotes)
+    if pair[0] == pair[1] and not quotes:
+        return exact(before, quotes=True), exact(after, quotes=True)
+    return pair
+
+
+def exact(value: Any, *, quotes: bool = False) -> str:
+    """One value of a feature in full: numbers with all digits that tell them apart from others.
+
+    Without its thousands separators the text reads as the same number in the precision of the
+    column.
+
+    Examples
+    --------
+    >>> exact(36500.0), exact(0.00093488), exact(1234.5678901), exact(np.float32(0.1))
+    ('36,500', '0.00093488', '1,234.5678901', '0.1')
+    """
+    if is_number(value):
+        return _full(value)
+    return quoted(value) if quotes else plain(value)
 
 
 def quoted(value: Any) -> str:
@@ -67,7 +86,7 @@ def quoted(value: Any) -> str:
 
 
 def plain(value: Any) -> str:
-    """One value on its own.
+    """One label or prediction: numbers of at most four decimals in full, others rounded.
 
     Examples
     --------
@@ -83,39 +102,29 @@ def plain(value: Any) -> str:
     return str(value)
 
 
-def number_pair(before: Any, after: Any) -> tuple[str, str]:
-    """Two numbers, with as many decimals as their difference needs.
+def rounded_pair(before: Any, after: Any) -> tuple[str, str]:
+    """Two predictions, with as many decimals as their difference needs.
 
-    Numbers of at most four decimals are written in full, because on a lattice of whole
-    numbers or of cents every digit counts. Others are rounded where the third digit of their
-    difference stands; if the results look alike, one decimal after the other is added.
+    Numbers of at most four decimals are written in full. Others are rounded where the third
+    digit of their difference stands, and in full where the results would look alike or like 0.
 
     Examples
     --------
-    >>> number_pair(31000.0, 36500.0), number_pair(0.1 + 0.2, 0.35)
+    >>> rounded_pair(31000.0, 36500.0), rounded_pair(0.1 + 0.2, 0.35)
     (('31,000', '36,500'), ('0.3', '0.35'))
-    >>> number_pair(52.18345612, 61.99120034), number_pair(1000.123456, 1000.123789)
-    (('52.18', '61.99'), ('1,000.123456', '1,000.123789'))
-    >>> number_pair(2e-9, 31e-10)
-    ('2e-09', '3.1e-09')
+    >>> rounded_pair(52.18345612, 61.99120034), rounded_pair("no", "yes")
+    (('52.18', '61.99'), ('no', 'yes'))
     """
+    if not (is_number(before) and is_number(after)):
+        return plain(before), plain(after)
     a, b = _clean(before), _clean(after)
-    if isinstance(a, int) and isinstance(b, int):
-        return f"{a:,}", f"{b:,}"
-    if a == b and before != after:  # told apart by their last digits only
-        return repr(float(before)), repr(float(after))
     difference = abs(b - a)
-    largest = max(abs(a), abs(b))
-    if not 0 < difference < np.inf:
-        return _exact(a), _exact(b)
-    if largest >= _LARGE or largest < _SMALL:
-        digits = _order(largest) - _order(difference) + 3
-        return f"{a:.{digits}g}", f"{b:.{digits}g}"
-    for decimals in range(max(0, 2 - _order(difference)), 18):
-        pair = _number(a, decimals), _number(b, decimals)
-        if pair[0] != pair[1]:
-            return pair
-    return repr(a), repr(b)
+    if not 0 < difference < np.inf or max(abs(a), abs(b)) >= _LARGE:
+        return plain(before), plain(after)
+    decimals = max(0, 2 - _order(difference))
+    pair = _number(a, decimals), _number(b, decimals)
+    alike = pair[0] == pair[1] or (a and pair[0] == "0") or (b and pair[1] == "0")
+    return (_full(before), _full(after)) if alike else pair
 
 
 def probability_pair(before: float, after: float) -> tuple[str, str]:
@@ -146,6 +155,21 @@ def _clean(value: Any) -> int | float:
     if number.is_integer() and abs(number) < _LARGE:
         return int(number)
     return float(f"{number:.14g}")
+
+
+def _full(value: Any) -> str:
+    """A number with the fewest digits that read as the same number, thousands separated."""
+    if isinstance(value, numbers.Integral):
+        return f"{int(value):,}"
+    number = value if isinstance(value, np.float32 | np.float16) else float(value)
+    size = abs(float(number))
+    if size < _LARGE and size.is_integer():
+        return f"{int(number):,}"
+    if not _SMALL <= size < _LARGE:
+        return str(number)
+    text = np.format_float_positional(number, unique=True, trim="-")
+    whole, point, fraction = text.partition(".")
+    return f"{int(whole):,}{point}{fraction}" if len(whole) > 3 else text
 
 
 def _exact(value: int | float) -> str:

@@ -19,7 +19,7 @@ from scfe_sklearn.presentation.containers import (
     take_rows,
 )
 from scfe_sklearn.presentation.sentences import feature_text, sentence
-from scfe_sklearn.presentation.wording import is_missing, plain, value_pair
+from scfe_sklearn.presentation.wording import exact, is_missing, plain, value_pair
 from scfe_sklearn.quiet import keep_filters
 from scfe_sklearn.status import Status
 
@@ -74,7 +74,7 @@ class WhatIf:
             places, heights, own = background.curve(j, goal)
             feature: dict[str, Any] = {"name": str(feature_text(name)), "kind": space.kinds_[j]}
             if space.levels_[j] is not None:
-                feature["levels"] = [plain(level) for level in space.levels_[j]]
+                feature["levels"] = [exact(level) for level in space.levels_[j]]
                 feature["shares"] = heights.round(4).tolist()
             else:
                 feature |= {
@@ -205,7 +205,8 @@ class WhatIf:
             elif self.space.levels_[j] is not None:
                 values.append(int(rank))
             else:
-                values.append(float(column_values(row, j, np.array([0]))[0]))
+                # A number of single precision by the digits that tell it apart.
+                values.append(float(str(column_values(row, j, np.array([0]))[0])))
         return values
 
     def _row(self, k: int, values: Any) -> Any:

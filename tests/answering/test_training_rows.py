@@ -79,4 +79,5 @@ def test_an_answer_where_scores_and_predictions_disagree(monkeypatch):
     kept = explainer.space_.encode(result.counterfactuals)
     for z in kept:
         known = np.concatenate([explainer.anchors_[1], explainer.spares_[1]])
-        assert abs(known - z).max(axis=1).min() < 1e-9
+        # Its numbers are shortened.
+        assert abs(known - z).max(axis=1).min() < 5e-3

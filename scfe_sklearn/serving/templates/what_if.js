@@ -26,7 +26,10 @@ const percent = (share) => {
   return `${Math.round(100 * share)}\u00a0%`;
 };
 const tidy = (number) => Number(number.toPrecision(12));
-const shown = (number) => number.toLocaleString("en", { maximumFractionDigits: 6 });
+const shown = (number) => {
+  const [whole, ...fraction] = String(number).split(".");
+  return [whole.replace(/\B(?=(\d{3})+$)/g, ","), ...fraction].join(".");
+};
 
 function snap(feature, number) {
   if (feature.step > 0) {
@@ -67,7 +70,7 @@ function numberPart(feature, k, block, head) {
   head.append(box);
   block.append(make("div", { className: "slider" }, curve(feature.curve), slider));
   return (value) => {
-    box.value = value === null ? "" : tidy(value);
+    box.value = value === null ? "" : value;
     box.placeholder = value === null ? "missing" : "";
     slider.min = Math.min(feature.low, value ?? feature.low, state.original[k] ?? feature.low);
     slider.max = Math.max(feature.high, value ?? feature.high, state.original[k] ?? feature.high);
