@@ -23,6 +23,7 @@ SCRIPTS = (
     "near_optimum",
     "speed",
     "mixed_quality",
+    "letters",
     "image_group_sparse",
     "image_oracle",
     "image_frank_wolfe",
@@ -53,6 +54,13 @@ def test_published_table(capsys):
     assert module("published_tables").main(["--sets", "wine", "--densities", "knn"]) == 0
     out = capsys.readouterr().out
     assert "met     wine knn: every row valid with at most 2 changes" in out
+
+
+def test_letters(capsys):
+    arguments = ["--sets", "incomes,cancer", "--models", "logistic", "--rows", "12", "--check"]
+    assert module("letters").main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "met     cancer, logistic: who follows gets the target" in out
 
 
 def test_near_optimum(capsys):
