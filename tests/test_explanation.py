@@ -583,6 +583,14 @@ def test_table_shows_changed_cells_only():
     assert cells[25:] == ["solver: apg", "rules: age may only increase"]
 
 
+def test_long_levels_that_begin_alike_are_not_cut():
+    factual = loans()
+    after = answers(factual)
+    now, then = f"{'flat ' * 10}of the town", f"{'flat ' * 10}of a friend"
+    factual.iloc[0, 4], after.iloc[0, 4] = now, then
+    assert f"{now} \u2192 {then}" in text_of(build(factual, after)._repr_html_())
+
+
 def test_every_row_of_the_table_has_the_same_width():
     table = build(target=["a", "b", "b"])._repr_html_()
     widths = [
