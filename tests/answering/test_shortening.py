@@ -257,7 +257,7 @@ def test_ladder_numbers_are_within_the_tolerance_and_on_their_grids():
     rng = np.random.default_rng(0)
     value = rng.normal(size=(400, 2)) * 10.0 ** rng.integers(-12, 12, (400, 2))
     value[::7] = np.round(value[::7], 2)
-    tolerance = np.abs(value) * 10.0 ** rng.uniform(-8, -1, value.shape)
+    tolerance = np.maximum(np.abs(value), 1e-9) * 10.0 ** rng.uniform(-8, -1, value.shape)
     upward = rng.random(value.shape) < 0.5
     found = ladder(value, tolerance, upward)
     assert found.number.shape == (LEVELS, 400, 2)
