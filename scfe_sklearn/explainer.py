@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
-from sklearn.utils import check_random_state, get_tags
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from scfe_sklearn.answering.answers import Answers, add_closest, answer, answer_fewest
@@ -49,6 +47,7 @@ from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.features import FeatureSpace, Linear, Rules
 from scfe_sklearn.features.frames import as_table, note_columns, open_table
 from scfe_sklearn.models import categorical_columns, warn_if_fitted
+from scfe_sklearn.predictions import Predicts, take_kind
 from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.progress import Progress, Watch, answer_in_parts
 from scfe_sklearn.quiet import keep_filters
@@ -68,7 +67,9 @@ PROGRAMS = 8
 """Rows between two words where every row is a program of its own."""
 
 
-class CounterfactualExplainer(KeepsLists, Documented, Equipped, MetaEstimatorMixin, BaseEstimator):
+class CounterfactualExplainer(
+    KeepsLists, Predicts, Documented, Equipped, MetaEstimatorMixin, BaseEstimator
+):
     r"""Sparse, plausible and actionable counterfactuals of a classifier, for many rows at once.
 
     For a row x with coordinates z_0, and every class t that would answer it, S-CFE [1]_ solves
@@ -307,11 +308,10 @@ class CounterfactualExplainer(KeepsLists, Documented, Equipped, MetaEstimatorMix
         self.memory = memory
 
     def __sklearn_tags__(self) -> Any:
-        """Tell scikit-learn what `fit` takes: what the model takes, and labels."""
+        """Return the tags of the model's kind: what `fit` takes is what the model takes."""
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
-        with contextlib.suppress(AttributeError, TypeError):  # a model of another world has none
-            tags.input_tags = replace(get_tags(self.estimator).input_tags, sparse=False)
+        take_kind(tags, self.estimator)
         return tags
 
     @fit_context(prefer_skip_nested_validation=False)
@@ -608,11 +608,14 @@ class CounterfactualExplainer(KeepsLists, Documented, Equipped, MetaEstimatorMix
         For a regressor, for the other side of the median of its predictions in training.
 
         .. math::
-            \frac1n \sum_{i\ \text{answered}} \frac13 \Big( p_i
-            + \frac{1}{n_i} + \frac{1}{1 + d_i} \Big)
+            \frac1n \sum_{i\ \text{answered}} \Big( \max(p_i, 0.01)
+            \cdot \frac{1}{n_i} \cdot \frac{1}{1 + d_i} \Big)^{1/3}
 
         with the plausibility quantile p_i, the number of changes n_i and the distance d_i: in
-        [0, 1], 0 for a row without an answer, and never saturated by validity alone.
+        [0, 1], 0 for a row without an answer, and never saturated by validity alone. As a
+        geometric mean it is low where one part is: over a grid of `tau` it has its maximum
+        inside, neither at 0 (near outliers) nor at the end (far typical rows). `RecourseScorer`
+        measures the parts one by one.
 
         Parameters
         ----------

@@ -27,6 +27,18 @@ def _model_has(method: str) -> Callable[[Any], bool]:
     return lambda pipeline: hasattr(getattr(pipeline.steps[-1][1], "estimator", None), method)
 
 
+def _of_step(name: str, params: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of ``fit`` of the only step, without its name; refuse others."""
+    own = {key.removeprefix(f"{name}__"): value for key, value in params.items()}
+    for key in params:
+        if key in own:
+            raise ValueError(
+                f"RecoursePipeline.fit does not accept the {key} parameter. Pass it to a step by "
+                f"its name: {name}__{key}."
+            )
+    return own
+
+
 class RecoursePipeline(Documented, Pipeline):
     """A Pipeline whose last step is a `CounterfactualExplainer`, with `explain` for raw rows.
 
@@ -86,12 +98,13 @@ class RecoursePipeline(Documented, Pipeline):
         return hasattr(self, "explainer_")
 
     def __sklearn_tags__(self) -> Any:
-        """Tell scikit-learn that this is neither classifier nor transformer, and needs y."""
+        """Return the tags of the explainer's kind: classifier, regressor or neither."""
         tags = super().__sklearn_tags__()
         if self.steps:
             inner = get_tags(self.steps[-1][1])
             tags.estimator_type, tags.target_tags = inner.estimator_type, inner.target_tags
-            tags.classifier_tags, tags.transformer_tags = None, None
+            tags.classifier_tags, tags.regressor_tags = inner.classifier_tags, inner.regressor_tags
+            tags.transformer_tags = None
         return tags
 
     def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
@@ -131,7 +144,9 @@ class RecoursePipeline(Documented, Pipeline):
             )
             whole = clone(whole).fit(X, y, **params)
             fitted, model = whole.steps[:-1], FrozenEstimator(whole)
-        self.explainer_ = clone(explainer).set_params(estimator=model).fit(X, y)
+            params = {}
+        own = _of_step(name, params)
+        self.explainer_ = clone(explainer).set_params(estimator=model).fit(X, y, **own)
         self.steps_ = [*fitted, (name, self.explainer_)]
         return self
 

@@ -21,6 +21,9 @@ __all__ = ["METRICS", "RecourseScorer", "SparsestValid", "quality", "recourse", 
 METRICS = ("validity", "few_changes", "near", "plausible", "recourse")
 """What a `RecourseScorer` can measure; each is in [0, 1], and more is better."""
 
+LEAST_PLAUSIBLE = 0.01
+"""What the plausibility of an answer counts at least in the recourse score."""
+
 NEIGHBOURS = 20
 """Neighbours of the local outlier factor."""
 
@@ -37,8 +40,9 @@ class RecourseScorer(Documented, BaseEstimator):
     * ``plausible``: share of the training rows of the target class that are no less outlying,
       by local outlier factor [1]_, than the answer. The yardstick is the same whatever the
       density of the explainer, so that densities can be compared;
-    * ``recourse``: the mean of the last three, which does not saturate where every row has an
-      answer.
+    * ``recourse``: the geometric mean of the last three, row by row. It does not saturate where
+      every row has an answer, and no part makes up for another that is near 0: the nearest
+      answers are mostly outliers, the most plausible ones far, and the best score lies between.
 
     Parameters
     ----------
@@ -198,7 +202,9 @@ class SparsestValid(Documented, BaseEstimator):
 def quality(result: Any, plausible: np.ndarray) -> dict[str, np.ndarray]:
     r"""Parts of the recourse score of every row, each in [0, 1], 0 without an answer.
 
-    .. math:: \frac13 \Big( p + \frac1n + \frac1{1 + d} \Big)
+    .. math:: \Big( \max(p, 0.01) \cdot \frac1n \cdot \frac1{1 + d} \Big)^{1/3}
+
+    The floor of the plausibility p keeps an outlier better than no answer.
 
     Parameters
     ----------
@@ -210,7 +216,7 @@ def quality(result: Any, plausible: np.ndarray) -> dict[str, np.ndarray]:
     Returns
     -------
     dict of ndarray of shape (n,)
-        "few_changes", "near", "plausible" and their mean, "recourse".
+        "few_changes", "near", "plausible" and their geometric mean, "recourse".
     """
     good = result.success
 
@@ -222,7 +228,8 @@ def quality(result: Any, plausible: np.ndarray) -> dict[str, np.ndarray]:
         "near": known(1 / (1 + np.where(good, result.distance, 0.0))),
         "plausible": known(np.where(good, plausible, 0.0)),
     }
-    return parts | {"recourse": np.mean(list(parts.values()), axis=0)}
+    floored = np.maximum(parts["plausible"], LEAST_PLAUSIBLE)
+    return parts | {"recourse": np.cbrt(parts["few_changes"] * parts["near"] * floored)}
 
 
 def recourse(result: Any) -> float:

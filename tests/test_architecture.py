@@ -28,6 +28,7 @@ _TOGETHER = {
     "models",
     "objective",
     "portable",
+    "predictions",
     "presentation",
     "progress",
     "proximal",
@@ -63,6 +64,7 @@ ALLOWED = {
     "objective": {"densities"},
     "presentation": {"metrics", "status"},
     "portable": set(),
+    "predictions": set(),
     "explanation": {"background", "files", "metrics", "portable", "presentation", "status"},
     # The explainer's own parts: what is asked, who searches, who judges, who reports.
     "row_values": set(),

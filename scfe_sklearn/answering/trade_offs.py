@@ -84,7 +84,9 @@ def undominated(explanation: Explanation, n: int) -> Explanation:
     order = np.lexsort((price[row, entry, 1], price[row, entry, 0], row))
     row, entry = row[order], entry[order]
     kept = explanation[row * k + entry]
-    return dataclasses.replace(kept, option=np.arange(len(row)) - np.searchsorted(row, row))
+    return dataclasses.replace(
+        kept, front=True, option=np.arange(len(row)) - np.searchsorted(row, row)
+    )
 
 
 def check_trade_offs(factors: Sequence[float], budgets: Sequence[int | None]) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SCHEMA = "scfe_sklearn.Explanation"
 """What the text says that it is."""
 
-VERSION = 1
+VERSION = 2
 """Raised whenever what is written changes."""
 
 

@@ -52,6 +52,7 @@ def joined(parts: Iterable[Explanation]) -> Explanation:
         **aligned,
         **frames,
         seen=seen,
+        front=all(part.front for part in every),
         changed=np.concatenate(
             [part.changed[:, order] for part, order in zip(every, orders, strict=True)]
         ),

@@ -93,6 +93,8 @@ class Explanation:
         columns of ``factual``: one-hot blocks as one feature, derived columns left out.
     background : Background or None, default=None
         How training rows are spread over each feature: what pictures show the answers against.
+    front : bool, default=False
+        Whether the options of a row are those that `pareto` keeps; `plot` then draws the front.
     index : pandas.Index, default=None
         Labels of the rows. None means those of ``factual``, or positions where it has none.
 
@@ -151,6 +153,7 @@ class Explanation:
     gap: Any = None
     seen: Any = None
     background: Any = None
+    front: bool = False
     index: Any = None
 
     def __post_init__(self) -> None:
@@ -393,8 +396,9 @@ class Explanation:
         ----------
         kind : {"change", "options", "pareto", "frequency"}, default=None
             The answer of the first row; several answers for it; its trade-offs, of what `pareto`
-            returns; or how often each feature is changed. None: "change" for a single row,
-            "options" for several answers of one row, "frequency" for many rows.
+            returns; or how often each feature is changed. None: "pareto" for what `pareto`
+            returns (the front of the first row), else "change" for a single row, "options" for
+            several answers of one row, "frequency" for many rows.
         ax : matplotlib Axes, default=None
             Where to draw; default: a new figure.
 

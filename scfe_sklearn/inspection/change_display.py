@@ -23,6 +23,7 @@ from scfe_sklearn.inspection.palette import (
     literal,
     quiet,
 )
+from scfe_sklearn.inspection.short_repr import ShortRepr, count
 from scfe_sklearn.inspection.strips import Strip, strip
 from scfe_sklearn.presentation import Change
 from scfe_sklearn.presentation.sentences import feature_text
@@ -33,8 +34,8 @@ __all__ = ["ChangeDisplay"]
 _RIDGE = 0.42  # height of a curve; a strip is 1 high
 
 
-@dataclass(eq=False)
-class ChangeDisplay:
+@dataclass(eq=False, repr=False)
+class ChangeDisplay(ShortRepr):
     """What one answer changes, each feature on a scale of its own.
 
     The shade is how the training rows with the target are spread; the ring is the value now, the
@@ -120,6 +121,9 @@ class ChangeDisplay:
             title = one.sentences()[0]
         return cls(title, outcome.changes, strips, wanted).plot(ax)
 
+    def _content(self) -> str:
+        return f"{count(len(self.changes), 'change')}, {self.title}"
+
     def plot(self, ax: Any = None) -> Self:
         """Draw, in a new figure unless axes are given."""
         n = len(self.changes)
@@ -131,11 +135,14 @@ class ChangeDisplay:
         for k, (change, scale) in enumerate(zip(self.changes, self.strips, strict=True)):
             _draw_strip(ax, n - 1 - k, change, scale)
         heading(ax, self.title)
+        if n:
+            ax.text(0, -0.02, "hollow dot: value now; arrow or diamond: new value", color=GREY,
+                    transform=ax.transAxes, va="top", fontsize=8.5)  # fmt: skip
         known = [scale for scale in self.strips if len(scale.places)]
         if known:
             own = known[0].own and not is_missing(self.target)
             who = f"training rows, {plain(self.target)}" if own else "all training rows"
-            ax.text(1, -0.02, label(f"shade: {who}", 60), transform=ax.transAxes, ha="right",
+            ax.text(1, -0.02, label(f"shade: {who}", 48), transform=ax.transAxes, ha="right",
                     va="top", color=TARGET_EDGE, fontsize=8.5)  # fmt: skip
         self.ax_, self.figure_ = ax, ax.figure
         return self

@@ -21,6 +21,7 @@ from scfe_sklearn.inspection.palette import (
     label,
     quiet,
 )
+from scfe_sklearn.inspection.short_repr import ShortRepr, count
 from scfe_sklearn.presentation.sentences import feature_text
 
 if TYPE_CHECKING:
@@ -73,8 +74,8 @@ def change_frequencies(explanation: Explanation) -> pd.DataFrame:
     return table.sort_values("any", ascending=False, kind="stable").reset_index(drop=True)
 
 
-@dataclass(eq=False)
-class FrequencyDisplay:
+@dataclass(eq=False, repr=False)
+class FrequencyDisplay(ShortRepr):
     """How often each feature is changed over many rows, and which way.
 
     Parameters
@@ -148,6 +149,9 @@ class FrequencyDisplay:
         check_explanation(explanation, cls.__name__)
         shares = change_frequencies(explanation)[:max_features]
         return cls(shares, int(explanation.success.sum())).plot(ax)
+
+    def _content(self) -> str:
+        return f"{count(len(self.shares), 'feature')} of {count(self.n_answers, 'answer')}"
 
     def plot(self, ax: Any = None) -> Self:
         """Draw, in a new figure unless axes are given."""

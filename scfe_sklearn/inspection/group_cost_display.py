@@ -11,6 +11,7 @@ from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.inspection.entries import check_explanation
 from scfe_sklearn.inspection.group_costs import COSTS, group_costs
 from scfe_sklearn.inspection.palette import GREY, INK, LINE, UP, axes_of, heading, label, quiet
+from scfe_sklearn.inspection.short_repr import ShortRepr, count
 from scfe_sklearn.presentation.wording import plain
 
 __all__ = ["GroupCostDisplay"]
@@ -18,11 +19,11 @@ __all__ = ["GroupCostDisplay"]
 _FEW = 10  # people; means of fewer are drawn hollow
 
 
-@dataclass(eq=False)
-class GroupCostDisplay:
+@dataclass(eq=False, repr=False)
+class GroupCostDisplay(ShortRepr):
     """Cost of an answer by group, with bootstrap limits, and the share of people who get one.
 
-    The mean of fewer than ten people is a hollow point.
+    The mean of fewer than ten people is a hollow point, as a note says.
 
     Parameters
     ----------
@@ -68,6 +69,7 @@ class GroupCostDisplay:
         level: float = 0.95,
         n_bootstrap: int = 1000,
         random_state: int = 0,
+        bins: int | None = 5,
         ax: Any = None,
     ) -> Self:
         """Explain rows and draw what it costs each group.
@@ -82,7 +84,7 @@ class GroupCostDisplay:
             What they are grouped by.
         target : label or other wish, default=None
             As for `CounterfactualExplainer.explain`.
-        cost, level, n_bootstrap, random_state, ax
+        cost, level, n_bootstrap, random_state, bins, ax
             As for `from_explanation`.
         """
         return cls.from_explanation(
@@ -92,6 +94,7 @@ class GroupCostDisplay:
             level=level,
             n_bootstrap=n_bootstrap,
             random_state=random_state,
+            bins=bins,
             ax=ax,
         )
 
@@ -105,6 +108,7 @@ class GroupCostDisplay:
         level: float = 0.95,
         n_bootstrap: int = 1000,
         random_state: int = 0,
+        bins: int | None = 5,
         ax: Any = None,
     ) -> Self:
         """Draw what the answers of an explanation cost each group.
@@ -122,6 +126,9 @@ class GroupCostDisplay:
             How often people are drawn again.
         random_state : int, default=0
             Seed of the drawing.
+        bins : int or None, default=5
+            Numbers of more than ten different values are grouped into this many ranges with about
+            as many rows each. None: a group for each value.
         ax : matplotlib Axes, default=None
             Where to draw; default: a new figure.
         """
@@ -133,9 +140,13 @@ class GroupCostDisplay:
             level=level,
             n_bootstrap=n_bootstrap,
             random_state=random_state,
+            bins=bins,
         )
         by = group if isinstance(group, str) else getattr(group, "name", None) or "group"
         return cls(costs, cost, str(by)).plot(ax)
+
+    def _content(self) -> str:
+        return f"{self.cost} of {count(len(self.costs), 'group')} by {self.by}"
 
     def plot(self, ax: Any = None) -> Self:
         """Draw, in a new figure unless axes are given."""
@@ -155,8 +166,8 @@ class GroupCostDisplay:
                 markeredgewidth=1.6)  # fmt: skip
         names = [label(plain(name), 24) for name in self.costs["group"]]
         counts = [
-            f"{name}\n{count:,} {'person' if count == 1 else 'people'}"
-            for name, count in zip(names, self.costs["n"], strict=True)
+            f"{name}\n{people:,} {'person' if people == 1 else 'people'}"
+            for name, people in zip(names, self.costs["n"], strict=True)
         ]
         ax.set_yticks(places, counts, color=INK, fontsize=9.5)
         ax.tick_params(axis="y", length=0)
@@ -171,6 +182,9 @@ class GroupCostDisplay:
         for y, (share, least, most) in zip(places, shares, strict=True):
             text = f"{100 * share:.0f} %  ({100 * least:.0f} to {100 * most:.0f})"
             ax.text(1.03, y, text, transform=across, va="center", color=INK, fontsize=9)
+        if few.any():
+            ax.text(1.03, -0.55, f"hollow: fewer than\n{_FEW} people", transform=across,
+                    color=GREY, fontsize=8.5, va="center")  # fmt: skip
         heading(ax, f"What recourse costs, by {self.by}")
         self.ax_, self.figure_ = ax, ax.figure
         return self

@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.presentation.containers import column_values, objects
-from scfe_sklearn.presentation.wording import is_missing
+from scfe_sklearn.presentation.wording import is_missing, is_number, plain
 from scfe_sklearn.row_values import by_label, row_index
 from scfe_sklearn.status import Status
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["COSTS", "group_costs"]
+
+_MANY = 10  # different numbers; more are grouped into ranges
 
 COSTS = {
     "distance": "mean distance of the answers (standard deviations)",
@@ -32,6 +34,7 @@ def group_costs(
     level: float = 0.95,
     n_bootstrap: int = 1000,
     random_state: int = 0,
+    bins: int | None = 5,
 ) -> pd.DataFrame:
     """Mean cost of an answer and share of people with an answer, by group.
 
@@ -53,6 +56,9 @@ def group_costs(
         How often people are drawn again.
     random_state : int, default=0
         Seed of the drawing.
+    bins : int or None, default=5
+        Numbers of more than ten different values are grouped into this many ranges with about as
+        many rows each, named by their lowest and highest value. None: a group for each value.
 
     Returns
     -------
@@ -62,12 +68,18 @@ def group_costs(
     """
     import pandas as pd
 
-    _check(cost, level, n_bootstrap)
+    _check(cost, level, n_bootstrap, bins)
     labels = _groups(explanation, group)
+    ranges: list[Any] = []
+    if bins is not None:
+        labels, ranges = _binned(labels, bins)
     people = (explanation.option == 0) & (explanation.status != Status.ALREADY_TARGET)
     price = np.where(explanation.success, getattr(explanation, cost), np.nan)
     lines = []
-    for name in _ordered(explanation, group, labels[people]):
+    names = _ordered(explanation, group, labels[people])
+    if ranges:
+        names = [name for name in [*ranges, None] if name in names]
+    for name in names:
         here = np.flatnonzero(people & np.array([_same(label, name) for label in labels]))
         random = np.random.default_rng(random_state)
         drawn = random.integers(len(here), size=(n_bootstrap, len(here)))
@@ -101,7 +113,27 @@ def _mean(values: np.ndarray) -> np.ndarray:
     return np.where(known.any(axis=1), total / np.maximum(known.sum(axis=1), 1), np.nan)
 
 
-def _check(cost: Any, level: Any, n_bootstrap: Any) -> None:
+def _binned(labels: np.ndarray, bins: int) -> tuple[np.ndarray, list[str]]:
+    """Numbers of many values as texts of ranges, and the ranges; other labels as they are."""
+    known = np.array([not is_missing(label) for label in labels], dtype=bool)
+    if not all(is_number(label) for label in labels[known]):
+        return labels, []
+    values = labels[known].astype(np.float64)
+    distinct = np.unique(values)
+    if len(distinct) <= _MANY:
+        return labels, []
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1]))
+    place = np.searchsorted(edges, values)
+    texts = {}
+    for k in np.unique(place):
+        low, high = (plain(end(values[place == k])) for end in (np.min, np.max))
+        texts[int(k)] = low if low == high else f"{low} to {high}"
+    out = np.full(len(labels), None, dtype=object)
+    out[known] = [texts[int(k)] for k in place]
+    return out, list(dict.fromkeys(texts.values()))
+
+
+def _check(cost: Any, level: Any, n_bootstrap: Any, bins: Any) -> None:
     if cost not in COSTS:
         raise ValueError(
             "The 'cost' parameter of group_costs must be a str among "
@@ -116,6 +148,13 @@ def _check(cost: Any, level: Any, n_bootstrap: Any) -> None:
         raise ValueError(
             "The 'n_bootstrap' parameter of group_costs must be an int in [1, inf). "
             f"Got {n_bootstrap!r} instead."
+        )
+
+    whole = isinstance(bins, int | np.integer) and not isinstance(bins, bool)
+    if bins is not None and (not whole or bins < 1):
+        raise ValueError(
+            "The 'bins' parameter of group_costs must be an int in [1, inf) or None. "
+            f"Got {bins!r} instead."
         )
 
 

@@ -21,6 +21,7 @@ from scfe_sklearn.inspection.palette import (
     label,
     quiet,
 )
+from scfe_sklearn.inspection.short_repr import ShortRepr, count
 from scfe_sklearn.inspection.strips import feature_values
 from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.presentation.sentences import feature_text
@@ -33,8 +34,8 @@ _GRID = 100
 _SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)  # of the people outside each contour
 
 
-@dataclass(eq=False)
-class MapDisplay:
+@dataclass(eq=False, repr=False)
+class MapDisplay(ShortRepr):
     """A plane of two numbers with the decision of the model, the target's people, and answers.
 
     The boundary (dashed) is that of the one person whose arrow is thick: everything else stays
@@ -176,6 +177,9 @@ class MapDisplay:
             target=plain(wanted),
             title=title,
         ).plot(ax)
+
+    def _content(self) -> str:
+        return f"{count(len(self.start), 'row')} by {' and '.join(self.features)}, {self.title}"
 
     def plot(self, ax: Any = None) -> Self:
         """Draw, in a new figure unless axes are given."""

@@ -20,7 +20,9 @@ from scfe_sklearn.inspection.palette import (
     label,
     literal,
     quiet,
+    wrapped,
 )
+from scfe_sklearn.inspection.short_repr import ShortRepr, count
 from scfe_sklearn.inspection.strips import feature_values, strip
 from scfe_sklearn.presentation.sentences import feature_text
 from scfe_sklearn.presentation.wording import exact, plain, value_pair
@@ -28,15 +30,16 @@ from scfe_sklearn.presentation.wording import exact, plain, value_pair
 __all__ = ["OptionsDisplay"]
 
 _WIDTH = 0.3  # of a curve beside its axis
+_PLATE = {"color": "white", "alpha": 0.7, "pad": 0.4, "linewidth": 0}  # behind a value
 _APART = 0.055  # of two labels at one axis
 
 
-@dataclass(eq=False)
-class OptionsDisplay:
+@dataclass(eq=False, repr=False)
+class OptionsDisplay(ShortRepr):
     """Several answers for one person: an axis per feature that any of them changes.
 
-    The dashed line is the person now; a line leaves it where an option moves a feature. The
-    shade along an axis is how the training rows with the target are spread.
+    The dashed line with hollow dots is the person now; a line leaves it where an option moves a
+    feature. The shade along an axis is how the training rows with the target are spread.
 
     Parameters
     ----------
@@ -139,8 +142,8 @@ class OptionsDisplay:
                 moved = found.changed[k, j]
                 texts[k].append(value_pair(before[0], value, quotes=False)[1] if moved else "")
         names = [
-            f"option {k + 1}: {int(count)} change{'' if count == 1 else 's'}"
-            for k, count in enumerate(found.n_changes)
+            f"option {k + 1}: {count(int(changes), 'change')}"
+            for k, changes in enumerate(found.n_changes)
         ]
         return cls(
             title=title,
@@ -152,13 +155,16 @@ class OptionsDisplay:
             names=names,
         ).plot(ax)
 
+    def _content(self) -> str:
+        return f"{count(len(self.names), 'option')}, {self.title}"
+
     def plot(self, ax: Any = None) -> Self:
         """Draw, in a new figure unless axes are given."""
         k = len(self.features)
         ax = axes_of(ax, 1.8 + 1.45 * max(k, 2), 4.2)
         quiet(ax)
         ax.set(xlim=(-0.35, max(k - 1, 0) + 0.6), ylim=(-0.06, 1.06), yticks=[])
-        names = [label(name, 16) for name in self.features]
+        names = [wrapped(name) for name in self.features]
         ax.set_xticks(range(k), names, color=INK, fontsize=10)
         for x, scale in enumerate(self.strips):
             _draw_axis(ax, x, scale)
@@ -167,12 +173,14 @@ class OptionsDisplay:
             ax.plot(range(k), places, "-o", color=colour, linewidth=1.9, markersize=5,
                     label=name, zorder=3)  # fmt: skip
         ax.plot(range(k), self.now, "--o", color=GREY, linewidth=1.6, markersize=6.5,
-                markerfacecolor="white", label="now", zorder=4)  # fmt: skip
+                markerfacecolor="white", label="hollow: as it is now", zorder=4)  # fmt: skip
         for x in range(k):
             self._write(ax, x, colours)
+        lines = max((name.count("\n") + 1 for name in names), default=1)
         if k:
             ax.legend(frameon=False, fontsize=9, loc="upper center", labelcolor=INK,
-                      bbox_to_anchor=(0.5, -0.1), ncols=min(len(self.names) + 1, 3))  # fmt: skip
+                      bbox_to_anchor=(0.5, -0.06 - 0.055 * lines),
+                      ncols=min(len(self.names) + 1, 3))  # fmt: skip
         heading(ax, self.title)
         self.ax_, self.figure_ = ax, ax.figure
         return self
@@ -190,7 +198,7 @@ class OptionsDisplay:
             last = max(place, last + _APART)
             ax.annotate(literal(self.texts[o][x]), (x, last), (-7, 0), ha="right", va="center",
                         textcoords="offset points", fontsize=9, fontweight="bold",
-                        color=colours[o], zorder=6)  # fmt: skip
+                        color=colours[o], zorder=6, bbox=_PLATE)  # fmt: skip
 
 
 def _draw_axis(ax: Any, x: int, scale: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 INK, GREY, LINE = "#22303c", "#6b7b8a", "#c9d2da"
@@ -31,6 +32,33 @@ def shortened(text: Any, longest: int = 28) -> str:
 def label(text: Any, longest: int = 28) -> str:
     """A name or a value as a label: short, and drawn as it is."""
     return literal(shortened(text, longest))
+
+
+def wrapped(text: Any, width: int = 16, lines: int = 4) -> str:
+    r"""A name over several lines, broken at spaces and signs; cut only after the last line.
+
+    Examples
+    --------
+    >>> wrapped("number_of_late_payments", 12)
+    'number_of_\nlate_\npayments'
+    """
+    pieces = re.findall(r"[^\s_/.:-]*[\s_/.:-]*", " ".join(str(text).split()))
+    rows = [""]
+    for piece in pieces:
+        while piece:
+            if len(f"{rows[-1]}{piece}".rstrip()) <= width:
+                rows[-1] += piece
+                break
+            if rows[-1]:
+                rows.append("")
+                continue
+            rows[-1], piece = piece[:width], piece[width:]
+            if piece:
+                rows.append("")
+    rows = [row.strip() for row in rows if row.strip()]
+    if len(rows) > lines:
+        rows = [*rows[: lines - 1], shortened(f"{rows[lines - 1]}\u2026\u2026", width)]
+    return literal("\n".join(rows))
 
 
 def axes_of(ax: Any, width: float, height: float) -> Any:

@@ -10,12 +10,13 @@ import numpy as np
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.inspection.entries import check_explanation, check_row, people, row_name
 from scfe_sklearn.inspection.palette import GREY, INK, LINE, OPTIONS, axes_of, heading, quiet
+from scfe_sklearn.inspection.short_repr import ShortRepr, count
 
 __all__ = ["ParetoDisplay"]
 
 
-@dataclass(eq=False)
-class ParetoDisplay:
+@dataclass(eq=False, repr=False)
+class ParetoDisplay(ShortRepr):
     """The front of one person: distance against plausibility, one colour per number of changes.
 
     Parameters
@@ -86,16 +87,19 @@ class ParetoDisplay:
         found = own[own.success]
         return cls(title, found.distance, found.density_quantile, found.n_changes).plot(ax)
 
+    def _content(self) -> str:
+        return f"{count(len(self.distance), 'answer')}, {self.title}"
+
     def plot(self, ax: Any = None) -> Self:
         """Draw, in a new figure unless axes are given."""
         ax = axes_of(ax, 5.6, 4.0)
         quiet(ax, "bottom", "left")
         ax.grid(color=LINE, linewidth=0.5, alpha=0.6)
         ax.set_axisbelow(True)
-        for k, count in enumerate(np.unique(self.n_changes)):
-            rows = np.flatnonzero(self.n_changes == count)
+        for k, changes in enumerate(np.unique(self.n_changes)):
+            rows = np.flatnonzero(self.n_changes == changes)
             rows = rows[np.argsort(self.distance[rows])]
-            name = f"{int(count)} change{'' if count == 1 else 's'}"
+            name = count(int(changes), "change")
             ax.plot(self.distance[rows], self.plausibility[rows], "-o", markersize=7,
                     color=OPTIONS[k % len(OPTIONS)], linewidth=1.4, label=name)  # fmt: skip
         if len(self.distance):

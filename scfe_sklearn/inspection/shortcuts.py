@@ -29,6 +29,8 @@ def draw(explanation: Explanation, kind: str | None, ax: Any) -> Any:
             f"{sorted(_DISPLAYS)}. Got {kind!r} instead."
         )
     check_explanation(explanation, "Explanation.plot")
+    if kind is None and explanation.front:
+        kind = "pareto"
     if kind is None:
         single = len(people(explanation)) == 1
         kind = "frequency" if not single else "change" if len(explanation) == 1 else "options"

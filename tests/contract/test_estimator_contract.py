@@ -64,7 +64,8 @@ class Brightness(torch.nn.Module):
 
 CHECKED = [
     CounterfactualExplainer(LogisticRegression()),
-    CounterfactualExplainer(RandomForestClassifier(5, random_state=0)),
+    # Without drawing rows: a forest that draws them has no equivalence of weights and copies.
+    CounterfactualExplainer(RandomForestClassifier(5, bootstrap=False, random_state=0)),
     CounterfactualExplainer(Ridge()),
     CounterfactualExplainer(LogisticRegression(), density="kde", max_changes="fewest"),
     CounterfactualTransformer(CounterfactualExplainer(LogisticRegression())),
@@ -207,7 +208,12 @@ def test_names_of_columns():
 def test_tags_say_what_fit_takes():
     plain = get_tags(CounterfactualExplainer(LogisticRegression()))
     assert plain.target_tags.required
-    assert plain.estimator_type is None
+    assert plain.estimator_type == "classifier"
+    assert not plain.classifier_tags.multi_label
+    assert get_tags(CounterfactualExplainer(Ridge())).estimator_type == "regressor"
+    assert get_tags(CounterfactualExplainer(AnyWidth())).estimator_type == "classifier"
+    frozen = FrozenEstimator(make_pipeline(StandardScaler(), LogisticRegression()))
+    assert get_tags(CounterfactualExplainer(frozen)).estimator_type == "classifier"
     assert not plain.input_tags.sparse
     assert not plain.input_tags.allow_nan
     holes = get_tags(CounterfactualExplainer(RandomForestClassifier()))
@@ -218,7 +224,8 @@ def test_tags_say_what_fit_takes():
     pipeline = get_tags(
         RecoursePipeline([("explain", CounterfactualExplainer(LogisticRegression()))])
     )
-    assert pipeline.estimator_type is None
+    assert pipeline.estimator_type == "classifier"
+    assert transformer.estimator_type is None
     assert pipeline.target_tags.required
 
 

@@ -249,3 +249,14 @@ def test_the_transformer_refuses_rows_that_the_model_cannot_read():
     broken.iloc[2, 1] = np.nan
     with pytest.raises(ValueError, match=r"no NaN, inf .* Got missing value in 'income' in row 2"):
         transformer.transform(broken)
+
+
+def test_a_parameter_of_fit_that_no_step_takes_is_refused():
+    pipeline = RecoursePipeline([("explain", CounterfactualExplainer(LogisticRegression()))])
+    rows = X[["age", "income", "savings"]]
+    weights = np.where(np.arange(len(rows)) % 2, 1.0, 0.0)
+    with pytest.raises(ValueError, match="does not accept the sample_weight parameter"):
+        pipeline.fit(rows, Y, sample_weight=weights)
+    weighted = pipeline.fit(rows, Y, explain__sample_weight=weights).explainer_.estimator_
+    expected = LogisticRegression().fit(rows, Y, sample_weight=weights)
+    np.testing.assert_allclose(weighted.coef_, expected.coef_)

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.datasets import load_wine
+from sklearn.exceptions import NotFittedError
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -27,7 +29,7 @@ from scfe_sklearn import (
 )
 from scfe_sklearn.datasets import make_loan_applications
 from scfe_sklearn.densities import GaussianKDE
-from scfe_sklearn.scoring import METRICS
+from scfe_sklearn.scoring import METRICS, quality
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*rows have no counterfactual")
 X, Y = make_loan_applications(240, random_state=0)
@@ -76,7 +78,9 @@ def test_every_metric_is_the_mean_that_its_definition_says(fitted, target):
         sums["validity"] += 1
         for name, value in parts.items():
             sums[name] += value
-            sums["recourse"] += value / 3
+        sums["recourse"] += (
+            max(parts["plausible"], 0.01) * parts["few_changes"] * parts["near"]
+        ) ** (1 / 3)
     assert count > 0
     assert not result.success.all()  # rows without an answer are counted, as 0
     assert got == pytest.approx({name: value / count for name, value in sums.items()})
@@ -101,8 +105,32 @@ def test_nobody_in_need_is_no_score(fitted):
 def test_score_is_the_recourse_by_the_density_of_the_explainer(fitted):
     result = fitted.explain(X[:20])
     good = result.success
-    parts = result.density_quantile + 1 / result.n_changes + 1 / (1 + result.distance)
-    assert fitted.score(X[:20]) == pytest.approx(parts[good].sum() / 60)
+    plausible = np.maximum(result.density_quantile, 0.01)
+    parts = (plausible / result.n_changes / (1 + result.distance)) ** (1 / 3)
+    assert fitted.score(X[:20]) == pytest.approx(parts[good].sum() / 20)
+
+
+@pytest.mark.parametrize("density", ["lof", "kde"])
+def test_the_best_tau_lies_inside_a_grid(density):
+    rows, labels = load_wine(return_X_y=True, as_frame=True)
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(rows, labels)
+    one = CounterfactualExplainer(FrozenEstimator(model), density=density).fit(rows, labels)
+    asked = rows[::6]
+    scores = [one.set_params(tau=tau).score(asked) for tau in (0, 1, 4, 10, 100)]
+    assert 0 < int(np.argmax(scores)) < 4
+    # The default is not far from the best.
+    assert one.set_params(tau=2).score(asked) > 0.8 * max(scores) > 0
+
+
+def test_an_outlier_scores_more_than_no_answer():
+    class Result:
+        success = np.array([True, False])
+        n_changes = np.array([1.0, np.nan])
+        distance = np.array([1.0, np.nan])
+
+    parts = quality(Result(), np.array([0.0, np.nan]))
+    assert parts["plausible"].tolist() == [0, 0]
+    assert parts["recourse"].tolist() == pytest.approx([(0.01 / 2) ** (1 / 3), 0])
 
 
 def test_the_plausible_metric_does_not_depend_on_the_density():
@@ -213,6 +241,37 @@ def test_a_grid_over_weights_budget_and_the_density_with_its_parameters():
     one = clone(explainer()).set_params(**table["params"][3]).fit(X.iloc[train], Y[train])
     score = RecourseScorer("recourse", target="approved", max_rows=6)(one, X.iloc[test])
     assert table["split0_test_recourse"][3] == pytest.approx(score)
+
+
+@pytest.mark.parametrize("kind", ["explainer", "frozen", "pipeline"])
+def test_a_search_over_sorted_labels_keeps_the_classes_in_every_fold(kind):
+    order = np.argsort(Y[:120], kind="stable")
+    rows, labels = X[NUMBERS].iloc[order], Y[order]
+    model = make_pipeline(StandardScaler(), LogisticRegression())
+    if kind == "frozen":
+        model = FrozenEstimator(model.fit(rows, labels))
+    one = CounterfactualExplainer(model)
+    grid = {"tau": [1.0, 4.0]}
+    if kind == "pipeline":
+        one, grid = RecoursePipeline([("explain", one)]), {"explain__tau": [1.0, 4.0]}
+    search = GridSearchCV(one, grid, cv=2, error_score="raise").fit(rows, labels)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert is_classifier(one)
+    np.testing.assert_array_equal(
+        search.best_estimator_.predict(rows), clone(model).fit(rows, labels).predict(rows)
+    )
+
+
+def test_an_explainer_predicts_as_its_model():
+    rows = X[NUMBERS]
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(rows, Y)
+    one = CounterfactualExplainer(FrozenEstimator(model))
+    with pytest.raises(NotFittedError):
+        one.predict(rows)
+    one.fit(rows, Y)
+    for method in ("predict", "predict_proba", "decision_function"):
+        np.testing.assert_array_equal(getattr(one, method)(rows), getattr(model, method)(rows))
+    assert not hasattr(CounterfactualExplainer(LinearRegression()), "predict_proba")
 
 
 def test_random_and_halving_searches():

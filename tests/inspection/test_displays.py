@@ -17,6 +17,7 @@ from scfe_sklearn.inspection import (
 )
 from scfe_sklearn.inspection.frequency_display import change_frequencies
 from scfe_sklearn.inspection.group_costs import group_costs
+from scfe_sklearn.inspection.palette import wrapped
 from scfe_sklearn.inspection.strips import strip
 
 EVIL = "$\\alpha_{1}$ <b>&amp;</b> {x} 50% \\frac"
@@ -214,6 +215,68 @@ def test_the_shortcut_chooses_a_display(result, options):
     assert isinstance(options[:3].plot("pareto"), ParetoDisplay)
     with pytest.raises(ValueError, match=r"'kind' parameter of Explanation\.plot .* Got 'pie'"):
         result.plot("pie")
+
+
+def test_displays_have_a_short_repr(explainer, refused, result):
+    for build in every_display(explainer, refused, result):
+        text = repr(build(None))
+        assert text.startswith("<") and "Display: " in text
+        assert len(text) < 120 and "\n" not in text and "array" not in text
+
+
+def test_a_front_is_plotted_as_a_front(explainer, refused, options):
+    front = explainer.pareto(refused[:2], target="approved")
+    assert front.front and not options.front
+    for one in (front, front[:1], Explanation.from_json(front.to_json())):
+        display = one.plot()
+        assert isinstance(display, ParetoDisplay)
+        own = one[np.asarray(one.index == one.index[0])]
+        np.testing.assert_array_equal(display.distance, own.distance[own.success])
+    assert isinstance(front[:1].plot("change"), ChangeDisplay)
+
+
+def test_groups_of_many_numbers_are_ranges(result):
+    ages = result.factual["age"].to_numpy()
+    table = group_costs(result, "age")
+    assert len(table) == 5 and table["n"].sum() == len(result)
+    low, high = np.array([text.split(" to ") for text in table["group"]], dtype=int).T
+    assert (low[1:] > high[:-1]).all() and (low[0], high[-1]) == (ages.min(), ages.max())
+    for line in table.itertuples():
+        first, last = map(int, line.group.split(" to "))
+        here = (ages >= first) & (ages <= last)
+        assert line.n == here.sum()
+        assert line.cost == pytest.approx(result.distance[here & result.success].mean())
+    own = group_costs(result, "age", bins=None)
+    assert own["group"].tolist() == sorted(set(ages))
+    by_values = group_costs(result, [None, *ages[1:]], bins=2)
+    assert len(by_values) == 3 and by_values["group"].isna().tolist() == [False, False, True]
+    few = group_costs(result, ages // 20)  # few values stay as they are
+    assert few["group"].tolist() == sorted(set(ages // 20))
+    with pytest.raises(ValueError, match=r"'bins' parameter of group_costs .* Got 0"):
+        group_costs(result, "age", bins=0)
+
+
+def test_hollow_dots_are_explained(result, options):
+    assert any("hollow dot" in text for text in texts(result[0].plot().ax_))
+    legend = options[:3].plot().ax_.get_legend()
+    assert any("hollow" in text.get_text() for text in legend.get_texts())
+    few = GroupCostDisplay.from_explanation(result[:14], "sex")
+    assert (few.costs["n"] < 10).any()
+    assert any("hollow: fewer than" in text for text in texts(few.ax_))
+    many = GroupCostDisplay.from_explanation(result, np.zeros(len(result)))
+    assert not any("hollow" in text for text in texts(many.ax_))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["number_of_late_payments_in_the_last_two_years", "od280/od315_of_diluted_wines", "x" * 40],
+)
+def test_names_of_options_are_wrapped_not_cut(name):
+    lines = wrapped(name).split("\n")
+    assert "".join(lines) == name and max(map(len, lines)) <= 16
+    explanation = small([name, "b"], [[1.5, "u"], [2.5, "v"]])
+    assert wrapped(name) in texts(explanation.plot("options").ax_)
+    assert wrapped("a " * 200).count("\n") == 3 and wrapped("a " * 200).endswith("\u2026")
 
 
 def small(names, values, **changes):
