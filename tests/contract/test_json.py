@@ -259,7 +259,7 @@ def test_another_process_reads_and_writes_the_same_text(tmp_path):
         (lambda content: {**content, "version": "1"}, "must be an explanation in JSON"),
         (
             lambda content: {**content, "version": JSON_VERSION + 1},
-            "must have version 1 at most. Got 2",
+            "must have version 2 at most. Got 3",
         ),
         (lambda content: {**content, "fields": {}}, "is damaged"),
         (
@@ -285,3 +285,12 @@ def test_a_changed_text_is_refused(change, match):
 def test_broken_text_is_refused():
     with pytest.raises(ValueError, match="must be an explanation in JSON"):
         Explanation.from_json("{not json")
+
+
+def test_a_text_of_the_first_version_is_read():
+    whole = explanation("array")[:5]
+    content = json.loads(whole.to_json())
+    del content["fields"]["front"]
+    again = Explanation.from_json(json.dumps({**content, "version": 1}))
+    assert again.sentences() == whole.sentences()
+    assert not again.front
