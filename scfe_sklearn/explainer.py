@@ -591,7 +591,7 @@ class CounterfactualExplainer(
 
             def answer_part(judge: Judge, query: Query) -> Answers:
                 answers = collect(engine, judge, query, factors, budgets)
-                shorten(engine, replace(judge, max_changes=None), query, answers)
+                shorten(engine, dataclasses.replace(judge, max_changes=None), query, answers)
                 return answers
 
             settings = len(factors) * len(budgets)
