@@ -118,6 +118,11 @@ class CounterfactualExplainer(
         ``{column: price of its changes, relative to 1 for the others}``.
     fillable : list of columns, default=None
         Numeric columns whose missing values may become known ones.
+    strict : bool, default=False
+        Whether an answer must end within all ranges, relations and implications, also where the
+        row breaks one already. Otherwise a value that breaks a rule already may stay as it is;
+        `Explanation.outside_rules` marks such answers. A row that has the target already needs
+        no answer, also where it is outside of the rules; the reason says so.
     blocks : dict, default=None
         ``{name: [0/1 columns] or {level: column}}``: one-hot blocks that the user encoded before
         the model; each moves as one categorical feature of that name.
@@ -221,6 +226,7 @@ class CounterfactualExplainer(
         "implications": [list, tuple, None],
         "costs": [dict, None],
         "fillable": ["array-like", None],
+        "strict": ["boolean"],
         "blocks": [dict, None],
         "derived": [dict, None],
         "categorical": ["array-like", None],
@@ -257,6 +263,7 @@ class CounterfactualExplainer(
         implications: Sequence[Any] | None = None,
         costs: Mapping[Hashable, float] | None = None,
         fillable: Sequence[Hashable] | None = None,
+        strict: bool = False,
         blocks: Mapping[Hashable, Any] | None = None,
         derived: Mapping[Hashable, Callable[[Any], Any]] | None = None,
         categorical: Sequence[Hashable] | None = None,
@@ -289,6 +296,7 @@ class CounterfactualExplainer(
         self.implications = implications
         self.costs = costs
         self.fillable = fillable
+        self.strict = strict
         self.blocks = blocks
         self.derived = derived
         self.categorical = categorical

@@ -64,6 +64,7 @@ class Equipped:
     implications: Sequence[Any] | None
     costs: Mapping[Hashable, float] | None
     fillable: Sequence[Hashable] | None
+    strict: bool
     min_plausibility: float | str
     shortfall: float
     surrogate: bool
@@ -121,6 +122,7 @@ class Equipped:
             implications=self.implications,
             costs=self.costs,
             fillable=self.fillable,
+            strict=self.strict,
         )
 
     def _judge(self, n_rows: int, rules: Rules | None = None) -> Judge:

@@ -86,6 +86,11 @@ class Judge:
         """The rules of the rows that are judged."""
         return self._parsed if self.part is None else self._parsed.take(self.part)
 
+    @property
+    def strict(self) -> bool:
+        """Whether answers must end within all rules about values."""
+        return self._parsed.strict and self._parsed.about_values
+
     def take(self, rows: np.ndarray) -> Judge:
         """Return the judge of some of the rows."""
         return replace(self, part=rows if self.part is None else self.part[rows])

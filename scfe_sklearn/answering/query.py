@@ -13,6 +13,7 @@ from scfe_sklearn.answering.candidates import Rows
 from scfe_sklearn.answering.judge import Judge
 from scfe_sklearn.features import Actionability
 from scfe_sklearn.features.frames import Table, keep
+from scfe_sklearn.features.stated import find_outside
 from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.status import Status
 from scfe_sklearn.targets import ClassWishes, Outcome, ValueWishes
@@ -136,8 +137,10 @@ def ask(
     mark(~unset(problems), Status.INVALID_INPUT, problems)
     mark(~finite | (code < 0), Status.MODEL_FAILED, "the model has no finite output here")
     has = _has_already(judge, X, wishes, known, unset(status))
-    mark(has, Status.ALREADY_TARGET)
+    mark(has, Status.ALREADY_TARGET, _words_outside(judge, table) if judge.strict else "")
     mark(~unset(bounds.conflict), Status.CONFLICTING_RULES, bounds.conflict)
+    if bounds.hopeless is not None:
+        mark(~unset(bounds.hopeless), Status.UNREACHABLE, bounds.hopeless)
     stuck = np.asarray(~bounds.mutable.any(axis=1))
     mark(stuck, Status.UNREACHABLE, _why_stuck(judge, holes, stuck))
     rows = Rows(np.where(holes, STAND_IN, Z), holes, _whole(bounds), wishes)
@@ -210,6 +213,16 @@ def _has_already(
         has &= wishes.answered_by(rows, said) >= 0
     out[rows] = has
     return out
+
+
+def _words_outside(judge: Judge, table: Table) -> np.ndarray:
+    """Return which features of rows (n,) are outside of the rules, "" for none."""
+    outside = find_outside(judge.parsed, judge.space, judge.space.align(table))
+    words = np.full(len(outside), "", dtype=object)
+    for i in np.flatnonzero(outside.any(axis=1)):
+        names = ", ".join(repr(judge.space.names_[j]) for j in np.flatnonzero(outside[i]))
+        words[i] = f"the row itself is outside of the rules of {names}"
+    return words
 
 
 def _whole(bounds: Actionability) -> Actionability:

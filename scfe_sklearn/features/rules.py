@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 
 class Rules(KeepsLists, Documented, BaseEstimator):
-    """Rules that every change must keep. A value that stays as it is breaks no rule.
+    """Rules that every change must keep.
+
+    A value that breaks a rule already may stay as it is, unless the rules are `strict`.
 
     Parameters
     ----------
@@ -63,6 +65,10 @@ class Rules(KeepsLists, Documented, BaseEstimator):
         a missing value stays missing. Dict as in `immutable`.
     also : sequence of Rules, default=None
         Further rules that must hold too; `merged` fills it.
+    strict : bool, default=False
+        Whether an answer must end within all rules about values: absolute ranges, levels that a
+        row may take, relations and implications. Otherwise a value that breaks a rule already
+        may stay as it is. One part that is strict makes all parts strict.
 
     Notes
     -----
@@ -100,6 +106,7 @@ class Rules(KeepsLists, Documented, BaseEstimator):
         costs: Mapping[Hashable, Any] | None = None,
         fillable: Sequence[Hashable] | Mapping[Hashable, Any] | None = None,
         also: Sequence[Rules] | None = None,
+        strict: bool = False,
     ) -> None:
         self.immutable = immutable
         self.increasing = increasing
@@ -111,6 +118,7 @@ class Rules(KeepsLists, Documented, BaseEstimator):
         self.costs = costs
         self.fillable = fillable
         self.also = also
+        self.strict = strict
 
     def parts(self) -> Iterator[Rules]:
         """These rules and all that were merged into them, one by one."""
@@ -231,7 +239,8 @@ class Rules(KeepsLists, Documented, BaseEstimator):
             True where the change of a feature breaks a rule. Rows of ``after`` that are all
             missing break none; a single value that turns missing breaks any rule about it, and
             a number or rank must neither turn missing nor, unless it is fillable, known. A
-            relation or implication that is broken marks each of its columns that changed.
+            relation or implication that is broken marks each of its columns that changed. Of
+            strict rules every column of ``after`` that is outside of a rule is marked.
             Differences below 1e-9 training standard deviations do not count.
         """
         n, m = open_table(before).n_rows, open_table(after).n_rows

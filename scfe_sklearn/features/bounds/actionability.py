@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scfe_sklearn.features.bounds.joint import Joint, bind_joint, requirements_of
-from scfe_sklearn.features.bounds.propagation import tighten
+from scfe_sklearn.features.bounds.propagation import find_hopeless, tighten
 from scfe_sklearn.features.bounds.requirements import Requirement
 from scfe_sklearn.features.bounds.transitions import level_targets, rank_interval
 from scfe_sklearn.features.kinds import VERTEX, Feature, as_stored, match_levels
@@ -45,6 +45,8 @@ class Actionability:
         What a point must fulfil beside the bounds: relations, implications, and ranks between
         others that an ordinal feature may not have. The bounds are as narrow already as each of
         these implies for one feature alone.
+    hopeless : ndarray of shape (n,), object, or None
+        None, or why a row cannot come within strict rules; None where no rule is strict.
     """
 
     lower: np.ndarray
@@ -54,6 +56,7 @@ class Actionability:
     conflict: np.ndarray
     cost: np.ndarray = field(default=None)  # type: ignore[arg-type]
     requirements: tuple[Requirement, ...] = ()
+    hopeless: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """No costs are costs of 1."""
@@ -70,6 +73,7 @@ class Actionability:
             self.conflict[rows],
             self.cost[rows],
             tuple(requirement.take(rows) for requirement in self.requirements),
+            None if self.hopeless is None else self.hopeless[rows],
         )
 
 
@@ -99,10 +103,11 @@ def bind_rules(parsed: ParsedRules, space: FeatureSpace, X: Any, Z: np.ndarray) 
     if not (joint.relations or joint.implications):
         return bounds
     # Before bounds are narrowed: a rule may leave no interval to a value that may be filled in.
-    requirements = requirements_of(joint, space, bounds.allowed, Z)
+    requirements = requirements_of(joint, space, bounds.allowed, Z, parsed.strict)
     _find_contradictions(bounds, parsed, joint, space)
+    outside = find_hopeless(bounds, joint, space, Z) if parsed.strict else None
     tighten(bounds, joint, space, Z)
-    return replace(bounds, requirements=requirements)
+    return replace(bounds, requirements=requirements, hopeless=outside)
 
 
 def _find_contradictions(

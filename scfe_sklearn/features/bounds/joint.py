@@ -16,6 +16,7 @@ from scfe_sklearn.features.bounds.requirements import (
     LinearRequirement,
     Requirement,
     Span,
+    Together,
 )
 from scfe_sklearn.features.bounds.transitions import open_ranks
 from scfe_sklearn.features.kinds import VERTEX, match_levels
@@ -100,12 +101,12 @@ def bind_joint(parsed: ParsedRules, space: FeatureSpace, opened: Opened, Z: np.n
         factual = [np.where(np.isfinite(values), values, np.nan) for values in factual]
         bits = [bits_of(space, j, opened) for j in relation.features]
         near = relation.tolerance(space, bits)
-        if not relation.of_change:
+        if not relation.of_change and not parsed.strict:
             relation = relation.relaxed(relation.total(factual))
         relations.append(BoundRelation(relation, factual, near))
     implications = []
     for implication in parsed.implications:
-        already = breaks_already(implication, space, opened)
+        already = breaks_already(implication, space, opened) & (not parsed.strict)
         condition = tuple(_bound(atom, space, opened) for atom in implication.condition)
         consequence = tuple(
             _with_factual(_bound(atom, space, opened), already, space, opened, Z)
@@ -113,6 +114,8 @@ def bind_joint(parsed: ParsedRules, space: FeatureSpace, opened: Opened, Z: np.n
         )
         implications.append(BoundImplication(condition, consequence))
     implications += _gaps(parsed, space, Z)
+    if parsed.strict:
+        implications += _within(parsed, space, opened)
     return Joint(tuple(relations), tuple(implications))
 
 
@@ -132,6 +135,37 @@ def _gaps(parsed: ParsedRules, space: FeatureSpace, Z: np.ndarray) -> list[Bound
         anything = BoundAtom(j, -free, free, np.ones_like(member))
         found.append(BoundImplication((anything,), (BoundAtom(j, -free, free, member),)))
     return found
+
+
+def _within(parsed: ParsedRules, space: FeatureSpace, opened: Opened) -> list[BoundImplication]:
+    """Whatever value a feature has, it is within its ranges and one of the levels it may take.
+
+    Bounds let a factual value stay that is outside of them.
+    """
+    found = []
+    for limits in parsed.limits:
+        if not limits.relative:
+            atom = Atom(limits.feature, limits.low, limits.high)
+            found.append(_always(_bound(atom, space, opened), space))
+    for move in parsed.moves:
+        if move.anywhere is None:
+            continue
+        levels = own_levels(space.features_[move.feature])
+        member = np.ones((opened[0].n_rows, len(levels)), dtype=bool)
+        member[move.rows] = [v is None or v in move.anywhere for v in levels]
+        free = np.full(len(member), np.inf)
+        found.append(_always(BoundAtom(move.feature, -free, free, member), space))
+    return found
+
+
+def _always(atom: BoundAtom, space: FeatureSpace) -> BoundImplication:
+    """An implication whose condition holds for every known value."""
+    free = np.full(len(atom.low), np.inf)
+    member = None
+    if space.features_[atom.feature].kind == "categorical" or atom.member is not None:
+        n_levels = len(own_levels(space.features_[atom.feature]))
+        member = np.ones((len(atom.low), n_levels), dtype=bool)
+    return BoundImplication((BoundAtom(atom.feature, -free, free, member),), (atom,))
 
 
 def _bound(atom: Atom, space: FeatureSpace, opened: Opened) -> BoundAtom:
@@ -180,9 +214,12 @@ def codes_of(space: FeatureSpace, j: int, Z: np.ndarray) -> np.ndarray:
 
 
 def requirements_of(
-    joint: Joint, space: FeatureSpace, allowed: np.ndarray, Z: np.ndarray
+    joint: Joint, space: FeatureSpace, allowed: np.ndarray, Z: np.ndarray, strict: bool = False
 ) -> tuple[Requirement, ...]:
-    """The joint rules as functions of solver coordinates."""
+    """The joint rules as functions of solver coordinates.
+
+    Those of strict rules are one function: rows that break several begin outside of all.
+    """
     out: list[Requirement] = []
     for bound in joint.relations:
         if bound.relation.of_change:
@@ -193,7 +230,7 @@ def requirements_of(
         condition = tuple(_requirement(atom, space) for atom in implication.condition)
         consequence = tuple(_requirement(atom, space) for atom in implication.consequence)
         out.append(ImplicationRequirement(condition, consequence))
-    return tuple(out)
+    return (Together(tuple(out)),) if strict and len(out) > 1 else tuple(out)
 
 
 def _ladder(space: FeatureSpace, j: int) -> Ladder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,6 +32,31 @@ def tighten(bounds: Actionability, joint: Joint, space: FeatureSpace, Z: np.ndar
                 narrowing.by_relation(bound)
         for implication in joint.implications:
             narrowing.by_implication(implication.condition, implication.consequence)
+
+
+def find_hopeless(
+    bounds: Actionability, joint: Joint, space: FeatureSpace, Z: np.ndarray
+) -> np.ndarray:
+    """(n,) None, or why no point within the bounds keeps a rule."""
+    reasons = np.full(len(Z), None, dtype=object)
+    narrowing = _Narrowing(bounds, space, Z)
+    for bound in reversed(joint.relations):
+        if not bound.relation.of_change:
+            _mark(reasons, narrowing.cannot_keep(bound), bound.relation.features, space)
+    for rule in reversed(joint.implications):
+        held = np.logical_and.reduce([narrowing.certain(atom) for atom in rule.condition])
+        never = np.logical_or.reduce([narrowing.excluded(atom) for atom in rule.consequence])
+        features = [atom.feature for atom in (*rule.condition, *rule.consequence)]
+        _mark(reasons, held & never, features, space)
+    return reasons
+
+
+def _mark(
+    reasons: np.ndarray, rows: np.ndarray, features: Sequence[int], space: FeatureSpace
+) -> None:
+    """Write down which features cannot come within a rule."""
+    names = " and ".join(repr(space.names_[j]) for j in dict.fromkeys(features))
+    reasons[rows] = f"{names} cannot come within the rules"
 
 
 class _Narrowing:
@@ -94,6 +120,17 @@ class _Narrowing:
             high = np.where(lacking | np.isnan(high), np.inf, high)
             self._restrict_numbers(j, low, high, bound.tolerance / abs(c))
 
+    def cannot_keep(self, bound: BoundRelation) -> np.ndarray:
+        """Rows in which the sum is beyond its limits wherever its columns go."""
+        relation = bound.relation
+        lacking = np.logical_or.reduce([self._may_lack(j) for j in relation.features])
+        least = most = np.zeros(len(self.Z))
+        for j, c in zip(relation.features, relation.coefficients.tolist(), strict=True):
+            low, high = (c * end for end in self._numbers(j))
+            least, most = least + np.minimum(low, high), most + np.maximum(low, high)
+        near = bound.tolerance
+        return ~lacking & ((least > relation.high + near) | (most < relation.low - near))
+
     def by_budget(self, bound: BoundRelation) -> None:
         """No column may spend more than the whole budget."""
         relation = bound.relation
@@ -114,18 +151,18 @@ class _Narrowing:
         self, condition: tuple[BoundAtom, ...], consequence: tuple[BoundAtom, ...]
     ) -> None:
         """Where the condition is certain the consequence is a limit, and the reverse."""
-        certain = [self._certain(atom) for atom in condition]
+        certain = [self.certain(atom) for atom in condition]
         always = np.logical_and.reduce(certain)
         for atom in consequence:
             self._restrict_atom(atom, always)
-        never = np.logical_or.reduce([self._excluded(atom) for atom in consequence])
+        never = np.logical_or.reduce([self.excluded(atom) for atom in consequence])
         for k, atom in enumerate(condition):
             rest = [certain[i] for i in range(len(certain)) if i != k]
             if atom.member is not None:
                 only = never & np.logical_and.reduce(rest) if rest else never
                 self._restrict_levels(atom.feature, ~atom.member | ~only[:, None])
 
-    def _certain(self, atom: BoundAtom) -> np.ndarray:
+    def certain(self, atom: BoundAtom) -> np.ndarray:
         """Rows in which an atom holds wherever the feature goes."""
         j = atom.feature
         if atom.member is None:
@@ -135,7 +172,7 @@ class _Narrowing:
             return inside & ~np.isnan(self.Z[:, self.space.slices_[j].start])
         return (atom.member | ~self._open(j)).all(axis=1) & self._known(j)
 
-    def _excluded(self, atom: BoundAtom) -> np.ndarray:
+    def excluded(self, atom: BoundAtom) -> np.ndarray:
         """Rows in which an atom fails wherever the feature goes."""
         j = atom.feature
         if atom.member is None:

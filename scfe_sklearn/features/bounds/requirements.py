@@ -313,6 +313,33 @@ class ImplicationRequirement:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Together:
+    """Several requirements as one, whose violations add up.
+
+    Their least slack does not grow until the worst of them is mended; the sum grows with each.
+
+    Parameters
+    ----------
+    requirements : tuple of Requirement
+        The requirements.
+    """
+
+    requirements: tuple[Requirement, ...]
+
+    def slack(self, z: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """The least slack where all hold, else the sum of the violations."""
+        import torch
+
+        every = torch.stack([one.slack(z, rows) for one in self.requirements])
+        least, broken = every.amin(dim=0), every.clamp(max=0.0).sum(dim=0)
+        return torch.where(least < 0, broken, least)
+
+    def take(self, rows: np.ndarray) -> Together:
+        """Bind the given rows, in their order."""
+        return Together(tuple(one.take(rows) for one in self.requirements))
+
+
 def _inside(margin: torch.Tensor, known: torch.Tensor, tolerance: float) -> torch.Tensor:
     """How well an atom of a consequence holds; a missing value breaks nothing."""
     return _free(_forgiven(margin, tolerance), known)

@@ -2,6 +2,7 @@
 
 from scfe_sklearn.features.stated.implications import Atom, margin_tolerance
 from scfe_sklearn.features.stated.joint_violations import Opened, bits_of, breaks_already
+from scfe_sklearn.features.stated.outside import find_outside
 from scfe_sklearn.features.stated.parsed import Limits, Moves, ParsedRules
 from scfe_sklearn.features.stated.parsing import parse_rules
 from scfe_sklearn.features.stated.raw_values import level_numbers, own_levels, raw_numbers
@@ -24,6 +25,7 @@ __all__ = [
     "bits_of",
     "breaks_already",
     "describe_rules",
+    "find_outside",
     "find_violations",
     "in_row_order",
     "level_numbers",

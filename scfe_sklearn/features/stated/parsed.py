@@ -69,7 +69,10 @@ class Moves:
 
 @dataclass(frozen=True, eq=False)
 class ParsedRules:
-    """Rules of all parts, per feature position and row."""
+    """Rules of all parts, per feature position and row.
+
+    ``strict`` says that a row must end within the rules, also where it breaks one already.
+    """
 
     immutable: dict[int, np.ndarray]
     increasing: dict[int, np.ndarray]
@@ -80,6 +83,17 @@ class ParsedRules:
     costs: dict[int, np.ndarray] = field(default_factory=dict)
     relations: list[Relation] = field(default_factory=list)
     implications: list[Implication] = field(default_factory=list)
+    strict: bool = False
+
+    @property
+    def about_values(self) -> bool:
+        """Whether any rule is about values, and not only about their changes."""
+        return bool(
+            self.implications
+            or any(not relation.of_change for relation in self.relations)
+            or any(not limits.relative for limits in self.limits)
+            or any(move.anywhere is not None for move in self.moves)
+        )
 
     def take(self, rows: np.ndarray) -> ParsedRules:
         """The rules of some rows, given by distinct positions, in their order."""
@@ -107,4 +121,5 @@ class ParsedRules:
             costs,
             [relation.take(rows) for relation in self.relations],
             [implication.take(rows) for implication in self.implications],
+            self.strict,
         )

@@ -35,7 +35,7 @@ def parse_rules(rules: Part, space: FeatureSpace, n: int) -> ParsedRules:
         If a rule names an unknown column or level, does not fit the kind of its column, has
         the wrong length, or contradicts another rule in every row.
     """
-    parsed = ParsedRules({}, {}, {}, [], [])
+    parsed = ParsedRules({}, {}, {}, [], [], strict=any(_strict(part) for part in rules.parts()))
     fixed: dict[str, set[int]] = {"increasing": set(), "decreasing": set()}
     for part in rules.parts():
         for parameter in ("immutable", "increasing", "decreasing", "fillable"):
@@ -62,6 +62,15 @@ def parse_rules(rules: Part, space: FeatureSpace, n: int) -> ParsedRules:
             f"column. Got {space.names_[both[0]]!r} in both; use 'immutable' for no change."
         )
     return parsed
+
+
+def _strict(part: Part) -> bool:
+    """Whether rows must end within the rules."""
+    if not isinstance(part.strict, (bool, np.bool_)):
+        raise ValueError(
+            f"The 'strict' parameter of Rules must be a bool. Got {part.strict!r} instead."
+        )
+    return bool(part.strict)
 
 
 def _refuse_unordered(space: FeatureSpace, j: int, parameter: str) -> None:

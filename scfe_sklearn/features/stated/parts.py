@@ -18,6 +18,7 @@ class Part(Protocol):
     implications: Sequence[tuple[Mapping, Mapping]] | None
     costs: Mapping[Hashable, Any] | None
     fillable: Sequence[Hashable] | Mapping[Hashable, Any] | None
+    strict: bool
 
     def parts(self) -> Iterator[Part]:
         """These statements and all that were merged into them, one by one."""

@@ -11,7 +11,7 @@ from scfe_sklearn.features.stated.relative import Relative
 from scfe_sklearn.row_values import by_label, is_series
 
 _FLAGS = ("immutable", "increasing", "decreasing", "fillable")
-PARAMETERS = (*_FLAGS, "ranges", "transitions", "relations", "implications", "costs")
+PARAMETERS = (*_FLAGS, "ranges", "transitions", "relations", "implications", "costs", "strict")
 """Parameters of rules, other than the rules that are merged into them."""
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from scfe_sklearn.features.kinds import Feature, as_stored
 from scfe_sklearn.features.stated.joint_violations import find_joint_violations
+from scfe_sklearn.features.stated.outside import find_outside
 from scfe_sklearn.features.stated.parsed import ParsedRules
 from scfe_sklearn.features.stated.raw_values import coded, ranks
 
@@ -22,7 +23,10 @@ _TOLERANCE = 1e-9  # in training standard deviations
 def find_violations(
     parsed: ParsedRules, space: FeatureSpace, before: Any, after: Any
 ) -> np.ndarray:
-    """(n, d) whether a change of the feature breaks a rule; rows all missing break none."""
+    """(n, d) whether a change of the feature breaks a rule; rows all missing break none.
+
+    Of strict rules, a value that stays outside of a rule breaks it as well.
+    """
     (old, old_order), (new, new_order) = space.align(before), space.align(after)
     n, d = old.n_rows, space.n_features_in_
     broken = np.zeros((n, d), dtype=bool)
@@ -34,6 +38,8 @@ def find_violations(
     if parsed.relations or parsed.implications:
         opened = (old, old_order), (new, new_order)
         broken |= find_joint_violations(parsed, space, *opened, changed)
+    if parsed.strict and parsed.about_values:
+        broken |= find_outside(parsed, space, (new, new_order))
     return broken & ~lost.all(axis=1, keepdims=True)
 
 
