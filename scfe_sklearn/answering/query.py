@@ -23,6 +23,10 @@ STAND_IN = 0.0
 """Coordinate of a missing number: the mean of the training rows."""
 
 
+TOO_MANY_OUTSIDE = "more features are outside of the rules than may change"
+"""Why a row cannot come within strict rules and a budget."""
+
+
 @dataclass(frozen=True, eq=False)
 class Query:
     """Rows that were asked about, encoded, and what is known of them before any search.
@@ -141,6 +145,7 @@ def ask(
     mark(~unset(bounds.conflict), Status.CONFLICTING_RULES, bounds.conflict)
     if bounds.hopeless is not None:
         mark(~unset(bounds.hopeless), Status.UNREACHABLE, bounds.hopeless)
+        mark(_too_many_outside(judge, table), Status.UNREACHABLE, TOO_MANY_OUTSIDE)
     stuck = np.asarray(~bounds.mutable.any(axis=1))
     mark(stuck, Status.UNREACHABLE, _why_stuck(judge, holes, stuck))
     rows = Rows(np.where(holes, STAND_IN, Z), holes, _whole(bounds), wishes)
@@ -213,6 +218,13 @@ def _has_already(
         has &= wishes.answered_by(rows, said) >= 0
     out[rows] = has
     return out
+
+
+def _too_many_outside(judge: Judge, table: Table) -> np.ndarray:
+    """Return the rows (n,) of which more features have to change than may."""
+    alone = replace(judge.parsed, relations=[], implications=[])
+    count = find_outside(alone, judge.space, judge.space.align(table)).sum(axis=1)
+    return np.asarray(count > (judge.max_changes or np.inf))
 
 
 def _words_outside(judge: Judge, table: Table) -> np.ndarray:

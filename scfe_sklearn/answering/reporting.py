@@ -14,6 +14,7 @@ from scfe_sklearn.answering.judge import Judge, in_order
 from scfe_sklearn.answering.query import Query, unset
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.features import FeatureSpace
+from scfe_sklearn.features.stated import find_outside
 from scfe_sklearn.presentation.containers import columns_in_order, take_rows
 from scfe_sklearn.status import Status
 from scfe_sklearn.targets import ClassWishes, ValueWishes
@@ -67,6 +68,7 @@ def report(
         rules_text=judge.rules.describe(space),
         option=entries.option,
         gap=answers.gap.reshape(-1),
+        outside_rules=_outside(judge, entries),
     )
 
 
@@ -76,6 +78,19 @@ def _seen(space: FeatureSpace, entries: Entries, view: View) -> Any:
     if view.plain and (space.labelled_ or not misleading):
         return None
     return in_order(entries.X, space), in_order(entries.frame, space)
+
+
+def _outside(judge: Judge, entries: Entries) -> np.ndarray:
+    """Whether what an entry holds breaks a rule about values, (m,)."""
+    outside = np.zeros(len(entries), dtype=bool)
+    parsed = judge.parsed
+    if parsed.about_values and len(entries.given):
+        parsed = parsed.take(entries.row[entries.given])
+        frame = take_rows(entries.frame, entries.given)
+        outside[entries.given] = find_outside(parsed, judge.space, judge.space.align(frame)).any(
+            axis=1
+        )
+    return outside
 
 
 def distance(after: np.ndarray, before: np.ndarray) -> np.ndarray:

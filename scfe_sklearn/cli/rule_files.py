@@ -14,7 +14,7 @@ from scfe_sklearn.features import Relative
 LISTS = ("immutable", "increasing", "decreasing", "fillable")
 KINDS = ("categorical", "integer", "continuous")
 ONLY_FIT = (*KINDS, "ordinal", "steps")
-KNOWN = (*LISTS, "ranges", "transitions", "relations", "implications", "costs", *ONLY_FIT)
+KNOWN = (*LISTS, "ranges", "transitions", "relations", "implications", "costs", "strict", *ONLY_FIT)
 
 EXAMPLE = """\
 a file of rules, every part of it optional:
@@ -24,7 +24,7 @@ a file of rules, every part of it optional:
    "transitions": {"housing": {"rent": ["mortgage"], "own": []}},
    "relations": ["loan_amount <= 0.5 * income"],
    "implications": [{"if": {"status": "student"}, "then": {"income": [null, 30000]}}],
-   "costs": {"age": 5}, "fillable": ["savings"]}
+   "costs": {"age": 5}, "fillable": ["savings"], "strict": true}
 and for 'fit' also "steps": {"income": 100}, "ordinal": {"education": ["low", "high"]},
 "categorical", "integer" and "continuous": lists of columns"""
 
@@ -261,6 +261,12 @@ def _weights(columns: Columns, option: str, value: Any) -> dict[Any, Any]:
     return {columns.one(option, name): w for name, w in _as_dict(option, value).items()}
 
 
+def _flag(columns: Columns, option: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise Refusal(f"The {option!r} option must be true or false. Got {value!r} instead.")
+    return value
+
+
 def _texts(columns: Columns, option: str, value: Any) -> list[Any]:
     return _as_list(option, value)
 
@@ -274,4 +280,5 @@ _READERS: dict[str, Callable[[Columns, str, Any], Any]] = {
     "ordinal": _ordinal,
     "costs": _weights,
     "steps": _weights,
+    "strict": _flag,
 }

@@ -39,6 +39,7 @@ def aligned(explanation: Explanation) -> dict[str, Any]:
         "target": _labels(given.target),
         "prediction": _labels(given.prediction),
         "prediction_after": _labels(filled(given.prediction_after, None)),
+        "outside_rules": np.array(filled(given.outside_rules, False), dtype=bool),
         "gap": np.array(filled(given.gap, np.nan), dtype=np.float64),
         "option": np.array(filled(given.option, 0), dtype=np.intp),
         "status": objects(given.status),

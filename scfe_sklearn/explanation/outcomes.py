@@ -29,6 +29,7 @@ def outcomes(explanation: Explanation) -> list[Outcome]:
             prediction=explanation.prediction[i],
             probability=(explanation.probability_before[i], explanation.probability_after[i]),
             changes=tuple(changes),
+            outside=bool(explanation.outside_rules[i]),
         )
         for i, changes in enumerate(by_row)
     ]

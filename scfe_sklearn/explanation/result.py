@@ -51,7 +51,7 @@ class Explanation:
     prediction : array-like of shape (n,)
         The label that the model predicts for the factual.
     success : array-like of shape (n,) and bool
-        Whether the counterfactual is valid for the model and keeps every rule.
+        Whether the counterfactual is valid for the model and its changes keep every rule.
     status : array-like of shape (n,)
         One of `Status` per row.
     reason : array-like of shape (n,)
@@ -88,6 +88,9 @@ class Explanation:
     gap : array-like of shape (n,), default=None
         Share by which an answer may be dearer than the cheapest one: 0 where it is proved to be
         the cheapest, NaN where nothing is proved.
+    outside_rules : array-like of bool, shape (n,), default=None
+        Whether a counterfactual breaks a range, relation or implication, as its factual did
+        already; default: none does. Strict rules leave no such answer.
     seen : pair of DataFrames or None, default=None
         Factual and counterfactual rows by the features that are changed, where these are not the
         columns of ``factual``: one-hot blocks as one feature, derived columns left out.
@@ -151,6 +154,7 @@ class Explanation:
     prediction_after: Any = None
     option: Any = None
     gap: Any = None
+    outside_rules: Any = None
     seen: Any = None
     background: Any = None
     front: bool = False
@@ -246,8 +250,8 @@ class Explanation:
         DataFrame
             The counterfactual columns, then success, status, reason, target, prediction,
             prediction_after, probability_before, probability_after, n_changes, distance,
-            log_density, density_quantile, gap and option; polars for a polars query, else
-            pandas. A name that a column has already is prefixed with "explanation_".
+            log_density, density_quantile, gap, option and outside_rules; polars for a polars
+            query, else pandas. A name that a column has already is prefixed with "explanation_".
         """
         return tables.frame(self)
 

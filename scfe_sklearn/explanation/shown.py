@@ -38,6 +38,8 @@ def as_html(explanation: Explanation) -> str:
     shown = kept[:HTML_ROWS]
     notes = [f"solver: {explanation.solver}"] if explanation.solver else []
     notes += [f"rules: {'; '.join(explanation.rules_text)}"] if explanation.rules_text else []
+    outside = [str(label) for label in shown.index[shown.outside_rules]]
+    notes += [f"break a rule already, and still do: {', '.join(outside)}"] if outside else []
     return notebook_table(
         outcomes(shown),
         title=_title(explanation),

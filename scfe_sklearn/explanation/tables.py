@@ -36,6 +36,7 @@ COLUMNS = (
     *NUMBERS,
     "gap",
     "option",
+    "outside_rules",
 )
 """What stands beside the counterfactuals in a frame."""
 

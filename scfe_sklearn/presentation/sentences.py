@@ -12,6 +12,10 @@ from scfe_sklearn.status import Status
 __all__ = ["Change", "Outcome", "direction", "failure", "feature_text", "sentence"]
 
 
+OUTSIDE = "(It breaks a rule already, and still does.)"
+"""Note on an answer that is outside of the rules, as the row was before."""
+
+
 @dataclass(frozen=True)
 class Change:
     """One changed feature of one row, in raw values."""
@@ -35,6 +39,8 @@ class Outcome:
     prediction: Any
     probability: tuple[float, float]
     changes: tuple[Change, ...]
+    outside: bool = False
+    """Whether the answer breaks a rule, as the row did before."""
 
 
 def direction(before: Any, after: Any, levels: Sequence[Any] | None) -> bool | None:
@@ -88,9 +94,10 @@ def sentence(outcome: Outcome, max_features: int | None = None) -> str:
         more = "more " if shown else ""
         phrases.append(f"make {hidden} {more}change{'s' if hidden > 1 else ''}")
     text = _joined(phrases)
+    note = f" {OUTSIDE}" if outcome.outside else ""
     if closest:
-        return f"No change found; closest, but not valid: {text}."
-    return f"{text[0].upper()}{text[1:]}."
+        return f"No change found; closest, but not valid: {text}.{note}"
+    return f"{text[0].upper()}{text[1:]}.{note}"
 
 
 def failure(outcome: Outcome) -> str:

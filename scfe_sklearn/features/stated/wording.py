@@ -54,7 +54,27 @@ def describe_rules(parts: list[Part], space: FeatureSpace) -> list[str]:
             where = " row by row" if np.ndim(weight) else ""
             found.append((j, f"changing {subject(name)} costs {times}{where}"))
     ordered = sorted(found, key=lambda item: item[0])
-    return list(dict.fromkeys(sentence for _, sentence in ordered))
+    return [*dict.fromkeys(sentence for _, sentence in ordered), *_about_breaches(parts)]
+
+
+def _about_breaches(parts: list[Part]) -> list[str]:
+    """What is demanded of a row that breaks a rule already."""
+    single = any(
+        any(not isinstance(limits, Relative) for limits in (part.ranges or {}).values())
+        or any(not isinstance(given, Mapping) for given in (part.transitions or {}).values())
+        for part in parts
+    )
+    joint = any(
+        part.implications or any(getattr(r, "of", "value") == "value" for r in part.relations or ())
+        for part in parts
+    )
+    if any(part.strict for part in parts):
+        strict = "an answer must end within these rules, also where the row breaks one already"
+        return [strict] if single or joint else []
+    out = ["a value that breaks a rule already may stay as it is"] if single or joint else []
+    if joint:
+        out.append("a row that breaks a relation or an implication already must not break it more")
+    return out
 
 
 def _range(limits: Any) -> str:
