@@ -322,6 +322,7 @@ def test_to_frame_puts_the_answers_first():
         "density_quantile",
         "gap",
         "option",
+        "outside_rules",
     ]
     assert frame["status"].tolist() == explanation.status.tolist()
     assert frame["success"].dtype == bool
@@ -458,7 +459,7 @@ def test_polars_stays_polars():
     last = explanation[-1]
     assert isinstance(last.factual, pl.DataFrame)
     assert last.index.tolist() == [2]
-    assert explanation[:0].to_frame().shape == (0, 20)
+    assert explanation[:0].to_frame().shape == (0, 21)
     assert explanation.summary()["validity"].item() == 1
     assert "31,000" in explanation._repr_html_()
 
@@ -500,7 +501,7 @@ def test_no_rows():
     assert len(explanation) == 0
     assert explanation.sentences() == []
     assert explanation.changes.shape == (0, 4)
-    assert explanation.to_frame().shape == (0, 20)
+    assert explanation.to_frame().shape == (0, 21)
     line = explanation.summary().iloc[0]
     assert line["rows"] == line["found"] == 0
     assert np.isnan(line[["coverage", "validity", "mean_changes"]].astype(float)).all()

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*rows have no counterfactual")
 NAMES = ["age", "income", "savings", "credit_score", "late_payments"]
 X, Y = make_loan_applications(300, random_state=0)
 X = X[NAMES]
-NEW = ["prediction_after", "gap", "option"]
+NEW = ["prediction_after", "gap", "option", "outside_rules"]
 
 
 @pytest.fixture(scope="module")

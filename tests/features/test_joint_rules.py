@@ -495,6 +495,8 @@ def test_joint_rules_in_words():
         "b c may be filled in where it is missing",
         "if rank is 'p' or 'q', job must be 'y' or missing and b c must be 2",
         "changing size costs differently much row by row",
+        "a value that breaks a rule already may stay as it is",
+        "a row that breaks a relation or an implication already must not break it more",
     ]
 
 

@@ -479,6 +479,7 @@ def test_describe():
         "level may change to levels given row by row",
         "job may change from 'a' only to 'b'",
         "job may not change from 'b'",
+        "a value that breaks a rule already may stay as it is",
     ]
     assert Rules(immutable=np.array(["job", "sex"])).describe(FeatureSpace().fit(X)) == [
         "sex must not change",
