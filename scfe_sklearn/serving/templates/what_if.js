@@ -70,7 +70,7 @@ function numberPart(feature, k, block, head) {
   head.append(box);
   block.append(make("div", { className: "slider" }, curve(feature.curve), slider));
   return (value) => {
-    box.value = value === null ? "" : value;
+    box.value = value ?? "";
     box.placeholder = value === null ? "missing" : "";
     slider.min = Math.min(feature.low, value ?? feature.low, state.original[k] ?? feature.low);
     slider.max = Math.max(feature.high, value ?? feature.high, state.original[k] ?? feature.high);
