@@ -85,7 +85,7 @@ class CounterfactualExplainer(
     t and s_t the distance between the lower quartile and the median of their log-densities.
     Supports are found by a beam over single moves, then accelerated proximal gradient and a
     pattern search on the lattice refine them. An answer counts only if ``estimator_.predict``
-    gives the target for the decoded row and every rule holds.
+    gives the target for the decoded row and every change keeps the rules.
 
     Parameters
     ----------

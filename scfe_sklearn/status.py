@@ -19,7 +19,7 @@ class Status:
     """
 
     FOUND: Final = "found"
-    """The model gives the counterfactual its target, and every rule holds."""
+    """The model gives the counterfactual its target, and every change keeps the rules."""
 
     ALREADY_TARGET: Final = "already has the target"
     """The prediction of the factual is the target, so there is nothing to change."""
