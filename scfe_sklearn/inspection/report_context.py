@@ -23,7 +23,7 @@ _OPEN_PEOPLE = 3  # so many stories are open from the start
 _ALL_VALUES = 60  # features; beyond, only what changes is listed
 
 _MEANINGS = {
-    Status.FOUND: "The model gives the target to the changed row, and every change keeps the rules.",
+    Status.FOUND: "The model gives the target to the changed row, and all changes keep the rules.",
     Status.ALREADY_TARGET: "The model gives the target already; there is nothing to change.",
     Status.CLOSEST: "There is no answer; what is shown comes closest to one, but is not valid.",
     Status.UNREACHABLE: "Everything that the rules leave open was searched; no answer is there.",
