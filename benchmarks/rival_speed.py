@@ -106,6 +106,11 @@ class Comparison:
         text = f"{self.name}: one row in {1000 * single:.1f} ms (<= {ROW_MS:g})"
         self.bars.add(text, 1000 * single <= ROW_MS)
         answers = result.counterfactuals
+        scores = self.score(self.queries, answers)
+        wrong = int((scores.found & ~scores.usable).sum())
+        self.bars.add(
+            f"{self.name}: {wrong} answers that are not valid or break a rule", wrong == 0
+        )
         if self.args.nice_rows and nice_available():
             self._rival("NICE", nice_answers, self.args.nice_rows, answers, own_ms)
         if self.args.dice_rows and dice_available():
@@ -144,10 +149,6 @@ class Comparison:
             self.quality.append(
                 [*line, int(scores.broken.sum()), int(both.sum()), *figures, beaten]
             )
-        wrong = int((own.found & ~own.usable).sum())
-        self.bars.add(
-            f"{self.name}: {wrong} answers that are not valid or break a rule", wrong == 0
-        )
         if name == "NICE":
             text = f"{self.name}: NICE is better in all three on {share:.1%} of the rows"
             self.bars.add(f"{text} (<= {BETTER:.0%})", share <= BETTER)
