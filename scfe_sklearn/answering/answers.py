@@ -8,11 +8,21 @@ from typing import Any
 import numpy as np
 
 from scfe_sklearn.answering.candidates import Candidates
+from scfe_sklearn.answering.effort import thorough
 from scfe_sklearn.answering.engine import BORDER, Engine
 from scfe_sklearn.answering.enumeration import search_exhaustively
 from scfe_sklearn.answering.judge import Judge, Verdict
-from scfe_sklearn.answering.query import Query, unset
+from scfe_sklearn.answering.options import (
+    EACH,
+    ROUNDS,
+    Judged,
+    distinct,
+    side_by_side,
+    without_features,
+)
+from scfe_sklearn.answering.query import STAND_IN, Query, unset
 from scfe_sklearn.answering.training_rows import training_rows
+from scfe_sklearn.solvers.recourse import Effort
 
 
 @dataclass(eq=False)
@@ -41,6 +51,8 @@ class Answers:
         The decoded rows themselves, where all of them were judged together.
     near : list of (rows, Candidates)
         The points that came closest to an answer, of rows that have none.
+    spare : list of Judged
+        Points that were judged where several answers are looked for.
     """
 
     Z: np.ndarray
@@ -53,6 +65,7 @@ class Answers:
     judged: np.ndarray = field(init=False)
     frame: Any = field(init=False, default=None)
     near: list[tuple[np.ndarray, Candidates]] = field(init=False, default_factory=list)
+    spare: list[Judged] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         """Begin with what nobody has judged."""
@@ -123,6 +136,8 @@ def answer(engine: Engine, judge: Judge, query: Query, k: int = 1) -> Answers:
         _accept(engine, judge, query, left, nearest, answers)
         if engine.systematic:
             _fall_back(engine, judge, query, left[~answers.found[left]], answers)
+    if k > 1:
+        _add_options(engine, judge, query, answers)
     return answers
 
 
@@ -266,34 +281,111 @@ def _accept_several(
     rows: np.ndarray,
     candidates: Candidates,
     answers: Answers,
+    fresh: bool = True,
 ) -> None:
-    """Write down several accepted candidates of each row: different sets of features first."""
+    """Write down accepted candidates of each row, of other sets of features or ``fresh`` not.
+
+    The rest is kept: it may serve where there are not enough sets.
+    """
     where, entry = np.nonzero(candidates.cost < np.inf)
-    good = np.zeros(candidates.cost.shape, dtype=bool)
     if len(where) == 0:
         return
     z = query.with_holes(candidates.z[where, entry], rows[where])
     code = candidates.code[where, entry]
-    good[where, entry] = _accepted(engine, judge, query, rows[where], z, code)[0]
-    points = np.zeros(candidates.z.shape)
-    points[where, entry] = z
-    d = engine.space.n_features_in_
-    support: np.ndarray = np.zeros((*good.shape, d), dtype=bool)
-    support[where, entry] = engine.space.changed(z, query.Z[rows[where]])
-    count = np.zeros(len(rows), dtype=np.intp)
-    used: np.ndarray = np.zeros((len(rows), answers.code.shape[1], d), dtype=bool)
-    taken = np.zeros_like(good)
-    for fresh in (True, False):
-        for e in range(candidates.cost.shape[1]):
-            room = good[:, e] & ~taken[:, e] & (count < answers.code.shape[1])
-            if fresh:
-                own = support[:, e][:, None]
-                same = (used == own).all(axis=2) & (np.arange(used.shape[1]) < count[:, None])
-                room &= ~same.any(axis=1)
-            at = np.flatnonzero(room)
-            slot = count[at]
-            answers.Z[rows[at], slot] = points[at, e]
-            answers.code[rows[at], slot] = candidates.code[at, e]
-            used[at, slot] = support[at, e]
-            taken[at, e] = True
-            count[at] += 1
+    accepted, verdict = _accepted(engine, judge, query, rows[where], z, code)
+    good = np.zeros(candidates.cost.shape, dtype=bool)
+    points, after = np.zeros(candidates.z.shape), np.zeros(candidates.z.shape)
+    good[where, entry], points[where, entry], after[where, entry] = accepted, z, verdict.after
+    found = Candidates(points, candidates.cost, candidates.code)
+    judged = Judged(rows, found, after, good)
+    _choose(engine, query, judged, answers, fresh)
+    if fresh:
+        answers.spare.append(judged)
+
+
+def _choose(engine: Engine, query: Query, judged: Judged, answers: Answers, fresh: bool) -> None:
+    """Write down those of the judged points that differ from the answers so far."""
+    rows = judged.rows
+    known = np.where(answers.judged[rows][..., None], answers.after[rows], answers.Z[rows])
+    row, slot, entry = distinct(engine, query, judged, known, answers.code[rows] >= 0, fresh)
+    at = rows[row]
+    answers.Z[at, slot] = judged.found.z[row, entry]
+    answers.code[at, slot] = judged.found.code[row, entry]
+    answers.after[at, slot], answers.judged[at, slot] = judged.after[row, entry], True
+
+
+def _add_options(engine: Engine, judge: Judge, query: Query, answers: Answers) -> None:
+    """Look for more answers of rows that have some, but not as many as were asked for.
+
+    Other sets of features first: every feature that an answer changes is kept from changing
+    once, and every feature is changed alone. Then clearly different values of the same sets.
+    """
+    space = engine.space
+    groups = np.asarray(space.groups_)
+    effort = Effort() if engine.max_changes is None else thorough(Effort())
+    single = replace(engine, effort=effort)
+
+    def short() -> np.ndarray:
+        return np.flatnonzero(answers.found & (answers.code[:, -1] < 0))
+
+    added = short()
+    barred = np.zeros((len(query.Z), space.n_features_in_), dtype=bool)
+    for _ in range(ROUNDS):
+        rows = short()
+        row, slot = np.nonzero(answers.code[rows] >= 0)
+        changed = space.changed(answers.Z[rows[row], slot], query.Z[rows[row]])
+        used = np.zeros((len(rows), changed.shape[1]), dtype=bool)
+        np.logical_or.at(used, row, changed)
+        own, feature = np.nonzero(used & ~barred[rows])
+        if len(own) == 0:
+            break
+        barred[rows[own], feature] = True
+        part = without_features(query, rows[own], feature, groups)
+        found = single.search(part, engine.floors[0])
+        joined = side_by_side(len(rows), own, found, EACH)
+        _accept_several(engine, judge, query, rows, joined, answers)
+    rows = short()
+    if len(rows):
+        own, code = np.nonzero(query.wishes.wanted[rows])
+        found = engine.vary(query.rows.take(rows[own]), code, None)
+        joined = side_by_side(len(rows), own, found, found.cost.shape[1])
+        _accept_several(engine, judge, query, rows, joined, answers)
+        for judged in answers.spare:
+            _choose(engine, query, judged, answers, fresh=False)
+        _add_values(engine, judge, query, short(), answers)
+    if len(added):
+        _sort_options(engine, query, added, answers)
+
+
+def _add_values(
+    engine: Engine, judge: Judge, query: Query, rows: np.ndarray, answers: Answers
+) -> None:
+    """Add clearly different values of what the answers of some rows change."""
+    own, slot = np.nonzero(answers.code[rows] >= 0)
+    if len(own) == 0:
+        return
+    at = rows[own]
+    base = np.nan_to_num(answers.Z[at, slot], nan=STAND_IN)
+    found = engine.vary(query.rows.take(at), answers.code[at, slot], base)
+    joined = side_by_side(len(rows), own, found, EACH)
+    _accept_several(engine, judge, query, rows, joined, answers, fresh=False)
+
+
+def _sort_options(engine: Engine, query: Query, rows: np.ndarray, answers: Answers) -> None:
+    """Sort the answers of rows, but the first, by cost: other sets of features before the rest."""
+    there = answers.code[rows] >= 0
+    at, slot = np.nonzero(there)
+    own = rows[at]
+    z = np.where(answers.judged[own, slot, None], answers.after[own, slot], answers.Z[own, slot])
+    weight = query.rows.bounds.cost[own]
+    cost = np.full(there.shape, np.inf)
+    cost[at, slot] = engine.cost(z, query.Z[own], answers.code[own, slot], weight)
+    support = np.zeros((*there.shape, engine.space.n_features_in_), dtype=bool)
+    support[at, slot] = engine.space.changed(z, query.Z[own])
+    twin = (support[:, :, None] == support[:, None]).all(axis=3)
+    again = np.tril(twin & there[:, None], -1).any(axis=2)
+    cost[:, 0] = -np.inf
+    order = np.lexsort((cost, again, ~there), axis=1)
+    for name in ("Z", "code", "after", "judged", "probability"):
+        values = getattr(answers, name)
+        values[rows] = values[rows[:, None], order]

@@ -22,7 +22,7 @@ from scfe_sklearn.objective import (
     ValueReading,
 )
 from scfe_sklearn.objective.rows import Scores
-from scfe_sklearn.solvers.fallback import Columns, Limits, fall_back
+from scfe_sklearn.solvers.fallback import Columns, Limits, fall_back, vary
 from scfe_sklearn.solvers.problem import Domain, Moves, Pool, Problem
 from scfe_sklearn.solvers.recourse import Effort, Kind, begin, improve, solve_kinds
 from scfe_sklearn.solvers.starts import nearest_miss
@@ -182,6 +182,26 @@ class Engine:
                 found.cost[at] = torch.cat([pool.cost, border], 1).numpy()
                 near.z[at], near.cost[at] = met.near.z.numpy(), met.near.cost.numpy()
         return gathered(len(rows.Z), where, found), gathered(len(rows.Z), where, near)
+
+    def vary(self, rows: Rows, codes: np.ndarray, base: np.ndarray | None) -> Candidates:
+        """Return answers that differ from points ``base`` (n, D) in one feature that they change.
+
+        None stands for the factual rows, of which any feature may change.
+        """
+        with torch.inference_mode(not self.has_gradient):
+            size = self.effort.pool(self.has_gradient)
+            found = Candidates(*self._blank(codes, size, rows.Z.shape[1]))
+            for code in np.unique(codes):
+                own = np.flatnonzero(codes == code)
+                for start in range(0, len(own), self.chunk_size):
+                    at = own[start : start + self.chunk_size]
+                    problem = self.problem(rows.take(at), codes[at], self.floors[0])
+                    points = torch.from_numpy(rows.Z[at] if base is None else base[at])
+                    pool = vary(problem, self._columns, points, Limits(), size)
+                    if base is None:
+                        pool = improve(problem, pool, self.effort)
+                    found.z[at], found.cost[at] = pool.z.numpy(), pool.cost.numpy()
+            return found
 
     @staticmethod
     def _blank(codes: np.ndarray, size: int, width: int) -> tuple[np.ndarray, ...]:

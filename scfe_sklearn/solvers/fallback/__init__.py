@@ -1,7 +1,8 @@
-"""Systematic search for rows that a solver leaves without an answer."""
+"""Systematic search for rows that a solver leaves without an answer, or without enough of them."""
 
 from scfe_sklearn.solvers.fallback.lines import Columns
 from scfe_sklearn.solvers.fallback.search import Found, fall_back
 from scfe_sklearn.solvers.fallback.sweeps import Limits
+from scfe_sklearn.solvers.fallback.variants import SPACING, vary
 
-__all__ = ["Columns", "Found", "Limits", "fall_back"]
+__all__ = ["SPACING", "Columns", "Found", "Limits", "fall_back", "vary"]
