@@ -455,7 +455,7 @@ class CounterfactualExplainer(
             Further rules for these rows, which may differ from row to row.
         n_counterfactuals : int, default=1
             Answers per row: with different sets of features as far as there are, then with
-            different values.
+            values that differ by at least half a standard deviation in one number.
         best_effort : bool, default=False
             Whether a row without an answer gets the change within the rules that comes closest
             to one, marked as not valid.
