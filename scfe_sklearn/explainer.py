@@ -61,7 +61,7 @@ SAMPLE_ROWS = 2000
 
 
 PARTS = 4
-"""Chunks of rows that are answered together where nobody listens to the progress."""
+"""Chunks of rows that are answered together at most where there is no callback."""
 
 PROGRAMS = 8
 """Rows between two words where every row is a program of its own."""
@@ -537,10 +537,10 @@ class CounterfactualExplainer(
                     add_closest(engine, judge, query, answers)
                 return answers
 
-            size = self.chunk_size * (1 if watch.heard else PARTS)
-            size = PROGRAMS if exact is not None else size
+            size = self.chunk_size if exact is None else PROGRAMS
+            largest = size if watch.heard or exact is not None else PARTS * size
             query, answers = answer_in_parts(
-                answer_part, judge, query, n_counterfactuals, size, watch
+                answer_part, judge, query, n_counterfactuals, size, watch, largest
             )
             result = report(engine, judge, query, answers, self.solver_, self.view_, X)
         return dataclasses.replace(result, background=self.background_)

@@ -22,6 +22,9 @@ __all__ = ["Progress", "Watch", "answer_in_parts"]
 FIRST = 32
 """Rows of the first part under a limit of time; how long it takes says how many follow."""
 
+QUICK = 5.0
+"""Seconds of a part after which the next one may be larger."""
+
 SHARE = 0.25
 """Share of the time left that a part may take."""
 
@@ -125,6 +128,7 @@ def answer_in_parts(
     k: int,
     size: int,
     watch: Watch,
+    largest: int = 0,
 ) -> tuple[Query, Answers]:
     """Answer rows part by part; those that a stop leaves over have a status that says so.
 
@@ -144,6 +148,9 @@ def answer_in_parts(
         Rows in a part at most.
     watch : Watch
         Told after every part.
+    largest : int, default=0
+        Rows in a part at most once some are done, if that is more: larger parts save work, and an
+        interruption loses the part that it falls in.
 
     Returns
     -------
@@ -160,6 +167,7 @@ def answer_in_parts(
     open_ = np.flatnonzero(unset(query.status))
     n, at, reason = len(query.Z), 0, ""
     part = min(FIRST, size) if watch.time_limit is not None else size
+    largest = max(largest, size)
     settled = n - len(open_)
     try:
         stop = len(open_) == 0 and watch.tell(settled, n, 0)
@@ -171,9 +179,12 @@ def answer_in_parts(
             found = answer(judge.take(rows), query.take(rows))
             answers.write(rows, found)
             at += len(rows)
+            taken = watch.seconds - before
             if watch.time_limit is not None:
-                each = max(watch.seconds - before, 1e-9) / len(rows)
-                part = int(np.clip(SHARE * watch.left / each, 1, size))
+                each = max(taken, 1e-9) / len(rows)
+                part = int(np.clip(SHARE * watch.left / each, 1, largest))
+            elif at > size and taken < QUICK:
+                part = min(2 * part, largest)
             stop = watch.tell(settled + at, n, int(answers.found.sum()))
         if stop:
             reason = "stopped by the callback"

@@ -1,6 +1,6 @@
 """The command ``scfe-sklearn``: fit, explain, report, serve, demo."""
 
 from scfe_sklearn.cli.commands import COMMANDS
-from scfe_sklearn.cli.running import main, run
+from scfe_sklearn.cli.running import guarded, main, run
 
-__all__ = ["COMMANDS", "main", "run"]
+__all__ = ["COMMANDS", "guarded", "main", "run"]

@@ -14,7 +14,7 @@ import numpy as np
 from scfe_sklearn.cli.demonstration import demonstrate
 from scfe_sklearn.cli.explainers import columns_of, explainer_of, fitted_on
 from scfe_sklearn.cli.model_files import read_model
-from scfe_sklearn.cli.outputs import check_outputs, write_explanation, write_whole
+from scfe_sklearn.cli.outputs import check_outputs, write_explanation, write_output
 from scfe_sklearn.cli.questions import question
 from scfe_sklearn.cli.refusal import INCOMPLETE, INPUT, INTERRUPTED, OK, OUTPUT, Refusal
 from scfe_sklearn.cli.rule_files import LISTS, rule_parameters
@@ -48,7 +48,7 @@ def _explain(options: argparse.Namespace) -> int:
         result = dataclasses.replace(result, index=labels.repeat(options.options))
     for name in outputs:
         step(options, f"writing {name}")
-        write_explanation(result, name, options.title)
+        write_explanation(result, name, options.title, options.raw)
     if not outputs:
         print_sentences(result)
     first = result[np.flatnonzero(result.option == 0)]
@@ -65,12 +65,12 @@ def _fit(options: argparse.Namespace) -> int:
     if options.out == "-":
         raise Refusal("The '--out' option must name a file of 'fit'. Got '-' instead.")
     step(options, f"reading {options.model}")
-    model = read_model(options.model, options.trust)
+    model = read_model(options.model, options.trust, options.max_size)
     if hasattr(model, "explain") or hasattr(model, "explainer_"):
         raise Refusal("The '--model' option of 'fit' must name a model. Got an explainer instead.")
     explainer = fitted_on(model, "--data", options.data, options, explaining=False)
     step(options, f"writing {options.out}")
-    write_whole(options.out, lambda partial: _save(explainer, partial))
+    write_output(options.out, lambda: _save(explainer, options.out))
     kind = (
         "classes " + ", ".join(map(repr, explainer.classes_.tolist()))
         if hasattr(explainer, "classes_")
@@ -106,7 +106,14 @@ def _report(options: argparse.Namespace) -> int:
         raise Refusal(why, INPUT) from error
     for name in options.out:
         step(options, f"writing {name}")
-        write_explanation(result, name, options.title)
+        try:
+            write_explanation(result, name, options.title, options.raw)
+        except (Refusal, OSError, ImportError):
+            raise
+        except Exception as error:  # everything that is shown comes from the file
+            raise Refusal(
+                f"The file {options.source!r} is damaged: {type(error).__name__}: {error}", INPUT
+            ) from error
     return OK
 
 

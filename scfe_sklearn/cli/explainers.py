@@ -19,7 +19,7 @@ from scfe_sklearn.explainer import CounterfactualExplainer
 def explainer_of(options: argparse.Namespace) -> Any:
     """The explainer of ``--model``, made of the training data where it is only a model."""
     step(options, f"reading {options.model}")
-    model = read_model(options.model, options.trust)
+    model = read_model(options.model, options.trust, options.max_size)
     explainer = fitted_explainer(model)
     training, label = getattr(options, "training", None), getattr(options, "label", None)
     if explainer is not None:
@@ -45,7 +45,7 @@ def fitted_on(
 ) -> Any:
     """Fit an explainer; what is asked of the answers is left to the question, if there is one."""
     step(options, f"reading {file}")
-    table = read_guessed(option, file)
+    table = read_guessed(option, file, options.max_size)
     if options.label not in table.columns:
         raise unknown("--label", "a column", table.columns, options.label)
     for column in options.drop:

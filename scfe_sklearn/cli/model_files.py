@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from sklearn.base import BaseEstimator
@@ -13,17 +12,19 @@ from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from scfe_sklearn.cli.refusal import INPUT, PACKAGE, Refusal
+from scfe_sklearn.archives import TooLargeError, check_archive, read_bounded
+from scfe_sklearn.cli.refusal import INPUT, PACKAGE, Refusal, too_large
 from scfe_sklearn.persistence import MANIFEST, TRUSTED, load
 
 
-def read_model(name: str, trusted: Sequence[str]) -> Any:
+def read_model(name: str, trusted: Sequence[str], max_size: int) -> Any:
     """Read an estimator that ``skops.io.dump`` wrote, or an explainer that `save` wrote.
 
     Raises
     ------
     Refusal
-        If there is no such file, it is none of these, or holds types that are not trusted.
+        If there is no such file, it is none of these, unpacks to more than ``max_size`` bytes or
+        holds types that are not trusted.
     """
     try:
         import skops.io
@@ -33,11 +34,18 @@ def read_model(name: str, trusted: Sequence[str]) -> Any:
             PACKAGE,
         ) from error
     try:
-        content = Path(name).read_bytes()
+        content = read_bounded(name, max_size)
+        check_archive(content, max_size)
+    except TooLargeError as error:
+        raise too_large("--model", name, max_size) from error
     except OSError as error:
         raise Refusal(
             f"The '--model' file {name!r} cannot be read: {error.strerror}.", INPUT
         ) from error
+    except Exception as error:  # what readers raise for other files differs from file to file
+        raise Refusal(f"The '--model' file {name!r} is no skops file, or is damaged.", INPUT) from (
+            error
+        )
     try:
         strange = set(skops.io.get_untrusted_types(data=content)) - {*TRUSTED, *trusted}
     except Exception as error:  # what skops raises for other files differs from file to file
@@ -55,7 +63,11 @@ def read_model(name: str, trusted: Sequence[str]) -> Any:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             saved = MANIFEST in archive.namelist()
         known = sorted({*TRUSTED, *trusted})
-        found = load(name, trusted=trusted) if saved else skops.io.loads(content, trusted=known)
+        found = (
+            load(name, trusted=trusted, max_size=max_size)
+            if saved
+            else skops.io.loads(content, trusted=known)
+        )
     except Exception as error:
         raise Refusal(f"The '--model' file {name!r} cannot be used: {error}", INPUT) from error
     if not isinstance(found, BaseEstimator) and not hasattr(found, "predict"):

@@ -9,9 +9,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from pandas.api.types import is_numeric_dtype
+
 from scfe_sklearn.cli.refusal import OUTPUT, PACKAGE, Refusal
 from scfe_sklearn.explanation import Explanation
+from scfe_sklearn.files import write_file
 from scfe_sklearn.presentation.containers import is_polars
+from scfe_sklearn.presentation.neutral import spreadsheet_cell
 
 
 def check_outputs(names: Sequence[str], known: Sequence[str] = (".html", ".csv", ".json")) -> None:
@@ -38,8 +42,9 @@ def check_outputs(names: Sequence[str], known: Sequence[str] = (".html", ".csv",
                 f"The '--out' option must name a file that ends in {', '.join(known)}, or be '-'. "
                 f"Got {name!r} instead."
             )
-        folder = path.parent
-        if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        folder = Path(os.path.realpath(path)).parent
+        allowed = os.access(folder, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
+        if path.is_dir() or not folder.is_dir() or not allowed:
             raise Refusal(
                 f"The '--out' option must name a file in a folder that can be written to. "
                 f"Got {name!r} instead.",
@@ -53,42 +58,61 @@ def check_outputs(names: Sequence[str], known: Sequence[str] = (".html", ".csv",
             )
 
 
-def write_explanation(result: Explanation, name: str, title: str | None = None) -> None:
-    """Write answers in the form that the suffix of the file says; "-" is csv."""
-    form = ".csv" if name == "-" else Path(name).suffix.lower()
-    if form == ".html":
-        text = result.to_html(title=title)
-    elif form == ".json":
-        text = result.to_json() or ""
-    else:
-        text = table(result).to_csv(index=False, lineterminator="\n")
-    if name == "-":
-        sys.stdout.write(text)
-        sys.stdout.flush()
-        return
-    write_whole(name, lambda partial: partial.write_text(text, encoding="utf-8", newline="\n"))
+def write_explanation(
+    result: Explanation, name: str, title: str | None = None, raw: bool = False
+) -> None:
+    """Write answers in the form that the suffix of the file says; "-" is csv.
 
-
-def write_whole(name: str, write: Callable[[Path], Any]) -> None:
-    """Write a file whose name appears when all of it is there.
+    Parameters
+    ----------
+    result : Explanation
+        The answers.
+    name : str
+        A file, or "-" for the standard output.
+    title : str or None
+        Heading of a page.
+    raw : bool
+        Whether the cells of csv are written as they are, also those that are formulas.
 
     Raises
     ------
     Refusal
-        If the disk refuses.
+        If it cannot be written.
     """
-    partial = Path(name).with_name(Path(name).name + ".part")
+    form = ".csv" if name == "-" else Path(name).suffix.lower()
+    if form == ".html":
+        content: str | bytes = result.to_html(title=title)
+    elif form == ".json":
+        content = (result.to_json() or "").encode("utf-8", "backslashreplace")
+    else:
+        answers = table(result) if raw else without_formulas(table(result))
+        content = answers.to_csv(index=False, lineterminator="\n")
+    if name == "-":
+        sys.stdout.write(str(content))
+        sys.stdout.flush()
+        return
+    write_output(name, lambda: write_file(name, content))
+
+
+def write_output(name: str, write: Callable[[], Any]) -> None:
+    """Write a file; raise a Refusal if the disk or the system does not take it."""
     try:
-        write(partial)
-        os.replace(partial, name)
+        write()
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise Refusal(
             f"The '--out' file {name!r} cannot be written: {error.strerror or error}.", OUTPUT
         ) from error
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+
+
+def without_formulas(answers: Any) -> Any:
+    """A pandas table whose texts and names no spreadsheet takes for formulas."""
+    safe = answers.copy()
+    safe.columns = [spreadsheet_cell(name) for name in safe.columns]
+    for j in range(safe.shape[1]):
+        column = answers.iloc[:, j]
+        if not is_numeric_dtype(column.dtype):
+            safe.isetitem(j, column.astype(object).map(spreadsheet_cell, na_action="ignore"))
+    return safe
 
 
 def table(result: Explanation) -> Any:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from scfe_sklearn.archives import MAX_SIZE
 from scfe_sklearn.cli.refusal import EXIT_CODES
 from scfe_sklearn.cli.rule_files import EXAMPLE, LISTS
-from scfe_sklearn.cli.values import budget, number, port, seconds, weight, whole
+from scfe_sklearn.cli.values import budget, mebibytes, number, port, seconds, weight, whole
 from scfe_sklearn.explainer import CounterfactualExplainer
 
 EXPLAIN = """\
@@ -66,6 +67,14 @@ def _model_options(command: Any, what: str) -> None:
         metavar="TYPE",
         help="full names of further types that the model file may hold, such as "
         "sklearn.tree._tree.Tree for forests",
+    )
+    command.add_argument(
+        "--max-size",
+        type=mebibytes,
+        default=MAX_SIZE,
+        metavar="MIB",
+        help="most that the model file, or a compressed or parquet table, may unpack to, in MiB "
+        f"(default: {MAX_SIZE >> 20})",
     )
 
 
@@ -178,6 +187,7 @@ def _explain(commands: Any) -> None:
         "standard output)",
     )
     command.add_argument("--title", metavar="TEXT", help="heading of the page")
+    _raw_option(command)
     command.add_argument(
         "--strict", action="store_true", help="exit with 1 if somebody has no answer"
     )
@@ -185,6 +195,15 @@ def _explain(commands: Any) -> None:
         "--time-limit", type=seconds, metavar="SECONDS", help="begin nothing more after this time"
     )
     _progress_option(command, "a bar")
+
+
+def _raw_option(command: Any) -> None:
+    command.add_argument(
+        "--raw",
+        action="store_true",
+        help="write the cells of csv as they are (default: text that a spreadsheet would take for "
+        "a formula has an apostrophe in front, and control characters are marked)",
+    )
 
 
 def _progress_option(command: Any, what: str) -> None:
@@ -242,6 +261,7 @@ def _report(commands: Any) -> None:
         help="by suffix .html, .csv or .json; - is csv on standard output; may be repeated",
     )
     command.add_argument("--title", metavar="TEXT", help="heading of the page")
+    _raw_option(command)
     _progress_option(command, "which step it is at")
 
 

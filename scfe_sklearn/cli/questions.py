@@ -21,7 +21,7 @@ def question(explainer: Any, options: argparse.Namespace) -> tuple[Any, Any, Any
     said = any(part is not None for part in asked)
     target = wanted(explainer, *asked) if said or usual is None else usual
     step(options, f"reading {options.data}")
-    frame = read_texts("--data", options.data)
+    frame = read_texts("--data", options.data, options.max_size)
     where = f"'--data' file {options.data!r}"
     if not len(frame):
         raise Refusal(f"The {where} must have rows. Got none.", INPUT)

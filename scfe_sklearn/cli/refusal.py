@@ -54,3 +54,12 @@ def unknown(option: str, what: str, known: Iterable[Any], got: str) -> Refusal:
     return Refusal(
         f"The {option!r} option must name {what} among {shown}. Got {got!r} instead.{guess}"
     )
+
+
+def too_large(option: str, name: str, max_size: int) -> Refusal:
+    """Refuse a file that unpacks to more than is allowed."""
+    return Refusal(
+        f"The {option!r} file {name!r} unpacks to more than {max_size / 2**20:g} MiB. If you know "
+        "where it comes from, allow more by '--max-size'.",
+        INPUT,
+    )

@@ -120,7 +120,8 @@ def rule_parameters(
 
 def _from_file(columns: Columns, file: str, fitting: bool) -> dict[str, Any]:
     try:
-        content = json.loads(Path(file).read_text(encoding="utf-8"), object_pairs_hook=_distinct)
+        text = Path(file).read_text(encoding="utf-8-sig")
+        content = json.loads(text, object_pairs_hook=_distinct)
     except OSError as error:
         raise Refusal(
             f"The '--rules' file {file!r} cannot be read: {error.strerror}.", INPUT

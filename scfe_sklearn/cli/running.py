@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 import re
 import sys
 import textwrap
@@ -18,6 +16,7 @@ from scfe_sklearn.cli.demonstration import demonstrate
 from scfe_sklearn.cli.parser import build_parser
 from scfe_sklearn.cli.refusal import BROKEN_PIPE, INTERNAL, INTERRUPTED, PACKAGE, USAGE, Refusal
 from scfe_sklearn.cli.rule_files import KNOWN
+from scfe_sklearn.cli.streams import discard, guarded_streams
 from scfe_sklearn.models import UnsupportedModelError
 
 
@@ -43,12 +42,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(arguments: Sequence[str], prog: str) -> int:
     """Run a command under the name by which it was called."""
-    if arguments and arguments[0] == "demo":
-        name = f"{prog} demo"
-        return _guarded(lambda: demonstrate(arguments[1:], prog=name), name, argparse.Namespace())
-    options = build_parser(prog).parse_args(arguments)
-    options.name = name = f"{prog} {options.command}"
-    return _guarded(lambda: _heard(options, name), name, options)
+    options = argparse.Namespace(name=prog)
+
+    def command() -> int:
+        if arguments and arguments[0] == "demo":
+            options.name = f"{prog} demo"
+            return demonstrate(arguments[1:], prog=options.name)
+        build_parser(prog).parse_args(arguments, options)
+        options.name = f"{prog} {options.command}"
+        return _heard(options, options.name)
+
+    return guarded(command, options)
 
 
 def _heard(options: argparse.Namespace, name: str) -> int:
@@ -68,26 +72,47 @@ def _heard(options: argparse.Namespace, name: str) -> int:
         return COMMANDS[options.command](options)
 
 
-def _guarded(command: Callable[[], int], name: str, options: argparse.Namespace) -> int:
-    """Turn what a command raises into a sentence and an exit code."""
+def guarded(command: Callable[[], int], options: argparse.Namespace) -> int:
+    """Run a command; turn what it raises into a sentence and an exit code.
+
+    Parameters
+    ----------
+    command : callable
+        Returns its exit code.
+    options : Namespace
+        What it was called with: ``name``, and ``debug`` where there is one.
+
+    Returns
+    -------
+    int
+    """
+    with guarded_streams():
+        try:
+            return _flushed(command)
+        except BrokenPipeError:
+            # The reader went away; nothing more is written when the interpreter ends.
+            discard(sys.stdout)
+            return BROKEN_PIPE
+        except KeyboardInterrupt:
+            print(f"{options.name}: interrupted", file=sys.stderr)
+            return INTERRUPTED
+        except Exception as error:
+            if getattr(options, "debug", False):
+                traceback.print_exc()
+            code, message = _told(error, options)
+            print(f"{options.name}: error: {message}", file=sys.stderr)
+            return code
+
+
+def _flushed(command: Callable[[], int]) -> int:
+    """Run a command until its output is written."""
     try:
         code = command()
+    except SystemExit:  # after the help, or a wrong option
         sys.stdout.flush()
-        return code
-    except BrokenPipeError:
-        # Nothing can be said to who went away; nor shall the interpreter try when it ends.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except Exception as error:
-        if getattr(options, "debug", False):
-            traceback.print_exc()
-        code, message = _told(error, options)
-        print(f"{name}: error: {message}", file=sys.stderr)
-        return code
+        raise
+    sys.stdout.flush()
+    return code
 
 
 def _told(error: Exception, options: argparse.Namespace) -> tuple[int, str]:

@@ -9,23 +9,27 @@ import io
 import lzma
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from pandas.errors import EmptyDataError
 
-from scfe_sklearn.cli.refusal import INPUT, PACKAGE, Refusal
+from scfe_sklearn.cli.refusal import INPUT, PACKAGE, Refusal, too_large
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PARQUET = (".parquet", ".pq")
 TABLES = (".csv", ".tsv", ".txt", *PARQUET)
+_PIECE = 1 << 20
+_CELL = 8  # bytes of a number
+Result = TypeVar("Result")
 _OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
-def read_texts(option: str, name: str) -> pd.DataFrame:
+def read_texts(option: str, name: str, max_size: int) -> pd.DataFrame:
     """Read a table whose types are known from elsewhere.
 
     Parameters
@@ -34,6 +38,8 @@ def read_texts(option: str, name: str) -> pd.DataFrame:
         Where the name was given, for messages.
     name : str
         A csv or parquet file; "-" is csv from the standard input.
+    max_size : int
+        Most bytes that a compressed file may unpack to.
 
     Returns
     -------
@@ -41,16 +47,18 @@ def read_texts(option: str, name: str) -> pd.DataFrame:
         Columns of a csv file hold texts, none of them missing; those of parquet have their types.
     """
     if _is_parquet(option, name):
-        return _read_parquet(option, name)
+        return _read_parquet(option, name, max_size)
+    _check_size(option, name, max_size)
     return _read_cells(option, name, _source(option, name))
 
 
-def read_guessed(option: str, name: str) -> pd.DataFrame:
+def read_guessed(option: str, name: str, max_size: int) -> pd.DataFrame:
     """Read a table to train on: a csv file as `pandas.read_csv` does."""
     import pandas as pd
 
     if _is_parquet(option, name):
-        return _read_parquet(option, name)
+        return _read_parquet(option, name, max_size)
+    _check_size(option, name, max_size)
     source = _source(option, name)
     cells = _read_cells(option, name, source)  # pandas renames and pads what should be refused
     frame = _reading(
@@ -111,6 +119,23 @@ def _source(option: str, name: str) -> Callable[[], Any]:
     return lambda: io.BytesIO(content)
 
 
+def _check_size(option: str, name: str, max_size: int) -> None:
+    """Raise if a compressed file is too large; it is unpacked piece by piece, and not kept."""
+    opener = _OPENERS.get(Path(name).suffix.lower())
+    if name == "-" or opener is None:
+        return
+
+    def measure() -> int:
+        size = 0
+        with opener(name, "rb") as file:
+            while size <= max_size and (part := file.read(_PIECE)):
+                size += len(part)
+        return size
+
+    if _reading(option, name, measure) > max_size:
+        raise too_large(option, name, max_size)
+
+
 def _separator(name: str) -> str:
     return "\t" if ".tsv" in [suffix.lower() for suffix in Path(name).suffixes] else ","
 
@@ -152,18 +177,27 @@ def _check_names(option: str, name: str, names: list[Any]) -> None:
         )
 
 
-def _read_parquet(option: str, name: str) -> pd.DataFrame:
+def _read_parquet(option: str, name: str, max_size: int) -> pd.DataFrame:
     import pandas as pd
 
+    def claimed() -> int:
+        about = import_module("pyarrow.parquet").read_metadata(name)
+        unpacked = [about.row_group(k).total_byte_size for k in range(about.num_row_groups)]
+        return max(sum(unpacked), _CELL * about.num_rows * about.num_columns)
+
+    if _reading(option, name, claimed) > max_size:
+        raise too_large(option, name, max_size)
     frame = _reading(option, name, lambda: pd.read_parquet(name))
     _check_names(option, name, list(frame.columns))
     return frame
 
 
-def _reading(option: str, name: str, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+def _reading(option: str, name: str, read: Callable[[], Result]) -> Result:
     """Read, and say in one sentence why that fails."""
     try:
         return read()
+    except Refusal:
+        raise
     except ImportError as error:
         raise Refusal(
             f"The {option!r} file {name!r} needs pyarrow: python -m pip install pyarrow", PACKAGE
@@ -174,6 +208,6 @@ def _reading(option: str, name: str, read: Callable[[], pd.DataFrame]) -> pd.Dat
         why = "it is empty"
     except UnicodeDecodeError:
         why = "it is not encoded in UTF-8"
-    except (csv.Error, ValueError, EOFError, lzma.LZMAError) as error:
+    except Exception as error:  # what readers raise for damaged files differs from file to file
         why = " ".join(str(error).split())
     raise Refusal(f"The {option!r} file {name!r} cannot be read: {why}.", INPUT)

@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from scfe_sklearn.explanation import Explanation
+from scfe_sklearn.presentation.neutral import one_line
 from scfe_sklearn.status import Status
 
 
@@ -13,7 +14,7 @@ def print_sentences(result: Explanation) -> None:
     """Print a line for each row or option: its label and its sentence."""
     shown = result[result.status != Status.NO_FURTHER]
     for label, sentence in zip(shown.index, shown.sentences(), strict=True):
-        print(f"{label}: {sentence}")
+        print(f"{one_line(str(label))}: {one_line(sentence)}")
 
 
 def summary(result: Explanation) -> str:
@@ -38,4 +39,4 @@ def step(options: argparse.Namespace, text: str) -> None:
 def tell(options: argparse.Namespace, text: str) -> None:
     """Say something beside the output, unless nothing is to be said."""
     if not options.quiet:
-        print(f"{options.name}: {text}", file=sys.stderr)
+        print(f"{options.name}: {one_line(text)}", file=sys.stderr)

@@ -66,6 +66,11 @@ def budget(text: str) -> int | str:
         ) from None
 
 
+def mebibytes(text: str) -> int:
+    """A size in MiB, as bytes."""
+    return whole(1)(text) << 20
+
+
 def port(text: str) -> int:
     """A port of this machine."""
     value = int(text) if text.isdecimal() else -1

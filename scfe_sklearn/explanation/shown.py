@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from scfe_sklearn.explanation.outcomes import outcomes
 from scfe_sklearn.explanation.row_numbers import first_entries
 from scfe_sklearn.presentation import notebook_table
+from scfe_sklearn.presentation.neutral import one_line
 from scfe_sklearn.presentation.wording import is_missing, quoted
 from scfe_sklearn.status import Status
 
@@ -25,7 +26,7 @@ def as_text(explanation: Explanation) -> str:
     kept = _without_empty_options(explanation)
     shown = kept[:TEXT_ROWS]
     lines = [f"Explanation: {_title(explanation)}"]
-    labels = [str(label) for label in shown.index]
+    labels = [one_line(str(label)) for label in shown.index]
     lines += [f"  {a}: {b}" for a, b in zip(labels, shown.sentences(), strict=True)]
     if len(kept) > TEXT_ROWS:
         lines.append(f"  ... and {len(kept) - TEXT_ROWS:,} more")

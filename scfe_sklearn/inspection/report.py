@@ -9,9 +9,9 @@ from typing import Any
 
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.files import write_file
-from scfe_sklearn.inspection.bidi import without_overrides
 from scfe_sklearn.inspection.entries import check_explanation
 from scfe_sklearn.inspection.report_context import page_context
+from scfe_sklearn.presentation.neutral import neutral
 
 __all__ = ["read_template", "script_policy", "write_report"]
 
@@ -63,7 +63,7 @@ def script_policy(script: str, connect: str = "'none'") -> str:
 
 def _final(value: Any) -> Any:
     """What a page shows of a value; markup has been through here in parts."""
-    return without_overrides(value) if type(value) is str else value
+    return neutral(value) if type(value) is str else value
 
 
 def _template() -> Any:

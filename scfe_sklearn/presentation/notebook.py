@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from scfe_sklearn.presentation.neutral import neutral
 from scfe_sklearn.presentation.sentences import Change, Outcome, failure, feature_text
 from scfe_sklearn.presentation.wording import (
     is_missing,
@@ -85,10 +86,9 @@ def notebook_table(
     )
     lines = [f"{hidden:,} more row{'s' if hidden > 1 else ''} not shown"] if hidden else []
     lines += notes
-    footer = "".join(f'<p class="scfe-quiet">{escape(line)}</p>' for line in lines)
-    return (
-        f'{_STYLE}<div class="scfe"><p>{escape(title)}</p>{table if outcomes else ""}{footer}</div>'
-    )
+    footer = "".join(f'<p class="scfe-quiet">{escape(neutral(line))}</p>' for line in lines)
+    body = f"<p>{escape(neutral(title))}</p>{table if outcomes else ''}{footer}"
+    return f'{_STYLE}<div class="scfe">{body}</div>'
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def _probability(outcome: Outcome) -> str:
 
 def _cut(text: Any, longest: int = _MAX_TEXT) -> str:
     """Escaped text, cut where it is long, whole in the tooltip."""
-    whole = str(text)
+    whole = neutral(str(text))
     if len(whole) <= longest:
         return escape(whole)
     return f'<span title="{escape(whole)}">{escape(whole[: longest - 1].rstrip())}\u2026</span>'

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scfe_sklearn.presentation.neutral import one_line
 from scfe_sklearn.presentation.wording import is_boolean, is_number, quoted, value_pair
 from scfe_sklearn.status import Status
 
@@ -62,7 +63,7 @@ def direction(before: Any, after: Any, levels: Sequence[Any] | None) -> bool | N
 
 def feature_text(feature: Hashable) -> str:
     """A feature's name within a sentence: a position is called "feature 3"."""
-    return feature if isinstance(feature, str) else f"feature {feature}"
+    return one_line(feature if isinstance(feature, str) else f"feature {feature}")
 
 
 def sentence(outcome: Outcome, max_features: int | None = None) -> str:

@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import Any, Self
 
-from scfe_sklearn.inspection.bidi import without_overrides
 from scfe_sklearn.inspection.report import read_template, script_policy
+from scfe_sklearn.presentation.neutral import neutral
 from scfe_sklearn.serving.what_if import BadRequest, WhatIf
 
 __all__ = ["WhatIfServer", "serve"]
@@ -205,7 +205,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Send what a question is answered with; one at a time, as models may not share."""
         try:
             with self.lock:
-                text = without_overrides(json.dumps(ask(), allow_nan=False, ensure_ascii=False))
+                text = neutral(json.dumps(ask(), allow_nan=False, ensure_ascii=False))
         except BadRequest as error:
             self._refuse(HTTPStatus.BAD_REQUEST, str(error))
         except Exception as error:  # the page shows it; the server goes on

@@ -186,12 +186,31 @@ def interrupting(fitted, calls):
     return write
 
 
-def test_ctrl_c_returns_what_is_done(fitted, monkeypatch):
+@pytest.mark.parametrize("callback", [None, lambda progress: None], ids=["alone", "callback"])
+def test_ctrl_c_returns_what_is_done(fitted, monkeypatch, callback):
     monkeypatch.setattr(module.Answers, "write", interrupting(fitted, 3))
-    result = fitted.explain(ASKED, callback=lambda progress: None)
+    result = fitted.explain(ASKED, callback=callback)
     assert left_over(result, "interrupted") == 60 - 32
     monkeypatch.undo()
     same(result[:32], in_full(fitted)[:32])
+
+
+def test_parts_grow_without_a_callback_while_they_are_quick(fitted, monkeypatch):
+    sizes, original = [], module.Answers.write
+
+    def write(self, rows, found):
+        sizes.append(len(rows))
+        original(self, rows, found)
+
+    monkeypatch.setattr(module.Answers, "write", write)
+    rows = X[fitted.estimator_.predict(X) == "refused"]
+    rows = pd.concat([rows] * 4)[:250]
+    fitted.explain(rows, "approved")
+    assert sizes == [16, 16, 32, 64, 64, 58]
+    sizes.clear()
+    Clock(monkeypatch, each=module.QUICK)
+    fitted.explain(rows[:50], "approved")
+    assert sizes == [16, 16, 16, 2]
 
 
 def test_ctrl_c_before_anything_is_done_interrupts(fitted, monkeypatch):
