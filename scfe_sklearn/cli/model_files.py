@@ -12,12 +12,12 @@ from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from scfe_sklearn.archives import TooLargeError, check_archive, read_bounded
+from scfe_sklearn.archives import MAX_SIZE, TooLargeError, check_archive, read_bounded
 from scfe_sklearn.cli.refusal import INPUT, PACKAGE, Refusal, too_large
 from scfe_sklearn.persistence import MANIFEST, TRUSTED, load
 
 
-def read_model(name: str, trusted: Sequence[str], max_size: int) -> Any:
+def read_model(name: str, trusted: Sequence[str], max_size: int = MAX_SIZE) -> Any:
     """Read an estimator that ``skops.io.dump`` wrote, or an explainer that `save` wrote.
 
     Raises

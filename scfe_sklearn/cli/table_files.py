@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from pandas.errors import EmptyDataError
 
+from scfe_sklearn.archives import MAX_SIZE
 from scfe_sklearn.cli.refusal import INPUT, PACKAGE, Refusal, too_large
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ Result = TypeVar("Result")
 _OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
-def read_texts(option: str, name: str, max_size: int) -> pd.DataFrame:
+def read_texts(option: str, name: str, max_size: int = MAX_SIZE) -> pd.DataFrame:
     """Read a table whose types are known from elsewhere.
 
     Parameters
@@ -38,7 +39,7 @@ def read_texts(option: str, name: str, max_size: int) -> pd.DataFrame:
         Where the name was given, for messages.
     name : str
         A csv or parquet file; "-" is csv from the standard input.
-    max_size : int
+    max_size : int, default=2**30
         Most bytes that a compressed file may unpack to.
 
     Returns
@@ -52,7 +53,7 @@ def read_texts(option: str, name: str, max_size: int) -> pd.DataFrame:
     return _read_cells(option, name, _source(option, name))
 
 
-def read_guessed(option: str, name: str, max_size: int) -> pd.DataFrame:
+def read_guessed(option: str, name: str, max_size: int = MAX_SIZE) -> pd.DataFrame:
     """Read a table to train on: a csv file as `pandas.read_csv` does."""
     import pandas as pd
 

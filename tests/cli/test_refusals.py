@@ -210,11 +210,11 @@ def test_what_nobody_expected_is_short_unless_debugged(asked, monkeypatch, capsy
 
 
 def test_a_full_disk_leaves_no_half_file(asked, tmp_path, monkeypatch, capsys):
-    def full(path, *_, **__):
+    def full(path, data):
         path.touch()
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.write_text", full)
+    monkeypatch.setattr("scfe_sklearn.files._write_new", full)
     out = ["--out", str(tmp_path / "answers.csv")]
     refused(["explain", *asked, *out], 4, "'--out' file", "No space left")(capsys)
     assert list(tmp_path.iterdir()) == []
