@@ -21,6 +21,9 @@ class Column:
         The label of a data frame's column, or the position in an array.
     levels : ndarray or None
         The raw values of the levels, in the order of their coordinates; None for a number.
+    held : bool
+        Whether the column never changes and may hold anything: its one coordinate is 0, and no
+        adapter can read it.
 
     Examples
     --------
@@ -31,6 +34,7 @@ class Column:
 
     name: Hashable
     levels: np.ndarray | None
+    held: bool = False
 
     @property
     def width(self) -> int:

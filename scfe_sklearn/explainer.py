@@ -356,7 +356,8 @@ class CounterfactualExplainer(
             another model is explained.
         """
         X = as_table(X)
-        y = read_outcomes(y, open_table(X))
+        immutable = [] if self.immutable is None else list(self.immutable)
+        y = read_outcomes(y, open_table(X), immutable)
         weights = read_weights(sample_weight, len(y))
         self.view_ = View(self.blocks, self.derived).fit(X)
         warn_if_fitted(self.estimator, stacklevel=4)
@@ -381,7 +382,11 @@ class CounterfactualExplainer(
         note_columns(self, open_table(X))
         X = self.view_.seen(X)
         names = list(open_table(X).names)
-        self.space_.fit(X, categorical_hint=categorical_columns(self._models()[0], names))
+        self.space_.fit(
+            X,
+            categorical_hint=categorical_columns(self._models()[0], names),
+            immutable=[name for name in immutable if name in names],
+        )
         self._fit_surroundings(X, y)
         return self
 
@@ -405,7 +410,8 @@ class CounterfactualExplainer(
                 for model in self._asked
             ]
         for model in self._asked or ():
-            check_finite(asked_voice(model, space), learned.Z[spread])
+            if model.fast or not space.holds_:  # else it was asked about these rows themselves
+                check_finite(asked_voice(model, space), learned.Z[spread])
         first = learned.position[:1]
         self._rules().bind(space, take_rows(X, first), space.encode(take_rows(X, first)))
         if hasattr(self, "classes_"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import decimal
 import math
 import sys
 from collections.abc import Sequence
@@ -201,11 +202,13 @@ def _pack_scalar(value: Any) -> Any:
     if isinstance(value, (datetime.date, datetime.datetime)):
         kind = "datetime" if isinstance(value, datetime.datetime) else "date"
         return {"is": kind, "value": value.isoformat()}
+    if isinstance(value, decimal.Decimal):
+        return {"is": "decimal", "value": str(value)}
     if isinstance(value, np.generic):
         return {"is": "scalar", **_pack_array(np.asarray(value))}
     raise TypeError(
         f"A value of type {type(value).__name__} cannot be written: {value!r}. Numbers, texts, "
-        "truth values, dates and tuples of these can."
+        "truth values, dates, decimals and tuples of these can."
     )
 
 
@@ -232,6 +235,8 @@ def _unpack_scalar(value: dict[str, Any]) -> Any:
         return datetime.date.fromisoformat(value["value"])
     if kind == "datetime":
         return datetime.datetime.fromisoformat(value["value"])
+    if kind == "decimal":
+        return decimal.Decimal(value["value"])
     if kind == "scalar":
         return _unpack_array(value)[()]
     raise ValueError(f"This is nothing that can be read: an object of the kind {kind!r}.")

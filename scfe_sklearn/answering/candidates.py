@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,21 +20,41 @@ class Rows:
     Z : ndarray of shape (n, D)
         Coordinates, with a stand-in for what is missing.
     holes : ndarray of shape (n, D), bool
-        What is missing.
+        What has no coordinates: missing numbers, unseen levels, infinity.
     bounds : Actionability
         Where each row may go.
     wishes : ClassWishes or ValueWishes
         What would answer it.
+    origin : ndarray of shape (n,), int
+        Position of each row in the query.
+    strange : ndarray of shape (n,), bool
+        Rows with an unseen level or infinity, which only the model itself can read.
     """
 
     Z: np.ndarray
     holes: np.ndarray
     bounds: Actionability
     wishes: ClassWishes | ValueWishes
+    origin: np.ndarray = field(default=None)  # type: ignore[arg-type]
+    strange: np.ndarray = field(default=None)  # type: ignore[arg-type]
+
+    def __post_init__(self) -> None:
+        """By default the rows are the whole query, and none is strange."""
+        if self.origin is None:
+            object.__setattr__(self, "origin", np.arange(len(self.Z)))
+        if self.strange is None:
+            object.__setattr__(self, "strange", np.zeros(len(self.Z), dtype=bool))
 
     def take(self, rows: np.ndarray) -> Rows:
         """Return some of the rows."""
-        return Rows(self.Z[rows], self.holes[rows], self.bounds.take(rows), self.wishes.take(rows))
+        return Rows(
+            self.Z[rows],
+            self.holes[rows],
+            self.bounds.take(rows),
+            self.wishes.take(rows),
+            self.origin[rows],
+            self.strange[rows],
+        )
 
     def __len__(self) -> int:
         return len(self.Z)
@@ -60,6 +81,18 @@ class Candidates:
     def take(self, rows: np.ndarray) -> Candidates:
         """Return the candidates of some of the rows."""
         return Candidates(self.z[rows], self.cost[rows], self.code[rows])
+
+
+def joined(n: int, parts: Sequence[tuple[np.ndarray, Candidates]]) -> Candidates:
+    """Put the candidates of different rows, each with their positions (m,), into one of n rows."""
+    width = max(found.cost.shape[1] for _, found in parts)
+    d = parts[0][1].z.shape[2]
+    z, cost = np.zeros((n, width, d)), np.full((n, width), np.inf)
+    code = np.zeros((n, width), dtype=np.intp)
+    for rows, found in parts:
+        own = slice(found.cost.shape[1])
+        z[rows, own], cost[rows, own], code[rows, own] = found.z, found.cost, found.code
+    return Candidates(z, cost, code)
 
 
 def gathered(n: int, rows: np.ndarray, found: Candidates) -> Candidates:

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from scfe_sklearn.answering.candidates import Candidates, Rows, gathered
+from scfe_sklearn.answering.candidates import Candidates, Rows, gathered, joined
 from scfe_sklearn.answering.usual import no_less_usual, solved_at_once
 from scfe_sklearn.densities import ClassConditionalDensity
 from scfe_sklearn.features import FeatureSpace
@@ -94,6 +94,8 @@ class Engine:
         Whether rows that get no answer are searched systematically.
     guide : Engine or None
         The same for a stand-in of the models, whose answers are tried as starts.
+    whole : Engine or None
+        The same with models that are given whole rows of the data, for rows with unseen levels.
     alphabets : dict
         Single moves of each kind of answers that have been listed already: they depend on the
         anchors only.
@@ -119,6 +121,7 @@ class Engine:
     compared: bool = False
     systematic: bool = True
     guide: Engine | None = None
+    whole: Engine | None = None
     alphabets: dict[int, Moves] = field(default_factory=dict)
 
     @property
@@ -128,9 +131,20 @@ class Engine:
 
     def search(self, rows: Rows, floor: float) -> Candidates:
         """Answer rows in any of the ways that would do."""
+        parts = self._by_reader(rows)
+        if len(parts) > 1 or parts[0][1] is not self:
+            found = [(at, engine.search(rows.take(at), floor)) for at, engine in parts]
+            return joined(len(rows), found)
         # Where nothing is differentiated, torch need not keep a record of it.
         with torch.inference_mode(not self.has_gradient and self.guide is None):
             return self._search(rows, floor)
+
+    def _by_reader(self, rows: Rows) -> list[tuple[np.ndarray, Engine]]:
+        """Split rows into those that this engine answers, and those that need whole rows."""
+        if self.whole is None or not rows.strange.any():
+            return [(np.arange(len(rows)), self)]
+        parts = [(np.flatnonzero(~rows.strange), self), (np.flatnonzero(rows.strange), self.whole)]
+        return [(at, engine) for at, engine in parts if len(at)]
 
     def _search(self, rows: Rows, floor: float) -> Candidates:
         n, size = len(rows.Z), self.effort.pool(self.has_gradient)
@@ -215,6 +229,10 @@ class Engine:
 
     def nearest_misses(self, rows: Rows) -> Candidates:
         """Return the point of each row that comes closest to any of the wanted kinds."""
+        parts = self._by_reader(rows)
+        if len(parts) > 1 or parts[0][1] is not self:
+            near = [(at, engine.nearest_misses(rows.take(at))) for at, engine in parts]
+            return joined(len(rows), near)
         where, codes = np.nonzero(rows.wishes.wanted)
         z, margin = nearest_miss(self.problem(rows.take(where), codes, 0.0))
         found = Candidates(z.numpy()[:, None], -margin.numpy()[:, None], codes[:, None])
@@ -301,6 +319,7 @@ class Engine:
             self._layout[1],
             floor,
             limit,
+            torch.from_numpy(rows.origin),
         )
 
     def _reading(self, wishes: ClassWishes | ValueWishes, codes: np.ndarray) -> Reading:
@@ -364,7 +383,7 @@ class Engine:
     def plausibility(self, Z: np.ndarray, code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Log-densities (m,) of points (m, D) and their quantiles, each for its kind of answer."""
         index = torch.from_numpy(code)
-        value = self.density.log_prob(torch.from_numpy(np.nan_to_num(Z)), index)
+        value = self.density.log_prob(torch.from_numpy(self.space.filled(Z)), index)
         # Matrix products of other batches differ in the last bits.
         return value.numpy().round(TOLD), self.density.quantile(value, index)
 
@@ -380,9 +399,11 @@ class Engine:
         ``weight`` (m, d) are the costs of the features. A value that was missing and is known
         now is as far as another category.
         """
-        squared = np.nan_to_num(Z - Z0) ** 2 + (np.isnan(Z0) & ~np.isnan(Z))
         starts = [part.start for part in self.space.slices_]
+        both = np.isfinite(Z) & np.isfinite(Z0)
+        squared = np.where(both, np.where(both, Z, 0.0) - np.where(both, Z0, 0.0), 0.0) ** 2
         by_feature = np.add.reduceat(squared, starts, axis=1)
+        by_feature += self.space.any_coordinate(~np.isfinite(Z0) & np.isfinite(Z))
         changed = self.space.changed(Z, Z0)
         return np.asarray((weight * (by_feature + self.beta * changed)).sum(axis=1))
 
@@ -391,7 +412,7 @@ class Engine:
     ) -> np.ndarray:
         """Objective (m,) of points: distance, price of the changes, minus plausibility."""
         cost = self.price(Z, Z0, weight)
-        Z = np.nan_to_num(Z)
+        Z = self.space.filled(Z)
         for kind in np.unique(code):
             own = code == kind
             cost[own] -= self.plausible(int(kind)).value(torch.from_numpy(Z[own])).numpy()

@@ -72,7 +72,7 @@ def _options(
     """Other values (N, width) that a feature may take; None if there are more than ``limit``."""
     allowed, now = bounds.allowed[0, part], z[part]
     if space.kinds_[space.groups_[part.start]] == "categorical":
-        levels = np.eye(len(now))[allowed & (now == 0)]
+        levels = np.eye(len(now))[allowed & ~(now > 0)]
         return np.asarray(levels / np.sqrt(2))
     low, high = bounds.lower[0, part.start], bounds.upper[0, part.start]
     if not allowed[0] or low > high:

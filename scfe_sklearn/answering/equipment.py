@@ -14,20 +14,21 @@ from scfe_sklearn.answering.answers import Answers
 from scfe_sklearn.answering.effort import several, thorough
 from scfe_sklearn.answering.engine import Engine
 from scfe_sklearn.answering.exact import ExactSolver, refuse_unknown
-from scfe_sklearn.answering.judge import Judge
+from scfe_sklearn.answering.judge import Judge, in_order
 from scfe_sklearn.answering.preparation import (
     Voice,
     asked_voice,
     check_probabilities,
     check_rules,
     gradient_voice,
+    whole_rows_voice,
 )
 from scfe_sklearn.answering.proofs import LinearProver
 from scfe_sklearn.answering.query import Query, ask
 from scfe_sklearn.answering.surroundings import Surroundings
 from scfe_sklearn.densities import ClassConditionalDensity, Density
 from scfe_sklearn.features import FeatureSpace, Linear, Rules
-from scfe_sklearn.features.frames import open_table
+from scfe_sklearn.features.frames import Table, keep, open_table
 from scfe_sklearn.models import BlackBox, UnsupportedModelError, read_linear, read_trees
 from scfe_sklearn.row_values import row_index
 from scfe_sklearn.solvers.problem import Moves
@@ -105,10 +106,20 @@ class Equipped:
             check_probabilities(wishes, [self.estimator_, *self.ensemble_])
             return wishes
 
-        voices = self._voices()
+        table = keep(in_order(X, self.space_))
+        Z = self.space_.encode(table)
+        voices = self._voices(table, Z)
         blocks, stale = self.view_.block_problems(asked, X), self.view_.stale(asked)
-        query = ask(judge, [voice.scores for voice in voices], X, read_target, blocks, stale)
-        return self._engine(voices, query.wishes, count), judge, query
+        query = ask(judge, [voice.scores for voice in voices], X, Z, read_target, blocks, stale)
+        engine = self._engine(voices, query.wishes, count)
+        if query.rows.strange.any():
+            asked = getattr(self, "_asked", None) or self._black_boxes()
+            whole = [whole_rows_voice(model, self.space_, table, Z).scores for model in asked]
+            whole_engine = replace(
+                engine, models=whole, has_gradient=False, single_precision=False, guide=None
+            )
+            engine = replace(engine, whole=whole_engine)
+        return engine, judge, query
 
     def _rules(self) -> Rules:
         """Return the rules for all rows."""
@@ -150,12 +161,18 @@ class Equipped:
             for model in self._models()
         ]
 
-    def _voices(self) -> list[Voice]:
-        """Return the models as functions of solver space."""
+    def _voices(self, rows: Any, Z: Any) -> list[Voice]:
+        """Return the models as functions of solver space, for rows with coordinates ``Z``."""
         if self.solver_ == "apg":
             return [gradient_voice(model, self.space_) for model in self._models()]
         asked = getattr(self, "_asked", None) or self._black_boxes()
-        return [asked_voice(model, self.space_) for model in asked]
+        return [self._asked_voice(model, rows, Z) for model in asked]
+
+    def _asked_voice(self, model: BlackBox, rows: Table, Z: np.ndarray) -> Voice:
+        """Return a black box, which is given whole rows if it may read a held column."""
+        if self.space_.holds_ and not model.fast:
+            return whole_rows_voice(model, self.space_, rows, Z)
+        return asked_voice(model, self.space_)
 
     def _engine(self, voices: list[Voice], wishes: ClassWishes | ValueWishes, count: int) -> Engine:
         """Return the search for ``count`` answers per row."""

@@ -11,7 +11,7 @@ import torch
 
 from scfe_sklearn.answering.candidates import Rows
 from scfe_sklearn.answering.judge import Judge
-from scfe_sklearn.features import Actionability
+from scfe_sklearn.features import Actionability, FeatureSpace
 from scfe_sklearn.features.frames import Table, keep
 from scfe_sklearn.features.stated import find_outside
 from scfe_sklearn.presentation.containers import take_rows
@@ -20,7 +20,7 @@ from scfe_sklearn.targets import ClassWishes, Outcome, ValueWishes
 
 Scores = Callable[[torch.Tensor], torch.Tensor]
 STAND_IN = 0.0
-"""Coordinate of a missing number: the mean of the training rows."""
+"""Coordinate of a number that is missing in a training row: the mean."""
 
 
 TOO_MANY_OUTSIDE = "more features are outside of the rules than may change"
@@ -75,16 +75,18 @@ class Query:
         )
 
     def with_holes(self, z: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Return points ``z`` (m, ..., D) of some rows with NaN where nothing was filled in."""
+        """Return points ``z`` (m, ..., D) of some rows with what had no coordinates restored."""
         shape = (len(rows), *[1] * (z.ndim - 2), z.shape[-1])
         holes = self.rows.holes[rows].reshape(shape)
-        return np.where(holes & (z == STAND_IN), np.nan, z)
+        still = holes & (z == self.rows.Z[rows].reshape(shape))
+        return np.where(still, self.Z[rows].reshape(shape), z)
 
 
 def ask(
     judge: Judge,
     models: Sequence[Scores],
     X: Any,
+    Z: np.ndarray,
     read_target: Callable[[np.ndarray], ClassWishes | ValueWishes],
     blocks: np.ndarray | None = None,
     stale: np.ndarray | None = None,
@@ -99,6 +101,8 @@ def ask(
         Points to scores.
     X : DataFrame or ndarray of shape (n, d)
         The rows.
+    Z : ndarray of shape (n, D)
+        Their coordinates.
     read_target : callable
         Predicted positions (n,) to wishes.
     blocks : ndarray of shape (n,), object, or None
@@ -107,18 +111,20 @@ def ask(
         None, or why a row is invalid for reasons that its features do not show.
     """
     space, table = judge.space, keep(X)
-    Z = space.encode(table)
-    problems = space.input_problems(table, missing=False)
+    problems = _infinite(judge, table, Z)
     if blocks is not None:
         problems = np.where(unset(blocks), problems, blocks)
     if stale is not None:
         problems = np.where(unset(problems), stale, problems)
-    holes = np.isnan(Z) & unset(problems)[:, None]
-    _mark_unreadable(judge, X, holes, problems)
+    holes = ~np.isfinite(Z) & unset(problems)[:, None]
+    strange = _strange(space, Z, holes)
+    _mark_unreadable(judge, X, holes, strange, problems)
     sound = np.flatnonzero(unset(problems))
     # Models may refuse a whole batch for a single row that they cannot read.
     finite = np.zeros(len(Z), dtype=bool)
-    finite[sound] = _finite(models, Z[sound])
+    finite[sound] = strange[sound]
+    scored = sound[~strange[sound]]
+    finite[scored] = _finite(models, Z[scored], scored)
     sound = np.flatnonzero(finite)
     code, value = np.full(len(Z), -1), np.full(len(Z), np.nan)
     said = judge.outcome(X if finite.all() else take_rows(X, sound), told=True)
@@ -148,24 +154,68 @@ def ask(
         mark(_too_many_outside(judge, table), Status.UNREACHABLE, TOO_MANY_OUTSIDE)
     stuck = np.asarray(~bounds.mutable.any(axis=1))
     mark(stuck, Status.UNREACHABLE, _why_stuck(judge, holes, stuck))
-    rows = Rows(np.where(holes, STAND_IN, Z), holes, _whole(bounds), wishes)
+    placed = np.where(holes, space.stand_in_, Z)
+    rows = Rows(placed, holes, _whole(bounds, placed), wishes, np.arange(len(Z)), strange)
     return Query(X, Z, rows, known, status, reason, table)
 
 
-def _mark_unreadable(judge: Judge, X: Any, holes: np.ndarray, problems: np.ndarray) -> None:
-    """Write down the first missing number of rows that the model refuses because of it."""
-    if not holes.any():
-        return
+def _infinite(judge: Judge, table: Table, Z: np.ndarray) -> np.ndarray:
+    """Return for each row (n,) None or the first infinite number that might change."""
+    problems = np.full(len(Z), None, dtype=object)
+    infinite = judge.space.any_coordinate(np.isinf(Z))
+    if not infinite.any():
+        return problems
+    for j, fixed in judge.parsed.immutable.items():
+        infinite[:, j] &= ~fixed
+    for j in reversed(np.flatnonzero(infinite.any(axis=0)).tolist()):
+        problems[infinite[:, j]] = f"infinite value in {judge.space.names_[j]!r}"
+    return problems
+
+
+def _strange(space: FeatureSpace, Z: np.ndarray, holes: np.ndarray) -> np.ndarray:
+    """Rows (n,) with an unseen level or infinity, of which only the model knows what they mean."""
+    leveled = np.array([levels is not None for levels in space.levels_])[space.groups_]
+    return np.asarray((holes & (leveled | np.isinf(Z))).any(axis=1))
+
+
+def _mark_unreadable(
+    judge: Judge, X: Any, holes: np.ndarray, strange: np.ndarray, problems: np.ndarray
+) -> None:
+    """Write down why the model refuses rows with missing or unseen values, if it does."""
     names, groups = judge.space.names_, judge.space.groups_
-    patterns, owner = np.unique(holes, axis=0, return_inverse=True)
-    owner = owner.reshape(-1)
-    for k in np.flatnonzero(patterns.any(axis=1)):
-        rows = np.flatnonzero(owner == k)
-        try:
-            judge.outcome(take_rows(X, rows))
-        except ValueError:
-            name = names[groups[np.flatnonzero(patterns[k])[0]]]
-            problems[rows] = f"missing value in {name!r}"
+    missing = holes & ~strange[:, None]
+    if missing.any():
+        patterns, owner = np.unique(missing, axis=0, return_inverse=True)
+        owner = owner.reshape(-1)
+        for k in np.flatnonzero(patterns.any(axis=1)):
+            rows = np.flatnonzero(owner == k)
+            if _refusal(judge, X, rows) is not None:
+                name = names[groups[np.flatnonzero(patterns[k])[0]]]
+                problems[rows] = f"missing value in {name!r}"
+    unsure = strange | (unset(problems) & judge.space.holds_)
+    _mark_refused(judge, X, np.flatnonzero(unsure), problems)
+
+
+def _mark_refused(judge: Judge, X: Any, rows: np.ndarray, problems: np.ndarray) -> None:
+    """Write down the model's message for each of the rows that it refuses; halves find them."""
+    message = _refusal(judge, X, rows) if len(rows) else None
+    if message is None:
+        return
+    if len(rows) == 1:
+        problems[rows] = f"the model refuses the row: {message}"
+        return
+    for half in np.array_split(rows, 2):
+        _mark_refused(judge, X, half, problems)
+
+
+def _refusal(judge: Judge, X: Any, rows: np.ndarray) -> str | None:
+    """Return the first line of what the model raises for some rows; None if it raises nothing."""
+    try:
+        judge.outcome(take_rows(X, rows))
+    except Exception as error:  # a model of the user's own may raise anything
+        text = str(error).strip().partition("\n")[0]
+        return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return None
 
 
 def _why_stuck(judge: Judge, holes: np.ndarray, stuck: np.ndarray) -> np.ndarray:
@@ -186,18 +236,23 @@ def _why_stuck(judge: Judge, holes: np.ndarray, stuck: np.ndarray) -> np.ndarray
     return why
 
 
-def _finite(models: Sequence[Scores], Z: np.ndarray) -> np.ndarray:
-    """Whether all scores of points (n, D) are finite, for every model."""
+def _finite(models: Sequence[Scores], Z: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Whether all scores of points (n, D) of some rows are finite, for every model."""
     if len(Z) == 0:
         return np.ones(0, dtype=bool)
     try:
         with torch.no_grad():
-            scores = [model(torch.from_numpy(Z)) for model in models]
+            points, at = torch.from_numpy(Z), torch.from_numpy(rows)
+            scores = [
+                model.of_rows(points, at) if hasattr(model, "of_rows") else model(points)
+                for model in models
+            ]
     except ValueError:
         if len(Z) == 1:
             return np.zeros(1, dtype=bool)
         # One row that a model cannot read; halves find it in a few steps.
-        return np.concatenate([_finite(models, part) for part in np.array_split(Z, 2)])
+        halves = zip(np.array_split(Z, 2), np.array_split(rows, 2), strict=True)
+        return np.concatenate([_finite(models, part, at) for part, at in halves])
     return torch.stack([torch.isfinite(one).all(1) for one in scores]).all(0).numpy()
 
 
@@ -237,12 +292,12 @@ def _words_outside(judge: Judge, table: Table) -> np.ndarray:
     return words
 
 
-def _whole(bounds: Actionability) -> Actionability:
-    """Return bounds without NaN: a stand-in stays where it is, unless it may be filled in."""
+def _whole(bounds: Actionability, placed: np.ndarray) -> Actionability:
+    """Return finite bounds: a stand-in stays where it is, unless it may be filled in."""
     return replace(
         bounds,
-        lower=np.where(np.isnan(bounds.lower), STAND_IN, bounds.lower),
-        upper=np.where(np.isnan(bounds.upper), STAND_IN, bounds.upper),
+        lower=np.where(np.isfinite(bounds.lower), bounds.lower, placed),
+        upper=np.where(np.isfinite(bounds.upper), bounds.upper, placed),
     )
 
 

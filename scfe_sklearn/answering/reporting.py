@@ -57,7 +57,7 @@ def report(
         probability_before=probability_before,
         probability_after=probability_after,
         n_changes=entries.spread(moved.sum(axis=1)),
-        distance=entries.spread(distance(after, before)),
+        distance=entries.spread(distance(space, after, before)),
         log_density=entries.spread(log_density),
         density_quantile=entries.spread(quantile),
         changed=changed,
@@ -93,11 +93,13 @@ def _outside(judge: Judge, entries: Entries) -> np.ndarray:
     return outside
 
 
-def distance(after: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """Distances (m,) of points (m, D); a value that was missing and is known now counts 1."""
-    gap = after - before
-    filled = np.isnan(before) & ~np.isnan(after)
-    return np.asarray(np.sqrt(np.where(filled, 1.0, np.nan_to_num(gap) ** 2).sum(axis=1)))
+def distance(space: FeatureSpace, after: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """Distances (m,) of points (m, D); a feature without a coordinate that gets one counts 1."""
+    known = np.isfinite(before)
+    gap = np.where(known & np.isfinite(after), after, 0.0) - np.where(known, before, 0.0)
+    gap = np.where(known & np.isfinite(after), gap, 0.0)
+    filled = space.any_coordinate(~known & np.isfinite(after))
+    return np.asarray(np.sqrt((gap**2).sum(axis=1) + filled.sum(axis=1)))
 
 
 def _decoded_points(space: FeatureSpace, answers: Answers, entries: Entries) -> np.ndarray:

@@ -13,7 +13,7 @@ from scfe_sklearn.status import Status
 if TYPE_CHECKING:
     from scfe_sklearn.explanation.result import Explanation
 
-KINDS = ("numeric", "integer", "ordinal", "categorical")
+KINDS = ("numeric", "integer", "ordinal", "categorical", "held")
 """What a feature may be."""
 
 

@@ -72,7 +72,7 @@ class Explanation:
     feature_names : sequence of length d
         Labels of the features in the order of training, positions for arrays. They name the
         columns of data frames.
-    kinds : sequence of {"numeric", "integer", "ordinal", "categorical"} of length d
+    kinds : sequence of {"numeric", "integer", "ordinal", "categorical", "held"} of length d
         Kinds of the features.
     levels : sequence of length d, default=None
         Per feature the levels in their order, or None; sentences about ordinal features need

@@ -40,6 +40,8 @@ class Conditions:
     limit : Tensor of shape (n,) or None
         Log-density that an answer of each row must have, minus infinity for any; None where no
         row has a limit.
+    origin : LongTensor of shape (n,) or None
+        Position of each row in the query, for models that read the row's own cells.
     """
 
     factual: torch.Tensor
@@ -50,6 +52,7 @@ class Conditions:
     movable: torch.Tensor
     floor: float
     limit: torch.Tensor | None = None
+    origin: torch.Tensor | None = None
 
     def take(self, index: torch.Tensor) -> Conditions:
         """Return the conditions of some of the rows."""
@@ -62,6 +65,7 @@ class Conditions:
             self.movable,
             self.floor,
             None if self.limit is None else self.limit[index],
+            None if self.origin is None else self.origin[index],
         )
 
     def opened(self, points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:

@@ -320,10 +320,19 @@ class RowObjective:
 
     def _agreed(self, points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Least margin (k,) over the models."""
-        margin = self.reading.margin(self.models[0](points), rows)
+        margin = self.reading.margin(self._scores(self.models[0], points, rows), rows)
         for model in self.models[1:]:
-            margin = torch.minimum(margin, self.reading.margin(model(points), rows))
+            other = self.reading.margin(self._scores(model, points, rows), rows)
+            margin = torch.minimum(margin, other)
         return margin
+
+    def _scores(self, model: Scores, points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Scores (k, C) of points of the rows ``rows``, whose own cells some models read."""
+        of_rows = getattr(model, "of_rows", None)
+        if of_rows is None or self.conditions is None or self.conditions.origin is None:
+            return model(points)
+        scores: torch.Tensor = of_rows(points, self.conditions.origin[rows])
+        return scores
 
     def _present(self) -> list[tuple[torch.Tensor | slice, Plausible]]:
         """Rows of each kind that occurs; a slice where there is one kind only."""

@@ -128,11 +128,13 @@ def test_the_cheapest_of_the_list_is_returned(seed):
     """For every row, also those that the search would have answered."""
     explainer, X, model = explainer_of(seed, tau=0.0, beta=0.5)
     query = X[model.predict(X) == 0].iloc[:10]
-    judge, voices = explainer._judge(len(query)), explainer._voices()
+    Z = explainer.space_.encode(query)
+    judge, voices = explainer._judge(len(query)), explainer._voices(query, Z)
     asked = ask(
         judge,
         [voice.scores for voice in voices],
         query,
+        Z,
         lambda predicted: class_wishes(1, predicted, explainer.classes_),
     )
     engine = explainer._engine(voices, asked.wishes, 1)

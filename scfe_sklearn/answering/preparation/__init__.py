@@ -15,7 +15,12 @@ from scfe_sklearn.answering.preparation.checks import (
 from scfe_sklearn.answering.preparation.choice import choose_solver
 from scfe_sklearn.answering.preparation.surrogate import fit_surrogate
 from scfe_sklearn.answering.preparation.training import trained, trained_others
-from scfe_sklearn.answering.preparation.voices import Voice, asked_voice, gradient_voice
+from scfe_sklearn.answering.preparation.voices import (
+    Voice,
+    asked_voice,
+    gradient_voice,
+    whole_rows_voice,
+)
 
 __all__ = [
     "Voice",
@@ -35,4 +40,5 @@ __all__ = [
     "several_outputs",
     "trained",
     "trained_others",
+    "whole_rows_voice",
 ]

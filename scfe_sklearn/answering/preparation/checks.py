@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Hashable
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,16 @@ from scfe_sklearn.features.frames import Table, check_size
 from scfe_sklearn.targets import ClassWishes, ValueWishes
 
 
-def read_outcomes(y: Any, table: Table) -> np.ndarray:
-    """Labels or values as an array, one for each row of a table that can be read."""
+def read_outcomes(y: Any, table: Table, immutable: Collection[Hashable] = ()) -> np.ndarray:
+    """Labels or values as an array, one for each row of a table that can be read.
+
+    Columns that are ``immutable`` may hold anything.
+    """
     import pandas as pd
 
-    for j in range(len(table.names)):
-        table.storage(j)  # names a column that is neither numbers nor levels
+    for j, name in enumerate(table.names):
+        if name not in immutable:
+            table.storage(j)  # names a column that is neither numbers nor levels
     if y is None:
         raise ValueError(
             "CounterfactualExplainer requires y to be passed, but the target y is None. "

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from scfe_sklearn.features import FeatureSpace
+from scfe_sklearn.features.frames import Table
 from scfe_sklearn.features.space import exact_columns
 from scfe_sklearn.models import BlackBox, ScoreModel, as_torch, verify
 
@@ -66,6 +67,49 @@ class Asked:
         A move sets a ``feature`` (M,) to what it is in ``target`` (M, D).
         """
         return self.model.scores_after(self.exact(z), self.exact(target), feature.numpy())
+
+
+@dataclass(frozen=True, eq=False)
+class WholeRows:
+    """Scores of a black box at points of solver space, each decoded into its own row.
+
+    What a point does not change is what its row holds, whatever that is: unseen levels,
+    infinity, columns that are held as they are.
+
+    Parameters
+    ----------
+    model : BlackBox
+        The black box.
+    space : FeatureSpace
+        The fitted feature space.
+    rows : Table
+        The rows of the query, with their columns in the order of training.
+    Z : ndarray of shape (n, D)
+        Their coordinates.
+    """
+
+    model: BlackBox
+    space: FeatureSpace
+    rows: Table
+    Z: np.ndarray
+
+    def __call__(self, z: torch.Tensor) -> torch.Tensor:
+        """Scores (n, C) of one point (n, D) for each row of the query, in their order."""
+        return self.of_rows(z, torch.arange(len(z)))
+
+    def of_rows(self, z: torch.Tensor, origin: torch.Tensor) -> torch.Tensor:
+        """Scores (k, C) of points (k, D) of the rows ``origin`` (k,)."""
+        at = origin.numpy()
+        before = self.Z[at]
+        points = z.detach().numpy()
+        points = np.where(np.isnan(points) & ~np.isfinite(before), before, points)
+        frame = self.space.decode(points, self.rows, at, reference=before)
+        return torch.from_numpy(np.ascontiguousarray(self.model.scores_of_rows(frame)))
+
+
+def whole_rows_voice(model: BlackBox, space: FeatureSpace, rows: Table, Z: np.ndarray) -> Voice:
+    """Return a black box that is given whole rows of the query."""
+    return Voice(WholeRows(model, space, rows, Z), False, False, False)
 
 
 def gradient_voice(estimator: Any, space: FeatureSpace) -> Voice:

@@ -89,8 +89,12 @@ def bind_rules(parsed: ParsedRules, space: FeatureSpace, X: Any, Z: np.ndarray) 
         conflict=np.full(n, None, dtype=object),
     )
     for j, kind in enumerate(space.kinds_):
-        if kind == "categorical":
-            _bind_levels(bounds, parsed, space, j, Z)
+        if kind == "held":
+            bounds.upper[:, space.slices_[j]] = 0.0
+        elif kind == "categorical":
+            unknown = np.isnan(Z[:, space.slices_[j].start])
+            missing = _missing(table, order[j], space, j) if unknown.any() else None
+            _bind_levels(bounds, parsed, space, j, Z, missing)
         else:
             values = _numbers(table, order[j], space, j, Z)
             unknown = np.zeros(n, dtype=bool)
@@ -236,9 +240,14 @@ def _interval(
 
 
 def _bind_levels(
-    bounds: Actionability, parsed: ParsedRules, space: FeatureSpace, j: int, Z: np.ndarray
+    bounds: Actionability,
+    parsed: ParsedRules,
+    space: FeatureSpace,
+    j: int,
+    Z: np.ndarray,
+    missing: np.ndarray | None,
 ) -> None:
-    """Fill in the allowed levels of a categorical feature."""
+    """Fill in the allowed levels of a categorical feature; those that are ``missing`` stay so."""
     feature, block = space.features_[j], space.slices_[j]
     codes = np.where(np.isnan(Z[:, block]).any(axis=1), -1, Z[:, block].argmax(axis=1))
     allowed, named = level_targets(parsed.moves, feature, j, codes)
@@ -249,8 +258,10 @@ def _bind_levels(
         gone = codes == feature.missing_level
         allowed[gone] &= named[gone]
     no = np.zeros(len(codes), dtype=bool)
-    allowed[parsed.immutable.get(j, no) | (codes < 0)] = False
+    allowed[parsed.immutable.get(j, no)] = False
+    if missing is not None:
+        allowed[missing & (codes < 0)] = False
     known = np.flatnonzero(codes >= 0)
     allowed[known, codes[known]] = True
     bounds.allowed[:, block] = allowed
-    bounds.mutable[:, j] = allowed.sum(axis=1) > 1
+    bounds.mutable[:, j] = allowed.sum(axis=1) > (codes >= 0)

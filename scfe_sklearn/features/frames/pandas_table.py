@@ -177,7 +177,11 @@ def _edited(column: pd.Series, edit: Edit) -> Any:
     if len(edit.rows):
         out[edit.rows] = values
     if len(edit.blank):
-        out[edit.blank] = getattr(out.dtype, "na_value", np.nan)
+        try:
+            out[edit.blank] = getattr(out.dtype, "na_value", np.nan)
+        except TypeError:  # a dtype of whole numbers that knows no missing value, as of intervals
+            out = out.astype(object)
+            out[edit.blank] = np.nan
     return out
 
 

@@ -1,4 +1,4 @@
-"""What each raw feature is: numeric, integer, ordinal or categorical, and what it can hold."""
+"""What each raw feature is: numeric, integer, ordinal, categorical or held; what it can hold."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from scfe_sklearn.features.kinds.lattice import (
 from scfe_sklearn.features.kinds.levels import level_array, match_levels, sorted_levels
 from scfe_sklearn.features.kinds.wishes import Wishes
 
-Kind = Literal["numeric", "integer", "ordinal", "categorical"]
+Kind = Literal["numeric", "integer", "ordinal", "categorical", "held"]
+
+MANY_LEVELS = 256
+"""A column that never changes and has more levels than this is held as it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +50,27 @@ class Feature:
     constant: bool = False
 
 
+HELD = Feature(kind="held", low=0.0, high=0.0, floor=0.0, ceiling=0.0, constant=True)
+"""A column that never changes, of any content: its coordinate is always 0."""
+
+
 def learn(table: Table, j: int, wishes: Wishes) -> Feature:
-    """Learn one feature from the training table."""
+    """Learn one feature from the training table.
+
+    A column that never changes is held as it is if it is neither number nor level, has no
+    finite range, or has very many levels.
+    """
+    if j not in wishes.immutable:
+        return _learn(table, j, wishes)
+    try:
+        feature = _learn(table, j, wishes)
+    except ValueError:
+        return HELD
+    many = feature.kind == "categorical" and len(np.asarray(feature.levels)) > MANY_LEVELS
+    return HELD if many and not wishes.names(j) else feature
+
+
+def _learn(table: Table, j: int, wishes: Wishes) -> Feature:
     storage = table.storage(j)
     if j in wishes.ordinal:
         return _learn_ordinal(table, j, storage, wishes.ordinal[j])

@@ -21,10 +21,16 @@ class Wishes:
     continuous: frozenset[int]
     steps: Mapping[int, float]
     hint: frozenset[int]
+    immutable: frozenset[int] = frozenset()
     scaled: bool = True
 
+    def names(self, j: int) -> bool:
+        """Whether a parameter says the kind of a column."""
+        said = (self.categorical, self.ordinal, self.integer, self.continuous, self.steps)
+        return any(j in columns for columns in said)
 
-def resolve(space: Any, names: Sequence[Hashable], hint: Any) -> Wishes:
+
+def resolve(space: Any, names: Sequence[Hashable], hint: Any, immutable: Any = ()) -> Wishes:
     """Check the parameters of a feature space and resolve their columns."""
     ordinal: dict[int, Sequence[Any] | None] = {}
     if isinstance(space.ordinal, Mapping):
@@ -57,6 +63,7 @@ def resolve(space: Any, names: Sequence[Hashable], hint: Any) -> Wishes:
         continuous=positions(names, space.continuous, "continuous"),
         steps=steps,
         hint=positions(names, hint, "categorical_hint", "FeatureSpace.fit"),
+        immutable=positions(names, immutable, "immutable", "FeatureSpace.fit"),
         scaled=space.scale == "std",
     )
     _refuse_contradictions(wishes, names)

@@ -40,6 +40,8 @@ def encode_table(space: FeatureSpace, table: Table, order: list[int]) -> np.ndar
     """Coordinates (n, D) of the rows; column ``order[j]`` of the table is feature ``j``."""
     Z = np.zeros((table.n_rows, len(space.groups_)))
     for j, feature in enumerate(space.features_):
+        if feature.kind == "held":
+            continue
         block = space.slices_[j]
         if feature.levels is None:
             Z[:, block.start] = (table.numbers(order[j]) - feature.center) / feature.scale

@@ -21,6 +21,8 @@ def find_problems(space: FeatureSpace, X: Any, missing: bool = True) -> np.ndarr
     reasons = np.full(table.n_rows, None, dtype=object)
     for j in reversed(range(space.n_features_in_)):
         name, feature = space.names_[j], space.features_[j]
+        if feature.kind == "held":
+            continue
         if feature.levels is None:
             values = table.numbers(order[j])
             if missing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,7 +53,7 @@ class FeatureSpace(KeepsLists, Documented, BaseEstimator):
 
     Attributes
     ----------
-    kinds_ : tuple of {"numeric", "integer", "ordinal", "categorical"}
+    kinds_ : tuple of {"numeric", "integer", "ordinal", "categorical", "held"}
         What each raw feature is.
     columns_ : tuple of Column
         Layout of the column space, which model adapters read.
@@ -133,7 +134,12 @@ class FeatureSpace(KeepsLists, Documented, BaseEstimator):
         return tags
 
     def fit(
-        self, X: Any, y: Any = None, *, categorical_hint: Iterable[Hashable] = ()
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        categorical_hint: Iterable[Hashable] = (),
+        immutable: Iterable[Hashable] = (),
     ) -> FeatureSpace:
         """Learn kinds, levels, scales and steps.
 
@@ -146,6 +152,9 @@ class FeatureSpace(KeepsLists, Documented, BaseEstimator):
         categorical_hint : iterable of columns
             Numeric columns to read as categorical unless a parameter says otherwise, such as
             those that a model encodes as categories.
+        immutable : iterable of columns
+            Columns that never change. They may hold anything: one that is neither number nor
+            level, has no finite range or has very many levels is of the kind "held".
 
         Returns
         -------
@@ -159,7 +168,7 @@ class FeatureSpace(KeepsLists, Documented, BaseEstimator):
         """
         table = open_table(as_table(X))
         check_size(table)
-        wishes = resolve(self, table.names, categorical_hint)
+        wishes = resolve(self, table.names, categorical_hint, immutable)
         features = [learn(table, j, wishes) for j in range(len(table.names))]
         self.names_ = tuple(table.names)
         self.labelled_ = table.labelled
@@ -177,7 +186,8 @@ class FeatureSpace(KeepsLists, Documented, BaseEstimator):
         self.kinds_ = tuple(f.kind for f in features)
         self.levels_ = tuple(f.levels for f in features)
         self.columns_ = tuple(
-            Column(name, f.levels) for name, f in zip(self.names_, features, strict=True)
+            Column(name, f.levels, held=f.kind == "held")
+            for name, f in zip(self.names_, features, strict=True)
         )
         self.center_, self.scale_ = each("center"), each("scale")
         self.min_, self.max_ = each("low"), each("high")
@@ -205,6 +215,29 @@ class FeatureSpace(KeepsLists, Documented, BaseEstimator):
             bits=each("bits").astype(np.int64),
         )
         self.column_map_ = lay_out_columns(features, self.slices_)
+
+    @cached_property
+    def stand_in_(self) -> np.ndarray:
+        """Where a solver puts what has no coordinates (D,): missing numbers, unseen levels.
+
+        A number stands at its mean, and an unseen level as far from every known one as any two
+        of these are from each other.
+        """
+        out = np.zeros(len(self.groups_))
+        for block, kind in zip(self.slices_, self.kinds_, strict=True):
+            if kind == "categorical":
+                width = block.stop - block.start
+                out[block] = (np.sqrt(2.0) - np.sqrt(2.0 + 2.0 * width)) / (2.0 * width)
+        return out
+
+    @property
+    def holds_(self) -> bool:
+        """Whether a column is held as it is."""
+        return "held" in self.kinds_
+
+    def filled(self, Z: np.ndarray) -> np.ndarray:
+        """Points (n, D) with stand-ins where they have no finite coordinate."""
+        return np.where(np.isfinite(Z), Z, self.stand_in_)
 
     @property
     def n_coordinates_(self) -> int:

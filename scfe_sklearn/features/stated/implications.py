@@ -16,7 +16,13 @@ from scfe_sklearn.features.kinds import (
     plain_level,
     position,
 )
-from scfe_sklearn.features.stated.raw_values import coded, is_number, raw_numbers, rounding
+from scfe_sklearn.features.stated.raw_values import (
+    coded,
+    is_number,
+    raw_numbers,
+    refuse_held,
+    rounding,
+)
 from scfe_sklearn.row_values import numbers
 
 if TYPE_CHECKING:
@@ -147,6 +153,7 @@ def _message(given: Any) -> str:
 def _atom(name: Hashable, wanted: Any, space: FeatureSpace, n: int) -> Atom:
     j = position(space.names_, name, "implications", "Rules")
     kind = space.kinds_[j]
+    refuse_held(space, j, "implications")
     free = np.full(n, -np.inf), np.full(n, np.inf)
     if kind == "categorical" or (kind == "ordinal" and not isinstance(wanted, tuple)):
         return Atom(j, *free, _levels(j, name, wanted, space))

@@ -17,6 +17,7 @@ from scfe_sklearn.features.kinds import (
 )
 from scfe_sklearn.features.stated.implications import parse_implications
 from scfe_sklearn.features.stated.parsed import Limits, Moves, ParsedRules, Targets
+from scfe_sklearn.features.stated.raw_values import refuse_held
 from scfe_sklearn.features.stated.relations import parse_relations
 from scfe_sklearn.features.stated.relative import Relative
 from scfe_sklearn.row_values import numbers
@@ -146,6 +147,7 @@ def _limits(part: Part, space: FeatureSpace, n: int) -> list[Limits]:
     out = []
     for name, limits in (part.ranges or {}).items():
         j = position(space.names_, name, "ranges", "Rules")
+        refuse_held(space, j, "ranges")
         if space.kinds_[j] == "categorical":
             raise ValueError(
                 "The 'ranges' parameter of Rules must name numeric or ordinal columns. "
@@ -245,6 +247,7 @@ def _moves(part: Part, space: FeatureSpace, n: int) -> list[Moves]:
     out = []
     for name, given in (part.transitions or {}).items():
         j = position(space.names_, name, "transitions", "Rules")
+        refuse_held(space, j, "transitions")
         if space.levels_[j] is None:
             raise ValueError(
                 "The 'transitions' parameter of Rules must name categorical or ordinal columns. "

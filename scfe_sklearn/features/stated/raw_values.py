@@ -45,6 +45,16 @@ def level_numbers(feature: Feature, levels: Sequence[Hashable]) -> np.ndarray:
     return np.array([float(v) if is_number(v) else np.nan for v in levels], dtype=np.float64)  # type: ignore[arg-type]
 
 
+def refuse_held(space: FeatureSpace, j: int, parameter: str) -> None:
+    """Raise if a rule reads a column that is held as it is."""
+    if space.kinds_[j] == "held":
+        raise ValueError(
+            f"The {parameter!r} parameter of Rules must name columns of numbers or levels. Got "
+            f"{space.names_[j]!r} instead, which never changes and is held as it is; name it in "
+            "'categorical' if a rule is to read its levels."
+        )
+
+
 def own_levels(feature: Feature) -> list[Hashable]:
     """The levels of a feature as rules write them, a missing one as None."""
     return [plain_level(v) for v in np.asarray(feature.levels).tolist()]

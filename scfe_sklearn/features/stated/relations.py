@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scfe_sklearn.features.kinds import is_listing, position
-from scfe_sklearn.features.stated.raw_values import is_number, level_numbers, own_levels, rounding
+from scfe_sklearn.features.stated.raw_values import (
+    is_number,
+    level_numbers,
+    own_levels,
+    refuse_held,
+    rounding,
+)
 from scfe_sklearn.features.stated.relation_text import read_relation
 from scfe_sklearn.row_values import numbers
 
@@ -170,6 +176,7 @@ def _coefficients(linear: Linear, space: FeatureSpace, of_change: bool) -> dict[
     out = {}
     for name, value in linear.coefficients.items():
         j = position(space.names_, name, "relations", "Rules")
+        refuse_held(space, j, "relations")
         plain = is_number(value) and not isinstance(value, (bool, np.bool_))
         if not plain or not np.isfinite(value) or value == 0 or (of_change and value < 0):
             raise ValueError(

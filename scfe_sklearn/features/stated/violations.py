@@ -32,6 +32,8 @@ def find_violations(
     broken = np.zeros((n, d), dtype=bool)
     lost, changed = broken.copy(), broken.copy()
     for j in range(d):
+        if space.kinds_[j] == "held":  # no edit of it is ever written
+            continue
         at, to = old_order[j], new_order[j]
         judge = _number if space.levels_[j] is None else _level
         broken[:, j], changed[:, j], lost[:, j] = judge(parsed, space, j, old, at, new, to)
@@ -40,7 +42,8 @@ def find_violations(
         broken |= find_joint_violations(parsed, space, *opened, changed)
     if parsed.strict and parsed.about_values:
         broken |= find_outside(parsed, space, (new, new_order))
-    return broken & ~lost.all(axis=1, keepdims=True)
+    held = np.array([kind == "held" for kind in space.kinds_])
+    return broken & ~(lost | held).all(axis=1, keepdims=True)
 
 
 def _number(

@@ -110,6 +110,10 @@ class BlackBox:
         """Whether the estimator is asked without raw rows."""
         return self._bare is not None
 
+    def scores_of_rows(self, rows: Any) -> np.ndarray:
+        """Score of every class (n, C) of raw rows."""
+        return self._whole(rows)
+
     @torch.no_grad()
     def scores(self, u: Tensor) -> Tensor:
         """Score of every class; the largest is the predicted one.
@@ -279,7 +283,7 @@ def _chosen_rows(sample: Any, columns: Sequence[Column]) -> Any:
     extra = [
         np.flatnonzero(np.isnan(column_numbers(sample, k, column)))[:2]
         for k, column in enumerate(columns)
-        if column.levels is None
+        if column.levels is None and not column.held
     ]
     rows = np.unique(np.concatenate([spread, *extra]).astype(int))
     if hasattr(sample, "iloc"):

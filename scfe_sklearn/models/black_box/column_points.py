@@ -24,6 +24,9 @@ def column_points(rows: Any, columns: Sequence[Column]) -> np.ndarray:
 
     blocks = []
     for k, column in enumerate(columns):
+        if column.held:
+            blocks.append(np.zeros((len(rows), 1)))
+            continue
         if column.levels is None:
             blocks.append(column_numbers(rows, k, column)[:, None])
             continue

@@ -60,7 +60,10 @@ class RowWriter:
             self.writers = [_array(array[:, k], column) for k, column in enumerate(columns)]
 
     def __call__(self, u: np.ndarray) -> Any:
-        """Return the rows (n, d) of the points ``u`` (n, U); NaN is written as missing."""
+        """Return the rows (n, d) of the points ``u`` (n, U).
+
+        NaN is written as missing, and a held column as it is in the first row of the sample.
+        """
         values = [
             write(u[:, block]) for write, block in zip(self.writers, self.blocks, strict=True)
         ]
@@ -106,6 +109,8 @@ def _pandas(column: Any, layout: Column) -> Writer:
     import pandas as pd
     from pandas.api.types import infer_dtype, is_integer_dtype
 
+    if layout.held:
+        return lambda block: column.array.take(np.zeros(len(block), dtype=np.intp))
     dtype: Any = column.dtype
     if layout.levels is not None:
         table = pd.array(np.asarray(layout.levels, dtype=object), dtype=dtype)
@@ -143,6 +148,8 @@ def _polars(column: Any, layout: Column) -> Writer:
     import polars
 
     dtype = column.dtype
+    if layout.held:
+        return lambda block: column.gather(np.zeros(len(block), dtype=np.int64))
     if layout.levels is not None:
         listed = [None if value != value else value for value in layout.levels.tolist()]
         table = polars.Series(column.name, [*listed, None], dtype=dtype)
@@ -156,6 +163,8 @@ def _polars(column: Any, layout: Column) -> Writer:
 
 
 def _array(column: np.ndarray, layout: Column) -> Writer:
+    if layout.held:
+        return lambda block: column[np.zeros(len(block), dtype=np.intp)]
     if layout.levels is not None:
         table = np.append(np.asarray(layout.levels, dtype=object), np.nan)
         return lambda block: table[_codes(block)]

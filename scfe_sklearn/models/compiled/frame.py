@@ -81,7 +81,9 @@ class Frame:
         parts = []
         for column, start in zip(columns, starts[:-1], strict=True):
             levels = None if column.levels is None else Levels(int(start), column.levels)
-            parts.append(empty.lookup(levels, int(start), column.name))
+            part = empty.lookup(levels, int(start), column.name)
+            # What a held column has is no number, and no level is known of it.
+            parts.append(replace(part, numeric=np.array([False])) if column.held else part)
         return stack(parts) if parts else empty
 
     def lookup(self, levels: Levels | None, start: int, label: Hashable) -> Frame:
