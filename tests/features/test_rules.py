@@ -547,7 +547,8 @@ def test_rows_that_cannot_be_read_do_not_disturb_others():
     rules = Rules(increasing=["n", "k"], ranges={"n": Relative(-1, 1)}, transitions={"k": {1: []}})
     Z = space.encode(odd)
     bounds = rules.bind(space, odd, Z)
-    assert bounds.mutable.tolist() == [[0, 0, 0], [0, 0, 0], [1, 1, 1]]
+    # A level that training has not shown may become another one; what is missing stays missing.
+    assert bounds.mutable.tolist() == [[0, 1, 0], [0, 0, 0], [1, 1, 1]]
     alone = rules.bind(space, odd[2:], Z[2:])
     assert not rules.violations(space, odd, odd).any()
     np.testing.assert_array_equal(bounds.take([2]).lower, alone.lower)

@@ -173,7 +173,7 @@ def _edited(column: pd.Series, edit: Edit) -> Any:
         values = values.astype(_numpy_dtype(dtype))
     else:
         values = values.astype(object)
-    out = column.astype(wide).array.copy()
+    out: Any = column.astype(wide).array.copy()
     if len(edit.rows):
         out[edit.rows] = values
     if len(edit.blank):
