@@ -104,7 +104,8 @@ class CounterfactualExplainer(
         Budget of changed features; None for no limit, "fewest" for the smallest budget of each
         row that an answer is found within.
     immutable, increasing, decreasing : list of columns, default=None
-        Columns that never change, or in one direction only.
+        Columns that never change, or in one direction only. Those that never change may hold
+        anything that the model takes, such as dates, texts and identifiers.
     ranges : dict, default=None
         ``{column: (low, high)}`` or ``{column: Relative(low, high)}`` for new values.
     transitions : dict, default=None

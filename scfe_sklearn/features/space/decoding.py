@@ -46,7 +46,9 @@ def snapped(space: FeatureSpace, Z: np.ndarray, reference: np.ndarray) -> np.nda
             block = space.slices_[j]
             out[:, block] = vertices(Z[:, block])
     moved = space.changed(Z, reference)[:, space.groups_]
-    return np.where(~moved | (np.abs(out - reference) <= SAME), reference, out)
+    with np.errstate(invalid="ignore"):  # infinity that stays
+        same = np.abs(out - reference) <= SAME
+    return np.where(~moved | same, reference, out)
 
 
 def find_edits(space: FeatureSpace, Z: np.ndarray, reference: np.ndarray) -> dict[int, Edit]:

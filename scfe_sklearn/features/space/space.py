@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -216,19 +215,17 @@ class FeatureSpace(KeepsLists, Documented, BaseEstimator):
         )
         self.column_map_ = lay_out_columns(features, self.slices_)
 
-    @cached_property
+    @property
     def stand_in_(self) -> np.ndarray:
         """Where a solver puts what has no coordinates (D,): missing numbers, unseen levels.
 
         A number stands at its mean, and an unseen level as far from every known one as any two
         of these are from each other.
         """
-        out = np.zeros(len(self.groups_))
-        for block, kind in zip(self.slices_, self.kinds_, strict=True):
-            if kind == "categorical":
-                width = block.stop - block.start
-                out[block] = (np.sqrt(2.0) - np.sqrt(2.0 + 2.0 * width)) / (2.0 * width)
-        return out
+        width = np.bincount(self.groups_)
+        one_hot = np.array([kind == "categorical" for kind in self.kinds_])
+        apart = (np.sqrt(2.0) - np.sqrt(2.0 + 2.0 * width)) / (2.0 * width)
+        return np.asarray(np.where(one_hot, apart, 0.0)[self.groups_])
 
     @property
     def holds_(self) -> bool:
