@@ -46,7 +46,12 @@ from scfe_sklearn.documentation import Documented
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.features import FeatureSpace, Linear, Rules
 from scfe_sklearn.features.frames import as_table, note_columns, open_table
-from scfe_sklearn.models import categorical_columns, warn_if_fitted
+from scfe_sklearn.models import (
+    categorical_columns,
+    check_predict_proba,
+    handed,
+    warn_if_fitted,
+)
 from scfe_sklearn.predictions import Predicts, take_kind
 from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.progress import Progress, Watch, answer_in_parts
@@ -58,6 +63,9 @@ from scfe_sklearn.view import View
 
 SAMPLE_ROWS = 2000
 """Training rows that are kept for models which are asked by raw rows."""
+
+CHECKED_ROWS = 256
+"""Training rows for which a model must return probabilities, if it returns any."""
 
 
 PARTS = 4
@@ -398,6 +406,9 @@ class CounterfactualExplainer(
         learned = learn(judge, X)
         spread = np.linspace(0, len(learned.Z) - 1, min(SAMPLE_ROWS, len(learned.Z))).astype(int)
         self.sample_ = take_rows(X, learned.position[spread])
+        few = take_rows(self.sample_, np.arange(0, len(spread), -(-len(spread) // CHECKED_ROWS)))
+        for k, model in enumerate(self._models()):
+            check_predict_proba(model, handed(few), "ensemble" if k else "estimator")
         self.solver_ = choose_solver(
             self.solver, self._models(), space, take_rows(X, learned.position), self.sample_
         )

@@ -13,7 +13,7 @@ from scfe_sklearn.answering.preparation import several_outputs
 from scfe_sklearn.features import FeatureSpace, Rules
 from scfe_sklearn.features.frames import keep
 from scfe_sklearn.features.stated import ParsedRules, find_violations, parse_rules
-from scfe_sklearn.models import handed
+from scfe_sklearn.models import are_probabilities, handed, probability_table
 from scfe_sklearn.models.responses import responses
 from scfe_sklearn.presentation.containers import columns_in_order
 from scfe_sklearn.targets import ClassWishes, Outcome, ValueWishes
@@ -191,9 +191,12 @@ class Judge:
         if not hasattr(estimator, "classes_"):
             value = predicted.astype(np.float64)
             return Outcome(np.where(np.isfinite(value), 0, -1), value)
-        probability = np.asarray(answers[1]) if asked else None
         match = predicted[:, None] == np.asarray(estimator.classes_)
         code = np.where(match.any(axis=1), match.argmax(axis=1), -1)
+        probability = None
+        if asked:
+            probability = probability_table(estimator, answers[1], n)
+            code = np.where(are_probabilities(probability), code, -1)
         return Outcome(code, np.full(n, np.nan), probability)
 
     def predict(self, X: Any) -> np.ndarray:

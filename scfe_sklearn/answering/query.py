@@ -22,6 +22,12 @@ Scores = Callable[[torch.Tensor], torch.Tensor]
 STAND_IN = 0.0
 """Coordinate of a number that is missing in a training row: the mean."""
 
+NOT_FINITE = "the model has no finite output here"
+"""Reason of a row for which the model returns NaN or infinity."""
+
+NO_PROBABILITIES = "the probabilities of the model are not in [0, 1] or do not sum to 1 here"
+"""Reason of a row for which ``predict_proba`` does not return probabilities."""
+
 
 TOO_MANY_OUTSIDE = "more features are outside of the rules than may change"
 """Why a row cannot come within strict rules and a budget."""
@@ -145,7 +151,8 @@ def ask(
         reason[rows] = why[rows] if isinstance(why, np.ndarray) else why
 
     mark(~unset(problems), Status.INVALID_INPUT, problems)
-    mark(~finite | (code < 0), Status.MODEL_FAILED, "the model has no finite output here")
+    mark(~finite, Status.MODEL_FAILED, NOT_FINITE)
+    mark(code < 0, Status.MODEL_FAILED, _why_failed(probability, code))
     has = _has_already(judge, X, wishes, known, unset(status))
     mark(has, Status.ALREADY_TARGET, _words_outside(judge, table) if judge.strict else "")
     mark(~unset(bounds.conflict), Status.CONFLICTING_RULES, bounds.conflict)
@@ -216,6 +223,14 @@ def _refusal(judge: Judge, X: Any, rows: np.ndarray) -> str | None:
         text = str(error).strip().partition("\n")[0]
         return f"{type(error).__name__}: {text}" if text else type(error).__name__
     return None
+
+
+def _why_failed(probability: np.ndarray | None, code: np.ndarray) -> np.ndarray:
+    """Return why the output of the model for each row (n,) is of no use."""
+    why = np.full(len(code), NOT_FINITE, dtype=object)
+    if probability is not None:
+        why[np.isfinite(probability).all(axis=1)] = NO_PROBABILITIES
+    return why
 
 
 def _why_stuck(judge: Judge, holes: np.ndarray, stuck: np.ndarray) -> np.ndarray:

@@ -16,6 +16,11 @@ from scfe_sklearn.models.fitted import is_fitted, warn_if_fitted
 from scfe_sklearn.models.handed_rows import handed
 from scfe_sklearn.models.hints import categorical_columns
 from scfe_sklearn.models.linear_weights import LinearScores, read_linear
+from scfe_sklearn.models.probabilities import (
+    are_probabilities,
+    check_predict_proba,
+    probability_table,
+)
 from scfe_sklearn.models.trees import TreeEnsemble, read_trees
 from scfe_sklearn.models.verification import verify
 
@@ -28,10 +33,13 @@ __all__ = [
     "TreeEnsemble",
     "UnsupportedModelError",
     "adopt",
+    "are_probabilities",
     "as_torch",
     "categorical_columns",
+    "check_predict_proba",
     "handed",
     "is_fitted",
+    "probability_table",
     "resampled",
     "retrained",
     "read_linear",

@@ -23,12 +23,16 @@ from torch import nn
 from scfe_sklearn.models.classifiers import TorchClassifier
 from scfe_sklearn.models.compiled import unwrap
 from scfe_sklearn.models.handed_rows import handed
+from scfe_sklearn.models.probabilities import are_probabilities
 
 OUTLIER, INLIER = -1, 1
 """What outlier detectors of scikit-learn predict."""
 
 SAID = 50
 """Rows that show whether a function gives labels or values."""
+
+DECIDING = 1000
+"""Rows that show whether the numbers of a function are probabilities or scores."""
 
 
 class Labelled:
@@ -37,7 +41,7 @@ class Labelled:
     Parameters
     ----------
     model : object
-        Has ``predict`` or ``predict_proba``.
+        Has ``predict``, ``predict_proba`` or ``decision_function``.
     classes : ndarray of shape (C,)
         Class labels, in the order of the columns.
     """
@@ -58,8 +62,10 @@ class Labelled:
         """Return the label of each row."""
         if hasattr(self.model, "predict"):
             return np.asarray(self.model.predict(X))
-        if hasattr(self.model, "predict_proba"):
-            return np.asarray(self.classes_[np.asarray(self.model.predict_proba(X)).argmax(axis=1)])
+        for name in ("predict_proba", "decision_function"):
+            if hasattr(self.model, name):
+                table = np.asarray(getattr(self.model, name)(X))
+                return np.asarray(self.classes_[table.argmax(axis=1)])
         raise AttributeError("predict")
 
 
@@ -82,7 +88,8 @@ def adopt(model: Any, X: Any, y: np.ndarray, sample_weight: np.ndarray | None = 
     model : estimator, torch.nn.Module, object or callable
         An estimator is cloned and trained, unless it is frozen. Anything else is taken as
         trained: an object with ``predict`` or ``predict_proba``, or a function of rows that
-        returns labels, values, or one column of probabilities per class.
+        returns labels, values, or one column of probabilities or scores per class: of
+        probabilities where all rows tried lie in [0, 1] and sum to 1.
     X : DataFrame or ndarray of shape (n, d)
         Training rows.
     y : ndarray of shape (n,)
@@ -129,9 +136,7 @@ def adopt(model: Any, X: Any, y: np.ndarray, sample_weight: np.ndarray | None = 
     if detects:
         return Labelled(model, np.array([OUTLIER, INLIER]))
     if not (hasattr(inner, "predict") or hasattr(inner, "predict_proba")):
-        said = np.asarray(inner(_shown(X)[:2]))
-        method = "predict_proba" if said.ndim == 2 and said.shape[1] > 1 else "predict"
-        model = _Function(inner, method)
+        model = _Function(inner, _method_of(inner, X))
     if hasattr(model, "classes_") and hasattr(model, "predict"):
         if not isinstance(inner, BaseEstimator):
             _refuse_other_columns(model, X)
@@ -170,15 +175,28 @@ def _trained_clone(model: Any, X: Any, y: np.ndarray, sample_weight: np.ndarray 
     return clone(model).fit(handed(X), y, **weights)
 
 
+def _method_of(function: Callable[[Any], Any], X: Any) -> str:
+    """Return the name of the method that a function of rows stands for, by what it returns."""
+    said = np.asarray(function(_shown(X, DECIDING)))
+    if said.ndim != 2 or said.shape[1] < 2:
+        return "predict"
+    known = said[~np.isnan(said.astype(np.float64)).any(axis=1)]
+    return "predict_proba" if are_probabilities(known).all() else "decision_function"
+
+
 def _refuse_other_columns(model: Any, X: Any) -> None:
-    """Refuse a model of the user's own whose probabilities are not those of its classes."""
-    if not hasattr(model, "predict_proba"):
+    """Raise if a model of the user's own has not one probability or score for each class."""
+    function = isinstance(getattr(model, "model", None), _Function)
+    names = ("predict_proba", "decision_function") if function else ("predict_proba",)
+    names = tuple(name for name in names if hasattr(model, name))
+    if not names:
         return
-    said = np.asarray(model.predict_proba(_shown(X)[:2]))
+    said = np.asarray(getattr(model, names[0])(_shown(X, 2)))
     if said.ndim != 2 or said.shape[1] != len(model.classes_):
         raise ValueError(
             "The 'estimator' parameter of CounterfactualExplainer must have one column of "
-            f"probabilities for each of the classes {np.asarray(model.classes_).tolist()}. "
+            "probabilities or scores for each of the classes "
+            f"{np.asarray(model.classes_).tolist()}. "
             f"Got an array of shape {said.shape} instead."
         )
 
@@ -195,8 +213,8 @@ def _gives_values(model: Any, X: Any, y: np.ndarray) -> bool:
     return said.dtype.kind == "f" and bool((said != np.rint(said)).any())
 
 
-def _shown(X: Any) -> Any:
-    """Return some rows, without missing values if there are such."""
+def _shown(X: Any, count: int = SAID) -> Any:
+    """Return some rows, spread evenly, without missing values if there are such."""
     import pandas as pd
 
     if hasattr(X, "drop_nulls"):
@@ -205,7 +223,9 @@ def _shown(X: Any) -> Any:
         whole = X.dropna()
     else:
         whole = X[~pd.isna(X).any(axis=1)]
-    return handed((whole if len(whole) else X)[:SAID])
+    rows = whole if len(whole) else X
+    spread = np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(np.intp))
+    return handed(rows.iloc[spread] if hasattr(rows, "iloc") else rows[spread])
 
 
 def retrained(model: Any, X: Any, y: np.ndarray, sample_weight: np.ndarray | None = None) -> Any:

@@ -104,7 +104,9 @@ def check_probabilities(wishes: ClassWishes | ValueWishes, models: list[Any]) ->
     if wishes.asks_probability and not all(hasattr(model, "predict_proba") for model in models):
         raise ValueError(
             "The 'target' parameter of explain must be a class for a model without predict_proba. "
-            "Got a Probability instead."
+            "Got a Probability instead. Its scores are no probabilities; to have some, calibrate "
+            "it with sklearn.calibration.CalibratedClassifierCV, or give a function whose rows "
+            "lie in [0, 1] and sum to 1."
         )
 
 
