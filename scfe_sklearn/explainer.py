@@ -93,7 +93,8 @@ class CounterfactualExplainer(
     t and s_t the distance between the lower quartile and the median of their log-densities.
     Supports are found by a beam over single moves, then accelerated proximal gradient and a
     pattern search on the lattice refine them. An answer counts only if ``estimator_.predict``
-    gives the target for the decoded row and every change keeps the rules.
+    (or, for a `Probability`, ``predict_proba``) gives the target for the decoded row and every
+    change keeps the rules.
 
     Parameters
     ----------
@@ -413,7 +414,7 @@ class CounterfactualExplainer(
             self.solver, self._models(), space, take_rows(X, learned.position), self.sample_
         )
         self._asked = self._black_boxes() if self.solver_ != "apg" else None
-        self._alphabets = {}
+        self._alphabets, self._limits = {}, {}
         self.background_ = self._background(learned.code[spread])
         if self.surrogate and self._asked:
             random = check_random_state(self.random_state)
@@ -446,6 +447,7 @@ class CounterfactualExplainer(
         state = dict(super().__getstate__())
         state.pop("_asked", None)
         state.pop("_alphabets", None)
+        state.pop("_limits", None)
         return state
 
     def explain(
@@ -467,8 +469,8 @@ class CounterfactualExplainer(
         X : DataFrame or array-like of shape (n, d)
             Rows to explain, with the columns of the training rows.
         target : label, Probability, set of these, array-like of shape (n,), Interval or None
-            The wanted class; None for the nearest other one. For a regressor an `Interval` or
-            a pair ``(low, high)``. A pandas Series is taken by the labels of the rows.
+            The wanted class; None for the nearest other one. A `Probability` decides alone,
+            whatever is predicted. For a regressor an `Interval` or a pair ``(low, high)``. A pandas Series is taken by the labels of the rows.
         rules : Rules or None, default=None
             Further rules for these rows, which may differ from row to row.
         n_counterfactuals : int, default=1

@@ -46,7 +46,8 @@ def survival_under_retraining(
     Returns
     -------
     ndarray of shape (n,)
-        In [0, 1]; NaN for rows without an answer.
+        In [0, 1]; NaN for rows without an answer, and for answers to a `Probability` which the
+        model predicts to be of another class.
 
     Examples
     --------
@@ -63,7 +64,9 @@ def survival_under_retraining(
     """
     labels = np.asarray(y)
     random = check_random_state(random_state)
-    good = np.flatnonzero(explanation.success)
+    good = np.flatnonzero(_predicted(explanation))
+    if len(good) == 0:
+        return np.full(len(explanation), np.nan)
     answers, target = take_rows(explanation.counterfactuals, good), explanation.target[good]
     restored = columns_in_order(_restored(answers, explanation), getattr(X, "columns", ()))
     kept = np.zeros(len(good))
@@ -104,7 +107,8 @@ def survival_under_noise(
     Returns
     -------
     ndarray of shape (n,)
-        In [0, 1]; NaN for rows without an answer.
+        In [0, 1]; NaN for rows without an answer, and for answers to a `Probability` which the
+        model predicts to be of another class.
 
     Examples
     --------
@@ -128,7 +132,9 @@ def survival_under_noise(
             "of derived columns. Got an explanation that has them."
         )
     random = check_random_state(random_state)
-    good = np.flatnonzero(explanation.success)
+    good = np.flatnonzero(_predicted(explanation))
+    if len(good) == 0:
+        return np.full(len(explanation), np.nan)
     rows = np.repeat(good, n_samples)
     table, after = (open_table(take_rows(part, rows)) for part in explanation.by_feature)
     share = random.uniform(1 - noise, 1, (len(rows), len(explanation.kinds)))
@@ -150,6 +156,18 @@ def survival_under_noise(
     out = np.full(len(explanation), np.nan)
     out[good] = hit.mean(axis=1)
     return out
+
+
+def _predicted(explanation: Explanation) -> np.ndarray:
+    """Return which rows (n,) have an answer that the model predicts to be of its target."""
+    told = [value is None or value != value for value in explanation.prediction_after.tolist()]
+    return explanation.success & (np.array(told, bool) | _same(explanation))
+
+
+def _same(explanation: Explanation) -> np.ndarray:
+    """Return where prediction and target of an explanation are the same, (n,)."""
+    pairs = zip(explanation.prediction_after.tolist(), explanation.target.tolist(), strict=True)
+    return np.array([after == target for after, target in pairs], dtype=bool)
 
 
 def _restored(answers: Any, explanation: Explanation) -> Any:

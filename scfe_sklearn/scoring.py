@@ -277,7 +277,8 @@ def _ordinariness(explainer: Any, result: Any) -> np.ndarray:
     if not hasattr(explainer, "classes_"):
         # Intervals have no training rows that are the same for every candidate of a search.
         return np.asarray(result.density_quantile)
-    out = np.full(len(result), np.nan)
+    # Where no class is wanted, but that one is not probable, the explainer's own quantile.
+    out = np.where(result.success, result.density_quantile, np.nan)
     answered = np.flatnonzero(result.success)
     if len(answered) == 0:
         return out

@@ -22,7 +22,7 @@ class Status:
     """The model gives the counterfactual its target, and every change keeps the rules."""
 
     ALREADY_TARGET: Final = "already has the target"
-    """The prediction of the factual is the target, so there is nothing to change."""
+    """The factual has the predicted class, or the probability, that was asked for."""
 
     CLOSEST: Final = "closest, but not valid"
     """No answer was found; the row holds the change that came closest, as was asked for."""

@@ -13,6 +13,7 @@ from scfe_sklearn.objective import (
     ClassReading,
     Conditions,
     Plausible,
+    ProbabilityLimits,
     RowObjective,
     ValueReading,
     margins,
@@ -283,30 +284,42 @@ def two_scores(z):
     return torch.stack([torch.zeros_like(z[:, 0]), z[:, 0]], 1)
 
 
-def test_a_level_of_probability():
-    """The margin is 0 or more exactly where the class is predicted and sure enough."""
+@pytest.mark.parametrize("copies", [1, 2])
+def test_limits_of_a_probability(copies):
+    """The margin is 0 or more exactly where the probability is within its limits.
+
+    With scores twice, the first decide what is predicted, the last are the probabilities.
+    """
     rng = np.random.default_rng(0)
     objective, z = make(n=40, target=3), torch.from_numpy(rng.normal(size=(40, 5, D)))
-    level = rng.uniform(0.05, 0.9, 40)
-    level[:5] = 0.0
-    asked = replace(
-        objective, reading=ClassReading(objective.reading.target, torch.logit(torch.tensor(level)))
-    )
+    low = rng.uniform(0.05, 0.5, 40)
+    high = (low + rng.uniform(0.1, 0.5, 40)).clip(max=1)
+    decide = rng.random(40) < 0.7
+    odds = (torch.logit(torch.from_numpy(end)) for end in (low, high))
+    limits = ProbabilityLimits(*odds, torch.from_numpy(decide), C)
+    asked = replace(objective, reading=ClassReading(objective.reading.target, limits))
     scores = scores_of(objective, z.reshape(-1, D)).numpy().reshape(40, 5, C)
+    if copies == 2:
+        model = objective.models[0]
+        asked = replace(asked, models=[lambda x: torch.cat([-model(x), model(x)], 1)])
     p = softmax(scores, axis=2)[..., 3]
-    met = (scores.argmax(2) == 3) & (p >= level[:, None])
+    predicted = (scores if copies == 1 else -scores).argmax(2) == 3
+    within = (p >= low[:, None]) & (p <= high[:, None])
+    met = np.where(decide[:, None], within, predicted)
     np.testing.assert_array_equal(asked.margin(z).numpy() >= 0, met)
-    assert met[5:].any() and ((scores.argmax(2) == 3) & ~met).any()
-    torch.testing.assert_close(asked.margin(z)[:5], objective.margin(z)[:5])
+    assert (predicted & ~met).any() and (~predicted & met).any()
     some = torch.tensor([7, 3])
     torch.testing.assert_close(asked.take(some).margin(z[some]), asked.margin(z)[some])
+    _, gradient = asked.margin_and_grad(z[:, 0])
+    assert not gradient.isnan().any()
 
 
 @pytest.mark.parametrize("score", [40.0, 400.0, np.inf])
 def test_a_certain_class_has_any_level_but_certainty(score):
     scores = torch.tensor([[0.0, score], [score, 0.0]], dtype=torch.float64)
-    reading = ClassReading(torch.tensor([1, 1]), torch.logit(torch.tensor([0.999, 0.999])).double())
-    margin = reading.margin(scores, torch.arange(2))
+    one, level = torch.tensor([1, 1]), torch.logit(torch.tensor([0.999, 0.999])).double()
+    limits = ProbabilityLimits(level, torch.inf * level, one > 0, 2)
+    margin = ClassReading(one, limits).margin(scores, torch.arange(2))
     assert float(margin[0]) > 0 > float(margin[1]) and not margin.isnan().any()
 
 

@@ -13,7 +13,7 @@ def wanted_classes(target, predicted, classes):
     """The classes of wishes that ask for no probability."""
     wishes = class_wishes(target, predicted, classes)
     assert wishes.n_groups == len(classes) and not wishes.asks_probability
-    assert wishes.level.shape == wishes.wanted.shape
+    assert wishes.low.shape == wishes.wanted.shape and np.isnan(wishes.low).all()
     return wishes.wanted
 
 
@@ -130,62 +130,135 @@ def test_arguments_stay_as_they_are():
 ZERO = np.zeros(3, dtype=int)
 
 
-def test_a_probability_is_for_all_rows():
-    wishes = class_wishes(Probability("low", 0.8), ZERO, TEXT)
-    assert wishes.asks_probability
-    assert wishes.wanted.tolist() == [[False, True, False]] * 3
-    assert wishes.level.tolist() == [[0.0, 0.8, 0.0]] * 3
+TABLE = np.array([[0.1, 0.3, 0.6], [0.5, 0.2, 0.3], [0.7, 0.2, 0.1], [0.0, 0.9, 0.1]])
+
+
+def table():
+    """Probabilities of four training rows."""
+    return TABLE
+
+
+def wishes_of(target, n=3):
+    return class_wishes(target, np.zeros(n, dtype=int), TEXT, table)
+
+
+def further(wishes, row=0):
+    """The groups after those of the classes that a row wants: (class, low, high)."""
+    at = np.flatnonzero(wishes.wanted[row, 3:]) + 3
+    return [(int(wishes.about[g]), wishes.low[row, g], wishes.high[row, g]) for g in at]
+
+
+def test_a_probability_is_for_all_rows_and_a_group_of_its_own():
+    wishes = wishes_of(Probability("low", 0.8))
+    assert wishes.asks_probability and wishes.n_groups == 4 and not wishes.wanted[:, :3].any()
+    assert [further(wishes, row) for row in range(3)] == [[(1, 0.8, 1.0)]] * 3
+    assert wishes.labels(np.array([2, 3])).tolist() == [2, 1]
+
+
+def test_what_must_not_be_probable_has_a_group_of_its_own():
+    assert further(wishes_of(Probability("low", at_most=0.1))) == [(1, 0.0, 0.1)]
 
 
 def test_probabilities_and_labels_in_a_set():
-    wishes = class_wishes({Probability("low", 0.8), "mid"}, ZERO, TEXT)
-    assert wishes.wanted.tolist() == [[False, True, True]] * 3
-    assert wishes.level.tolist() == [[0.0, 0.8, 0.0]] * 3
+    wishes = wishes_of({Probability("low", 0.8), "mid"})
+    assert wishes.wanted[:, :3].tolist() == [[False, False, True]] * 3
+    assert further(wishes) == [(1, 0.8, 1.0)]
 
 
 @pytest.mark.parametrize(
-    ("target", "level"),
-    [
-        ({Probability("low", 0.8), Probability("low", 0.6)}, 0.6),
-        ({Probability("low", 0.8), "low"}, 0.0),
-    ],
+    "limits", [[(0.6, 1.0), (0.8, 1.0)], [(0.2, 0.3), (0.5, 0.6)], [(0.8, 1.0)]]
 )
-def test_the_weaker_of_two_wishes_is_enough(target, level):
-    wishes = class_wishes(target, ZERO, TEXT)
-    assert wishes.level[:, 1].tolist() == [level] * 3
-    assert wishes.asks_probability == (level > 0)
+def test_every_member_of_a_set_is_enough(limits):
+    ends = [(low, high if high < 1 else None) for low, high in limits]
+    wishes = wishes_of({Probability("low", *both) for both in ends})
+    assert sorted(further(wishes)) == [(1, low, high) for low, high in limits]
+
+
+def test_training_rows_of_a_group_have_the_probability(monkeypatch):
+    monkeypatch.setattr("scfe_sklearn.targets.groups.LEAST", 1)
+    (members,) = wishes_of(Probability("low", 0.25)).members
+    assert sorted(members.tolist()) == [0, 3]
+    (members,) = wishes_of(Probability("low", at_most=0.25)).members
+    assert sorted(members.tolist()) == [1, 2]
 
 
 @pytest.mark.parametrize("container", [list, tuple, lambda x: np.array(x, dtype=object), pd.Series])
 def test_one_wish_per_row(container):
-    target = container([Probability("low", 0.8), "mid", Probability("high", 0.5)])
-    wishes = class_wishes(target, ZERO, TEXT)
-    assert wishes.wanted.tolist() == np.eye(3, dtype=bool)[[1, 2, 0]].tolist()
-    assert wishes.level.tolist() == [[0, 0.8, 0], [0, 0, 0], [0.5, 0, 0]]
+    wishes = wishes_of(container([Probability("low", 0.8), "mid", Probability("high", 0.5)]))
+    assert wishes.wanted[:, :3].tolist() == [[False] * 3, [False, False, True], [False] * 3]
+    assert [further(wishes, row) for row in range(3)] == [[(1, 0.8, 1)], [], [(0, 0.5, 1)]]
     some = wishes.take(np.array([2, 0]))
-    assert some.level.tolist() == [[0.5, 0, 0], [0, 0.8, 0]]
-    assert some.wanted.argmax(axis=1).tolist() == [0, 1]
+    assert [further(some, row) for row in range(2)] == [[(0, 0.5, 1)], [(1, 0.8, 1)]]
+
+
+def test_sets_row_by_row():
+    wishes = wishes_of([{"low", "mid"}, "high", {Probability("mid", 0.3)}])
+    assert wishes.wanted[:, :3].tolist() == [[False, True, True], [True, False, False], [False] * 3]
+    assert [further(wishes, row) for row in range(3)] == [[], [], [(2, 0.3, 1.0)]]
 
 
 def test_what_is_met():
-    """By the right class, with enough of it; a row without a prediction never is."""
-    target = [Probability("low", 0.6), "mid", Probability("high", 0.3), "low"]
-    wishes = class_wishes(target, np.zeros(4, dtype=int), TEXT)
-    outcome = Outcome(
-        np.array([1, 1, 0, -1]),
-        np.full(4, np.nan),
-        np.array([[0.2, 0.6, 0.2], [0.0, 1.0, 0.0], [0.29, 0.25, 0.24], [0.1, 0.8, 0.1]]),
+    """By the predicted class or by enough of it; a row without a prediction never is."""
+    low, high = Probability("low", 0.6), Probability("high", 0.3)
+    target = [low, "mid", high, "low", Probability("low", 0.3)]
+    wishes = wishes_of(target, 5)
+    table = np.array(
+        [[0.2, 0.6, 0.2], [0, 1, 0], [0.29, 0.25, 0.46], [0.1, 0.8, 0.1], [0.2, 0.6, 0.2]]
     )
-    rows = np.arange(4)
-    assert wishes.answered_by(rows, outcome).tolist() == [1, -1, -1, -1]
-    sure = Outcome(outcome.code, outcome.value, outcome.probability + 0.01)
-    assert wishes.answered_by(rows, sure).tolist() == [1, -1, 0, -1]
-    less = Outcome(outcome.code, outcome.value, outcome.probability - 0.01)
-    assert wishes.answered_by(rows, less).tolist() == [-1, -1, -1, -1]
-    assert wishes.met(rows, np.array([2, 2, 0, 1]), sure).tolist() == [False, False, True, False]
-    turned = np.array([2, 0])
-    part = Outcome(sure.code[turned], sure.value[turned], sure.probability[turned])
-    assert wishes.answered_by(turned, part).tolist() == [0, 1]
+    outcome = Outcome(np.array([1, 1, 0, -1, -1]), np.full(5, np.nan), table)
+    rows = np.arange(5)
+    got = wishes.answered_by(rows, outcome)
+    assert got[1:].tolist() == [-1, -1, -1, -1] and got[0] >= 3 and wishes.about[got[0]] == 1
+    sure = Outcome(np.array([0, 1, 2, -1, 2]), outcome.value, table + 0.01)
+    got = wishes.answered_by(rows, sure)
+    assert (got >= 0).tolist() == [True, False, True, False, True]
+    assert wishes.about[got[[0, 2, 4]]].tolist() == [1, 0, 1]
+    assert wishes.met(rows, got.clip(0), sure).tolist() == [True, False, True, False, True]
+    turned = np.array([4, 0])
+    assert wishes.answered_by(turned, sure.take(turned)).tolist() == got[turned].tolist()
+
+
+def test_of_several_groups_the_predicted_one_answers_then_the_most_probable():
+    wishes = wishes_of({Probability("low", 0.2), Probability("mid", 0.2), "high"})
+    outcome = Outcome(np.array([1, 0, 1]), np.full(3, np.nan), TABLE[:3])
+    got = wishes.answered_by(np.arange(3), outcome)
+    assert wishes.about[got].tolist() == [2, 0, 1] and (got >= 3).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("probability", "text", "shown", "limits"),
+    [
+        (Probability("a", 0.8), "'a' with probability 0.8 or more", "at_least=0.8", (0.8, 1)),
+        (
+            Probability("a", at_most=0.1),
+            "'a' with probability 0.1 or less",
+            "at_most=0.1",
+            (0, 0.1),
+        ),
+        (
+            Probability("a", 0.2, 0.4),
+            "'a' with probability between 0.2 and 0.4",
+            "at_least=0.2, at_most=0.4",
+            (0.2, 0.4),
+        ),
+    ],
+)
+def test_probabilities_in_words(probability, text, shown, limits):
+    assert str(probability) == text and probability.limits == limits
+    assert repr(probability) == f"Probability(label='a', {shown})"
+    assert eval(repr(probability)) == probability
+
+
+@pytest.mark.parametrize("level", [1, -0.5, 1.5, np.nan, True, "0.8", [0.8]])
+def test_greatest_levels_that_are_no_probabilities(level):
+    message = r"The 'at_most' parameter of Probability must be a float in \[0, 1\). Got .* instead"
+    with pytest.raises(ValueError, match=message):
+        Probability("low", at_most=level)
+
+
+def test_limits_in_the_wrong_order():
+    with pytest.raises(ValueError, match=r"must not be above 'at_most'\. Got 0\.5 and 0\.4"):
+        Probability("low", 0.5, 0.4)
 
 
 @pytest.mark.parametrize("level", [0, -0.5, 1.0001, np.nan, True, "0.8", None, [0.8]])

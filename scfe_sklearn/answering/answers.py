@@ -186,7 +186,7 @@ def _add_near(
         here, code = rows[at], near.code[at, entry]
         z = query.with_holes(near.z[at, entry], here)
         good, verdict = _accepted(engine, judge, query, here, z, code, told=True)
-        _write(answers, here, z, code, good, verdict)
+        _write(query, answers, here, z, code, good, verdict)
         miss = verdict.lawful & ~good
         answers.Z[here[miss], 0], answers.closest[here[miss]] = z[miss], code[miss]
 
@@ -237,11 +237,12 @@ def _accept(
         here, wish = rows[left], candidates.code[left, entry]
         z = query.with_holes(candidates.z[left, entry], here)
         good, verdict = _accepted(engine, judge, query, here, z, wish, told=True)
-        _write(answers, here, z, wish, good, verdict)
+        _write(query, answers, here, z, wish, good, verdict)
         left = left[~good]
 
 
 def _write(
+    query: Query,
     answers: Answers,
     rows: np.ndarray,
     z: np.ndarray,
@@ -256,7 +257,8 @@ def _write(
     if good.all() and len(good) == len(answers.code):
         answers.frame = verdict.frame
     if verdict.probability is not None:
-        answers.probability[here, 0] = verdict.probability[good, code[good]]
+        label = query.wishes.labels(code[good])
+        answers.probability[here, 0] = verdict.probability[good, label]
 
 
 def _accepted(

@@ -17,6 +17,7 @@ from scfe_sklearn.objective import (
     ClassReading,
     Conditions,
     Plausible,
+    ProbabilityLimits,
     Reading,
     RowObjective,
     ValueReading,
@@ -32,7 +33,10 @@ FLOORS = (1e-6, 1e-3, 3e-2, 0.3)
 """Margins that are asked for, one after the other, until the user's model agrees."""
 
 CERTAIN = 1e-7
-"""A probability this close to 1 is searched for as if it were 1; the judge tells them apart."""
+"""A probability this close to 0 or 1 is searched for as if it were; the judge tells them apart."""
+
+ROUNDING = 1e-9
+"""What log-odds may differ by from batch to batch."""
 
 GUIDED_FLOOR = 0.3
 """Margin that a stand-in is asked for, since the model itself may see less."""
@@ -68,8 +72,9 @@ class Engine:
         Training rows of each kind: that have, and get, the class.
     spares : list of ndarray of shape (S, D) or None
         Further rows that get each class without having it.
-    values : list of ndarray of shape (T,) or None
-        What a regressor gives them; None for a classifier.
+    values : list of (ndarray of shape (T,) or None), or None
+        What a regressor gives them, or the probabilities that limits are about; None where
+        predictions decide.
     samples : ndarray of shape (N, D) or None
         All training rows; None where these are the anchors and the spares.
     tau, beta : float
@@ -107,7 +112,7 @@ class Engine:
     has_gradient: bool
     anchors: list[np.ndarray]
     spares: list[np.ndarray] | None
-    values: list[np.ndarray] | None
+    values: list[np.ndarray | None] | None
     samples: np.ndarray | None
     tau: float
     beta: float
@@ -328,11 +333,22 @@ class Engine:
             return ValueReading(
                 torch.from_numpy(wishes.low.copy()), torch.from_numpy(wishes.high.copy()), self.unit
             )
-        level = None
-        if wishes.asks_probability:
-            p = torch.from_numpy(wishes.level[np.arange(len(codes)), codes])
-            level = torch.logit(p.clamp(max=1 - CERTAIN))
-        return ClassReading(torch.from_numpy(codes), level)
+        target = torch.from_numpy(wishes.labels(codes))
+        limits = self._limits(wishes, codes) if wishes.asks_probability else None
+        return ClassReading(target, limits)
+
+    def _limits(self, wishes: ClassWishes, codes: np.ndarray) -> ProbabilityLimits:
+        """Return the limits of probabilities of rows that each want one kind of answer."""
+        at = np.arange(len(codes)), codes
+        low, high = torch.from_numpy(wishes.low[at]), torch.from_numpy(wishes.high[at])
+        # A model without a gradient often has a probability that equals its limit.
+        reach = 0.0 if self.has_gradient else FLOORS[0] + ROUNDING
+        return ProbabilityLimits(
+            torch.logit(low.clamp(max=1 - CERTAIN)) - reach,
+            torch.logit(high.clamp(min=CERTAIN)) + reach,
+            torch.from_numpy(codes >= wishes.n_classes),
+            wishes.n_classes,
+        )
 
     def _moves(self, code: int) -> Moves:
         """Return the single moves of a kind of answers; listed once for all searches."""

@@ -24,7 +24,7 @@ from scfe_sklearn.answering.preparation import (
     whole_rows_voice,
 )
 from scfe_sklearn.answering.proofs import LinearProver
-from scfe_sklearn.answering.query import Query, ask
+from scfe_sklearn.answering.query import STAND_IN, Query, ask
 from scfe_sklearn.answering.surroundings import Surroundings
 from scfe_sklearn.densities import ClassConditionalDensity, Density
 from scfe_sklearn.features import FeatureSpace, Linear, Rules
@@ -86,6 +86,7 @@ class Equipped:
     training_values_: np.ndarray
     surrogates_: list[Any]
     _alphabets: dict[int, Moves]
+    _limits: dict[Any, Any]
 
     def _prepared(
         self, X: Any, target: Any, rules: Rules | None, count: int
@@ -102,18 +103,21 @@ class Equipped:
         def read_target(predicted: np.ndarray) -> ClassWishes | ValueWishes:
             if not hasattr(self, "classes_"):
                 return value_wishes(target, n, self.training_values_)
-            wishes = class_wishes(target, predicted, self.classes_)
-            check_probabilities(wishes, [self.estimator_, *self.ensemble_])
-            return wishes
+            return class_wishes(target, predicted, self.classes_, self._probabilities)
 
         table = keep(in_order(X, self.space_))
         Z = self.space_.encode(table)
         voices = self._voices(table, Z)
         blocks, stale = self.view_.block_problems(asked, X), self.view_.stale(asked)
         query = ask(judge, [voice.scores for voice in voices], X, Z, read_target, blocks, stale)
+        sure = query.wishes.asks_probability
+        if sure and not all(voice.has_probabilities for voice in voices):
+            # The scores give no probabilities; the models themselves do.
+            voices = self._voices(table, Z, with_proba=True)
         engine = self._engine(voices, query.wishes, count)
         if query.rows.strange.any():
-            asked = getattr(self, "_asked", None) or self._black_boxes()
+            known = None if sure else getattr(self, "_asked", None)
+            asked = known or self._black_boxes(with_proba=sure)
             whole = [whole_rows_voice(model, self.space_, table, Z).scores for model in asked]
             whole_engine = replace(
                 engine, models=whole, has_gradient=False, single_precision=False, guide=None
@@ -154,15 +158,17 @@ class Equipped:
         """The model that is explained and those that must agree, asked by rows of the search."""
         return [self.view_.wrapped(model) for model in (self.estimator_, *self.ensemble_)]
 
-    def _black_boxes(self) -> list[BlackBox]:
-        """Return the models as whatever has predictions."""
+    def _black_boxes(self, with_proba: bool = False) -> list[BlackBox]:
+        """Return the models as whatever has predictions, with probabilities beside the scores."""
+        columns, classes = self.space_.columns_, getattr(self, "classes_", None)
         return [
-            BlackBox(model, self.space_.columns_, self.sample_, getattr(self, "classes_", None))
-            for model in self._models()
+            BlackBox(model, columns, self.sample_, classes, with_proba) for model in self._models()
         ]
 
-    def _voices(self, rows: Any, Z: Any) -> list[Voice]:
+    def _voices(self, rows: Any, Z: Any, with_proba: bool = False) -> list[Voice]:
         """Return the models as functions of solver space, for rows with coordinates ``Z``."""
+        if with_proba:
+            return [self._asked_voice(model, rows, Z) for model in self._black_boxes(True)]
         if self.solver_ == "apg":
             return [gradient_voice(model, self.space_) for model in self._models()]
         asked = getattr(self, "_asked", None) or self._black_boxes()
@@ -177,9 +183,6 @@ class Equipped:
     def _engine(self, voices: list[Voice], wishes: ClassWishes | ValueWishes, count: int) -> Engine:
         """Return the search for ``count`` answers per row."""
         values = isinstance(wishes, ValueWishes)
-        if wishes.asks_probability and any(voice.guides_only for voice in voices):
-            # Its scores say nothing of the probabilities; the models themselves do.
-            voices = [asked_voice(model, self.space_) for model in self._black_boxes()]
         around, budget = self._surroundings(wishes), self._budget()
         told = not isinstance(self.min_plausibility, str)
         engine = Engine(
@@ -188,7 +191,7 @@ class Equipped:
             models=[voice.scores for voice in voices],
             has_gradient=all(voice.has_gradient for voice in voices),
             anchors=around.anchors,
-            spares=None if values else self.spares_,
+            spares=None if values else [*self.spares_, *self._no_spares(wishes)],
             values=around.values,
             samples=self.training_rows_ if values else None,
             tau=self.tau,
@@ -201,7 +204,7 @@ class Equipped:
             shortfall=float(self.shortfall),
             min_plausibility=float(self.min_plausibility) if told else 0.0,
             compared=not told and self.tau > 0 and self.max_changes is None,
-            alphabets={} if values else getattr(self, "_alphabets", {}),
+            alphabets={} if around.values else getattr(self, "_alphabets", {}),
         )
         if self.solver_ == "apg" or not self.surrogate:
             return engine
@@ -214,7 +217,40 @@ class Equipped:
             return Surroundings.of_values(
                 self.density, wishes, self.training_rows_, self.training_values_
             )
-        return Surroundings(self.density_, self.anchors_)
+        around = Surroundings(self.density_, self.anchors_)
+        if not wishes.asks_probability:
+            return around
+        Z, table = self._sample_points(), self._probabilities()
+        return around.with_limits(self.density, wishes, Z, table, self._limited())
+
+    def _no_spares(self, wishes: ClassWishes | ValueWishes) -> list[np.ndarray]:
+        """Return the spares of groups of probabilities: none, since all rows are members."""
+        return [np.empty((0, self.spares_[0].shape[1]))] * (wishes.n_groups - len(self.spares_))
+
+    def _limited(self) -> dict[Any, Any]:
+        """What is known of probabilities of training rows, kept between calls."""
+        if not hasattr(self, "_limits"):
+            self._limits = {}
+        return self._limits
+
+    def _sample_points(self) -> np.ndarray:
+        """Coordinates (T, D) of the kept training rows."""
+        known = self._limited()
+        if "points" not in known:
+            Z = self.space_.encode(self.sample_)
+            known["points"] = np.where(np.isnan(Z), STAND_IN, Z)
+        return np.asarray(known["points"])
+
+    def _probabilities(self) -> np.ndarray:
+        """Probabilities (T, C) of the kept training rows; refuse a model that has none."""
+        check_probabilities([self.estimator_, *self.ensemble_])
+        known = self._limited()
+        if "table" not in known:
+            judge = self._judge(len(self.sample_))
+            table = judge.outcome(self.sample_, told=True).probability
+            assert table is not None
+            known["table"] = np.nan_to_num(table)
+        return np.asarray(known["table"])
 
     def _exact_solver(self, count: int) -> ExactSolver:
         """Read the trees; refuse what the program does not know."""

@@ -19,7 +19,7 @@ from scfe_sklearn.exact import (
     Requirement,
     cheapest,
     class_wins,
-    probability_at_least,
+    probability_between,
     row_options,
     value_between,
 )
@@ -151,12 +151,14 @@ class ExactSolver:
         )
 
     def _requirement(self, query: Query, row: int, code: int) -> Requirement:
+        """What makes an answer of one kind valid."""
         wishes = query.wishes
         if isinstance(wishes, ValueWishes):
             return value_between(self.trees, float(wishes.low[row]), float(wishes.high[row]))
-        if wishes.level[row, code]:
-            return probability_at_least(self.trees, code, float(wishes.level[row, code]))
-        return class_wins(self.trees, code)
+        if code < wishes.n_classes:
+            return class_wins(self.trees, code)
+        low, high = float(wishes.low[row, code]), float(wishes.high[row, code])
+        return probability_between(self.trees, int(wishes.about[code]), low, high)
 
     def _known_cost(self, engine: Engine, query: Query, answers: Answers, row: int) -> float:
         """Objective of the answer that the search found, infinite without one."""

@@ -24,6 +24,12 @@ PROOF = "proved: the best change of every feature is not enough"
 PROOF_BY_PROGRAM = "proved by mixed-integer programming"
 """Why it has none under relations and implications."""
 
+NO_DEMAND = float(np.finfo(float).max / 4)
+"""Constant of a condition that always holds."""
+
+MOST_ODDS = 36.0
+"""Log-odds from which on a sigmoid may be rounded to 1."""
+
 
 @dataclass(frozen=True, eq=False)
 class LinearProver:
@@ -69,14 +75,34 @@ class LinearProver:
 
     def _leads(self, query: Query, rows: np.ndarray, code: int) -> tuple[np.ndarray, np.ndarray]:
         """Weights (U, R) and constants of scores that must not be negative."""
-        if not isinstance(query.wishes, ValueWishes):
+        wishes = query.wishes
+        if isinstance(wishes, ValueWishes):
+            weights, own = self.scores.weights, self.scores.intercept
+            constant = np.column_stack([own - wishes.low[rows], wishes.high[rows] - own])
+            return np.hstack([weights, -weights]), _finite(constant)
+        if code < wishes.n_classes:
             return self.scores.leads(code)
-        own = self.scores.weights, self.scores.intercept
-        low, high = query.wishes.low[rows], query.wishes.high[rows]
-        constant = np.column_stack([own[1] - low, high - own[1]])
-        # An end that is not there is no demand.
-        constant = np.where(np.isinf(constant), np.finfo(float).max / 4, constant)
-        return np.hstack([own[0], -own[0]]), constant
+        low, high = wishes.low[rows, code], wishes.high[rows, code]
+        return self._odds(int(wishes.about[code]), low, high)
+
+    def _odds(self, code: int, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Weights (U, R) and constants (m, R) of what limits of a probability demand, at least.
+
+        No condition where nothing linear follows from the limits.
+        """
+        slope = self.scores.slope
+        if slope is None:
+            return np.empty((len(self.scores.weights), 0)), np.empty((len(low), 0))
+        weights, own = self.scores.leads(code)
+        weights, own = slope * weights, slope * own
+        least = np.minimum(_log_odds(low), MOST_ODDS)
+        most = np.maximum(_log_odds(high), -MOST_ODDS)
+        # The class leads each other one by the log-odds of its probability at least.
+        constant = own - least[:, None]
+        if self.scores.n_classes > 2:
+            return weights, _finite(constant)
+        constant = np.column_stack([constant, most[:, None] - own])
+        return np.hstack([weights, -weights]), _finite(constant)
 
     def _hopeless(self, query: Query, rows: np.ndarray, code: int) -> np.ndarray:
         """Whether rows (m,) cannot get one kind of answer, whatever joint rules say."""
@@ -99,7 +125,9 @@ class LinearProver:
         at = np.array([row])
         weights, constant = self._leads(query, at, code)
         constant = np.atleast_2d(constant)[0]
-        asked = constant < np.finfo(float).max / 8
+        asked = constant < NO_DEMAND / 2
+        if not asked.any():
+            return False
         bounds = column_bounds(self.space, query.rows.bounds.take(at))
         return prove_linear_jointly(
             weights[:, asked],
@@ -130,3 +158,15 @@ class LinearProver:
         """First coordinate of each column."""
         widths = [column.width for column in self.space.columns_]
         return np.concatenate([[0], np.cumsum(widths)]).astype(np.intp)
+
+
+def _finite(constant: np.ndarray) -> np.ndarray:
+    """Return constants where an end that is not there is no demand."""
+    return np.where(np.isinf(constant), NO_DEMAND, constant)
+
+
+def _log_odds(p: np.ndarray) -> np.ndarray:
+    """Return log-odds, infinite for limits of 0 and 1 that ask for nothing."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        odds = np.log(p) - np.log1p(-p)
+    return np.asarray(odds)

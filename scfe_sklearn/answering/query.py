@@ -154,7 +154,10 @@ def ask(
     mark(~finite, Status.MODEL_FAILED, NOT_FINITE)
     mark(code < 0, Status.MODEL_FAILED, _why_failed(probability, code))
     has = _has_already(judge, X, wishes, known, unset(status))
-    mark(has, Status.ALREADY_TARGET, _words_outside(judge, table) if judge.strict else "")
+    why = _why_already(judge, wishes, known, has)
+    if judge.strict:
+        why = np.where(why == "", _words_outside(judge, table), why)
+    mark(has, Status.ALREADY_TARGET, why)
     mark(~unset(bounds.conflict), Status.CONFLICTING_RULES, bounds.conflict)
     if bounds.hopeless is not None:
         mark(~unset(bounds.hopeless), Status.UNREACHABLE, bounds.hopeless)
@@ -223,6 +226,25 @@ def _refusal(judge: Judge, X: Any, rows: np.ndarray) -> str | None:
         text = str(error).strip().partition("\n")[0]
         return f"{type(error).__name__}: {text}" if text else type(error).__name__
     return None
+
+
+def _why_already(
+    judge: Judge, wishes: ClassWishes | ValueWishes, known: Outcome, has: np.ndarray
+) -> np.ndarray:
+    """Return the probability of rows (n,) that have the target by it, and not by the prediction."""
+    why = np.full(len(has), "", dtype=object)
+    if not isinstance(wishes, ClassWishes) or not wishes.asks_probability:
+        return why
+    rows = np.flatnonzero(has)
+    group = wishes.answered_by(rows, known.take(rows))
+    labels, about = np.asarray(judge.estimator.classes_).tolist(), wishes.labels(group)
+    shown = (group >= wishes.n_classes) & (known.code[rows] != about)
+    shown |= wishes.low[rows, group] == 0
+    for k in np.flatnonzero(shown):
+        assert known.probability is not None
+        p = known.probability[rows[k], about[k]]
+        why[rows[k]] = f"the probability of {labels[about[k]]!r} is already {p:.3g}"
+    return why
 
 
 def _why_failed(probability: np.ndarray | None, code: np.ndarray) -> np.ndarray:

@@ -42,6 +42,7 @@ def report(
     changed[entries.given] = moved
     log_density, quantile = engine.plausibility(after, entries.code[entries.given])
     target, prediction, prediction_after = _labels(judge, query, entries)
+    _explain_predictions(query, judge, entries, prediction_after, reason)
     probability_before, probability_after = _probabilities(judge, query, answers, entries)
     factual, whole = entries.rows_of(asked), view.whole(entries.frame)
     return Explanation(
@@ -137,23 +138,45 @@ def _labels(judge: Judge, query: Query, entries: Entries) -> tuple[Any, Any, Any
         target = np.array([interval_text(low, high) for low, high in ends], dtype=object)
         said = judge.outcome(take_rows(entries.frame, entries.given)).value
         return target, query.outcome.value[row], entries.spread(said)
-    # Of an answer the judge has seen already that the model gives it the target.
+    # Of an answer that is valid by its prediction the judge has seen it already.
     told = np.where(entries.success, entries.code, -1)
-    closest = np.flatnonzero(entries.closest)
-    told[closest] = judge.predict(take_rows(entries.frame, closest))
+    asked = np.flatnonzero(entries.closest | _by_probability(wishes, entries))
+    told[asked] = judge.predict(take_rows(entries.frame, asked))
     classes = np.asarray(judge.estimator.classes_)
     labels = np.array([None, *classes.tolist()], dtype=object)
     code, single = _wanted(wishes, entries)
-    codes = (np.where(single, code, -1), query.outcome.code[row], told)
+    # A class that must not be probable is no target.
+    single &= ~(wishes.low[row, code] == 0)
+    target = np.where(single, wishes.labels(code), -1)
+    codes = (target, query.outcome.code[row], told)
     target, before, after = (_tidy(labels[code + 1], classes) for code in codes)
     return target, before, after
 
 
+def _by_probability(wishes: ClassWishes, entries: Entries) -> np.ndarray:
+    """Whether an answer is valid by its probability, (m,)."""
+    return np.asarray(entries.success & (entries.code >= wishes.n_classes))
+
+
 def _wanted(wishes: ClassWishes, entries: Entries) -> tuple[np.ndarray, np.ndarray]:
-    """Class of each entry, of several wanted ones the first, and whether it is the only one."""
+    """Kind of answer of each entry, of several wanted ones the first, and whether it is one."""
     wanted = wishes.wanted[entries.row]
     code = np.where(entries.shown, entries.code, wanted.argmax(axis=1))
     return code, entries.shown | (wanted.sum(axis=1) == 1)
+
+
+def _explain_predictions(
+    query: Query, judge: Judge, entries: Entries, predicted: np.ndarray, reason: np.ndarray
+) -> None:
+    """Write down the prediction of answers that have the probability, but not the class."""
+    wishes = query.wishes
+    if not isinstance(wishes, ClassWishes) or not wishes.asks_probability:
+        return
+    classes = np.asarray(judge.estimator.classes_).tolist()
+    for k in np.flatnonzero(_by_probability(wishes, entries)):
+        same = predicted[k] == classes[wishes.about[entries.code[k]]]
+        if same == (wishes.low[entries.row[k], entries.code[k]] == 0):
+            reason[k] = f"has the probability that was asked for; predict gives {predicted[k]!r}"
 
 
 def _tidy(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -169,6 +192,7 @@ def _probabilities(
     if isinstance(query.wishes, ValueWishes):
         return before, before.copy()
     code, single = _wanted(query.wishes, entries)
+    code = query.wishes.labels(code)
     if query.outcome.probability is not None:
         known = np.flatnonzero(single & (query.outcome.code[entries.row] >= 0))
         before[known] = query.outcome.probability[entries.row[known], code[known]]

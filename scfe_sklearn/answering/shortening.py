@@ -248,7 +248,7 @@ class _Block:
         passes[passes] = (cost[passes] <= self.limit[kept]) & (value >= self.floor[kept])
         probability = np.full(len(owner), np.nan)
         if verdict.probability is not None:
-            probability = verdict.probability[np.arange(len(owner)), code]
+            probability = verdict.probability[np.arange(len(owner)), wishes.labels(code)]
         return passes, cost, verdict.after, probability
 
     def _sure(self, rows: np.ndarray, code: np.ndarray, Z: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from scfe_sklearn.answering.judge import Judge
 from scfe_sklearn.answering.query import STAND_IN, unset
 from scfe_sklearn.densities import ClassConditionalDensity, Density
 from scfe_sklearn.presentation.containers import take_rows
-from scfe_sklearn.targets import ValueWishes
+from scfe_sklearn.targets import ClassWishes, ValueWishes
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,13 +25,13 @@ class Surroundings:
         One density per kind.
     anchors : list of ndarray of shape (T, D)
         The rows of each kind.
-    values : list of ndarray of shape (T,) or None
-        What a regressor gives them.
+    values : list of (ndarray of shape (T,) or None), or None
+        What a regressor gives them, or the probabilities that limits are about.
     """
 
     density: ClassConditionalDensity
     anchors: list[np.ndarray]
-    values: list[np.ndarray] | None = None
+    values: list[np.ndarray | None] | None = None
 
     @classmethod
     def of_rows(
@@ -49,6 +49,40 @@ class Surroundings:
         """Fit a density for each group of intervals on the training rows (T, D) inside."""
         fitted = cls.of_rows(density, [rows[members] for members in wishes.members])
         return replace(fitted, values=[values[members] for members in wishes.members])
+
+    def with_limits(
+        self,
+        density: str | Density,
+        wishes: ClassWishes,
+        Z: np.ndarray,
+        table: np.ndarray,
+        known: dict[Any, Any],
+    ) -> Surroundings:
+        """Add the training rows whose probabilities lie within limits.
+
+        Parameters
+        ----------
+        density : str or Density
+            Density of each group.
+        wishes : ClassWishes
+            Whose further groups are added to those of the classes.
+        Z : ndarray of shape (T, D)
+            Training rows.
+        table : ndarray of shape (T, C)
+            Their probabilities.
+        known : dict
+            Densities of earlier calls, by the members of their group; new ones are added.
+        """
+        anchors, densities = list(self.anchors), []
+        values: list[np.ndarray | None] = [None] * len(self.anchors)
+        for about, members in zip(wishes.about[wishes.n_classes :], wishes.members, strict=True):
+            rows, key = Z[members], members.tobytes()
+            if key not in known:
+                known[key] = _fitted_density(density, rows, np.zeros(len(rows), dtype=np.intp))
+            anchors.append(rows)
+            values.append(table[members, about])
+            densities.append(known[key])
+        return Surroundings(self.density.joined(densities), anchors, values)
 
 
 def _fitted_density(

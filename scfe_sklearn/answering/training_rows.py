@@ -7,7 +7,6 @@ import numpy as np
 from scfe_sklearn.answering.candidates import Candidates, Rows
 from scfe_sklearn.answering.engine import Engine
 from scfe_sklearn.features import Actionability
-from scfe_sklearn.targets import ValueWishes
 
 TRIED = 24
 """Training rows of each class that the judge is asked about, per row."""
@@ -47,9 +46,10 @@ def training_rows(engine: Engine, rows: Rows, count: int = TRIED) -> Candidates:
         for part in np.array_split(own, max(1, -(-len(own) * anchors.size // CHUNK))):
             here = bounds.take(part)
             distance = _distance(engine, Z[part], here, anchors)
-            if isinstance(rows.wishes, ValueWishes) and engine.values is not None:
-                value, wish = engine.values[target], rows.wishes.take(part)
-                inside = (value >= wish.low[:, None]) & (value <= wish.high[:, None])
+            value = None if engine.values is None else engine.values[target]
+            if value is not None:
+                low, high = rows.wishes.take(part).limits(int(target))
+                inside = (value >= low[:, None]) & (value <= high[:, None])
                 distance = np.where(inside, distance, np.inf)
             near = np.argsort(distance, axis=1, kind="stable")[:, :count]
             every = np.concatenate([cost[part], np.take_along_axis(distance, near, 1)], axis=1)

@@ -122,10 +122,14 @@ def _data_options(command: Any) -> None:
         "--at-least",
         type=number,
         metavar="X",
-        help="least probability of the target; for a regressor the least value",
+        help="least probability of the target, which then decides instead of the prediction; for a "
+        "regressor the least value",
     )
     command.add_argument(
-        "--at-most", type=number, metavar="X", help="for a regressor: the greatest value"
+        "--at-most",
+        type=number,
+        metavar="X",
+        help="greatest probability of the target; for a regressor the greatest value",
     )
 
 

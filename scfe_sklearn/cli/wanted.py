@@ -23,7 +23,7 @@ def wanted(
     at_least : float or None
         Least probability of these classes; for a regressor the least value.
     at_most : float or None
-        For a regressor the greatest value.
+        Greatest probability of these classes; for a regressor the greatest value.
 
     Returns
     -------
@@ -37,11 +37,10 @@ def wanted(
     """
     if not hasattr(explainer, "classes_"):
         return _values(labels, at_least, at_most)
-    if at_most is not None:
-        raise Refusal("The '--at-most' option is for regressors. Got a classifier instead.")
     if labels is None:
-        if at_least is not None:
-            raise Refusal("The '--at-least' option needs '--target', the class that it is about.")
+        for name, limit in (("--at-least", at_least), ("--at-most", at_most)):
+            if limit is not None:
+                raise Refusal(f"The '{name}' option needs '--target', the class that it is about.")
         return None
     classes = explainer.classes_.tolist()
     found = match_texts(dict.fromkeys(labels), classes)
@@ -49,13 +48,9 @@ def wanted(
         if label not in found:
             raise unknown("--target", "a class", classes, label)
     wishes = [found[label] for label in dict.fromkeys(labels)]
-    if at_least is not None:
-        if not 0 < at_least <= 1:
-            raise Refusal(
-                "The '--at-least' option must be a probability in (0, 1] for a classifier. "
-                f"Got {at_least:g} instead."
-            )
-        wishes = [Probability(label, at_least) for label in wishes]
+    if at_least is not None or at_most is not None:
+        _check_probabilities(at_least, at_most)
+        wishes = [Probability(label, at_least, at_most) for label in wishes]
     return wishes[0] if len(wishes) == 1 else set(wishes)
 
 
@@ -73,3 +68,22 @@ def _values(labels: list[str] | None, at_least: float | None, at_most: float | N
             f"Got {at_least:g} and {at_most:g} instead."
         )
     return Interval(at_least, at_most)
+
+
+def _check_probabilities(at_least: float | None, at_most: float | None) -> None:
+    """Refuse limits that are no probabilities, or in the wrong order."""
+    if at_least is not None and not 0 < at_least <= 1:
+        raise Refusal(
+            "The '--at-least' option must be a probability in (0, 1] for a classifier. "
+            f"Got {at_least:g} instead."
+        )
+    if at_most is not None and not 0 <= at_most < 1:
+        raise Refusal(
+            "The '--at-most' option must be a probability in [0, 1) for a classifier. "
+            f"Got {at_most:g} instead."
+        )
+    if at_least is not None and at_most is not None and at_least > at_most:
+        raise Refusal(
+            "The '--at-least' option must not be above '--at-most'. "
+            f"Got {at_least:g} and {at_most:g} instead."
+        )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any, Self
 
 import numpy as np
@@ -83,6 +84,16 @@ class ClassConditionalDensity(Documented, BaseEstimator):
             for density, rows in zip(self.densities_, groups, strict=True)
         ]
         return self
+
+    def joined(self, others: Sequence[ClassConditionalDensity]) -> ClassConditionalDensity:
+        """Return fitted densities with those of others after them; classes become positions."""
+        every = (self, *others)
+        out = copy(self)
+        out.densities_ = [density for one in every for density in one.densities_]
+        out.reference_log_prob_ = [values for one in every for values in one.reference_log_prob_]
+        out.scale_ = np.concatenate([one.scale_ for one in every])
+        out.classes_ = np.arange(len(out.densities_))
+        return out
 
     def log_prob(self, z: torch.Tensor, class_index: torch.Tensor) -> torch.Tensor:
         """Log-density of each row under the density of its class.

@@ -13,7 +13,7 @@ from scfe_sklearn.exact.requirements import (
     Requirement,
     all_of,
     class_wins,
-    probability_at_least,
+    probability_between,
     value_between,
 )
 
@@ -31,7 +31,7 @@ __all__ = [
     "class_wins",
     "fewest_linear",
     "linear_reach",
-    "probability_at_least",
+    "probability_between",
     "prove_linear",
     "prove_linear_jointly",
     "row_options",

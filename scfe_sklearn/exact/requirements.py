@@ -9,6 +9,9 @@ import numpy as np
 
 from scfe_sklearn.exact.protocols import Ensemble
 
+CERTAIN = 37.0
+"""Log-odds from which on a sigmoid is 1 in double precision, about."""
+
 
 @dataclass(frozen=True, eq=False)
 class Requirement:
@@ -71,8 +74,10 @@ def class_wins(ensemble: Ensemble, code: int) -> Requirement:
     return Requirement(coefficient, bound, strict, lambda u: ensemble.decide(u) == code)
 
 
-def probability_at_least(ensemble: Ensemble, code: int, level: float) -> Requirement:
-    """The probability of class number `code` is at least `level`.
+def probability_between(
+    ensemble: Ensemble, code: int, low: float = 0.0, high: float = 1.0
+) -> Requirement:
+    """The probability of class number `code` lies in ``[low, high]``.
 
     Parameters
     ----------
@@ -80,8 +85,8 @@ def probability_at_least(ensemble: Ensemble, code: int, level: float) -> Require
         A classifier whose probabilities are means over trees or a sigmoid of a sum.
     code : int
         Position of the class.
-    level : float
-        Between 0 and 1.
+    low, high : float
+        Between 0 and 1; an end of 0 or 1 is no limit, and one must be another number.
 
     Returns
     -------
@@ -92,28 +97,35 @@ def probability_at_least(ensemble: Ensemble, code: int, level: float) -> Require
     NotImplementedError
         For boosting of three or more classes, whose probabilities are no linear condition.
     """
-    _require_classes(ensemble, code, "probability_at_least")
-    if not 0 < level < 1:
+    _require_classes(ensemble, code, "probability_between")
+    if not 0 <= low <= high <= 1 or (low, high) == (0, 1):
         raise ValueError(
-            "The 'level' parameter of probability_at_least must be a float in (0, 1). "
-            f"Got {level!r} instead."
+            "The 'low' and 'high' parameters of probability_between must be floats in [0, 1], in "
+            f"this order, and not 0 and 1. Got {low!r} and {high!r} instead."
         )
+    ends = [(1.0, low)] * (low > 0) + [(-1.0, high)] * (high < 1)
+    return all_of([_probability_end(ensemble, code, sign, level) for sign, level in ends])
+
+
+def _probability_end(ensemble: Ensemble, code: int, sign: float, level: float) -> Requirement:
+    """One end: a probability of at least (sign 1) or at most (sign -1) a level."""
     if ensemble.kind == "mean":
-        coefficient = ensemble.values[:, [code]]
-        bound = np.array([level * ensemble.divisor - ensemble.baseline[code]])
+        coefficient = sign * ensemble.values[:, [code]]
+        bound = np.array([sign * (level * ensemble.divisor - ensemble.baseline[code])])
 
         def accepts(u: np.ndarray) -> np.ndarray:
-            return np.asarray(ensemble.scores(u)[:, code] >= level)
+            return np.asarray(sign * ensemble.scores(u)[:, code] >= sign * level)
 
     elif ensemble.kind in ("margin", "signed"):
         f, f0 = _margin(ensemble)
-        sign = 1.0 if code == 1 else -1.0
-        wanted = np.log(level) - np.log1p(-level)
+        side = sign if code == 1 else -sign
+        with np.errstate(divide="ignore"):
+            odds = np.clip(np.log(level) - np.log1p(-level), -CERTAIN, CERTAIN)
         scale = ensemble.divisor / ensemble.slope
-        coefficient, bound = sign * f[:, None], np.array([wanted * scale - sign * f0])
+        coefficient, bound = side * f[:, None], np.array([sign * odds * scale - side * f0])
 
         def accepts(u: np.ndarray) -> np.ndarray:
-            return np.asarray(sign * ensemble.slope * ensemble.scores(u)[:, 0] >= wanted)
+            return np.asarray(side * ensemble.slope * ensemble.scores(u)[:, 0] >= sign * odds)
 
     else:
         raise NotImplementedError(

@@ -47,7 +47,8 @@ class Explanation:
     counterfactuals : DataFrame or ndarray of shape (n, d)
         The answers, in the same kind of container.
     target : array-like of shape (n,)
-        The wanted label of each row; None where any of several would have done.
+        The wanted label of each row; None where any of several would have done, or a label must
+        not be probable.
     prediction : array-like of shape (n,)
         The label that the model predicts for the factual.
     success : array-like of shape (n,) and bool
@@ -55,9 +56,11 @@ class Explanation:
     status : array-like of shape (n,)
         One of `Status` per row.
     reason : array-like of shape (n,)
-        Details of a status, "" where there are none.
+        Details of a status, "" where there are none. An answer to a `Probability` that is
+        predicted to be of another class says so.
     probability_before, probability_after : array-like of shape (n,)
-        Probability of the target for the factual and for the counterfactual; NaN if unknown.
+        Probability of the target, or of the class that a `Probability` names, for the factual
+        and for the counterfactual; NaN if unknown.
     n_changes : array-like of shape (n,)
         Number of changed features; NaN where there is no answer.
     distance : array-like of shape (n,)

@@ -187,8 +187,8 @@ def _method_of(function: Callable[[Any], Any], X: Any) -> str:
 def _refuse_other_columns(model: Any, X: Any) -> None:
     """Raise if a model of the user's own has not one probability or score for each class."""
     function = isinstance(getattr(model, "model", None), _Function)
-    names = ("predict_proba", "decision_function") if function else ("predict_proba",)
-    names = tuple(name for name in names if hasattr(model, name))
+    asked = ["predict_proba", "decision_function"] if function else ["predict_proba"]
+    names = [name for name in asked if hasattr(model, name)]
     if not names:
         return
     said = np.asarray(getattr(model, names[0])(_shown(X, 2)))

@@ -53,11 +53,15 @@ class LinearScores:
         Constants.
     n_classes : int
         Number of classes, 0 for a regressor.
+    slope : float or None
+        Probabilities are the sigmoid, or the softmax, of the scores times this; None where they
+        are something else.
     """
 
     weights: np.ndarray
     intercept: np.ndarray
     n_classes: int
+    slope: float | None = None
 
     def scores(self, u: np.ndarray) -> np.ndarray:
         """Scores (n, R) of rows (n, U)."""
@@ -148,4 +152,22 @@ def read_linear(estimator: Any, columns: Sequence[Column]) -> LinearScores:
             )
         weights += term.weight.toarray()
         intercept -= term.center @ term.weight
-    return LinearScores(weights, intercept, n_classes)
+    return LinearScores(weights, intercept, n_classes, _slope(inner, n_classes))
+
+
+def _slope(estimator: Any, n_classes: int) -> float | None:
+    """Return the factor of the scores whose sigmoid or softmax the probabilities are."""
+    if isinstance(estimator, linear_model.SGDClassifier):
+        return 1.0 if estimator.loss == "log_loss" and n_classes == 2 else None
+    if not isinstance(
+        estimator, (linear_model.LogisticRegression, linear_model.LogisticRegressionCV)
+    ):
+        return None
+    # `multi_class` left scikit-learn in 1.8; before, it decides between softmax and one-vs-rest.
+    given = getattr(estimator, "multi_class", "auto")
+    if n_classes == 2:
+        return 2.0 if given == "multinomial" else 1.0
+    one_vs_rest = given in ("ovr", "warn") or (
+        given != "multinomial" and estimator.solver == "liblinear"
+    )
+    return None if one_vs_rest else 1.0

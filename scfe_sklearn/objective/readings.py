@@ -22,35 +22,72 @@ class Reading(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class ProbabilityLimits:
+    """Limits of the probability of each row's class, as log-odds.
+
+    Parameters
+    ----------
+    low, high : Tensor of shape (n,)
+        Least and greatest log-odds, infinite where there is no limit.
+    decide : BoolTensor of shape (n,)
+        Whether a row has limits, which decide alone; else the prediction does.
+    n_classes : int
+        Number of classes C.
+    """
+
+    low: torch.Tensor
+    high: torch.Tensor
+    decide: torch.Tensor
+    n_classes: int
+
+    def margin(
+        self, scores: torch.Tensor, target: torch.Tensor, rows: torch.Tensor
+    ) -> torch.Tensor:
+        """Margins (k,) of the classes ``target`` (k,) by scores (k, C) or (k, 2 C).
+
+        The softmax of the last C scores is what ``predict_proba`` returns.
+        """
+        lead = margins(scores[:, : self.n_classes], target)
+        # A probability of 0 or 1 may be an infinite score, of which there is no softmax.
+        finite = scores[:, -self.n_classes :].clamp(-MOST, MOST)
+        log_p = torch.log_softmax(finite, dim=1).gather(1, target[:, None])[:, 0]
+        odds = log_p - torch.log(-torch.expm1(log_p.clamp(max=-1e-15)))
+        within = torch.minimum(odds - self.low[rows], self.high[rows] - odds)
+        return torch.where(self.decide[rows], within, lead)
+
+    def take(self, index: torch.Tensor) -> ProbabilityLimits:
+        """Return the limits of some of the rows."""
+        return ProbabilityLimits(
+            self.low[index], self.high[index], self.decide[index], self.n_classes
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class ClassReading:
-    """The lead of a class over the others, and of its probability over a level.
+    """The lead of a class over the others, or how far its probability lies within limits.
 
     Parameters
     ----------
     target : LongTensor of shape (n,)
-        Position of the wanted class of each row.
-    level : Tensor of shape (n,) or None
-        Log-odds that the class must have; minus infinity for any, None where no row asks.
+        Position of the class of each row.
+    limits : ProbabilityLimits or None
+        Limits of its probability; None where predictions decide in all rows.
     """
 
     target: torch.Tensor
-    level: torch.Tensor | None = None
+    limits: ProbabilityLimits | None = None
 
     def margin(self, scores: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """Score of the target minus the best other score, or log-odds beyond the level."""
+        """Score of the target minus the best other score, or log-odds within the limits."""
         target = self.target[rows]
-        lead = margins(scores, target)
-        if self.level is None:
-            return lead
-        # A probability of 0 or 1 may be an infinite score, of which there is no softmax.
-        finite = scores.clamp(-MOST, MOST)
-        log_p = torch.log_softmax(finite, dim=1).gather(1, target[:, None])[:, 0]
-        odds = log_p - torch.log(-torch.expm1(log_p.clamp(max=-1e-15)))
-        return torch.minimum(lead, odds - self.level[rows])
+        if self.limits is None:
+            return margins(scores, target)
+        return self.limits.margin(scores, target, rows)
 
     def take(self, index: torch.Tensor) -> ClassReading:
         """Return the reading of some of the rows."""
-        return ClassReading(self.target[index], None if self.level is None else self.level[index])
+        limits = None if self.limits is None else self.limits.take(index)
+        return ClassReading(self.target[index], limits)
 
 
 @dataclass(frozen=True, eq=False)

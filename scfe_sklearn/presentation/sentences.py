@@ -80,6 +80,8 @@ def sentence(outcome: Outcome, max_features: int | None = None) -> str:
     'Increase income from 31,000 to 36,500 and make 1 more change.'
     """
     if outcome.status == Status.ALREADY_TARGET:
+        if outcome.reason.startswith("the probability of"):
+            return f"No change needed: {outcome.reason}."
         return f"No change needed: the prediction is already {quoted(outcome.prediction)}."
     if outcome.status == Status.NO_FURTHER:
         return "No further option found."

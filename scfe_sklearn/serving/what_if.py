@@ -123,6 +123,9 @@ class WhatIf:
             code = int(np.flatnonzero(np.asarray(self.explainer.classes_) == shown)[0])
             if hasattr(model, "predict_proba"):
                 table = np.asarray(model.predict_proba(take_rows(row, only)))
+                limits = getattr(self.target, "limits", None)
+                if limits is not None:  # a probability decides alone
+                    result["reached"] = bool(limits[0] <= table[0, code] <= limits[1])
                 result["probability"] = _finite(table[0, code])
             result["quantile"] = self._quantile(row, code)
         return result

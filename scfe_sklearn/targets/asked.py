@@ -11,16 +11,23 @@ import numpy as np
 from scfe_sklearn.row_values import by_label, is_series, listed, numbers
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Probability:
-    """A class that the model has to be sure of.
+    """A class whose probability must lie within limits, as of a model with a cut-off.
+
+    The probability decides alone: whether ``predict`` gives the class does not matter. With
+    ``at_least=0.2`` an answer may have the probability 0.2 while ``predict``, whose own threshold
+    is 0.5, gives another class; ``prediction_after`` of the result shows it.
 
     Parameters
     ----------
     label : label
-        The wanted class.
-    at_least : float in (0, 1]
-        Least probability that ``predict_proba`` must give it. The class must be predicted, too.
+        The class.
+    at_least : float in (0, 1] or None, default=None
+        Least probability that ``predict_proba`` must give it.
+    at_most : float in [0, 1) or None, default=None
+        Greatest probability that ``predict_proba`` may give it. Without ``at_least`` the answers
+        look like training rows of the other classes.
 
     Examples
     --------
@@ -28,21 +35,60 @@ class Probability:
     Probability(label='approved', at_least=0.8)
     >>> print(Probability("approved", at_least=0.8))
     'approved' with probability 0.8 or more
+    >>> print(Probability("default", at_most=0.1))
+    'default' with probability 0.1 or less
     """
 
     label: Hashable
-    at_least: float
+    at_least: float | None = None
+    at_most: float | None = None
 
     def __post_init__(self) -> None:
-        number = isinstance(self.at_least, (int, float, np.integer, np.floating))
-        if isinstance(self.at_least, bool) or not number or not 0 < self.at_least <= 1:
+        if self.at_least is None and self.at_most is None:
             raise ValueError(
                 "The 'at_least' parameter of Probability must be a float in (0, 1]. "
-                f"Got {self.at_least!r} instead."
+                "Got None instead, and no 'at_most'."
+            )
+        least, most = self.at_least, self.at_most
+        if least is not None and not (_is_number(least) and 0 < least <= 1):
+            raise ValueError(
+                "The 'at_least' parameter of Probability must be a float in (0, 1]. "
+                f"Got {least!r} instead."
+            )
+        if most is not None and not (_is_number(most) and 0 <= most < 1):
+            raise ValueError(
+                "The 'at_most' parameter of Probability must be a float in [0, 1). "
+                f"Got {most!r} instead."
+            )
+        if least is not None and most is not None and least > most:
+            raise ValueError(
+                "The 'at_least' parameter of Probability must not be above 'at_most'. "
+                f"Got {least!r} and {most!r} instead."
             )
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Least and greatest probability, 0 and 1 where there is no limit."""
+        least = 0.0 if self.at_least is None else float(self.at_least)
+        return least, 1.0 if self.at_most is None else float(self.at_most)
+
+    def __repr__(self) -> str:
+        given = {"label": self.label, "at_least": self.at_least, "at_most": self.at_most}
+        shown = [f"{name}={value!r}" for name, value in given.items() if value is not None]
+        return f"Probability({', '.join(shown)})"
+
     def __str__(self) -> str:
-        return f"{self.label!r} with probability {self.at_least:g} or more"
+        if self.at_most is None:
+            return f"{self.label!r} with probability {self.at_least:g} or more"
+        if self.at_least is None:
+            return f"{self.label!r} with probability {self.at_most:g} or less"
+        return f"{self.label!r} with probability between {self.at_least:g} and {self.at_most:g}"
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a value is a real number, and no boolean."""
+    number = isinstance(value, (int, float, np.integer, np.floating))
+    return number and not isinstance(value, bool)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,13 +8,8 @@ from typing import Any
 import numpy as np
 
 from scfe_sklearn.targets.asked import Interval
+from scfe_sklearn.targets.groups import groups_of
 from scfe_sklearn.targets.outcome import Outcome
-
-GRID = 32
-"""Ends of intervals are told apart, for densities only, by so many quantiles."""
-
-LEAST = 30
-"""A group has at least so many training rows, if there are so many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +59,14 @@ class ValueWishes:
         value = outcome.value
         return (value >= self.low[rows]) & (value <= self.high[rows]) & (group >= 0)
 
+    def limits(self, group: int) -> tuple[np.ndarray, np.ndarray]:
+        """Least and greatest value (n,) of each row, whatever its group."""
+        return self.low, self.high
+
+    def labels(self, group: np.ndarray) -> np.ndarray:
+        """Return the groups themselves: a regressor has no classes."""
+        return group
+
     def answered_by(self, rows: np.ndarray, outcome: Outcome) -> np.ndarray:
         """Return (m,): the group of the row where an outcome answers it, else -1."""
         group = self.group[rows]
@@ -112,23 +115,5 @@ def value_wishes(target: Any, n: int, values: np.ndarray) -> ValueWishes:
             f"{n} rows. Got {len(low)} intervals instead."
         )
     low, high = np.broadcast_to(low, (n,)), np.broadcast_to(high, (n,))
-    group, members = _groups(low, high, np.sort(values), np.argsort(values, kind="stable"))
+    group, members = groups_of(low, high, np.sort(values), np.argsort(values, kind="stable"))
     return ValueWishes(low, high, group, members)
-
-
-def _groups(
-    low: np.ndarray, high: np.ndarray, ordered: np.ndarray, order: np.ndarray
-) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Group (n,) of each interval, and the training rows that the intervals of a group hold."""
-    total = len(ordered)
-    step = max(total // GRID, 1)
-    # Ranks of the training values inside, coarsened so that there are few groups.
-    first = np.searchsorted(ordered, low, "left") // step * step
-    last = total - (total - np.searchsorted(ordered, high, "right")) // step * step
-    middle = (first + last) // 2
-    short = last - first < min(LEAST, total)
-    begin = (middle - LEAST // 2).clip(0, max(total - LEAST, 0))
-    first = np.where(short, begin, first)
-    last = np.where(short, np.minimum(begin + LEAST, total), last)
-    pairs, group = np.unique(np.column_stack([first, last]), axis=0, return_inverse=True)
-    return group.reshape(-1), [order[a:b] for a, b in pairs.tolist()]

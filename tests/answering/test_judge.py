@@ -140,18 +140,20 @@ def test_wishes_are_of_the_row_itself(space):
     before = TRAIN[:2]
     after = before.assign(pay=4.125)
     assert Payroll().predict(after).tolist() == ["rich", "rich"]
-    codes = np.array([2, 2])
     for target, good in (
         (["rich", "new"], [True, False]),
         ([Probability("rich", 0.8), Probability("rich", 0.81)], [True, False]),
         (Probability("rich", 0.79), [True, True]),
+        (Probability("rich", at_most=0.79), [False, False]),
+        ([Probability("rich", 0.1, 0.8), Probability("rich", at_most=0.8)], [True, True]),
     ):
         judge = Judge(Payroll(), space, Rules(), None, 2)
-        wishes = class_wishes(target, np.array([1, 1]), Payroll.classes_)
+        wishes = class_wishes(target, np.array([1, 1]), Payroll.classes_, lambda: np.eye(3))
         Z, Z0 = points(space, before, after)
+        codes = wishes.wanted.argmax(axis=1)
         assert judge(Z, Z0, before, np.arange(2), codes, wishes).good.tolist() == good
         turned = np.array([1, 0])
-        verdict = judge(Z[turned], Z0[turned], before.iloc[turned], turned, codes, wishes)
+        verdict = judge(Z[turned], Z0[turned], before.iloc[turned], turned, codes[turned], wishes)
         assert verdict.good.tolist() == good[::-1]
 
 

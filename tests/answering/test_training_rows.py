@@ -26,7 +26,7 @@ def explained(budget=None, n_classes=3):
 
 
 def engine_of(explainer):
-    wishes = ClassWishes(np.ones((0, 3), dtype=bool), np.zeros((0, 3)))
+    wishes = ClassWishes.of_predictions(np.ones((0, 3), dtype=bool))
     return explainer._engine(explainer._voices(None, None), wishes, 1)
 
 
@@ -41,9 +41,7 @@ def test_only_what_the_rules_permit_nearest_first(budget):
     wanted = np.ones((8, 3), dtype=bool)
     wanted[::2, 0] = False
     bounds, holes = rules.bind(space, query, Z), np.zeros(Z.shape, dtype=bool)
-    got = training_rows(
-        engine, Rows(Z, holes, bounds, ClassWishes(wanted, np.zeros((8, 3)))), count=5
-    )
+    got = training_rows(engine, Rows(Z, holes, bounds, ClassWishes.of_predictions(wanted)), count=5)
     # Those that have the class and get it, and those that only get it.
     assert sum(len(part) for part in engine.spares) > 0
     points = [np.concatenate(pair) for pair in zip(engine.anchors, engine.spares, strict=True)]

@@ -56,7 +56,15 @@ ASKED = {
     "class": (["--target", "aproved"], "'--target' option", "Did you mean 'approved'?"),
     "column": (["--immutable", "sxe"], "'--immutable' option", "Did you mean 'sex'?"),
     "id": (["--id", "persn"], "'--id' option", "'person'"),
-    "at most": (["--at-most", "3"], "'--at-most' option is for regressors"),
+    "at most": (["--at-most", "0.3"], "'--at-most' option needs '--target'"),
+    "at most one": (
+        ["--target", "approved", "--at-most", "3"],
+        "'--at-most' option must be a probability in [0, 1)",
+    ),
+    "limits": (
+        ["--target", "approved", "--at-least", "0.5", "--at-most", "0.3"],
+        "must not be above '--at-most'",
+    ),
     "at least alone": (["--at-least", "0.5"], "'--at-least' option needs '--target'"),
     "share": (["--target", "approved", "--at-least", "2"], "'--at-least' option", "(0, 1]"),
     "suffix": (["--out", "answers.xlsx"], "'--out' option", ".html"),

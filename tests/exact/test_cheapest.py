@@ -11,7 +11,7 @@ from scfe_sklearn.exact import (
     all_of,
     cheapest,
     class_wins,
-    probability_at_least,
+    probability_between,
     row_options,
     value_between,
 )
@@ -94,7 +94,21 @@ def test_a_probability_is_reached(name, seed, level):
         p = case.model.predict_proba(rows)[:, code]
         if np.any((p != level) & (np.abs(p - level) < 1e-12)):
             continue  # rounding decides: sigmoid and logit may differ in the last bit
-        check(case, probability_at_least(case.ensemble, code, level), good)
+        check(case, probability_between(case.ensemble, code, level), good)
+        high = level + 0.1
+        if np.any(np.abs(p - high) < 1e-12):
+            continue
+        below = probability_between(case.ensemble, code, high=high)
+        sure = case.model.predict_proba
+        check(case, below, lambda rows, k=code, h=high, p=sure: p(rows)[:, k] <= h)
+        both = probability_between(case.ensemble, code, level, high)
+        check(
+            case,
+            both,
+            lambda rows, h=high, g=good, k=code: (
+                g(rows) & (case.model.predict_proba(rows)[:, k] <= h)
+            ),
+        )
 
 
 @pytest.mark.parametrize("name", REGRESSORS)
@@ -115,7 +129,7 @@ def test_an_interval_is_reached(name, seed, low, width):
 @given(seed=SEEDS)
 def test_requirements_add_up(seed):
     case = make_case(CLASSIFIERS["forest"](), seed, 3)
-    both = all_of([class_wins(case.ensemble, 2), probability_at_least(case.ensemble, 0, 0.15)])
+    both = all_of([class_wins(case.ensemble, 2), probability_between(case.ensemble, 0, 0.15)])
 
     def good(rows):
         return (case.model.predict(rows) == 2) & (case.model.predict_proba(rows)[:, 0] >= 0.15)
@@ -278,8 +292,9 @@ def test_requirements_are_checked():
     regressor = make_case(REGRESSORS["forest"](), 0, 0)
     with pytest.raises(ValueError, match="position among the 2 classes"):
         class_wins(case.ensemble, 2)
-    with pytest.raises(ValueError, match=r"must be a float in \(0, 1\)"):
-        probability_at_least(case.ensemble, 1, 1.0)
+    for low, high in ((0.0, 1.0), (0.6, 0.5), (-0.1, 0.5), (0.5, 1.1)):
+        with pytest.raises(ValueError, match="'low' and 'high' parameters of probability_between"):
+            probability_between(case.ensemble, 1, low, high)
     with pytest.raises(ValueError, match="needs a regressor"):
         value_between(case.ensemble, 0.0, 1.0)
     with pytest.raises(ValueError, match="must not be above 'high'"):
@@ -291,4 +306,4 @@ def test_requirements_are_checked():
 def test_probabilities_of_many_boosted_classes_are_not_supported():
     case = make_case(CLASSIFIERS["boosting"](), 0, 3)
     with pytest.raises(NotImplementedError, match="three or more classes"):
-        probability_at_least(case.ensemble, 1, 0.5)
+        probability_between(case.ensemble, 1, 0.5)

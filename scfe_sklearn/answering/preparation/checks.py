@@ -15,7 +15,6 @@ from sklearn.utils.validation import column_or_1d
 from scfe_sklearn.answering.preparation.voices import Voice
 from scfe_sklearn.features import Rules
 from scfe_sklearn.features.frames import Table, check_size
-from scfe_sklearn.targets import ClassWishes, ValueWishes
 
 
 def read_outcomes(y: Any, table: Table, immutable: Collection[Hashable] = ()) -> np.ndarray:
@@ -99,9 +98,9 @@ def check_same_answers(estimator: Any, other: Any) -> None:
         )
 
 
-def check_probabilities(wishes: ClassWishes | ValueWishes, models: list[Any]) -> None:
-    """Refuse a wish for a probability that no model tells."""
-    if wishes.asks_probability and not all(hasattr(model, "predict_proba") for model in models):
+def check_probabilities(models: list[Any]) -> None:
+    """Raise if the target is a Probability and a model lacks predict_proba."""
+    if not all(hasattr(model, "predict_proba") for model in models):
         raise ValueError(
             "The 'target' parameter of explain must be a class for a model without predict_proba. "
             "Got a Probability instead. Its scores are no probabilities; to have some, calibrate "

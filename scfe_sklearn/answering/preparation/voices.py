@@ -30,14 +30,14 @@ class Voice:
         Whether they can be differentiated.
     single_precision : bool
         Whether a part of the model computes in float32.
-    guides_only : bool
-        Whether the largest score may be another class than the predicted one.
+    has_probabilities : bool
+        Whether the softmax of the scores is what ``predict_proba`` returns.
     """
 
     scores: Callable[[torch.Tensor], torch.Tensor]
     has_gradient: bool
     single_precision: bool
-    guides_only: bool
+    has_probabilities: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +109,7 @@ class WholeRows:
 
 def whole_rows_voice(model: BlackBox, space: FeatureSpace, rows: Table, Z: np.ndarray) -> Voice:
     """Return a black box that is given whole rows of the query."""
-    return Voice(WholeRows(model, space, rows, Z), False, False, False)
+    return Voice(WholeRows(model, space, rows, Z), False, False, model.has_probabilities)
 
 
 def gradient_voice(estimator: Any, space: FeatureSpace) -> Voice:
@@ -120,13 +120,14 @@ def gradient_voice(estimator: Any, space: FeatureSpace) -> Voice:
     def scores(z: torch.Tensor) -> torch.Tensor:
         return model.scores(columns(z))
 
-    return Voice(scores, True, model.single_precision, model.surrogate)
+    sure = not model.surrogate and model.response_method == "predict_proba"
+    return Voice(scores, True, model.single_precision, sure)
 
 
 def asked_voice(model: BlackBox, space: FeatureSpace) -> Voice:
     """Return a black box as a function of solver space: every point is a row of the data."""
     exact = exact_columns(space.features_, space.slices_, space.lattice())
-    return Voice(Asked(model, exact), False, False, False)
+    return Voice(Asked(model, exact), False, False, model.has_probabilities)
 
 
 def check_gradient(estimator: Any, space: FeatureSpace, X: Any, Z: np.ndarray) -> None:

@@ -60,6 +60,9 @@ class BlackBox:
     classes : array-like of shape (C,) or None, default=None
         Class labels; None for ``estimator.classes_`` or, where there are none, the labels that
         are predicted on the sample (a regressor if these are fractions).
+    with_proba : bool, default=False
+        Whether, for a model that does not predict its most probable class, the scores are
+        followed by C more whose softmax is ``predict_proba``.
 
     Attributes
     ----------
@@ -89,14 +92,19 @@ class BlackBox:
     surrogate = False
 
     def __init__(
-        self, estimator: Any, columns: Sequence[Column], sample: Any, classes: Any = None
+        self,
+        estimator: Any,
+        columns: Sequence[Column],
+        sample: Any,
+        classes: Any = None,
+        with_proba: bool = False,
     ) -> None:
         self.estimator = estimator
         self.columns = list(columns)
         self.width = sum(column.width for column in columns)
         self._write = RowWriter(sample, columns)
         raw = _chosen_rows(sample, columns)
-        self._reading, expected = ResponseScores.of(estimator, classes, raw)
+        self._reading, expected = ResponseScores.of(estimator, classes, raw, with_proba)
         self.classes, self.n_classes = self._reading.classes, self._reading.n_classes
         self.response_method = self._reading.method
         self._whole: Response = self._reading.asking(estimator)
@@ -109,6 +117,11 @@ class BlackBox:
     def fast(self) -> bool:
         """Whether the estimator is asked without raw rows."""
         return self._bare is not None
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether the softmax of the last C scores is ``predict_proba``."""
+        return self._reading.has_probabilities
 
     def scores_of_rows(self, rows: Any) -> np.ndarray:
         """Score of every class (n, C) of raw rows."""
@@ -135,7 +148,7 @@ class BlackBox:
                 f"The rows must have shape (n, {self.width}). Got {tuple(u.shape)} instead."
             )
         if len(u) == 0:
-            return torch.zeros(0, self.n_classes, dtype=torch.float64)
+            return torch.zeros(0, self._reading.width, dtype=torch.float64)
         points = u.detach().to("cpu", torch.float64)
         return torch.from_numpy(np.ascontiguousarray(self._scores(points.numpy())))
 
@@ -181,7 +194,7 @@ class BlackBox:
             return self._bare(u)
         # Missing values where the sample has none: the fast road was not compared there.
         slow = strange.any(axis=1)
-        out = np.empty((len(u), self.n_classes))
+        out = np.empty((len(u), self._reading.width))
         out[slow] = self._whole(self._write(u[slow]))
         if not slow.all():
             out[~slow] = self._bare(u[~slow])
@@ -221,7 +234,7 @@ class BlackBox:
             readable = trees.readable(u)
             if readable.all():
                 return self._reading.scores(trees.value(u))
-            out = np.empty((len(u), self.n_classes))
+            out = np.empty((len(u), self._reading.width))
             out[~readable] = bare(u[~readable])
             if readable.any():
                 out[readable] = self._reading.scores(trees.value(u[readable]))

@@ -37,14 +37,20 @@ class ResponseScores:
         What is asked.
     corrects : bool
         Whether predictions are asked for as well, since the largest score may be another class.
+    with_proba : bool
+        Whether scores that were corrected by predictions are followed by those that were not,
+        whose softmax is ``predict_proba``.
     """
 
     classes: np.ndarray | None
     method: str
     corrects: bool = False
+    with_proba: bool = False
 
     @classmethod
-    def of(cls, estimator: Any, classes: Any, raw: Any) -> tuple[ResponseScores, np.ndarray]:
+    def of(
+        cls, estimator: Any, classes: Any, raw: Any, with_proba: bool = False
+    ) -> tuple[ResponseScores, np.ndarray]:
         """Find out what to ask an estimator, and its scores (m, C) of some raw rows."""
         labels = _class_labels(estimator, classes, raw)
         method, response = _first_response(estimator, labels, raw)
@@ -55,7 +61,9 @@ class ResponseScores:
         predicted = reading.codes(estimator.predict(handed(raw)))
         if not _disagree(scores, predicted):
             return reading, scores
-        return cls(labels, method, corrects=True), _corrected(scores, predicted)
+        both = with_proba and method == "predict_proba"
+        reading = cls(labels, method, corrects=True, with_proba=both)
+        return reading, reading._both(scores, predicted)
 
     @property
     def n_classes(self) -> int:
@@ -66,10 +74,25 @@ class ResponseScores:
         """Return how to get scores (n, C) from an estimator on its own input."""
         respond = getattr(estimator, self.method)
         if self.corrects:
-            return lambda X: _corrected(
+            return lambda X: self._both(
                 self.scores(respond(handed(X))), self.codes(estimator.predict(X))
             )
         return lambda X: self.scores(respond(X))
+
+    @property
+    def width(self) -> int:
+        """Number of scores of a row: C, or twice as many where probabilities follow."""
+        return self.n_classes * (2 if self.with_proba else 1)
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether the softmax of the last C scores is ``predict_proba``."""
+        return self.method == "predict_proba" and self.corrects == self.with_proba
+
+    def _both(self, scores: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+        """Return scores corrected by predictions, followed by the scores if they are needed."""
+        corrected = _corrected(scores, predicted)
+        return np.hstack([corrected, scores]) if self.with_proba else corrected
 
     def scores(self, response: Any) -> np.ndarray:
         """Scores (n, C) from what an estimator returns."""
