@@ -470,7 +470,8 @@ class CounterfactualExplainer(
             Rows to explain, with the columns of the training rows.
         target : label, Probability, set of these, array-like of shape (n,), Interval or None
             The wanted class; None for the nearest other one. A `Probability` decides alone,
-            whatever is predicted. For a regressor an `Interval` or a pair ``(low, high)``. A pandas Series is taken by the labels of the rows.
+            whatever is predicted. For a regressor an `Interval` or a pair ``(low, high)``. A pandas
+            Series is taken by the labels of the rows.
         rules : Rules or None, default=None
             Further rules for these rows, which may differ from row to row.
         n_counterfactuals : int, default=1
