@@ -34,12 +34,10 @@ def _explain(options: argparse.Namespace) -> int:
         value = getattr(options, name)
         if value is not None:
             explainer.set_params(**{name: value})
-    given = {name: getattr(options, name) for name in LISTS}
-    parameters = rule_parameters(columns_of(explainer), given, options.rules, False)
     result = explainer.explain(
         rows,
         target,
-        rules=Rules(**parameters) if parameters else None,
+        rules=_rules(explainer, options),
         n_counterfactuals=options.options,
         time_limit=options.time_limit,
         progress=shows_progress(options),
@@ -58,6 +56,13 @@ def _explain(options: argparse.Namespace) -> int:
         return INTERRUPTED
     answered = first.success | (first.status == Status.ALREADY_TARGET)
     return INCOMPLETE if options.strict and not answered.all() else OK
+
+
+def _rules(explainer: Any, options: argparse.Namespace) -> Rules | None:
+    """The rules of the options and of a file."""
+    given = {name: getattr(options, name) for name in LISTS}
+    parameters = rule_parameters(columns_of(explainer), given, options.rules, False)
+    return Rules(**parameters) if parameters else None
 
 
 def _fit(options: argparse.Namespace) -> int:
@@ -122,8 +127,9 @@ def _serve(options: argparse.Namespace) -> int:
 
     explainer = explainer_of(options)
     rows, _, target = question(explainer, options)
+    rules = _rules(explainer, options)
     try:
-        server = serve(explainer, rows, target=target, port=options.port)
+        server = serve(explainer, rows, target=target, rules=rules, port=options.port)
     except OSError as error:
         raise Refusal(
             f"The '--port' option must name a free port. Got {options.port}: {error.strerror}.",

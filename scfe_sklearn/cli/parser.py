@@ -147,6 +147,10 @@ def _search_options(command: Any) -> None:
     command.add_argument(
         "--beta", type=weight, metavar="X", help=f"price of a change (usual: {usual.beta:g})"
     )
+    _rule_options(command)
+
+
+def _rule_options(command: Any) -> None:
     for name, meaning in zip(
         LISTS,
         (
@@ -276,9 +280,11 @@ def _serve(commands: Any) -> None:
         "a page to try out changes, for this machine only",
         "Serve a page on which one moves the features of a person and sees what the model says.\n"
         "It is at 127.0.0.1, for this machine only; Ctrl-C ends it.",
+        EXAMPLE,
     )
     _model_options(command, "an explainer that 'fit' or scfe_sklearn.save wrote")
     _data_options(command)
+    _rule_options(command)
     command.add_argument(
         "--port", type=port, default=0, metavar="N", help="port (default: any free one)"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import threading
@@ -11,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import Any, Self
 
+from scfe_sklearn.features import Rules
 from scfe_sklearn.inspection.report import read_template, script_policy
 from scfe_sklearn.presentation.neutral import neutral
 from scfe_sklearn.serving.what_if import BadRequest, WhatIf
@@ -22,20 +24,25 @@ _LONGEST = 1 << 20  # bytes of a question
 _SECONDS = 30  # that a question may take to arrive
 
 
-def serve(explainer: Any, X: Any, *, target: Any = None, port: int = 0) -> WhatIfServer:
+def serve(
+    explainer: Any, X: Any, *, target: Any = None, rules: Rules | None = None, port: int = 0
+) -> WhatIfServer:
     """Serve a page on which one moves the features of a person and sees what the model says.
 
     Choose a person, move features, and see the prediction, its probability, how usual the values
-    are among the training rows with the target, and the nearest change that would be enough.
+    are among the training rows with the target, and the nearest change that would be enough. The
+    page lists the rules, and marks values that break one or lie outside of the training data.
 
     Parameters
     ----------
     explainer : CounterfactualExplainer
-        Fitted; its rules hold for the changes that are proposed.
+        Fitted; its rules hold for the changes that are proposed, from the values that are shown.
     X : DataFrame or array-like of shape (n, d)
         The people to choose from.
     target : label or other wish, default=None
         The wanted answer, the same for everybody; None for the nearest other one.
+    rules : Rules or None, default=None
+        Further rules, the same for everybody.
     port : int, default=0
         Port at 127.0.0.1; 0 for any free one.
 
@@ -47,7 +54,7 @@ def serve(explainer: Any, X: Any, *, target: Any = None, port: int = 0) -> WhatI
     Raises
     ------
     ValueError
-        If port, X or target are not as they have to be.
+        If port, X, target or rules are not as they have to be.
     OSError
         If the port is taken.
 
@@ -68,7 +75,7 @@ def serve(explainer: Any, X: Any, *, target: Any = None, port: int = 0) -> WhatI
         raise ValueError(
             f"The 'port' parameter of serve must be an int in [0, 65536). Got {port!r} instead."
         )
-    return WhatIfServer(WhatIf(explainer, X, target), port)
+    return WhatIfServer(WhatIf(explainer, X, target, rules), port)
 
 
 class WhatIfServer:
@@ -117,6 +124,7 @@ class _Server(ThreadingHTTPServer):
     """A thread per connection; none of them keeps the interpreter from ending."""
 
     daemon_threads = True
+    request_queue_size = 1024  # connections that wait; the system resets what is beyond
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a browser that went away."""
@@ -132,6 +140,12 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = _SECONDS
     questions: WhatIf
     lock: threading.Lock
+    body_read = False
+
+    def parse_request(self) -> bool:
+        """Begin another request of the connection."""
+        self.body_read = False
+        return super().parse_request()
 
     def do_GET(self) -> None:
         """Give the page, or what it is set up from."""
@@ -191,6 +205,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is too long.")
             return None
         body = self.rfile.read(int(length))
+        self.body_read = True
         try:
             question = json.loads(body.decode("utf-8"), parse_constant=_no_constant)
         except (ValueError, RecursionError):
@@ -215,8 +230,19 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.OK, text, "application/json")
 
     def _refuse(self, status: HTTPStatus, message: str) -> None:
-        self.close_connection = True  # there may be an unread body
+        self.close_connection = True
         self._send(status, json.dumps({"error": message}), "application/json")
+        self._discard_body()
+
+    def _discard_body(self) -> None:
+        """Read what is left of a body: a connection with unread bytes is reset, not closed."""
+        length = self.headers.get("Content-Length", "")
+        left = int(length) if length.isascii() and length.isdigit() and len(length) < 10 else 0
+        left = 0 if self.body_read else min(left, 16 * _LONGEST)
+        with contextlib.suppress(OSError):
+            self.connection.settimeout(1)
+            while left > 0 and (part := self.rfile.read1(min(left, _LONGEST))):
+                left -= len(part)
 
     def _send(self, status: HTTPStatus, text: str, kind: str, policy: str = "") -> None:
         body = text.encode("utf-8", "replace")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from scfe_sklearn.explanation.outcomes import outcomes
+from scfe_sklearn.features import Rules
 from scfe_sklearn.features.frames import open_table
 from scfe_sklearn.features.kinds import VERTEX
 from scfe_sklearn.presentation.containers import (
@@ -21,9 +24,13 @@ from scfe_sklearn.presentation.containers import (
 from scfe_sklearn.presentation.sentences import feature_text, sentence
 from scfe_sklearn.presentation.wording import exact, is_missing, plain, value_pair
 from scfe_sklearn.quiet import keep_filters
+from scfe_sklearn.serving.notes import broken_rules, notes
 from scfe_sklearn.status import Status
 
 __all__ = ["BadRequest", "WhatIf"]
+
+
+_LARGEST = 1e300  # beyond, differences and squares overflow
 
 
 class BadRequest(ValueError):
@@ -41,6 +48,8 @@ class WhatIf:
         The people.
     target : label or other wish, default=None
         The wanted answer, the same for everybody.
+    rules : Rules or None, default=None
+        Rules that hold besides those of the explainer.
 
     Notes
     -----
@@ -48,7 +57,9 @@ class WhatIf:
     latter only where the person has it so.
     """
 
-    def __init__(self, explainer: Any, X: Any, target: Any = None) -> None:
+    def __init__(
+        self, explainer: Any, X: Any, target: Any = None, rules: Rules | None = None
+    ) -> None:
         check_is_fitted(explainer, "space_")
         X = X if hasattr(X, "columns") else np.asarray(X)
         self.n_people = open_table(X).n_rows
@@ -63,7 +74,11 @@ class WhatIf:
         if self.space.labelled_:
             self.seen = columns_in_order(self.seen, self.space.names_)
         self.labels = row_labels(self.people)
-        self._explain(take_rows(self.people, np.array([0])))  # refuses a target that is none
+        self.rules = rules
+        # This refuses a target or rules that are none.
+        first = self._explain(take_rows(self.people, np.array([0])))
+        self.rules_text = list(first.rules_text)
+        self.every_rule = explainer._rules() if rules is None else explainer._rules().merged(rules)
 
     def setup(self) -> dict[str, Any]:
         """What the page shows before anyone is chosen."""
@@ -89,6 +104,7 @@ class WhatIf:
         return {
             "people": self.n_people,
             "features": features,
+            "rules": self.rules_text,
             "target": None if goal is None else plain(goal),
         }
 
@@ -103,11 +119,14 @@ class WhatIf:
         """What the model says to a person with these values."""
         k = self._number(number)
         row = self._row(k, values)
+        with _refusing_values():
+            return self._answered(k, row)
+
+    def _answered(self, k: int, row: Any) -> dict[str, Any]:
         model = self.explainer.view_.wrapped(self.explainer.estimator_)
         only = np.array([0])
-        with np.errstate(invalid="ignore"):
-            # Copies, since a model may write into the rows that it is given.
-            predicted = np.asarray(model.predict(take_rows(row, only)))
+        # Copies, since a model may write into the rows that it is given.
+        predicted = np.asarray(model.predict(take_rows(row, only)))
         prediction = objects(predicted.ravel().tolist())[0]
         goal = self._goal(k)
         shown = prediction if goal is None else goal
@@ -118,9 +137,11 @@ class WhatIf:
             "reached": goal is not None and bool(prediction == goal),
             "probability": None,
             "quantile": None,
+            "notes": notes(self.every_rule, self.space, take_rows(self.seen, np.array([k])), row),
         }
-        if hasattr(self.explainer, "classes_"):
-            code = int(np.flatnonzero(np.asarray(self.explainer.classes_) == shown)[0])
+        known = np.asarray(getattr(self.explainer, "classes_", ())) == shown
+        if known.any():
+            code = int(np.flatnonzero(known)[0])
             if hasattr(model, "predict_proba"):
                 table = np.asarray(model.predict_proba(take_rows(row, only)))
                 limits = getattr(self.target, "limits", None)
@@ -134,14 +155,21 @@ class WhatIf:
         """The nearest change that makes the model give the target to a person with these values."""
         k = self._number(number)
         row = self._row(k, values)
+        with _refusing_values():
+            return self._proposed(k, row)
+
+    def _proposed(self, k: int, row: Any) -> dict[str, Any]:
         explanation = self._explain(self.explainer.view_.whole(row), self._wish(k))
         (outcome,) = outcomes(explanation)
         found = outcome.status == Status.FOUND
         after = explanation.by_feature[1] if found else row
+        base = take_rows(self.seen, np.array([k]))
+        broken = broken_rules(self.every_rule, self.space, base, after) if found else {}
         return {
             "found": found,
             "status": outcome.status,
             "sentence": sentence(outcome),
+            "broken": list(dict.fromkeys(rule for texts in broken.values() for rule in texts)),
             "changes": [
                 {
                     "feature": change.position,
@@ -158,7 +186,8 @@ class WhatIf:
 
     def _explain(self, row: Any, target: Any = None) -> Any:
         # The status says where there is no answer.
-        return self.explainer._explain(row, self.target if target is None else target)
+        wish = self.target if target is None else target
+        return self.explainer._explain(row, wish, rules=self.rules)
 
     def _number(self, number: Any) -> int:
         whole = isinstance(number, int) and not isinstance(number, bool)
@@ -234,7 +263,23 @@ class WhatIf:
                 Z[0, block.start + int(number)] = VERTEX
             else:
                 Z[0, block.start] = (number - space.center_[j]) / space.scale_[j]
-        return space.decode(Z, base, reference=Z0)
+        with _refusing_values():
+            row = space.decode(Z, base, reference=Z0)
+        self._check_held(values, now, row)
+        return row
+
+    def _check_held(self, values: list[Any], now: list[Any], row: Any) -> None:
+        """Refuse numbers that a column cannot hold, such as -1 among unsigned numbers."""
+        for j, (value, old) in enumerate(zip(values, now, strict=True)):
+            if value is None or value == old or self.space.levels_[j] is not None:
+                continue
+            held = column_values(row, j, np.array([0]))[0]
+            off = np.inf if is_missing(held) else abs(float(held) - float(value))
+            if not off <= self.space.step_[j] / 2 * (1 + 1e-9) + 0.01 * abs(float(value)):
+                raise BadRequest(
+                    f"The value of {_short(feature_text(self.space.names_[j]))} must be a number "
+                    f"that its column can hold. Got {_short(value)} instead."
+                )
 
     def _checked(self, j: int, value: Any, old: Any) -> float | None:
         """A value that the feature can have."""
@@ -243,20 +288,41 @@ class WhatIf:
             if old is not None:
                 raise BadRequest(f"The value of {_short(name)} must not be missing.")
             return None
-        levels = self.space.levels_[j]
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        levels, number = self.space.levels_[j], _as_float(value)
         if levels is not None:
-            if not is_number or value != int(value) or not 0 <= value < len(levels):
+            if number is None or not number.is_integer() or not 0 <= number < len(levels):
                 raise BadRequest(
                     f"The value of {_short(name)} must be the position of one of its "
                     f"{len(levels)} levels. Got {_short(value)} instead."
                 )
-            return float(value)
-        if not is_number or not np.isfinite(value) or abs(value) > 1e300:
+        elif number is None or abs(number) > _LARGEST:
             raise BadRequest(
                 f"The value of {_short(name)} must be a finite number. Got {_short(value)} instead."
             )
-        return float(value)
+        return number
+
+
+def _as_float(value: Any) -> float | None:
+    """A finite number; None for anything else, also for whole numbers that no float is near."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if np.isfinite(number) else None
+
+
+@contextlib.contextmanager
+def _refusing_values() -> Iterator[None]:
+    """Refuse values at which model, densities or columns fail."""
+    try:
+        with np.errstate(all="ignore"):
+            yield
+    except BadRequest:
+        raise
+    except (ArithmeticError, ValueError) as error:
+        raise BadRequest(f"The model cannot take these values: {error}") from error
 
 
 def _finite(number: Any) -> float | None:

@@ -1,5 +1,8 @@
+import base64
 import dataclasses
+import re
 import warnings
+import zlib
 from pathlib import Path
 
 import pandas as pd
@@ -161,3 +164,44 @@ def test_strange_names_stay_on_the_page(page, written, result, width):
     assert page.run("document.querySelectorAll('script').length") == 1
     assert page.overflow() == 0
     assert page.problems(url) == []
+
+
+def sheets(pdf):
+    """How often text is shown on each sheet of a PDF of Chromium."""
+    numbers = [int(n) for n in re.findall(rb"/Type /Page\b.*?/Contents (\d+) 0 R", pdf, re.S)]
+    found = []
+    for number in numbers:
+        start = re.search(rb"(?<!\d)%d 0 obj.*?stream\r?\n" % number, pdf, re.S).end()
+        content = zlib.decompressobj().decompress(pdf[start:])
+        found.append(len(re.findall(rb"\bT[jJ]\b", content)))
+    return found
+
+
+@pytest.mark.parametrize("rows", [1, 3, 40])
+@pytest.mark.parametrize("size", [(8.27, 11.69), (11.69, 8.27)], ids=["upright", "across"])
+def test_the_first_printed_sheet_is_full(page, written, desk_options, rows, size):
+    url = written(desk_options[rows], f"sheets-{rows}")
+    page.look()
+    page.open(url)
+    pdf = base64.b64decode(
+        page.send("Page.printToPDF", paperWidth=size[0], paperHeight=size[1])["data"]
+    )
+    texts = sheets(pdf)
+    assert len(texts) > 1
+    # The heading alone shows two or three texts.
+    assert texts[0] > 10 and texts[0] >= 0.4 * max(texts[:-1])
+
+
+@pytest.fixture(scope="module")
+def desk_options():
+    """Answers that are longer than a sheet: seven ways for a row, and rows with one."""
+    desk = open_loan_desk(900)
+    explainer = desk.explainer().fit(desk.X_train, desk.y_train)
+    refused = desk.decided(desk.X_test, "refused")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return {
+            1: explainer.explain(refused[:1], "approved", n_counterfactuals=7),
+            3: explainer.explain(refused[:3], "approved", n_counterfactuals=4),
+            40: explainer.explain(refused[:40], "approved"),
+        }

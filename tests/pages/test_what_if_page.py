@@ -1,9 +1,13 @@
+import numpy as np
+import pandas as pd
 import pytest
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from scfe_sklearn import CounterfactualExplainer, Interval
+from scfe_sklearn import CounterfactualExplainer, Interval, Rules
 from scfe_sklearn.demo import open_loan_desk
 from scfe_sklearn.serving import serve
 
@@ -114,4 +118,74 @@ def test_a_regressor_is_served(page):
         settle(page, "document.getElementById('apply').click()")
         said = page.run("document.getElementById('prediction').textContent")
         assert float(said) <= 150
+        assert page.problems(server.url) == []
+
+
+def test_rules_are_listed_and_a_moved_value_has_its_note(page, desk):
+    explainer = desk.explainer().fit(desk.X_train, desk.y_train)
+    people = desk.decided(desk.X_test, "refused")[:2]
+    names = list(people.columns)
+    age = f"document.getElementById('value-{names.index('age')}')"
+    note = f"document.getElementById('note-{names.index('age')}')"
+    rules = Rules(ranges={"savings": (None, 1e6)})
+    with serve(explainer, people, target="approved", rules=rules) as server:
+        page.look()
+        page.open(server.url)
+        page.wait_for("document.body.dataset.ready")
+        listed = page.run("[...document.querySelectorAll('#rules li')].map(e => e.textContent)")
+        assert "age may only increase" in listed
+        assert any("savings must be at most 1,000,000" in rule.replace("1000000", "1,000,000")
+                   for rule in listed)  # fmt: skip
+        assert page.run(f"{note}.hidden")
+        settle(page, f"{age}.value = 500; {age}.dispatchEvent(new Event('change'))")
+        said = page.run(f"{note}.textContent")
+        assert page.run(f"{note}.checkVisibility()")
+        assert "Outside of the training data" in said and "Breaks a rule: age" in said
+        assert page.run(f"{age}.getAttribute('aria-describedby')") == f"note-{names.index('age')}"
+        settle(page, "document.getElementById('reset').click()")
+        assert page.run(f"{note}.hidden")
+        assert page.problems(server.url) == []
+
+
+LONG = ["number_of_years_of_employment", "householdincome", "debt to income ratio", "x"]
+
+
+@pytest.mark.parametrize("number", ["-123456789012.25", "-1.2345678901234567e+100"])
+@pytest.mark.parametrize("width", [360, 800, 920, 1024, 1200])
+def test_names_break_between_words_and_numbers_are_shown_whole(page, width, number):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(1e6 * rng.normal(size=(200, 4)), columns=LONG)
+    X["x"] = 123456.789012 * rng.normal(size=200)
+    explainer = CounterfactualExplainer(make_pipeline(StandardScaler(), LogisticRegression()))
+    explainer.fit(X, X.sum(axis=1) > 0)
+    with serve(explainer, X[:2], target=True) as server:
+        page.look(width)
+        page.open(server.url)
+        page.wait_for("document.body.dataset.ready")
+        box = "document.getElementById('value-0')"
+        settle(page, f"{box}.value = {number}; {box}.dispatchEvent(new Event('change'))")
+        page.picture(f"what-if-long-{width}")
+        clipped = "e => e.scrollWidth > e.clientWidth"
+        boxes = "[...document.querySelectorAll('.feature input[type=number]')]"
+        assert page.run(f"{boxes}.filter({clipped}).length") == 0
+        # The lines of each name, as the browser has laid them out.
+        words = page.run(
+            """[...document.querySelectorAll('.feature .name bdi')].map(name => {
+              const letters = [];
+              for (const text of name.childNodes) {
+                for (let k = 0; text.data && k < text.data.length; k++) {
+                  const range = document.createRange();
+                  range.setStart(text, k);
+                  range.setEnd(text, k + 1);
+                  letters.push([text.data[k], Math.round(range.getBoundingClientRect().top)]);
+                }
+              }
+              return letters;
+            })"""
+        )
+        for letters, name in zip(words, LONG, strict=True):
+            assert "".join(letter for letter, _ in letters) == name
+            breaks = [k for k in range(1, len(letters)) if letters[k][1] != letters[k - 1][1]]
+            assert all(letters[k - 1][0] in " _" for k in breaks), (name, breaks)
+        assert page.overflow() == 0
         assert page.problems(server.url) == []

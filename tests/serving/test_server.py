@@ -5,12 +5,15 @@ import socket
 import threading
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from sklearn.datasets import load_iris
+from sklearn.datasets import load_iris, load_wine
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 
-from scfe_sklearn import CounterfactualExplainer, Probability
+from scfe_sklearn import CounterfactualExplainer, Probability, Relative, Rules
 from scfe_sklearn.demo import open_loan_desk
 from scfe_sklearn.serving import serve
 from scfe_sklearn.serving.what_if import BadRequest, WhatIf
@@ -296,3 +299,216 @@ def test_bad_targets_and_no_people_are_refused(explainer, refused):
         serve(explainer, refused[:0])
     with pytest.raises(ValueError, match="target"):
         serve(explainer, refused, target="perhaps")
+
+
+# ------------------------------------------------------------------------------------- rules
+
+
+def wines(dtype=float, **parameters):
+    X, y = load_wine(return_X_y=True, as_frame=True)
+    X = X[["alcohol", "magnesium", "proline"]].astype(dtype)
+    return CounterfactualExplainer(GaussianNB(), **parameters).fit(X, y), X, y
+
+
+@pytest.mark.filterwarnings("ignore:.*rows have no counterfactual")
+def test_rules_of_the_explainer_and_of_the_call_are_shown_and_kept():
+    explainer, X, _ = wines(increasing=["alcohol"])
+    some = X[explainer.estimator_.predict(X) == 1][:4]
+    rules = Rules(immutable=["proline"], ranges={"magnesium": (None, 120)})
+    free = WhatIf(explainer, some, 0)
+    bound = WhatIf(explainer, some, 0, rules)
+    shown = bound.setup()["rules"]
+    assert {"alcohol may only increase", "proline must not change"} <= set(shown)
+    assert "proline must not change" not in free.setup()["rules"]
+    touched = [set(), set()]
+    for k in range(4):
+        for questions, names in zip((free, bound), touched, strict=True):
+            proposal = questions.recourse(k, questions.person(k)["values"])
+            names |= {change["name"] for change in proposal["changes"]}
+            assert proposal["broken"] == []
+        expected = explainer.explain(some.iloc[[k]], 0, rules=rules)
+        assert proposal["sentence"] == expected.sentences()[0]
+    assert "proline" in touched[0] and "proline" not in touched[1]
+
+
+def test_serve_passes_the_rules_on():
+    explainer, X, _ = wines()
+    with serve(explainer, X[:2], target=0, rules=Rules(immutable=["proline"])) as server:
+        _, _, setup = ask(server, "/api/setup")
+        assert any("proline must not change" in rule for rule in setup["rules"])
+    for rules in ({"immutable": ["proline"]}, Rules(immutable=["colour"]),
+                  Rules(immutable={"proline": [True, False, True]})):  # fmt: skip
+        with pytest.raises(ValueError, match=r"rules|Rules"):
+            serve(explainer, X[:2], target=0, rules=rules)
+
+
+def texts(questions, k, **moved):
+    """Notes on a person with moved values, by the name of the feature."""
+    names = [feature["name"] for feature in questions.setup()["features"]]
+    values = questions.person(k)["values"]
+    for name, value in moved.items():
+        values[names.index(name)] = value
+    found = {}
+    for note in questions.answer(k, values)["notes"]:
+        found.setdefault(names[note["feature"]], []).append(note["text"])
+    return found
+
+
+def test_a_value_outside_of_the_training_data_is_noted():
+    explainer, X, _ = wines()
+    questions = WhatIf(explainer, X[:2], 0)
+    low, high = X["magnesium"].min(), X["magnesium"].max()
+    assert (low, high) == (70, 162)
+    for value in (70, 100, 162):
+        assert texts(questions, 0, magnesium=value) == {}
+    for value in (69, 163, 1e6, -5):
+        noted = texts(questions, 0, magnesium=value)
+        assert noted == {"magnesium": ["Outside of the training data, which go from 70 to 162."]}
+
+
+def test_a_value_that_breaks_a_rule_is_noted_by_that_rule(desk):
+    explainer = desk.explainer().fit(desk.X_train, desk.y_train)
+    some = desk.decided(desk.X_test, "refused")[:3]
+    rules = Rules(
+        relations=["savings <= 2 * income"],
+        transitions={"purpose": {level: [] for level in some["purpose"].unique()}},
+    )
+    questions = WhatIf(explainer, some, "approved", rules)
+    age, income = int(some["age"].iloc[1]), int(some["income"].iloc[1])
+    assert texts(questions, 1) == {}
+    assert texts(questions, 1, age=age + 1) == {}
+    assert texts(questions, 1, age=age - 1)["age"] == ["Breaks a rule: age may only increase."]
+    (noted,) = texts(questions, 1, savings=2 * income + 10_000)["savings"][-1:]
+    assert "Breaks a rule" in noted
+    both = texts(questions, 1, age=500)["age"]
+    assert both[0].startswith("Outside of the training data") and "Breaks a rule: age" in both[1]
+    levels = questions.setup()["features"][list(some.columns).index("purpose")]["levels"]
+    now = levels.index(some["purpose"].iloc[1])
+    other = texts(questions, 1, purpose=(now + 1) % len(levels))
+    assert "purpose" in other and "Breaks a rule: purpose" in " ".join(other["purpose"])
+
+
+def test_notes_agree_with_the_rules_for_every_single_move(desk):
+    explainer = desk.explainer().fit(desk.X_train, desk.y_train)
+    some = desk.decided(desk.X_test, "refused")[:2]
+    questions = WhatIf(explainer, some, "approved")
+    rules, space = explainer._rules(), explainer.space_
+    for j, feature in enumerate(questions.setup()["features"]):
+        low, high = feature.get("low", 0), feature.get("high", len(feature.get("levels", "1")) - 1)
+        for value in (low, high, (low + high) // 2):
+            values = questions.person(0)["values"]
+            values[j] = value
+            after = questions._row(0, values)
+            broken = rules.violations(space, some[:1], after)[0]
+            noted = [n["feature"] for n in questions.answer(0, values)["notes"]
+                     if n["text"].startswith("Breaks a rule: ")]  # fmt: skip
+            assert sorted(set(noted)) == np.flatnonzero(broken).tolist()
+
+
+def test_a_proposal_that_goes_too_far_from_the_row_as_it_is_says_so():
+    explainer, X, _ = wines()
+    some = X[explainer.estimator_.predict(X) == 1][:6]
+    rules = Rules(ranges={name: Relative(-40, 40) for name in X})
+    questions = WhatIf(explainer, some, 0, rules)
+    told = 0
+    for k in range(6):
+        values = questions.person(k)["values"]
+        values[2] += 300
+        proposal = questions.recourse(k, values)
+        if proposal["found"]:
+            after = questions._row(k, proposal["values"])
+            broken = rules.violations(explainer.space_, some.iloc[[k]], after).any()
+            assert bool(proposal["broken"]) == broken
+            told += broken
+    assert told
+
+
+def test_a_missing_value_that_is_filled_in_is_noted():
+    explainer, X, _ = wines()
+    holes = X[:1].astype(float).copy()
+    holes.iloc[0, 1] = np.nan
+    questions = WhatIf(explainer, holes, 0)
+    assert texts(questions, 0, magnesium=100.0) == {
+        "magnesium": ["Breaks a rule: a missing value stays missing."]
+    }
+
+
+# ---------------------------------------------------------------------------- unusual requests
+
+UNUSUAL = ["1e308", "-1e308", "1e999", "-1e999", "1" + "0" * 400, "1e300", "-1e300", "1e19",
+           "-1", "70000", "1e-320", "0.5", "true", "null", '"1"', "[]"]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int64", "int32", "uint8",
+                                   "Int64", "UInt16"])  # fmt: skip
+def test_unusual_numbers_are_answered_or_refused(dtype):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.integers(1, 120, size=(150, 3)), columns=list("abc"))
+    y = (X.sum(axis=1) > 180).astype(int)
+    X = X.astype(dtype)
+    explainer = CounterfactualExplainer(LogisticRegression(max_iter=2000)).fit(X, y)
+    with serve(explainer, X[:2], target=1) as server:
+        for number in UNUSUAL:
+            for path in ("/api/answer", "/api/recourse"):
+                raw = f'{{"person": 0, "values": [{number}, 5, 6]}}'
+                status, _, answer = ask(server, path, raw=raw)
+                assert status in (200, 400), (number, answer)
+                if status == 400:
+                    assert answer["error"]
+                elif path == "/api/answer":
+                    # What is answered is what was asked, on the lattice of the column.
+                    assert abs(answer["values"][0] - float(number)) <= 0.5 + 0.01 * abs(
+                        float(number)
+                    )
+        assert ask(server, "/api/setup")[0] == 200
+
+
+@pytest.mark.parametrize("number", UNUSUAL)
+def test_unusual_numbers_for_levels_and_people_are_refused(server, number):
+    levels = [*good(server)]
+    levels[1] = "?"
+    raw = json.dumps({"person": 0, "values": levels}).replace('"?"', number)
+    assert ask(server, "/api/answer", raw=raw)[0] == 400
+    raw = f'{{"person": {number}, "values": []}}'
+    assert ask(server, "/api/answer", raw=raw)[0] == 400
+
+
+def test_a_model_that_refuses_values_is_a_bad_request_with_its_reason():
+    X, y = load_iris(return_X_y=True)
+    forest = RandomForestClassifier(5, random_state=0)
+    with serve(CounterfactualExplainer(forest).fit(X, y), X[:2], target=1) as server:
+        values = [1e200, 1.0, 1.0, 1.0]
+        status, _, answer = ask(server, "/api/answer", {"person": 0, "values": values})
+        assert status == 400 and "cannot take these values" in answer["error"]
+        values[0] = 5.0
+        assert ask(server, "/api/answer", {"person": 0, "values": values})[0] == 200
+
+
+# ------------------------------------------------------------------------ many at the same time
+
+
+@pytest.mark.parametrize("number", [60, 250])
+def test_connections_that_arrive_at_once_all_have_an_answer(explainer, refused, number):
+    with serve(explainer, refused, target="approved") as server:
+        sockets = [socket.create_connection(("127.0.0.1", server.port), 60) for _ in range(number)]
+        request = f"GET /api/setup HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n\r\n".encode()
+        for one in sockets:
+            one.sendall(request)
+        for one in sockets:
+            with one:
+                assert one.recv(12) == b"HTTP/1.1 200"
+
+
+def test_the_backlog_holds_hundreds(server):
+    assert server._server.request_queue_size >= 500
+
+
+@pytest.mark.parametrize("size", [100_000, (1 << 20) + 1, 5 << 20])
+def test_a_refused_body_is_read_so_that_the_refusal_arrives(server, size):
+    for path, headers, expected in (
+        ("/api/person", {}, 413 if size > 1 << 20 else 400),
+        ("/api/person", {"Host": "elsewhere"}, 403),
+        ("/api/person", {"Content_Type": "text/plain"}, 415),
+    ):
+        status, _, answer = ask(server, path, raw=b"x" * size, **headers)
+        assert status == expected and answer["error"]

@@ -58,6 +58,12 @@ function curve(heights) {
   return svg;
 }
 
+// A name may break after its own separators, not within a word.
+function named(name) {
+  const parts = name.split(/(?<=[_./:-])/);
+  return make("bdi", {}, ...parts.flatMap((part, k) => k ? [make("wbr"), part] : [part]));
+}
+
 function numberPart(feature, k, block, head) {
   const box = make("input", { type: "number", step: "any", id: `value-${k}` });
   const slider = make("input", { type: "range", step: "any", min: feature.low, max: feature.high });
@@ -72,6 +78,8 @@ function numberPart(feature, k, block, head) {
   return (value) => {
     box.value = value ?? "";
     box.placeholder = value === null ? "missing" : "";
+    box.style.fontSize = box.value.length > 16 ? "0.8rem" : "";
+    box.style.width = `calc(${Math.max(box.value.length, 5) + 1}ch + 2.4rem)`;
     slider.min = Math.min(feature.low, value ?? feature.low, state.original[k] ?? feature.low);
     slider.max = Math.max(feature.high, value ?? feature.high, state.original[k] ?? feature.high);
     slider.value = value ?? feature.low;
@@ -104,13 +112,14 @@ function buttonsPart(feature, k, block) {
 function part(feature, k) {
   const few = feature.levels && feature.levels.length <= 6
     && feature.levels.join("").length <= 60;
-  const name = make(few ? "legend" : "label", { className: "name" }, make("bdi", {}, feature.name));
+  const name = make(few ? "legend" : "label", { className: "name" }, named(feature.name));
   const head = make("div", { className: "head" });
   const was = make("span", { className: "was" });
   const block = make(few ? "fieldset" : "div", { className: "feature" });
   if (!few) name.htmlFor = `value-${k}`;
   head.append(make("span", {}, name, " ", was));
   block.append(head);
+  const note = make("p", { className: "note", id: `note-${k}`, hidden: true });
   let set;
   if (!feature.levels) set = numberPart(feature, k, block, head);
   else if (!few) set = listPart(feature, k, block, head);
@@ -120,8 +129,12 @@ function part(feature, k) {
     set = buttonsPart(feature, k, block);
     block.append(block.choices);
   }
+  block.append(note);
+  block.querySelectorAll("input, select").forEach((input) => {
+    input.setAttribute("aria-describedby", note.id);
+  });
   byId("features").append(block);
-  return { block, was, set };
+  return { block, was, set, note };
 }
 
 function text(feature, value) {
@@ -180,6 +193,12 @@ function says(answer) {
     state.values[k] = value;
     show(k);
   });
+  state.parts.forEach(({ block, note }, k) => {
+    const texts = answer.notes.filter((one) => one.feature === k).map((one) => one.text);
+    note.textContent = texts.join(" ");
+    note.hidden = !texts.length;
+    block.classList.toggle("noted", texts.length > 0);
+  });
   byId("prediction").textContent = answer.prediction;
   byId("prediction").className = `pill ${answer.reached ? "good" : ""}`;
   byId("chance-box").hidden = answer.probability === null;
@@ -208,8 +227,11 @@ function proposes(proposal) {
     facts.push(`More usual than ${percent(proposal.quantile)} of the training rows with it.`);
   }
   byId("facts").textContent = facts.join(" ");
-  const named = new Set(proposal.changes.map((change) => change.feature));
-  state.parts.forEach(({ block }, k) => block.classList.toggle("proposed", named.has(k)));
+  byId("broken").hidden = !proposal.broken.length;
+  byId("broken").textContent = proposal.broken.length
+    ? `Together with what you moved, this breaks a rule: ${proposal.broken.join("; ")}.` : "";
+  const moved = new Set(proposal.changes.map((change) => change.feature));
+  state.parts.forEach(({ block }, k) => block.classList.toggle("proposed", moved.has(k)));
 }
 
 async function choose(person) {
@@ -239,6 +261,8 @@ async function start() {
   }
   byId("people").textContent = shown(state.setup.people);
   byId("number").max = state.setup.people;
+  byId("rules-box").hidden = !state.setup.rules.length;
+  byId("rules").append(...state.setup.rules.map((rule) => make("li", {}, make("bdi", {}, rule))));
   state.parts = state.setup.features.map(part);
   byId("previous").addEventListener("click", () => choose(state.person - 1));
   byId("next").addEventListener("click", () => choose(state.person + 1));

@@ -1,0 +1,93 @@
+"""Notes on moved values: outside of the training data, or against a rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from scfe_sklearn.features import Rules
+from scfe_sklearn.presentation.containers import column_values
+from scfe_sklearn.presentation.wording import exact, is_number
+
+__all__ = ["broken_rules", "notes"]
+
+_BY_COLUMN = ("immutable", "increasing", "decreasing", "ranges", "transitions")
+_LISTED = ("relations", "implications")
+
+
+def notes(rules: Rules, space: Any, before: Any, after: Any) -> list[dict[str, Any]]:
+    """Say of the values of one row which of them are unusual.
+
+    Parameters
+    ----------
+    rules : Rules
+        All rules of the row.
+    space : FeatureSpace
+        Fitted; knows the ranges of the training rows.
+    before, after : DataFrame or ndarray of shape (1, d)
+        The row as it is, and with moved values.
+
+    Returns
+    -------
+    list of dict
+        ``{"feature": position, "text": sentence}``, in the order of the features.
+    """
+    found = []
+    broken = broken_rules(rules, space, before, after)
+    for j in range(len(space.names_)):
+        texts = [
+            *_outside(space, after, j),
+            *(f"Breaks a rule: {rule}." for rule in broken.get(j, ())),
+        ]
+        found += [{"feature": j, "text": text} for text in texts]
+    return found
+
+
+def broken_rules(rules: Rules, space: Any, before: Any, after: Any) -> dict[int, list[str]]:
+    """Return the rules that each feature breaks, as sentences, by the position of the feature."""
+    rules = rules.in_row_order(before)
+    broken = rules.violations(space, before, after)[0]
+    if not broken.any():
+        return {}
+    filled = Rules().violations(space, before, after)[0]
+    found: dict[int, list[str]] = {
+        int(j): ["a missing value stays missing"] for j in np.flatnonzero(broken & filled)
+    }
+    for rule in _one_by_one(rules):
+        own = rule.violations(space, before, after)[0] & broken & ~filled
+        for j in np.flatnonzero(own):
+            found.setdefault(int(j), []).extend(rule.describe(space))
+    return {j: list(dict.fromkeys(texts)) for j, texts in found.items()}
+
+
+def _one_by_one(rules: Rules) -> Iterator[Rules]:
+    """Give every rule by itself."""
+    parts = list(rules.parts())
+    strict = any(part.strict for part in parts)
+    for part in parts:
+        for name in _BY_COLUMN:
+            given = getattr(part, name)
+            for column in () if given is None else given:
+                one = {column: given[column]} if isinstance(given, Mapping) else [column]
+                yield _only(name, one, strict)
+        for name in _LISTED:
+            for item in getattr(part, name) or ():
+                yield _only(name, [item], strict)
+
+
+def _only(name: str, given: Any, strict: bool) -> Rules:
+    parameters: dict[str, Any] = {name: given, "strict": strict}
+    return Rules(**parameters)
+
+
+def _outside(space: Any, row: Any, j: int) -> list[str]:
+    """Say that a number lies outside of the training data, if it does."""
+    if space.levels_[j] is not None:
+        return []
+    value = column_values(row, j, np.array([0]))[0]
+    low, high = space.min_[j], space.max_[j]
+    if not is_number(value) or low <= float(value) <= high:
+        return []
+    return [f"Outside of the training data, which go from {exact(low)} to {exact(high)}."]
