@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.ensemble import (
     GradientBoostingClassifier,
     HistGradientBoostingRegressor,
@@ -310,3 +311,30 @@ def test_rules_may_leave_one_number_free(settings, budget):
     result = explained(explainer, query, 1, rules=Rules(immutable=["b", "c"]))
     top = model.predict(query.assign(a=X["a"].max())) == 1
     assert (result.success == top).all()
+
+
+def test_fallback_evaluates_a_bounded_number_of_points_per_row():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 150))
+    y = (X[:, :20].sum(axis=1) > 0).astype(int)
+
+    class Counted(ClassifierMixin, BaseEstimator):
+        points = 0
+
+        def fit(self, X, y):
+            self.classes_ = np.unique(y)
+            return self
+
+        def predict_proba(self, X):
+            type(self).points += len(X)
+            return np.tile([0.9, 0.1], (len(X), 1))
+
+        def predict(self, X):
+            return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    model = Counted().fit(X, y)
+    explainer = CounterfactualExplainer(FrozenEstimator(model), max_changes=1).fit(X, y)
+    Counted.points = 0
+    result = explained(explainer, X[:3], 1)
+    assert not result.success.any()
+    assert 3 * 1000 < Counted.points < 3 * 60_000

@@ -14,6 +14,9 @@ WAVES = (64, 4096)
 LOOKED_AT = 256
 """Near training rows among which those are chosen whose features are copied."""
 
+COPIED = 8192
+"""Points per row that are evaluated while features are copied, about."""
+
 MOST = 8
 """Features that are copied at most."""
 
@@ -49,10 +52,12 @@ def copy_features(ledger: Ledger, anchors: torch.Tensor, count: int) -> None:
     anchors : Tensor of shape (T, D)
         Training rows of the target.
     count : int
-        Training rows per row, the nearest that are valid.
+        Training rows per row at most, the nearest that are valid.
     """
     if len(anchors) == 0:
         return
+    features = ledger.problem.domain.n_features
+    count = max(min(count, COPIED // (features * min(MOST, features))), 1)
     everything = torch.arange(len(ledger.problem), device=anchors.device)
     chunk = max(COORDINATES // max(anchors.numel(), anchors.shape[1] ** 2 * count), 1)
     for rows in everything.split(chunk):

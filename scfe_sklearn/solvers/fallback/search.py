@@ -10,9 +10,18 @@ import torch
 from scfe_sklearn.solvers.fallback.copies import copy_features, try_training_rows
 from scfe_sklearn.solvers.fallback.ledger import Ledger
 from scfe_sklearn.solvers.fallback.lines import Columns
-from scfe_sklearn.solvers.fallback.sweeps import Limits, ascend, sweep_pairs, sweep_singles
+from scfe_sklearn.solvers.fallback.sweeps import (
+    Limits,
+    ascend,
+    by_feature,
+    sweep_pairs,
+    sweep_singles,
+)
 from scfe_sklearn.solvers.problem import Pool, Problem
 from scfe_sklearn.solvers.starts import nearest_miss
+
+NARROW = 64
+"""Features up to which the ends of all intervals are tried one after the other."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +55,7 @@ def fall_back(
     3. Features of near training rows, copied one by one within the budget.
     4. Every pair of features on a coarse grid, which closes in on the target in the same way.
     5. From the points of the largest margin, the best further change, again and again.
-    6. The ends of the intervals, one feature after the other.
+    6. The ends of the intervals, one feature after the other, if there are not too many.
 
     Parameters
     ----------
@@ -66,24 +75,29 @@ def fall_back(
     Found
     """
     ledger = Ledger(problem, size)
+    n, d = len(problem), problem.domain.n_features
+    alone = torch.full((n, d), -torch.inf).to(problem.domain.factual)
 
-    def alone_and_in_pairs(part: Ledger) -> None:
+    def alone_and_in_pairs(part: Ledger, rows: torch.Tensor) -> None:
         swept = sweep_singles(part, columns, part.problem.domain.factual, limits)
+        alone[rows] = by_feature(part.problem, swept)
         left = part.missing()
         pairs = part.part(left)
         if len(left):
             sweep_pairs(pairs, swept.take(left), limits)
             part.put_back(left, pairs)
 
-    def misses(part: Ledger) -> None:
+    def misses(part: Ledger, rows: torch.Tensor) -> None:
+        if d > NARROW:
+            return
         z, margin = nearest_miss(part.problem)
         part.note(torch.arange(len(z), device=z.device), z, margin)
 
-    steps: list[Callable[[Ledger], None]] = [
-        lambda part: try_training_rows(part, anchors),
+    steps: list[Callable[[Ledger, torch.Tensor], None]] = [
+        lambda part, rows: try_training_rows(part, anchors),
         alone_and_in_pairs,
-        lambda part: copy_features(part, anchors, limits.copies),
-        lambda part: ascend(part, columns, limits),
+        lambda part, rows: copy_features(part, anchors, limits.copies),
+        lambda part, rows: ascend(part, columns, limits, alone[rows]),
         misses,
     ]
     for step in steps:
@@ -91,6 +105,6 @@ def fall_back(
         if len(left) == 0:
             break
         part = ledger.part(left)
-        step(part)
+        step(part, left)
         ledger.put_back(left, part)
     return Found(ledger.valid, ledger.near)

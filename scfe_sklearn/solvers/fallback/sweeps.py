@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 import torch
 
-from scfe_sklearn.solvers.fallback.ledger import Ledger, with_value
+from scfe_sklearn.solvers.fallback.ledger import COORDINATES, Ledger, with_value
 from scfe_sklearn.solvers.fallback.lines import Columns, chosen, close_in, peaks
 from scfe_sklearn.solvers.problem import TOLERANCE, Problem, first_flagged
 
 LEAST = 3
 """Values of a number on the grid of pairs, at least: of so many numbers, the most promising."""
+
+FOCUS = 64
+"""Features that an ascent changes at most: those whose single changes have the largest margins."""
 
 COARSE = 12
 """Training values of a number that an ascent tries."""
@@ -81,7 +84,12 @@ class Swept:
 
 
 def sweep_singles(
-    ledger: Ledger, columns: Columns, base: torch.Tensor, limits: Limits, count: int | None = None
+    ledger: Ledger,
+    columns: Columns,
+    base: torch.Tensor,
+    limits: Limits,
+    count: int | None = None,
+    focus: torch.Tensor | None = None,
 ) -> Swept:
     """Evaluate one further change of points ``base`` (n, D), one for each row, and close in.
 
@@ -97,6 +105,8 @@ def sweep_singles(
         How much is evaluated.
     count : int or None
         Training values of each number; None for as many as the limits permit.
+    focus : BoolTensor of shape (n, d) or None
+        Features that may change; None for all.
 
     Returns
     -------
@@ -115,12 +125,19 @@ def sweep_singles(
     return swept
 
 
-def sweep(ledger: Ledger, columns: Columns, base: torch.Tensor, count: int) -> Swept:
+def sweep(
+    ledger: Ledger,
+    columns: Columns,
+    base: torch.Tensor,
+    count: int,
+    focus: torch.Tensor | None = None,
+) -> Swept:
     """Margins after single changes of points ``base`` (n, D)."""
     problem, domain = ledger.problem, ledger.problem.domain
     # Where the budget is used up, what is changed already may change again.
     changed = domain.changed(base[:, None])[:, 0]
     free = changed | (changed.sum(1) < problem.max_changes)[:, None]
+    free = free if focus is None else free & focus
     at, level = columns.coordinate, (~columns.scalar).nonzero()[:, 0]
     present = problem.margin(base[:, None])[:, 0]
     value = columns.values(domain, base, max(count, 2))
@@ -160,6 +177,13 @@ def sweep_pairs(ledger: Ledger, swept: Swept, limits: Limits) -> None:
             ledger.put_back(two, part)
         return
     size = int((2 * limits.pairs) ** 0.5)
+    most = max(COORDINATES // (size * domain.factual.shape[1]), 1)
+    if len(problem) > most:
+        for rows in two.split(most):
+            part = ledger.part(rows)
+            sweep_pairs(part, swept.take(rows), limits)
+            ledger.put_back(rows, part)
+        return
     coordinate, value, live = _grid(problem, swept, size)
     n, q = value.shape
     number = domain.scalar[coordinate]
@@ -207,15 +231,10 @@ def _grid(
     those whose single changes have the largest margins.
     """
     domain = problem.domain
-    value, margin = swept.value, swept.margin
-    n, width = len(value), value.shape[2]
+    value = swept.value
+    width = value.shape[2]
     known = value < torch.inf
-    free = known.sum(2) > 1
-    # (n, d): the best margin of every feature alone.
-    feature = torch.cat([domain.groups[swept.coordinate], domain.groups[swept.level]])
-    alone = torch.cat([torch.where(free, margin.amax(2), -torch.inf), swept.entered], 1)
-    best = torch.full((n, domain.n_features), -torch.inf, dtype=value.dtype, device=value.device)
-    best = best.scatter_reduce(1, feature.expand(n, -1), alone, "amax")
+    best = by_feature(problem, swept)
     rank = best.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
     count = (best > -torch.inf).sum(1)
     each = (size // count.clamp_min(1)).clamp(LEAST, max(width, LEAST))
@@ -235,7 +254,17 @@ def _grid(
     return at[position], torch.where(live, values.gather(1, position), torch.inf), live
 
 
-def ascend(ledger: Ledger, columns: Columns, limits: Limits) -> None:
+def by_feature(problem: Problem, swept: Swept) -> torch.Tensor:
+    """Return the largest margin of every feature alone (n, d); minus infinity for none."""
+    domain, known = problem.domain, swept.value < torch.inf
+    feature = torch.cat([domain.groups[swept.coordinate], domain.groups[swept.level]])
+    numbers = torch.where(known.sum(2) > 1, swept.margin.amax(2), -torch.inf)
+    alone = torch.cat([numbers, swept.entered], 1)
+    best = torch.full((len(alone), domain.n_features), -torch.inf).to(alone)
+    return best.scatter_reduce(1, feature.expand(len(alone), -1), alone, "amax")
+
+
+def ascend(ledger: Ledger, columns: Columns, limits: Limits, alone: torch.Tensor) -> None:
     """Raise the margin change by change, from the points of the largest margins.
 
     Parameters
@@ -246,7 +275,11 @@ def ascend(ledger: Ledger, columns: Columns, limits: Limits) -> None:
         Training values.
     limits : Limits
         How much is evaluated.
+    alone : Tensor of shape (n, d)
+        The largest margin of every feature alone.
     """
+    order = alone.argsort(dim=1, descending=True, stable=True)
+    focus = order.argsort(dim=1) < FOCUS
     near = ledger.near.take(slice(None))
     rows, entry = (near.cost[:, : limits.starts] < torch.inf).nonzero().T
     here, margin = near.z[rows, entry], -near.cost[rows, entry]
@@ -256,7 +289,8 @@ def ascend(ledger: Ledger, columns: Columns, limits: Limits) -> None:
             return
         rows, here, margin = rows[keep], here[keep], margin[keep]
         part = Ledger(ledger.problem.take(rows), 1)
-        sweep_singles(part, columns, here, limits, COARSE)
+        may = focus[rows] | part.problem.domain.changed(here[:, None])[:, 0]
+        sweep_singles(part, columns, here, limits, COARSE, may)
         found = part.near
         ledger.note(rows, found.z[:, 0], -found.best)
         better = (-found.best > margin + TOLERANCE).nonzero()[:, 0]
