@@ -29,7 +29,7 @@ class Asked:
     def of(cls, explainer: CounterfactualExplainer, table: Table) -> Asked:
         """Collect them; a box reaches from the least to the largest training value."""
         rows = np.flatnonzero(explainer.estimator_.predict(table.queries) != table.targets)
-        space, voices, target = explainer.space_, explainer._voices(), table.targets[rows]
+        space, voices, target = explainer.space_, explainer._voices(None, None), table.targets[rows]
         wishes = class_wishes(target, 1 - target, explainer.classes_)
         engine = explainer._engine(voices, wishes, 1)
         parts = [engine.plausible(code) for code in (0, 1)]

@@ -172,11 +172,11 @@ def _explain_predictions(
     wishes = query.wishes
     if not isinstance(wishes, ClassWishes) or not wishes.asks_probability:
         return
-    classes = np.asarray(judge.estimator.classes_).tolist()
+    classes, told = np.asarray(judge.estimator.classes_).tolist(), predicted.tolist()
     for k in np.flatnonzero(_by_probability(wishes, entries)):
-        same = predicted[k] == classes[wishes.about[entries.code[k]]]
+        same = told[k] == classes[wishes.about[entries.code[k]]]
         if same == (wishes.low[entries.row[k], entries.code[k]] == 0):
-            reason[k] = f"has the probability that was asked for; predict gives {predicted[k]!r}"
+            reason[k] = f"has the probability that was asked for; predict gives {told[k]!r}"
 
 
 def _tidy(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:

@@ -111,16 +111,23 @@ def test_a_csv_comes_from_standard_input(desk, asked, capsys, monkeypatch):
     assert capsys.readouterr().out == streamed
 
 
-def test_a_probability_is_reached(desk, asked, tmp_path):
+@pytest.mark.parametrize(
+    ("wish", "probability"),
+    [
+        (["--target", "approved", "--at-least", "0.8"], Probability("approved", 0.8)),
+        (["--target", "refused", "--at-most", "0.7"], Probability("refused", at_most=0.7)),
+    ],
+)
+def test_a_probability_is_reached(desk, asked, tmp_path, wish, probability):
     out = str(tmp_path / "answers.json")
-    wish = ["--target", "approved", "--at-least", "0.8"]
     assert main(["explain", *asked, *wish, "--out", out]) == 0
     result = Explanation.from_json(out)
     assert result.success.any()
-    column = desk.model.classes_.tolist().index("approved")
+    column = desk.model.classes_.tolist().index(probability.label)
     answers = result.counterfactuals[result.success].astype(desk.refused.dtypes.to_dict())
-    assert (desk.model.predict_proba(answers)[:, column] >= 0.8).all()
-    same(result, desk.explainer.explain(desk.refused, Probability("approved", 0.8)))
+    p, (low, high) = desk.model.predict_proba(answers)[:, column], probability.limits
+    assert ((p >= low) & (p <= high)).all()
+    same(result, desk.explainer.explain(desk.refused, probability))
 
 
 def test_a_regressor_takes_an_interval(tmp_path):

@@ -101,6 +101,7 @@ def test_answers_have_the_probability_and_rows_that_have_it_stay(explainer, low,
     assert result.prediction_after[result.success].tolist() == model.predict(answers).tolist()
     told = "has the probability that was asked for"
     disagree = (model.predict(answers) == label) == (low is None)
+    assert not any("np." in one for one in result.reason)
     assert [told in one for one in result.reason[result.success]] == disagree.tolist()
     assert (result.target[~has & result.success] == (None if low is None else label)).all()
 
