@@ -173,7 +173,7 @@ def test_every_parameter_in_backticks_exists(page):
     """Words such as `tau=0` are those of the explainer, of explain or of another public call."""
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
     known = {"target", "n_counterfactuals", "best_effort", "callback", "time_limit", "progress"}
-    known |= {"of", "at_least", "bandwidth", "cost", "trusted"}
+    known |= {"of", "at_least", "bandwidth", "cost", "cv", "max_size", "trusted"}
     known |= set(scfe_sklearn.CounterfactualExplainer(None).get_params(deep=False))
     known |= set(scfe_sklearn.image.GroupSparseExplainer(None).get_params(deep=False))
     assert set(re.findall(r"[`(, ](\w+)=[^=]", " ".join(re.findall(r"`[^`]+`", text)))) <= known
