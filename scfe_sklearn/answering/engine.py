@@ -38,6 +38,12 @@ CERTAIN = 1e-7
 ROUNDING = 1e-9
 """What log-odds may differ by from batch to batch."""
 
+AT_ONCE = 2**28
+"""Numbers that the tables of extended moves may hold at once: 2 GiB."""
+
+TABLES = 12
+"""Such tables that are alive at the same time, about."""
+
 GUIDED_FLOOR = 0.3
 """Margin that a stand-in is asked for, since the model itself may see less."""
 
@@ -159,11 +165,19 @@ class Engine:
         where, codes = where[order], codes[order]
         z = np.empty((len(where), size, rows.Z.shape[1]))
         cost = np.empty((len(where), size))
-        for start in range(0, len(where), self.chunk_size):
-            chunk = slice(start, start + self.chunk_size)
+        together = self._rows_together(codes)
+        for start in range(0, len(where), together):
+            chunk = slice(start, start + together)
             pool = self._solve(rows.take(where[chunk]), codes[chunk], floor)
             z[chunk], cost[chunk] = pool.z.numpy(), pool.cost.numpy()
         return gathered(n, where, Candidates(z, cost, np.repeat(codes[:, None], size, axis=1)))
+
+    def _rows_together(self, codes: np.ndarray) -> int:
+        """Return how many rows are solved together: fewer where many single moves are extended."""
+        moves = max((len(self._moves(int(code))) for code in np.unique(codes)), default=1)
+        screen = self.effort.screen if self.has_gradient else self.effort.thrifty
+        extended = TABLES * max(screen.parents, screen.width) * moves
+        return int(min(self.chunk_size, max(1, AT_ONCE // max(extended, 1))))
 
     def fall_back(self, rows: Rows, floor: float) -> tuple[Candidates, Candidates]:
         """Search rows systematically that have no answer yet, for each kind of answer.

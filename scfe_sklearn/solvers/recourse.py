@@ -184,16 +184,26 @@ def begin(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
     pool = screen(problem, replace(effort.screen if smooth else effort.thrifty, pool=size))
     if not smooth:
         pool = enrich(problem, pool, anchors, effort.enrich)
+    wide = not smooth and too_wide(problem)
+    if wide:
+        # To undo hundreds of changes of a training row is much more work than to make a few.
+        missing = (pool.best == torch.inf).nonzero()[:, 0]
+        if len(missing):
+            pool = pool.scattered(missing, climb(problem.take(missing), size))
     # Where much has to change, whole training rows are better starts than sums of moves.
     beyond = effort.recall.beyond if smooth else effort.recall.beyond_asked
     many = problem.domain.changed(pool.z[:, :1])[:, 0].sum(1) > beyond
-    again = ((pool.best == torch.inf) | many).nonzero()[:, 0]
+    if wide:
+        many = (pool.best == torch.inf) & (problem.max_changes > effort.recall.undoable)
+        again = many.nonzero()[:, 0]
+    else:
+        again = ((pool.best == torch.inf) | many).nonzero()[:, 0]
     if len(again):
         part, now = problem.take(again), Pool(pool.z[again], pool.cost[again])
         found = recall(part, anchors, effort.recall, size)
         pool = pool.scattered(again, now.merged(part, found.z, found.cost))
     missing = (pool.best == torch.inf).nonzero()[:, 0]
-    if len(missing):
+    if len(missing) and not wide:
         pool = pool.scattered(missing, climb(problem.take(missing), size))
     return pool
 

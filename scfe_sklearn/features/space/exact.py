@@ -13,6 +13,12 @@ from scfe_sklearn.features.kinds import VERTEX, Feature, Lattice
 if TYPE_CHECKING:
     import torch
 
+CACHED = 2**16
+"""Numbers that are rounded at once."""
+
+EXACT_POWERS = 22
+"""The largest power of ten that a double holds exactly."""
+
 
 def exact_columns(
     features: Sequence[Feature], slices: Sequence[slice], lattice: Lattice
@@ -42,6 +48,8 @@ def exact_columns(
 
     def apply(z: torch.Tensor) -> torch.Tensor:
         points = z.detach().to("cpu", torch.float64).numpy()
+        if at.only_numbers:
+            return torch.from_numpy(values(points))
         chosen = points if at.in_order else points[:, at.source]
         # Of numbers this is overwritten.
         u = (chosen > VERTEX / 2).astype(np.float64)
@@ -76,6 +84,8 @@ class _Places:
         Whether every column coordinate reads the solver coordinate of its own place.
     has_numbers : bool
         Whether there is a number or rank at all.
+    only_numbers : bool
+        Whether there is nothing else than numbers without ranks.
     """
 
     source: np.ndarray
@@ -86,6 +96,7 @@ class _Places:
     rank: np.ndarray
     in_order: bool
     has_numbers: bool
+    only_numbers: bool
 
     @classmethod
     def of(cls, features: Sequence[Feature], slices: Sequence[slice]) -> _Places:
@@ -122,6 +133,7 @@ class _Places:
             rank=_positions(rank),
             in_order=source == list(range(width)),
             has_numbers=number > 0,
+            only_numbers=len(plain) == width,
         )
 
 
@@ -141,17 +153,52 @@ def _rounded_numbers(
     scale = np.array([f.scale for f, _ in numbers])
     whole = (lattice.step == 1) & (lattice.offset == np.rint(lattice.offset))
     whole &= (lattice.decimals == 0) & (lattice.bits == 64)
+    # Numbers without steps and limits are rounded to their decimals, as `numpy.round` does.
+    free = (lattice.step == 0) & (lattice.bits == 64)
+    free &= np.isneginf(lattice.low) & np.isposinf(lattice.high)
+    free &= (lattice.decimals >= 0) & (lattice.decimals <= EXACT_POWERS)
+    simple = bool((free | whole).all())
+    unit = np.array([float(10 ** int(k)) for k in np.where(free, lattice.decimals, 0)])
     rest = np.flatnonzero(~whole)
     finer = lattice.take(rest)
     # How far rounding may move a value that is on the lattice.
     slack = np.where(lattice.step > 0, 1e-6 * lattice.step, np.inf)
+    bounded = bool((np.isfinite(lattice.low) | np.isfinite(lattice.high)).any())
+    stepped = bool((lattice.step > 0).any())
+
+    in_order = np.array_equal(at, np.arange(at[-1] + 1)) if len(at) else False
+
+    def simply(points: np.ndarray) -> np.ndarray:
+        """Round some rows that are rounded to decimals only."""
+        raw = (points[:, : len(at)] if in_order else points[:, at]) * scale
+        raw += center
+        near = raw * unit if stepped else np.multiply(raw, unit, out=raw)
+        np.rint(near, out=near)
+        near /= unit
+        if bounded:
+            np.clip(near, lattice.low, lattice.high, out=near)
+        near += 0.0
+        return _kept(near, raw, slack) if stepped else near
 
     def values(points: np.ndarray) -> np.ndarray:
+        if simple:
+            # A few rows at a time stay in the cache of a processor.
+            size = max(1, CACHED // max(len(at), 1))
+            if len(points) <= size:
+                return simply(points)
+            out = np.empty((len(points), len(at)))
+            for start in range(0, len(points), size):
+                out[start : start + size] = simply(points[start : start + size])
+            return out
         raw = center + scale * points[:, at]
         near = np.clip(np.rint(raw), lattice.low, lattice.high) + 0.0
-        if len(rest):
-            near[:, rest] = finer.nearest(raw[:, rest])
-        off = np.abs(near - raw) > slack
-        return np.where(off, raw, near) if off.any() else near
+        near[:, rest] = finer.nearest(raw[:, rest])
+        return _kept(near, raw, slack)
 
     return values
+
+
+def _kept(near: np.ndarray, raw: np.ndarray, slack: np.ndarray) -> np.ndarray:
+    """Rounded numbers, and those that are clearly off their lattice as they are."""
+    off = np.abs(near - raw) > slack
+    return np.where(off, raw, near) if off.any() else near

@@ -223,7 +223,9 @@ class BlackBox:
                 trees = BitTrees(ensemble)
             readable = trees.readable(u)
             if _close(reading.scores(trees.value(u[readable])), expected[readable]):
-                self._bare, self._trees = self._by_bits(trees, self._bare), trees
+                self._trees = trees
+                if not trees.slower_than_walking:
+                    self._bare = self._by_bits(trees, self._bare)
         except Exception:  # whatever it is, the trees can be walked
             return
 

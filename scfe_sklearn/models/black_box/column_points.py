@@ -48,8 +48,8 @@ def column_numbers(sample: Any, k: int, column: Column) -> np.ndarray:
     import pandas as pd
 
     values = _column(sample, k, column)
-    if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
-        return values.astype(np.float64)
+    if isinstance(getattr(values, "dtype", None), np.dtype) and values.dtype.kind in "fiub":
+        return np.asarray(values, dtype=np.float64)
     values = values.to_list() if hasattr(values, "to_list") else list(values)
     return np.array([np.nan if pd.isna(v) else float(v) for v in values])
 

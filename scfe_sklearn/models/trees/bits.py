@@ -11,6 +11,12 @@ from scfe_sklearn.models.errors import UnsupportedModelError
 from scfe_sklearn.models.trees.ensemble import TreeEnsemble, probabilities
 from scfe_sklearn.models.trees.replaced import BYTES, Part, Table, sums, sums_after
 
+WORDS_PER_STEP = 20
+"""Words that take as long as a step down a tree, when walking has to be much faster."""
+
+MANY_TABLES = 200
+"""Columns from which on walking is considered: few rows of few columns are slow to walk."""
+
 LARGEST = 2**25
 """Bytes of all tables at most: larger ones are slower than walking the trees."""
 
@@ -130,6 +136,7 @@ class BitTrees:
         self._ensemble = ensemble
         leaves = _Leaves(ensemble)
         self._full = torch.from_numpy(leaves.full)
+        self._leaves_per_tree = np.bincount(leaves.tree[leaves.leaves])
         self._numbers: list[_Number] = []
         levels: list[_Levels] = []
         size = 0
@@ -171,6 +178,13 @@ class BitTrees:
             Part.of(one, self._columns_of(one), self._full, self._base, self._outputs)
             for one in tables
         ]
+
+    @property
+    def slower_than_walking(self) -> bool:
+        """Whether the words of all columns are more work than the paths through the trees."""
+        steps = float(np.log2(np.maximum(self._leaves_per_tree, 2)).sum())
+        many = len(self._parts) >= MANY_TABLES
+        return many and len(self._parts) * len(self._full) > WORDS_PER_STEP * steps
 
     def readable(self, u: np.ndarray) -> np.ndarray:
         """Rows (n,) that have one known level in every column of levels."""

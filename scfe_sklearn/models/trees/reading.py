@@ -376,16 +376,23 @@ def _goes_left(tree: Tree, nodes: np.ndarray, x: np.ndarray) -> np.ndarray:
 def _readable(estimator: Any, probe: Probe, starts: np.ndarray) -> np.ndarray:
     """Ask the estimator which numbers may be missing."""
     out = np.ones(int(starts[-1]), dtype=bool)
-    width = len(probe.columns)
-    for j, column in enumerate(probe.columns):
-        if column.levels is None:
-            numbers = np.ones((1, width))
-            numbers[0, j] = np.nan
-            try:
-                _answers(estimator, probe.rows(numbers, np.zeros((1, width), dtype=np.intp)))
-            except (TypeError, ValueError):
-                out[starts[j]] = False
+    numbers = [j for j, column in enumerate(probe.columns) if column.levels is None]
+    if _reads_missing(estimator, probe, numbers):  # then it does one by one, too
+        return out
+    for j in numbers:
+        out[starts[j]] = _reads_missing(estimator, probe, [j])
     return out
+
+
+def _reads_missing(estimator: Any, probe: Probe, missing: list[int]) -> bool:
+    """Whether an estimator predicts a row in which some numbers are missing."""
+    numbers = np.ones((1, len(probe.columns)))
+    numbers[0, missing] = np.nan
+    try:
+        _answers(estimator, probe.rows(numbers, np.zeros(numbers.shape, dtype=np.intp)))
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 # ---------------------------------------------------------------------------------- verifying

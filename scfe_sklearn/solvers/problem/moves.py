@@ -8,6 +8,9 @@ import torch
 
 from scfe_sklearn.solvers.problem.domain import TOLERANCE, Domain
 
+LARGEST = 2**26
+"""Entries of a table of moves at most: half a gibibyte."""
+
 
 @dataclass(frozen=True, eq=False)
 class Moves:
@@ -50,13 +53,15 @@ class Moves:
     ) -> Moves:
         """Build the table from the values that training rows ``samples`` (T, D) really have.
 
-        Every level that occurs; of a number all values, or about ``values`` of them: half
+        Every level that occurs, as long as the table is not too large, and else the most common
+        ones; of a number all values, or about ``values`` of them: half
         spread by how many rows have them, half by rank among the distinct ones, since heavy
         tails hold few rows.
         """
         coordinates, targets = [], []
         # A level is there or not.
         height = samples.amax(0) if len(samples) else samples.new_zeros(samples.shape[1])
+        height = torch.where(_listed(samples, scalar, values), height, 0.0)
         for j, number in enumerate(scalar.tolist()):
             column = typical_values(samples[:, j], values) if number else height[j : j + 1]
             column = column if number else column[column > 0]
@@ -107,6 +112,18 @@ class Moves:
     def apply(self, z: torch.Tensor, moves: torch.Tensor) -> torch.Tensor:
         """Apply move ``moves`` (...) to the points ``z`` (..., D)."""
         return torch.addcmul(self.target[moves], z, self.keeps[moves])
+
+
+def _listed(samples: torch.Tensor, scalar: torch.Tensor, values: int) -> torch.Tensor:
+    """Which coordinates (D,) have moves: of too many levels those that most samples have."""
+    width = samples.shape[1]
+    room = max(LARGEST // max(width, 1) - values * int(scalar.sum()), 1)
+    if int((~scalar).sum()) <= room:
+        return torch.ones_like(scalar)
+    count = torch.where(scalar, -1, (samples > 0).sum(0))
+    listed = scalar.clone()
+    listed[count.argsort(descending=True, stable=True)[:room]] = True
+    return listed
 
 
 def typical_values(column: torch.Tensor, count: int) -> torch.Tensor:

@@ -11,6 +11,9 @@ from scfe_sklearn.solvers.problem import TOLERANCE, Domain, Pool, Problem, first
 CHUNK = 4_000_000
 """Coordinates compared at once."""
 
+UNDONE = 2**24
+"""Coordinates of points with a change undone that are written down at once."""
+
 SHARES = 4
 """A share of the tries goes to the nearest anchors within reach, one to the nearest of all."""
 
@@ -32,12 +35,16 @@ class Recall:
         The same where there is no gradient.
     undone : int
         Valid ones per row whose changes are undone, where there is no gradient.
+    undoable : int
+        Budget of changes from which rows of very many features are tried at all, where there is
+        no gradient: few of hundreds of changes rarely remain.
     """
 
     anchors: int = 24
     beyond: int = 2
     beyond_asked: int = 3
     undone: int = 8
+    undoable: int = 16
 
 
 def recall(problem: Problem, anchors: torch.Tensor, settings: Recall, size: int) -> Pool:
@@ -147,6 +154,24 @@ def _spread(distance: torch.Tensor, count: int) -> torch.Tensor:
 
 
 def undo_changes(problem: Problem, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Undo changes of valid points, and return the cheapest point on the way, some at a time.
+
+    Parameters and results are those of `_undo_changes`.
+    """
+    if len(z) == 0:
+        return z, z[:, 0]
+    most = int(problem.domain.changed(z[:, None]).sum(-1).max())
+    size = max(1, UNDONE // (max(most, 1) * z.shape[1]))
+    if len(z) <= size:
+        return _undo_changes(problem, z)
+    parts = [
+        _undo_changes(problem.take(index), z[index])
+        for index in torch.arange(len(z), device=z.device).split(size)
+    ]
+    return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+
+
+def _undo_changes(problem: Problem, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Undo changes of valid points, and return the cheapest point on the way.
 
     In each round every change is undone on its own, which gives them an order: by the margin

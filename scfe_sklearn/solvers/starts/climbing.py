@@ -11,7 +11,26 @@ SHARES = (0.5, 1.0)
 """How far a push goes, as a share of the way from the factual to an end of the interval."""
 
 
+PUSHES = 1024
+"""Pushes that are tried after the first: of more, those that did best on their own."""
+
+PUSHED = 2**24
+"""Coordinates of pushed points that are written down at once."""
+
+
 def climb(problem: Problem, size: int) -> Pool:
+    """Climb, with some of the rows at a time; see `_climb`."""
+    width = problem.domain.factual.shape[1]
+    at_once = max(1, PUSHED // ((2 * len(SHARES) + 1) * width**2))
+    if len(problem) <= at_once:
+        return _climb(problem, size)
+    pool = Pool.empty(problem, size)
+    for index in torch.arange(len(problem), device=pool.z.device).split(at_once):
+        pool = pool.scattered(index, _climb(problem.take(index), size))
+    return pool
+
+
+def _climb(problem: Problem, size: int) -> Pool:
     """Raise the margin by the best single push, feature by feature, until the row is valid.
 
     The screen tries the values of training rows. Where a range allows a narrow interval, none
@@ -33,10 +52,17 @@ def climb(problem: Problem, size: int) -> Pool:
     z = domain.factual.clone()
     margin = problem.margin(z[:, None])[:, 0]
     active = torch.arange(len(z), device=z.device)
+    useful: torch.Tensor | None = None
     for _ in range(min(domain.n_features, int(problem.max_changes.max()))):
         part, here = problem.take(active), z[active]
         trial, live = pushes(part, here)
-        got, move = part.margin(trial, live).max(1)
+        if useful is not None:
+            live &= useful[active]
+        tried = part.margin(trial, live)
+        if useful is None and tried.shape[1] > PUSHES:
+            useful = torch.zeros_like(live)
+            useful.scatter_(1, tried.topk(PUSHES, dim=1).indices, True)
+        got, move = tried.max(1)
         better = got > margin[active]
         active, got, move = active[better], got[better], move[better]
         z[active] = trial[better, move]
@@ -54,27 +80,40 @@ def climb(problem: Problem, size: int) -> Pool:
     return pool.scattered(rows, found)
 
 
-def pushes(problem: Problem, here: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Points (k, K, D) one further change away from ``here`` (k, D), and which are permitted."""
-    domain, width = problem.domain, here.shape[1]
-    own = torch.eye(width, dtype=torch.bool, device=here.device)
+def pushes(
+    problem: Problem, here: torch.Tensor, chosen: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Points (k, K, D) one further change away from ``here`` (k, D), and which are permitted.
+
+    ``chosen`` (D,) are the coordinates that are pushed; None for all.
+    """
+    domain = problem.domain
     changed = domain.changed(here[:, None])[:, 0]
     may = domain.allowed & ~changed[:, domain.groups]
     may &= (changed.sum(1) < problem.max_changes)[:, None]
-    pushes, flags = [], []
+    of_number, of_level = domain.scalar, ~domain.scalar
+    if chosen is not None:
+        of_number, of_level = of_number & chosen, of_level & chosen
+    numbers, levels = of_number.nonzero()[:, 0], of_level.nonzero()[:, 0]
+    values = []
     for bound in (domain.lower, domain.upper):
         for share in SHARES:
             value = bound
             if share < 1:
                 inside = domain.factual + share * (bound - domain.factual)
                 value = domain.snap(torch.where(domain.scalar, inside, domain.factual))
-            pushes.append(torch.where(own & domain.scalar, value[:, None], here[:, None]))
-            flags.append(may & domain.scalar)
-    feature = domain.groups[:, None] == domain.groups
-    level = torch.where(own, 0.5**0.5, 0.0).to(here.dtype)
-    pushes.append(torch.where(feature & ~domain.scalar, level, here[:, None]))
-    flags.append(may & ~domain.scalar)
-    trial, live = torch.cat(pushes, 1), torch.cat(flags, 1)
-    step = (trial - here[:, None]).abs().amax(-1)
+            values.append(value[:, numbers])
+    value, at = torch.cat(values, 1), numbers.repeat(len(values))
+    trial = here[:, None].repeat(1, len(at) + len(levels), 1)
+    trial[:, torch.arange(len(at), device=at.device), at] = value
+    step = (value - here[:, at]).abs()
+    if len(levels):
+        own = torch.arange(len(domain.groups), device=levels.device) == levels[:, None]
+        feature = domain.groups[levels, None] == domain.groups
+        level = torch.where(own, 0.5**0.5, 0.0).to(here.dtype)
+        trial[:, len(at) :] = torch.where(feature, level, here[:, None])
+        moved = (trial[:, len(at) :] - here[:, None]).abs().amax(-1)
+        step = torch.cat([step, moved], 1)
+    live = torch.cat([may[:, at], may[:, levels]], 1)
     # An open interval has no end to go to.
     return trial, live & (step > TOLERANCE) & (step < torch.inf)

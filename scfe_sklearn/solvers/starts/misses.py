@@ -42,9 +42,9 @@ def nearest_miss(problem: Problem, rounds: int = 2) -> tuple[torch.Tensor, torch
             own = domain.groups == feature
             # Without this feature, what is the best that it can do?
             without = torch.where(own, domain.factual, z)
-            trial, live = pushes(problem, without)
-            moves = (trial - without[:, None]).abs() > 0
-            z, margin, _ = _best(problem, z, margin, trial, live & (moves & own).any(-1))
+            trial, live = pushes(problem, without, own)
+            if bool(live.any()):
+                z, margin, _ = _best(problem, z, margin, trial, live)
         if bool((margin <= before).all()):
             break
     return z, margin

@@ -24,6 +24,9 @@ from scfe_sklearn.solvers.problem import (
     valleys,
 )
 
+AT_ONCE = 2**24
+"""Coordinates of points that are written down at once."""
+
 CONTRAST = 0.1
 """How much of the difference between the bests of two supports counts for being tried."""
 
@@ -197,11 +200,13 @@ def _single_margins(problem: Problem, permitted: torch.Tensor) -> torch.Tensor:
     margin = problem.objective.margins_after(domain.factual, moves.target, moves.group)
     if margin is not None:
         return torch.where(permitted, margin, -torch.inf)
-    # Only the points that are asked about are written down.
-    rows, move = permitted.nonzero().T
+    # Only the points that are asked about are written down, some at a time.
     margin = domain.factual.new_full(permitted.shape, -torch.inf)
-    points = moves.apply(domain.factual[rows], move)
-    margin[rows, move] = problem.objective.margin_at(points, rows)
+    size = max(1, AT_ONCE // domain.factual.shape[1])
+    for some in permitted.nonzero().split(size):
+        rows, move = some.T
+        points = moves.apply(domain.factual[rows], move)
+        margin[rows, move] = problem.objective.margin_at(points, rows)
     return margin
 
 
