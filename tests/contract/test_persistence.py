@@ -258,7 +258,8 @@ def test_every_changed_member_is_noticed(saved, tmp_path):
             return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
         changed = rewritten(saved, tmp_path / "changed", with_member(name, flip))
-        with pytest.raises(ValueError, match="was changed after it was saved"):
+        # What is no longer JSON is found before the sums are compared.
+        with pytest.raises(ValueError, match="was changed after it was saved|or is damaged"):
             load(changed)
 
 
