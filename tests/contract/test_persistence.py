@@ -259,7 +259,7 @@ def test_every_changed_member_is_noticed(saved, tmp_path):
 
         changed = rewritten(saved, tmp_path / "changed", with_member(name, flip))
         # What is no longer JSON is found before the sums are compared.
-        with pytest.raises(ValueError, match="was changed after it was saved|or is damaged"):
+        with pytest.raises(ValueError, match=r"was changed after it was saved|or is damaged"):
             load(changed)
 
 
