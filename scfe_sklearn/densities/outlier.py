@@ -194,6 +194,8 @@ class LocalOutlierDensity(PointDensity):
         self, squared: torch.Tensor, index: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-density and weights of the gradient from squared distances (..., S)."""
+        if squared.shape[-1] < FEW and squared.device.type == "cpu":
+            return self._ratio_of_all(squared, index)
         value, position, weight, crowded = self._nearby(squared, index)
         pull = torch.zeros_like(squared).scatter_(-1, position, weight)
         if bool(crowded.any()):
@@ -240,7 +242,11 @@ class LocalOutlierDensity(PointDensity):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Value (n,) and gradient weights (n, S) from all distances, whatever ties there are."""
         k = min(self._n_neighbors, squared.shape[-1])
-        border = squared.kthvalue(k, dim=-1, keepdim=True).values
+        if squared.device.type == "cpu":
+            table = np.partition(squared.detach().numpy(), k - 1, axis=-1)
+            border = torch.from_numpy(table[..., k - 1 : k].copy())
+        else:
+            border = squared.kthvalue(k, dim=-1, keepdim=True).values
         rows = torch.arange(squared.shape[-1], device=squared.device) if index is None else index
         share, _ = self._shares(squared, border, k)
         return self._from_shares(squared, rows.expand_as(squared), share)

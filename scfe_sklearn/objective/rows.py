@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from scfe_sklearn.densities.around import around
 from scfe_sklearn.objective.conditions import Conditions
+from scfe_sklearn.objective.neighbourhood import Neighbourhood
 from scfe_sklearn.objective.plausible import LocalPlausibility, MixedPlausibility, Plausible
 from scfe_sklearn.objective.readings import Reading
 
@@ -259,6 +261,26 @@ class RowObjective:
         given = self.conditions.limit
         raised = limit if given is None else torch.maximum(limit, given)
         return replace(self, conditions=replace(self.conditions, limit=raised))
+
+    def unlimited(self) -> RowObjective:
+        """Return the objective without limits of log-density."""
+        if self.conditions is None or self.conditions.limit is None:
+            return self
+        return replace(self, conditions=replace(self.conditions, limit=None))
+
+    def neighbourhood(self, centres: torch.Tensor, size: int) -> Neighbourhood:
+        """Log-densities near centres (n, C, D) of the rows, from ``size`` points around each."""
+        n = len(centres)
+        limit = None if self.conditions is None else self.conditions.limit
+        parts = []
+        for rows, part in self._present():
+            index = torch.arange(n)[rows]
+            limited = limit is not None and bool((limit[index] > -torch.inf).any())
+            if part.density is not None and (part.weight or limited):
+                parts.append((index, around(part.density, centres[rows], size)))
+        if limit is None:
+            limit = torch.full((n,), -torch.inf, dtype=centres.dtype)
+        return Neighbourhood(parts, self.weight(), limit)
 
     def best_plausibility(self, rows: torch.Tensor) -> torch.Tensor:
         """Plausibility that few training rows of the kind exceed, for ``rows`` (k,)."""

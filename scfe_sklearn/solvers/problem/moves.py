@@ -109,6 +109,10 @@ class Moves:
         cleared = (factual**2) @ (1 - self.keeps).T
         return (cleared - 2 * factual[:, self.coordinate] * self.value + self.value**2).clamp_min(0)
 
+    def effect(self, slope: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        """Return (n, M): what each move of points ``z`` (n, D) gains along ``slope`` (n, D)."""
+        return slope[:, self.coordinate] * self.value - (slope * z) @ (1 - self.keeps).T
+
     def apply(self, z: torch.Tensor, moves: torch.Tensor) -> torch.Tensor:
         """Apply move ``moves`` (...) to the points ``z`` (..., D)."""
         return torch.addcmul(self.target[moves], z, self.keeps[moves])

@@ -88,6 +88,22 @@ class Problem:
         return price if self.cost is None else price * self.cost[:, moves.group]
 
     @property
+    def change_weight(self) -> torch.Tensor:
+        """Weight of the penalty of each feature, (n, 1) or (n, d)."""
+        price = self.beta[:, None]
+        return price if self.cost is None else price * self.cost
+
+    @property
+    def least_change_price(self) -> torch.Tensor:
+        """Least penalty (n,) of a changed feature, however little it changes."""
+        return self.beta * self.least_cost
+
+    @property
+    def exponent(self) -> float:
+        """Power p of the penalty."""
+        return 0.0
+
+    @property
     def least_cost(self) -> torch.Tensor:
         """Least weight of a feature of each row, (n,)."""
         return torch.ones_like(self.beta) if self.cost is None else self.cost.amin(1)

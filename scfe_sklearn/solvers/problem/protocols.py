@@ -19,6 +19,27 @@ class Local(Protocol):
         """Plausibilities (k,) at offsets (k, w) from ``instances`` (k,), and gradients (k, w)."""
 
 
+class Neighbourhood(Protocol):
+    """Log-densities of n rows near some centres of each."""
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """Price (n,) of one unit of log-density."""
+
+    @property
+    def limit(self) -> torch.Tensor:
+        """Least log-density (n,) of an answer, minus infinity for any."""
+
+    def log_density(self, z: torch.Tensor) -> torch.Tensor:
+        """Log-densities (n, S) of points ``z`` (n, S, D)."""
+
+    def log_density_and_grad(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-densities (n, S) of points ``z`` (n, S, D), and their gradients (n, S, D)."""
+
+    def take(self, index: torch.Tensor) -> Neighbourhood:
+        """Return the neighbourhood of some of the rows, none of them twice."""
+
+
 class Objective(Protocol):
     """The model, and for each of n rows its target class and the density of that class.
 
@@ -97,6 +118,12 @@ class Objective(Protocol):
 
     def take(self, rows: torch.Tensor) -> Objective:
         """Return the objective of some of the rows."""
+
+    def unlimited(self) -> Objective:
+        """Return the objective without limits of log-density."""
+
+    def neighbourhood(self, centres: torch.Tensor, size: int) -> Neighbourhood:
+        """Log-densities near centres (n, C, D) of the rows, from ``size`` points around each."""
 
     def around(self, z: torch.Tensor, support: torch.Tensor) -> Local:
         """Plausibility of points that differ from the rows of ``z`` along ``support`` only.

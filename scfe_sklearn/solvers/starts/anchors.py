@@ -116,6 +116,15 @@ def hybrids(domain: Domain, anchors: torch.Tensor) -> torch.Tensor:
     return torch.where(domain.scalar, number, torch.where(blocked, factual, anchors))
 
 
+def nearest_anchors(domain: Domain, anchors: torch.Tensor, count: int) -> torch.Tensor:
+    """Return the training rows (n, K, D) nearest to each row along what may change."""
+    moves = domain.allowed & (domain.upper > domain.lower)
+    weight = moves.to(anchors.dtype)
+    # The square is expanded: a product of matrices in place of n T D differences.
+    apart = weight @ anchors.square().T - 2 * (weight * domain.factual) @ anchors.T
+    return anchors[apart.topk(min(count, len(anchors)), dim=1, largest=False).indices]
+
+
 def _nearest_hybrids(
     problem: Problem, anchors: torch.Tensor, count: int
 ) -> tuple[torch.Tensor, torch.Tensor]:

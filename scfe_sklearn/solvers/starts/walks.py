@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from scfe_sklearn.solvers.problem import TOLERANCE, Domain, Problem
-from scfe_sklearn.solvers.starts.anchors import hybrids
+from scfe_sklearn.solvers.problem import TOLERANCE, Problem
+from scfe_sklearn.solvers.starts.anchors import hybrids, nearest_anchors
 
 TRIED = 8
 """Near training rows of which the nearest valid one is walked to."""
@@ -39,7 +39,7 @@ def plain_walk(problem: Problem, anchors: torch.Tensor) -> tuple[torch.Tensor, t
     valid = torch.zeros(len(problem), dtype=torch.bool, device=here.device)
     if len(problem) == 0 or len(anchors) == 0:
         return here, valid
-    ends = hybrids(domain, _nearest(domain, anchors))
+    ends = hybrids(domain, nearest_anchors(domain, anchors, TRIED))
     distance = (ends - domain.factual[:, None]).square().sum(-1)
     good = problem.valid(ends, distance > TOLERANCE)
     least, nearest = torch.where(good, distance, torch.inf).min(1)
@@ -59,13 +59,3 @@ def plain_walk(problem: Problem, anchors: torch.Tensor) -> tuple[torch.Tensor, t
         valid[walking] = margin >= problem.floor
         walking = walking[~valid[walking] & left[walking].any(1)]
     return here, valid
-
-
-def _nearest(domain: Domain, anchors: torch.Tensor) -> torch.Tensor:
-    """Return the training rows (n, K, D) nearest to each row along what may change."""
-    moves = domain.allowed & (domain.upper > domain.lower)
-    weight = moves.to(anchors.dtype)
-    # The square is expanded: a product of matrices in place of n T D differences.
-    apart = weight @ anchors.square().T - 2 * (weight * domain.factual) @ anchors.T
-    count = min(TRIED, len(anchors))
-    return anchors[apart.topk(count, dim=1, largest=False).indices]

@@ -1,0 +1,195 @@
+"""Densities of points near some centres, from the training points around these centres only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from scfe_sklearn.densities.base import Density
+from scfe_sklearn.densities.nearby import PointDensity
+
+BLOCK = 32
+"""Rows whose distances to all training points are held at once: they stay in the cache."""
+
+GROUPS = 5
+"""Groups of training points for each that is wanted; their minima bound the distances."""
+
+WIDEST = 256
+"""Rows with more coordinates see the whole density: copies of points would cost more."""
+
+FAR = 1e12
+"""Squared distance of a place of the table that holds no point."""
+
+
+class Around(Protocol):
+    """A density at points (n, S, D) of n rows."""
+
+    def log_prob(self, z: torch.Tensor) -> torch.Tensor:
+        """Log-densities (n, S) of points (n, S, D)."""
+
+    def log_prob_and_grad(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-densities (n, S) of points (n, S, D) and their gradients (n, S, D)."""
+
+    def take(self, rows: torch.Tensor) -> Around:
+        """Return the density of some of the rows."""
+
+
+def around(density: Density, centres: torch.Tensor, size: int) -> Around:
+    """Restrict a density to the training points around centres (n, C, D) of n rows.
+
+    Kernels and neighbours far away do not count, so that each row needs the nearest ``size``
+    points of each of its centres only. They are held in single precision. All other densities
+    are evaluated whole.
+
+    Parameters
+    ----------
+    density : Density
+        A fitted density.
+    centres : Tensor of shape (n, C, D)
+        Points around which the density is needed.
+    size : int
+        Training points per centre; raised to one and a half times the neighbours of the density.
+
+    Returns
+    -------
+    Around
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> from scfe_sklearn.densities import GaussianKDE
+    >>> density = GaussianKDE(0.2).fit(np.random.default_rng(0).normal(size=(2000, 2)))
+    >>> z = torch.tensor([[[0.1, 0.9]]], dtype=torch.float64)
+    >>> local = around(density, torch.tensor([[[0.0, 1.0]]]).double(), 200)
+    >>> bool(torch.isclose(local.log_prob(z)[0], density.log_prob(z[0]), atol=1e-2))
+    True
+    """
+    if isinstance(density, PointDensity) and centres.shape[2] <= WIDEST:
+        size = max(size, (3 * (getattr(density, "n_neighbors", None) or 0) + 1) // 2)
+        return _Table.of(density, centres, min(size, len(density.samples_)))
+    return _Whole(density)
+
+
+@dataclass(frozen=True, eq=False)
+class _Whole:
+    """The whole density, whatever the row."""
+
+    density: Density
+
+    def log_prob(self, z: torch.Tensor) -> torch.Tensor:
+        return self.density.log_prob(z.flatten(0, 1)).reshape(z.shape[:2])
+
+    def log_prob_and_grad(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        value, gradient = self.density.log_prob_and_grad(z.flatten(0, 1))
+        return value.reshape(z.shape[:2]), gradient.reshape(z.shape)
+
+    def take(self, rows: torch.Tensor) -> _Whole:
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """T training points of each of n rows, shared by all points of the row.
+
+    Parameters
+    ----------
+    density : PointDensity
+    index : LongTensor of shape (n, T)
+        Positions of the points in ``samples_``.
+    origin : Tensor of shape (n, D)
+        What the points are measured from.
+    points : Tensor of shape (n, T, D), float32
+        Their differences from the origin.
+    squares : Tensor of shape (n, T), float32
+        Squared lengths of these; ``FAR`` where there is no point.
+    """
+
+    density: PointDensity
+    index: torch.Tensor
+    origin: torch.Tensor
+    points: torch.Tensor
+    squares: torch.Tensor
+
+    @classmethod
+    def of(cls, density: PointDensity, centres: torch.Tensor, size: int) -> _Table:
+        single: _Single = density._prepared("single", centres, _Single)
+        near, count = _near_any(single, centres, size)
+        width = int(count.max()) if len(count) else 0
+        place = torch.arange(width, device=near.device)
+        there = place < count[:, None]
+        start = (count.cumsum(0) - count)[:, None]
+        index = near[(start + place).clamp_max(max(len(near) - 1, 0))]
+        origin = centres[:, 0]
+        points = single.points[index] - (origin - single.offset).to(torch.float32)[:, None]
+        squares = points.square().sum(-1).masked_fill_(~there, FAR)
+        return cls(density, index, origin, points, squares)
+
+    def take(self, rows: torch.Tensor) -> _Table:
+        parts = (self.index, self.origin, self.points, self.squares)
+        return _Table(self.density, *(part[rows] for part in parts))
+
+    @torch.no_grad()
+    def log_prob(self, z: torch.Tensor) -> torch.Tensor:
+        _, squared = self._squared(z)
+        return self.density.value_from_distances(squared, self.index[:, None]).to(z.dtype)
+
+    @torch.no_grad()
+    def log_prob_and_grad(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        offset, squared = self._squared(z)
+        value, pull = self.density.from_distances(squared, self.index[:, None])
+        toward = torch.bmm(pull, self.points) - pull.sum(-1, keepdim=True) * offset
+        return value.to(z.dtype), toward.to(z.dtype)
+
+    def _squared(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Offsets (n, S, D) from the origin, and squared distances (n, S, T)."""
+        offset = (z - self.origin[:, None]).to(torch.float32)
+        squared = torch.baddbmm(
+            self.squares[:, None], offset, self.points.transpose(1, 2), alpha=-2
+        )
+        squared += offset.square().sum(-1, keepdim=True)
+        return offset, squared.clamp_min_(0)
+
+
+class _Single:
+    """Training points in single precision, about their mean."""
+
+    def __init__(self, samples: torch.Tensor) -> None:
+        self.offset = samples.mean(0)
+        self.points = (samples - self.offset).to(torch.float32)
+        self.squares = self.points.square().sum(1)
+        self.transposed = self.points.T.contiguous()
+
+
+def _near_any(
+    single: _Single, centres: torch.Tensor, size: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Positions (L,) of the points near any centre of each row, row by row; how many (n,)."""
+    total, width = len(single.points), centres.shape[1]
+    found, counts = [torch.empty(0, dtype=torch.long)], [torch.empty(0, dtype=torch.long)]
+    for part in (centres - single.offset).to(torch.float32).split(BLOCK):
+        if size >= total:
+            near = torch.ones(len(part), total, dtype=torch.bool, device=centres.device)
+        else:
+            rough = torch.addmm(single.squares, part.flatten(0, 1), single.transposed, alpha=-2)
+            inside = (rough <= _bound(rough, size)).reshape(len(part), width, total)
+            near = inside[:, 0]
+            for other in range(1, width):
+                near = near | inside[:, other]
+        found.append(near.nonzero()[:, 1])
+        counts.append(near.sum(1))
+    return torch.cat(found), torch.cat(counts)
+
+
+def _bound(rough: torch.Tensor, size: int) -> torch.Tensor:
+    """Numbers (n, 1) that at least ``size`` of each row (n, m) do not exceed, and few more."""
+    groups, total = GROUPS * size, rough.shape[1]
+    least = rough
+    if 2 * groups <= total:
+        least = rough[:, : total // groups * groups].reshape(len(rough), -1, groups).amin(1)
+    if rough.device.type != "cpu":
+        return least.kthvalue(size, dim=1, keepdim=True).values
+    last = np.partition(least.numpy(), size - 1, axis=1)[:, size - 1 : size]
+    return torch.from_numpy(np.ascontiguousarray(last))

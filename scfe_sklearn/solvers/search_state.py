@@ -1,0 +1,236 @@
+"""What the steps of the gradient solver share: rows, their densities near by, and running points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from scfe_sklearn.proximal.feature_sets import FeatureSets
+from scfe_sklearn.solvers.problem import Problem
+from scfe_sklearn.solvers.problem.protocols import Neighbourhood
+
+MOST_PRICE = 100.0
+"""Price of plausibility at most, in multiples of its weight or of one per spread."""
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """Everything that the steps share, for n rows.
+
+    Parameters
+    ----------
+    problem : Problem
+        The rows; limits of plausibility are in ``near`` only.
+    sets : FeatureSets
+        Their admissible changes.
+    near : Neighbourhood
+        Densities around the present points.
+    short : Tensor of shape (n,)
+        Margin that the factual is short of.
+    """
+
+    problem: Problem
+    sets: FeatureSets
+    near: Neighbourhood
+    short: torch.Tensor
+
+    def take(self, rows: torch.Tensor) -> Search:
+        """Return the search of some of the rows."""
+        if len(rows) == len(self.short):
+            return self
+        return Search(
+            self.problem.take(rows), self.sets.take(rows), self.near.take(rows), self.short[rows]
+        )
+
+    def around(self, centres: torch.Tensor, points: int) -> Search:
+        """Return the search with densities around other centres (n, C, D)."""
+        return replace(self, near=self.problem.objective.neighbourhood(centres, points))
+
+    def cost(self, z: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+        """Objective (n, K) of points ``z`` (n, K, D); infinite where they are no answers."""
+        problem = self.problem
+        where = where & (problem.domain.changed(z).sum(-1) <= problem.max_changes[:, None])
+        valid = problem.valid(z, where & problem.domain.changed(z).any(-1))
+        return torch.where(valid, self.priced(z), torch.inf)
+
+    def priced(self, z: torch.Tensor) -> torch.Tensor:
+        """Objective (n, K) of points ``z`` (n, K, D) whatever the model says of them."""
+        price, density = self.problem.sparse_distance(z), self.near.log_density(z)
+        price = price - self.near.weight[:, None] * density
+        return torch.where(density >= self.near.limit[:, None], price, torch.inf)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """What is known at changes (N, D) of N instances.
+
+    Parameters
+    ----------
+    margin, slope : Tensor of shape (N,), (N, D)
+        Margin beyond the floor and its gradient.
+    density, lift : Tensor of shape (N,), (N, D)
+        Log-density and its gradient.
+    pull : Tensor of shape (N, D)
+        Gradient of the squared distance.
+    cost : Tensor of shape (N,)
+        Objective.
+    valid : BoolTensor of shape (N,)
+        Whether margin and limit are met.
+    """
+
+    margin: torch.Tensor
+    slope: torch.Tensor
+    density: torch.Tensor
+    lift: torch.Tensor
+    pull: torch.Tensor
+    cost: torch.Tensor
+    valid: torch.Tensor
+
+    def along(self, free: torch.Tensor) -> Evaluated:
+        """Return the same with gradients along the ``free`` (N, D) coordinates only."""
+        return replace(
+            self, slope=self.slope * free, lift=self.lift * free, pull=self.pull * free
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Instances:
+    """S points of each of n rows as N = n S instances.
+
+    Parameters
+    ----------
+    search : Search
+        The n rows.
+    problem : Problem
+        The N instances.
+    sets : FeatureSets
+        Their admissible changes.
+    short, weight, limit : Tensor of shape (N,)
+        Margin that the factual is short of, price of log-density, and its limit.
+    cost : Tensor of shape (N, D) or None
+        Weights of the coordinates.
+    """
+
+    search: Search
+    problem: Problem
+    sets: FeatureSets
+    short: torch.Tensor
+    weight: torch.Tensor
+    limit: torch.Tensor
+    cost: torch.Tensor | None
+
+    @classmethod
+    def of(cls, search: Search, z: torch.Tensor) -> Instances:
+        """Take the rows as often as there are points ``z`` (n, S, D) of each."""
+        index = torch.arange(len(z), device=z.device).repeat_interleave(z.shape[1])
+        problem, near = search.problem.take(index), search.near
+        weights = None if problem.cost is None else problem.cost[:, problem.domain.groups]
+        return cls(
+            search,
+            problem,
+            search.sets.take(index),
+            search.short[index],
+            near.weight[index],
+            near.limit[index],
+            weights,
+        )
+
+    def points(self, change: torch.Tensor) -> torch.Tensor:
+        """Return changes (N, D) as points (n, S, D)."""
+        z = self.problem.domain.factual + change
+        return z.reshape(len(self.search.short), -1, z.shape[1])
+
+    def changes(self, z: torch.Tensor) -> torch.Tensor:
+        """Return points (n, S, D) as changes (N, D)."""
+        return z.flatten(0, 1) - self.problem.domain.factual
+
+    def evaluate(self, change: torch.Tensor) -> Evaluated:
+        """Evaluate objective, margin and gradients at changes (N, D)."""
+        z = self.points(change)
+        points = z.flatten(0, 1)
+        margin, slope = self.problem.objective.margin_and_grad(points)
+        density, lift = self.search.near.log_density_and_grad(z)
+        density, lift = density.reshape(-1), lift.reshape(points.shape)
+        pull = 2 * change if self.cost is None else 2 * change * self.cost
+        cost = self.problem.sparse_distance(points[:, None])[:, 0] - self.weight * density
+        beyond = margin - self.problem.floor
+        valid = (beyond >= 0) & (density >= self.limit)
+        return Evaluated(beyond, slope, density, lift, pull, cost, valid)
+
+
+@dataclass(eq=False)
+class Run:
+    """N running changes, the best that each of them met, and its multipliers.
+
+    Parameters
+    ----------
+    change, before : Tensor of shape (N, D)
+        Where they are and were.
+    pull : Tensor of shape (N,)
+        Multiplier of the margin.
+    demand : Tensor of shape (N,)
+        Multiplier of the limit of log-density.
+    best : Tensor of shape (N, D)
+        Cheapest valid change met; the first one where none was.
+    least : Tensor of shape (N,)
+        Its cost, infinite where there is none.
+    inertia : Tensor of shape (N,)
+        Weight t of the extrapolation (Beck and Teboulle).
+    value : Tensor of shape (N,)
+        Cost where they are, infinite where that is not valid.
+    """
+
+    change: torch.Tensor
+    before: torch.Tensor
+    pull: torch.Tensor
+    demand: torch.Tensor
+    best: torch.Tensor
+    least: torch.Tensor
+    inertia: torch.Tensor
+    value: torch.Tensor
+
+    @classmethod
+    def of(cls, change: torch.Tensor) -> Run:
+        """Begin at changes (N, D)."""
+        zero = torch.zeros_like(change[:, 0])
+        far = torch.full_like(zero, torch.inf)
+        return cls(change, change, zero, zero, change, far, zero + 1, far)
+
+    def extrapolated(self) -> torch.Tensor:
+        """Return where the last step leads on to, with a restart where the cost grew."""
+        inertia = (1 + (1 + 4 * self.inertia.square()).sqrt()) / 2
+        weight = (self.inertia - 1) / inertia
+        self.inertia = inertia
+        return self.change + weight[:, None] * (self.change - self.before)
+
+    def keep(self, change: torch.Tensor, here: Evaluated) -> None:
+        """Note changes (N, D) that are the cheapest valid ones so far."""
+        better = here.valid & (here.cost < self.least)
+        self.least = torch.where(better, here.cost, self.least)
+        self.best = torch.where(better[:, None], change, self.best)
+        value = torch.where(here.valid, here.cost, torch.inf)
+        grew = value > self.value
+        self.inertia = torch.where(grew, torch.ones_like(self.inertia), self.inertia)
+        self.value = value
+
+    def limit(self, part: Instances, here: Evaluated, length: float | torch.Tensor) -> None:
+        """Let the multiplier of the limit follow its violation: one Newton step on the dual."""
+        limited = part.limit > -torch.inf
+        if not bool(limited.any()):
+            return
+        moved = self.change.abs() > 0
+        steep = (here.lift.square() * moved).sum(1).clamp_min(1e-9)
+        missing = part.limit - here.density
+        demand = (self.demand + missing / (length * steep)).clamp_min(0)
+        demand = torch.minimum(demand, MOST_PRICE * (part.weight + 1))
+        self.demand = torch.where(limited, demand, torch.zeros_like(demand))
+
+    def price(self, part: Instances) -> torch.Tensor:
+        """Price (N,) of log-density: its weight and the multiplier of its limit."""
+        return part.weight + self.demand
+
+    def move(self, found: tuple[torch.Tensor, torch.Tensor]) -> None:
+        """Go on to changes (N, D) with multipliers (N,) of the margin."""
+        self.before = self.change
+        self.change, self.pull = found
