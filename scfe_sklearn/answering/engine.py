@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from scfe_sklearn.answering.candidates import Candidates, Rows, gathered, joined
+from scfe_sklearn.answering.plausibility_floor import baselines, with_floor
 from scfe_sklearn.answering.usual import no_less_usual, solved_at_once
 from scfe_sklearn.densities import ClassConditionalDensity
 from scfe_sklearn.features import FeatureSpace
@@ -24,9 +25,10 @@ from scfe_sklearn.objective import (
 )
 from scfe_sklearn.objective.rows import Scores
 from scfe_sklearn.solvers.fallback import Columns, Limits, fall_back, vary
+from scfe_sklearn.solvers.gradient_solver import GradientSettings, solve_by_gradient
 from scfe_sklearn.solvers.problem import Domain, Moves, Pool, Problem
 from scfe_sklearn.solvers.recourse import Effort, Kind, begin, improve, solve_kinds
-from scfe_sklearn.solvers.starts import nearest_miss
+from scfe_sklearn.solvers.starts import nearest_miss, too_wide
 from scfe_sklearn.targets import ClassWishes, ValueWishes
 
 FLOORS = (1e-6, 1e-3, 3e-2, 0.3)
@@ -134,6 +136,7 @@ class Engine:
     guide: Engine | None = None
     whole: Engine | None = None
     alphabets: dict[int, Moves] = field(default_factory=dict)
+    settings: GradientSettings = field(default_factory=GradientSettings)
 
     @property
     def floors(self) -> tuple[float, ...]:
@@ -158,18 +161,19 @@ class Engine:
         return [(at, engine) for at, engine in parts if len(at)]
 
     def _search(self, rows: Rows, floor: float) -> Candidates:
-        n, size = len(rows.Z), self.effort.pool(self.has_gradient)
+        n, size = len(rows.Z), max(self.effort.pool(self.has_gradient), self.settings.pool)
         where, codes = np.nonzero(rows.wishes.wanted)
         # One entry per row and class that would do; neighbours in a chunk share their class.
         order = np.argsort(codes, kind="stable")
         where, codes = where[order], codes[order]
-        z = np.empty((len(where), size, rows.Z.shape[1]))
-        cost = np.empty((len(where), size))
+        z = np.zeros((len(where), size, rows.Z.shape[1]))
+        cost = np.full((len(where), size), np.inf)
         together = self._rows_together(codes)
         for start in range(0, len(where), together):
             chunk = slice(start, start + together)
             pool = self._solve(rows.take(where[chunk]), codes[chunk], floor)
-            z[chunk], cost[chunk] = pool.z.numpy(), pool.cost.numpy()
+            have = pool.cost.shape[1]
+            z[chunk, :have], cost[chunk, :have] = pool.z.numpy(), pool.cost.numpy()
         return gathered(n, where, Candidates(z, cost, np.repeat(codes[:, None], size, axis=1)))
 
     def _rows_together(self, codes: np.ndarray) -> int:
@@ -268,6 +272,11 @@ class Engine:
             )
             for code in np.unique(codes)
         ]
+        if self.has_gradient and self.guide is None and not too_wide(problem):
+            ends, valid = baselines(problem, kinds)
+            if self.compared:
+                problem = with_floor(problem, ends, valid)
+            return solve_by_gradient(problem, kinds, ends, self.settings)
         if self.compared and self.guide is None and not self.has_gradient:
             return solved_at_once(problem, kinds, self.effort)
         pool = self._solved(problem, kinds, rows, codes)

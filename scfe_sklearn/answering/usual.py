@@ -10,7 +10,7 @@ import torch
 from scfe_sklearn.objective import RowObjective
 from scfe_sklearn.solvers.problem import Pool, Problem
 from scfe_sklearn.solvers.recourse import Effort, Kind, begin, improve
-from scfe_sklearn.solvers.starts import plain_walk, too_wide
+from scfe_sklearn.solvers.starts import greedy_baseline, too_wide
 
 ROUNDING = 1e-9
 """What the log-density of one point may differ by from batch to batch."""
@@ -139,7 +139,7 @@ def _walks(
     """
     objective = problem.objective
     assert isinstance(objective, RowObjective)
-    walked, valid = plain_walk(problem, anchors)
+    walked, valid = greedy_baseline(problem, anchors)
     usual = objective.log_density(walked)
     # The walk keeps its own limit, however its log-density is rounded the next time.
     limit = torch.minimum(usual - ROUNDING, objective.common())

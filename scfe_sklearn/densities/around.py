@@ -123,7 +123,7 @@ class _Table:
         start = (count.cumsum(0) - count)[:, None]
         index = near[(start + place).clamp_max(max(len(near) - 1, 0))]
         origin = centres[:, 0]
-        points = single.points[index] - (origin - single.offset).to(torch.float32)[:, None]
+        points = density._tensor("samples_", centres)[index] - origin[:, None]
         squares = points.square().sum(-1).masked_fill_(~there, FAR)
         return cls(density, index, origin, points, squares)
 
@@ -134,18 +134,18 @@ class _Table:
     @torch.no_grad()
     def log_prob(self, z: torch.Tensor) -> torch.Tensor:
         _, squared = self._squared(z)
-        return self.density.value_from_distances(squared, self.index[:, None]).to(z.dtype)
+        return self.density.value_from_distances(squared, self.index[:, None])
 
     @torch.no_grad()
     def log_prob_and_grad(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         offset, squared = self._squared(z)
         value, pull = self.density.from_distances(squared, self.index[:, None])
         toward = torch.bmm(pull, self.points) - pull.sum(-1, keepdim=True) * offset
-        return value.to(z.dtype), toward.to(z.dtype)
+        return value, toward
 
     def _squared(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Offsets (n, S, D) from the origin, and squared distances (n, S, T)."""
-        offset = (z - self.origin[:, None]).to(torch.float32)
+        offset = z - self.origin[:, None]
         squared = torch.baddbmm(
             self.squares[:, None], offset, self.points.transpose(1, 2), alpha=-2
         )
@@ -158,7 +158,7 @@ class _Single:
 
     def __init__(self, samples: torch.Tensor) -> None:
         self.offset = samples.mean(0)
-        self.points = (samples - self.offset).to(torch.float32)
+        self.points = samples - self.offset
         self.squares = self.points.square().sum(1)
         self.transposed = self.points.T.contiguous()
 
@@ -169,7 +169,7 @@ def _near_any(
     """Positions (L,) of the points near any centre of each row, row by row; how many (n,)."""
     total, width = len(single.points), centres.shape[1]
     found, counts = [torch.empty(0, dtype=torch.long)], [torch.empty(0, dtype=torch.long)]
-    for part in (centres - single.offset).to(torch.float32).split(BLOCK):
+    for part in (centres - single.offset).split(BLOCK):
         if size >= total:
             near = torch.ones(len(part), total, dtype=torch.bool, device=centres.device)
         else:

@@ -21,12 +21,15 @@ class Neighbourhood:
         that kind near their centres.
     weight : Tensor of shape (n,)
         Price of one unit of log-density.
+    unit : Tensor of shape (n,)
+        The same where that is 0: one squared unit per spread.
     limit : Tensor of shape (n,)
         Least log-density of an answer, minus infinity for any.
     """
 
     parts: Sequence[tuple[torch.Tensor, Around]]
     weight: torch.Tensor
+    unit: torch.Tensor
     limit: torch.Tensor
 
     def log_density(self, z: torch.Tensor) -> torch.Tensor:
@@ -58,4 +61,4 @@ class Neighbourhood:
             if len(kept):
                 now, order = place[rows[kept]].sort()
                 parts.append((now, density.take(kept[order])))
-        return Neighbourhood(parts, self.weight[index], self.limit[index])
+        return Neighbourhood(parts, self.weight[index], self.unit[index], self.limit[index])

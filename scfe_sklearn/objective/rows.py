@@ -280,7 +280,9 @@ class RowObjective:
                 parts.append((index, around(part.density, centres[rows], size)))
         if limit is None:
             limit = torch.full((n,), -torch.inf, dtype=centres.dtype)
-        return Neighbourhood(parts, self.weight(), limit)
+        weight = self.weight()
+        unit = torch.where(weight > 0, weight, 1 / self.spread())
+        return Neighbourhood(parts, weight, unit, limit)
 
     def best_plausibility(self, rows: torch.Tensor) -> torch.Tensor:
         """Plausibility that few training rows of the kind exceed, for ``rows`` (k,)."""

@@ -10,9 +10,10 @@ import torch
 from scfe_sklearn.solvers.problem import TOLERANCE, Moves, Pool, Problem, first_flagged
 from scfe_sklearn.solvers.problem.protocols import Neighbourhood
 from scfe_sklearn.solvers.prox_linear_step import prox_linear_step
-from scfe_sklearn.solvers.starts.anchors import hybrids, nearest_anchors
-from scfe_sklearn.solvers.starts.wide import feature_sets, within
 from scfe_sklearn.solvers.search_state import Instances, Run, Search
+from scfe_sklearn.solvers.starts.anchors import Recall, hybrids, nearest_anchors, recall
+from scfe_sklearn.solvers.starts.climbing import climb
+from scfe_sklearn.solvers.starts.wide import feature_sets, within
 
 Kind = tuple[torch.Tensor, torch.Tensor, Moves]
 """Rows (k,) that want one kind of answer, the training rows of that kind, and their moves."""
@@ -32,6 +33,9 @@ FIRST_LENGTH = 0.25
 LENGTHS = (1e-4, 2.0)
 """Least and largest step length inside a support."""
 
+RESTING = 1e-5
+"""Change of a number in one step below which a row is at rest."""
+
 CORNERS = 2
 """Numbers of which both neighbours on the lattice are tried."""
 
@@ -40,6 +44,15 @@ EXCHANGED = 2
 
 SHARES = ((0.05, 0.1, 0.2, 0.35, 0.5), (0.01, 0.025))
 """Shares of a change by which it is lengthened and shortened, round by round."""
+
+FINE = 3.0
+"""What a unit of log-density below the limit costs until the end, in units of its price."""
+
+STRICT = 30.0
+"""The same where an answer within the limit is looked for."""
+
+DEMANDED = 4.0
+"""Multiplier of the limit that this begins with, in the same units."""
 
 MOST_LIFT = 2.0
 """Plausibility that the slope may promise of an exchange at most."""
@@ -88,7 +101,7 @@ class GradientSettings:
     singles: int = 5
     training_rows: int = 2
     points: int = 48
-    steps: int = 12
+    steps: int = 20
     length: tuple[float, float] = (0.5, 0.1)
     overshoot: tuple[float, float] = (0.05, 0.005)
     multipliers: int = 8
@@ -97,6 +110,7 @@ class GradientSettings:
     settling: int = 8
     exchanges: int = 1
     exchanged: int = 24
+    strict: int = 2
     polishing: int = 4
     pool: int = 8
 
@@ -137,19 +151,62 @@ def solve_by_gradient(
     search, pool, starts = _survey(free, problem, kinds, baseline, settings)
     open_ = _open_rows(free, pool)
     if len(open_):
-        part = search.take(open_)
-        z, cost = _descend(part, starts[open_], settings)
-        found = pool.take(open_).merged(part.problem, z, cost)
-        pool = pool.scattered(open_, found)
+        z, cost = _descend(search.take(open_), starts[open_], settings, FINE)
+        pool = pool.scattered(open_, pool.take(open_).merged(free.take(open_), z, cost))
+    pool = _rescued(problem, pool, kinds, settings)
+    search, pool = _improved(search, problem, kinds, pool, settings, FINE)
+    strict = _ranked(search, pool)
+    missed = (strict.best > pool.best + 1e-9).nonzero()[:, 0]
+    if len(missed):
+        part = problem.take(missed)
+        starts = torch.cat([pool.z[missed, :3], baseline[missed, None]], 1)
+        there = search.take(missed)
+        z, cost = _descend(there, starts, settings, STRICT, DEMANDED)
+        soft = Pool(
+            pool.z[missed], there.cost(pool.z[missed], pool.cost[missed] < torch.inf, STRICT)
+        )
+        own = [(_places(rows, missed), anchors, moves) for rows, anchors, moves in kinds]
+        found = Pool.of(there.problem, soft.z, soft.cost, settings.pool).merged(
+            there.problem, z, cost
+        )
+        for _ in range(settings.strict):
+            there, found = _improved(there, part, own, found, settings, STRICT)
+        found = _ranked(there, found)
+        strict = strict.scattered(
+            missed, strict.take(missed).merged(free.take(missed), found.z, found.cost)
+        )
+    pool = _polish(search, strict, settings)
+    return _exact(problem, pool, baseline)
+
+
+def _places(rows: torch.Tensor, picked: torch.Tensor) -> torch.Tensor:
+    """Positions in ``picked`` of those of the rows that are in it."""
+    return torch.isin(picked, rows).nonzero()[:, 0]
+
+
+def _improved(
+    search: Search,
+    problem: Problem,
+    kinds: Sequence[Kind],
+    pool: Pool,
+    settings: GradientSettings,
+    fine: float,
+) -> tuple[Search, Pool]:
+    """Settle the best points of the pool, and exchange their features."""
     search = replace(search, near=_near(problem, pool.z[:, :2], settings.points))
-    pool = Pool.of(free, pool.z, search.cost(pool.z, pool.cost < torch.inf), settings.pool)
-    pool = _settle(search, pool, settings.settled, settings)
+    pool = _ranked(search, pool, fine)
+    pool = _settle(search, pool, settings.settled, settings, fine)
     for _ in range(settings.exchanges):
-        others = _exchange(search, kinds, pool, settings)
-        others = _settle(search, others, others.cost.shape[1], settings)
-        pool = pool.merged(free, others.z, others.cost)
-    pool = _polish(search, pool, settings)
-    return _exact(problem, pool)
+        others = _exchange(search, kinds, pool, settings, fine)
+        others = _settle(search, others, others.cost.shape[1], settings, fine)
+        pool = pool.merged(search.problem, others.z, others.cost)
+    return search, pool
+
+
+def _ranked(search: Search, pool: Pool, fine: float = torch.inf) -> Pool:
+    """Return the pool ranked by the densities near by; see `Search.cost`."""
+    cost = search.cost(pool.z, pool.cost < torch.inf, fine)
+    return Pool.of(search.problem, pool.z, cost, pool.cost.shape[1])
 
 
 def _near(problem: Problem, centres: torch.Tensor, points: int) -> Neighbourhood:
@@ -157,12 +214,35 @@ def _near(problem: Problem, centres: torch.Tensor, points: int) -> Neighbourhood
     return near
 
 
-def _exact(problem: Problem, pool: Pool) -> Pool:
-    """Return the pool with its costs computed by the densities themselves."""
-    there = pool.cost < torch.inf
-    valid, plausibility = problem.appraised(pool.z, there)
-    cost = torch.where(valid, problem.sparse_distance(pool.z) - plausibility, torch.inf)
-    return Pool.of(problem, pool.z, cost, pool.cost.shape[1])
+def _rescued(
+    problem: Problem, pool: Pool, kinds: Sequence[Kind], settings: GradientSettings
+) -> Pool:
+    """Return the pool with answers from training rows and from single pushes where it has none."""
+    for rows, anchors, moves in kinds:
+        own = rows[pool.best[rows] == torch.inf]
+        if len(own) == 0:
+            continue
+        part = replace(problem.take(own), moves=moves)
+        found = recall(part, anchors, Recall(), settings.pool)
+        left = (found.best == torch.inf).nonzero()[:, 0]
+        if len(left):
+            found = found.scattered(left, climb(part.take(left), settings.pool))
+        pool = pool.scattered(own, found)
+    return pool
+
+
+def _exact(problem: Problem, pool: Pool, baseline: torch.Tensor) -> Pool:
+    """Return the pool with its costs computed by the densities themselves.
+
+    The baseline meets every limit, so that it is an answer where nothing else turned out as one.
+    """
+    z = torch.cat([pool.z, baseline[:, None]], 1)
+    there = torch.cat([pool.cost < torch.inf, pool.best[:, None] == torch.inf], 1)
+    changed = problem.domain.changed(z)
+    there &= changed.any(-1) & (changed.sum(-1) <= problem.max_changes[:, None])
+    valid, plausibility = problem.appraised(z, there)
+    cost = torch.where(valid, problem.sparse_distance(z) - plausibility, torch.inf)
+    return Pool.of(problem, z, cost, pool.cost.shape[1])
 
 
 def _open_rows(problem: Problem, pool: Pool) -> torch.Tensor:
@@ -208,7 +288,7 @@ def _survey(
     sets = feature_sets(problem.domain)
     near = _near(limited, centres, settings.points // 2)
     search = Search(problem, sets, near, (problem.floor - margin).clamp_min(0))
-    cost = torch.where(there, search.priced(points), torch.inf)
+    cost = torch.where(there, search.priced(points, FINE), torch.inf)
     pool = Pool.of(problem, points, cost, settings.pool)
     best = _cheapest(single, cost[:, 1 : 1 + listed], 2)
     starts = torch.cat([factual[:, None], baseline[:, None], best, rows], 1)
@@ -316,22 +396,27 @@ def _promising(
 
 
 def _descend(
-    search: Search, z: torch.Tensor, settings: GradientSettings
+    search: Search,
+    z: torch.Tensor,
+    settings: GradientSettings,
+    fine: float,
+    demand: float = 0.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the cheapest valid points (n, S, D) on the ways from ``z`` (n, S, D), and costs."""
     part = Instances.of(search, z)
     budget, price = within(part.problem), part.problem.change_weight
     exponent = part.problem.exponent
     run = Run.of(part.changes(z))
+    run.demand = demand * part.unit
     for step in range(settings.steps + 1):
         at = run.extrapolated() if settings.momentum else run.change
-        here = part.evaluate(at)
+        here = part.evaluate(at, fine)
         run.keep(at, here)
         if step == settings.steps:
             break
         share = step / max(settings.steps - 1, 1)
         length = _between(settings.length, share)
-        run.limit(part, here, length)
+        run.limit(part, here)
         ahead = at - length * (here.pull - run.price(part)[:, None] * here.lift)
         aim = part.short * _between(settings.overshoot, share) - here.margin
 
@@ -354,7 +439,9 @@ def _between(ends: tuple[float, float], share: float) -> float:
 # -- Settling: inside of the supports, then onto the lattice --------------------------------------
 
 
-def _settle(search: Search, pool: Pool, count: int, settings: GradientSettings) -> Pool:
+def _settle(
+    search: Search, pool: Pool, count: int, settings: GradientSettings, fine: float
+) -> Pool:
     """Return the pool after proximal gradient inside the supports of its first points.
 
     Numbers that change are free in their intervals and leave their lattices for the time being;
@@ -378,21 +465,23 @@ def _settle(search: Search, pool: Pool, count: int, settings: GradientSettings) 
 
     total = settings.settling + CORRECTIONS
     for step in range(total + 1):
-        here = part.evaluate(run.change).along(moving)
+        here = part.evaluate(run.change, fine).along(moving)
         run.keep(run.change, here)
         if step == total:
             break
         if step < settings.settling:
-            run.limit(part, here, length)
+            run.limit(part, here)
             gradient = here.pull - run.price(part)[:, None] * here.lift
             if before is not None:
                 length = _curvature_length(length, run.change - before[0], gradient - before[1])
             before = (run.change, gradient)
-            ahead, aim = run.change - length[:, None] * gradient, -here.margin
+            ahead = run.change - length[:, None] * gradient
         else:
             # The nearest change that meets the margin, and the limit where that is missed more.
-            ahead, aim = run.change, CLEARANCE * (1 + part.short) - here.margin
+            ahead = run.change
             run.pull = torch.zeros_like(run.pull)
+        # Beyond the floor by more than rounding, which must not decide what is valid.
+        aim = CLEARANCE * (1 + part.short) - here.margin
         run.move(
             prox_linear_step(
                 prox, run.change, ahead, here.slope, length, aim, run.pull, settings.multipliers
@@ -401,7 +490,7 @@ def _settle(search: Search, pool: Pool, count: int, settings: GradientSettings) 
     found = part.points(torch.where(run.least[:, None] < torch.inf, run.best, start))
     points = _on_lattice(search.problem, found, part.points(start), here.slope.reshape(z.shape))
     asked = there.repeat(1, points.shape[1] // z.shape[1])
-    return pool.merged(search.problem, points, search.cost(points, asked))
+    return pool.merged(search.problem, points, search.cost(points, asked, fine))
 
 
 def _curvature_length(
@@ -409,7 +498,8 @@ def _curvature_length(
 ) -> torch.Tensor:
     """Return the shorter step length of Barzilai and Borwein; the last one where h is concave."""
     found = (change * bend).sum(1) / bend.square().sum(1)
-    known = torch.isfinite(found) & (found > 0)
+    # The bend of a step that short is rounding.
+    known = torch.isfinite(found) & (found > 0) & (change.abs().amax(1) > RESTING)
     return torch.where(known, torch.minimum(found, 4 * length).clamp(*LENGTHS), length)
 
 
@@ -441,7 +531,11 @@ def _on_lattice(
 
 
 def _exchange(
-    search: Search, kinds: Sequence[Kind], pool: Pool, settings: GradientSettings
+    search: Search,
+    kinds: Sequence[Kind],
+    pool: Pool,
+    settings: GradientSettings,
+    fine: float,
 ) -> Pool:
     """Return points one exchange away from the best of each row: one undone, one set anew.
 
@@ -461,7 +555,7 @@ def _exchange(
         part = replace(problem.take(own), moves=moves)
         here = _Linear(best[own], margin[own], slope[own], value[own, 0], rise[own])
         trial, promising = _exchanges(part, here, settings)
-        cost = search.take(own).cost(trial, promising)
+        cost = search.take(own).cost(trial, promising, fine)
         out = out.scattered(own, Pool.of(part, trial, cost, EXCHANGED))
     return out
 
@@ -569,9 +663,7 @@ def _neighbours(
     flags = there[:, None] & (shift.abs() > TOLERANCE)
     changed = domain.changed(z[:, None])[:, 0]
     there, feature = first_flagged(changed, max(int(changed.sum(1).max()), 1))
-    less = torch.where(
-        domain.groups == feature[..., None], domain.factual[:, None], z[:, None]
-    )
+    less = torch.where(domain.groups == feature[..., None], domain.factual[:, None], z[:, None])
     trial = torch.cat([one.flatten(1, 2), less], 1)
     index = torch.arange(len(z), device=z.device).repeat_interleave(trial.shape[1])
     trial = domain.take(index).snap(trial.flatten(0, 1)).reshape(trial.shape)

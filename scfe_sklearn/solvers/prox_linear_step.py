@@ -9,6 +9,9 @@ import torch
 ENOUGH = 0.02
 """Share of what is missing by which the margin may be overshot."""
 
+ROUNDING = 1e-9
+"""Gain, relative to what is wanted, that is as good as none."""
+
 NARROW = 1e-4
 """Relative width of a bracket in which the proximal map jumps."""
 
@@ -77,21 +80,24 @@ def prox_linear_step(
 
     zero = torch.zeros_like(aim)
     out, below = at(zero)
-    wanting = below < 0
+    wanting = below < -ROUNDING * (1 + aim.abs())
     if not bool(wanting.any()):
         return out, zero
     low, high, above = zero, torch.full_like(aim, torch.inf), zero
-    slack = -ENOUGH * below
+    # A secant meets a linear gain exactly: which side rounding takes must not matter.
+    slack, exact = -ENOUGH * below, ROUNDING * (1 + aim.abs())
     newton = -below / (length * slope.square().sum(1)).clamp_min(1e-12)
     trial = torch.where(guess > 0, guess, 2 * newton)
     for turn in range(evaluations):
         u, got = at(trial)
-        enough = got >= 0
+        enough = got >= -exact
         # Out of reach so far: go as far as was tried.
         take = wanting & (enough | (high == torch.inf))
         out = torch.where(take[:, None], u, out)
-        high, above = torch.where(enough, trial, high), torch.where(enough, got, above)
-        low, below = torch.where(enough, low, trial), torch.where(enough, below, got)
+        # Rows that are done keep what they have, however long the others take.
+        met, short = wanting & enough, wanting & ~enough
+        high, above = torch.where(met, trial, high), torch.where(met, got, above)
+        low, below = torch.where(short, trial, low), torch.where(short, got, below)
         bounded = high < torch.inf
         wanting = wanting & ~(enough & (got <= slack)) & ~(bounded & (high - low <= NARROW * high))
         if not bool(wanting.any()):

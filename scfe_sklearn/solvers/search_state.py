@@ -10,8 +10,14 @@ from scfe_sklearn.proximal.feature_sets import FeatureSets
 from scfe_sklearn.solvers.problem import Problem
 from scfe_sklearn.solvers.problem.protocols import Neighbourhood
 
-MOST_PRICE = 100.0
-"""Price of plausibility at most, in multiples of its weight or of one per spread."""
+DEMAND = (2.0, 64.0)
+"""First and largest multiplier of a limit of log-density, in units of the neighbourhood."""
+
+LOCAL_ERROR = 1e-5
+"""Log-density that rounding near a row may cost; the densities themselves decide in the end."""
+
+RISE, FALL = 1.6, 0.7
+"""Factors of that multiplier after a step that missed the limit, and after one that met it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,18 +53,24 @@ class Search:
         """Return the search with densities around other centres (n, C, D)."""
         return replace(self, near=self.problem.objective.neighbourhood(centres, points))
 
-    def cost(self, z: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
-        """Objective (n, K) of points ``z`` (n, K, D); infinite where they are no answers."""
-        problem = self.problem
-        where = where & (problem.domain.changed(z).sum(-1) <= problem.max_changes[:, None])
-        valid = problem.valid(z, where & problem.domain.changed(z).any(-1))
-        return torch.where(valid, self.priced(z), torch.inf)
+    def cost(self, z: torch.Tensor, where: torch.Tensor, fine: float = torch.inf) -> torch.Tensor:
+        """Objective (n, K) of points ``z`` (n, K, D); infinite where they are no answers.
 
-    def priced(self, z: torch.Tensor) -> torch.Tensor:
-        """Objective (n, K) of points ``z`` (n, K, D) whatever the model says of them."""
-        price, density = self.problem.sparse_distance(z), self.near.log_density(z)
-        price = price - self.near.weight[:, None] * density
-        return torch.where(density >= self.near.limit[:, None], price, torch.inf)
+        ``fine`` is what a unit of log-density below the limit costs, in units of `unit`.
+        """
+        problem = self.problem
+        changed = problem.domain.changed(z)
+        where = where & (changed.sum(-1) <= problem.max_changes[:, None]) & changed.any(-1)
+        return torch.where(problem.valid(z, where), self.priced(z, fine), torch.inf)
+
+    def priced(self, z: torch.Tensor, fine: float = torch.inf) -> torch.Tensor:
+        """Objective (n, K) of points ``z`` (n, K, D) whatever the model returns for them."""
+        density, near = self.near.log_density(z), self.near
+        price = self.problem.sparse_distance(z) - near.weight[:, None] * density
+        missing = (near.limit[:, None] - LOCAL_ERROR - density).clamp_min(0)
+        if fine == torch.inf:
+            return torch.where(missing > 0, torch.inf, price)
+        return price + fine * near.unit[:, None] * missing
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +86,9 @@ class Evaluated:
     pull : Tensor of shape (N, D)
         Gradient of the squared distance.
     cost : Tensor of shape (N,)
-        Objective.
+        Objective, with what a missed limit costs.
     valid : BoolTensor of shape (N,)
-        Whether margin and limit are met.
+        Whether the margin is met.
     """
 
     margin: torch.Tensor
@@ -89,9 +101,7 @@ class Evaluated:
 
     def along(self, free: torch.Tensor) -> Evaluated:
         """Return the same with gradients along the ``free`` (N, D) coordinates only."""
-        return replace(
-            self, slope=self.slope * free, lift=self.lift * free, pull=self.pull * free
-        )
+        return replace(self, slope=self.slope * free, lift=self.lift * free, pull=self.pull * free)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +116,8 @@ class Instances:
         The N instances.
     sets : FeatureSets
         Their admissible changes.
-    short, weight, limit : Tensor of shape (N,)
-        Margin that the factual is short of, price of log-density, and its limit.
+    short, weight, limit, unit : Tensor of shape (N,)
+        Margin that the factual is short of; price, limit and unit of log-density.
     cost : Tensor of shape (N, D) or None
         Weights of the coordinates.
     """
@@ -118,6 +128,7 @@ class Instances:
     short: torch.Tensor
     weight: torch.Tensor
     limit: torch.Tensor
+    unit: torch.Tensor
     cost: torch.Tensor | None
 
     @classmethod
@@ -133,6 +144,7 @@ class Instances:
             search.short[index],
             near.weight[index],
             near.limit[index],
+            near.unit[index],
             weights,
         )
 
@@ -145,8 +157,8 @@ class Instances:
         """Return points (n, S, D) as changes (N, D)."""
         return z.flatten(0, 1) - self.problem.domain.factual
 
-    def evaluate(self, change: torch.Tensor) -> Evaluated:
-        """Evaluate objective, margin and gradients at changes (N, D)."""
+    def evaluate(self, change: torch.Tensor, fine: float) -> Evaluated:
+        """Evaluate objective, margin and gradients at changes (N, D); see `Search.cost`."""
         z = self.points(change)
         points = z.flatten(0, 1)
         margin, slope = self.problem.objective.margin_and_grad(points)
@@ -154,8 +166,10 @@ class Instances:
         density, lift = density.reshape(-1), lift.reshape(points.shape)
         pull = 2 * change if self.cost is None else 2 * change * self.cost
         cost = self.problem.sparse_distance(points[:, None])[:, 0] - self.weight * density
+        missing = (self.limit - LOCAL_ERROR - density).clamp_min(0)
+        cost = cost + fine * self.unit * missing
         beyond = margin - self.problem.floor
-        valid = (beyond >= 0) & (density >= self.limit)
+        valid = beyond >= 0
         return Evaluated(beyond, slope, density, lift, pull, cost, valid)
 
 
@@ -214,17 +228,12 @@ class Run:
         self.inertia = torch.where(grew, torch.ones_like(self.inertia), self.inertia)
         self.value = value
 
-    def limit(self, part: Instances, here: Evaluated, length: float | torch.Tensor) -> None:
-        """Let the multiplier of the limit follow its violation: one Newton step on the dual."""
-        limited = part.limit > -torch.inf
-        if not bool(limited.any()):
-            return
-        moved = self.change.abs() > 0
-        steep = (here.lift.square() * moved).sum(1).clamp_min(1e-9)
-        missing = part.limit - here.density
-        demand = (self.demand + missing / (length * steep)).clamp_min(0)
-        demand = torch.minimum(demand, MOST_PRICE * (part.weight + 1))
-        self.demand = torch.where(limited, demand, torch.zeros_like(demand))
+    def limit(self, part: Instances, here: Evaluated) -> None:
+        """Let the multiplier of the limit rise where it is missed, and fall where it is met."""
+        missed = here.density < part.limit
+        raised = torch.maximum(RISE * self.demand, DEMAND[0] * part.unit)
+        demand = torch.where(missed, raised, FALL * self.demand)
+        self.demand = torch.minimum(demand, DEMAND[1] * part.unit)
 
     def price(self, part: Instances) -> torch.Tensor:
         """Price (N,) of log-density: its weight and the multiplier of its limit."""

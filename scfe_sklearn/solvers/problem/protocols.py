@@ -27,6 +27,10 @@ class Neighbourhood(Protocol):
         """Price (n,) of one unit of log-density."""
 
     @property
+    def unit(self) -> torch.Tensor:
+        """What a unit of log-density is worth (n,) where its price is 0; else that price."""
+
+    @property
     def limit(self) -> torch.Tensor:
         """Least log-density (n,) of an answer, minus infinity for any."""
 

@@ -2,9 +2,9 @@
 
 from scfe_sklearn.solvers.starts.anchors import Recall, hybrids, recall
 from scfe_sklearn.solvers.starts.climbing import climb
+from scfe_sklearn.solvers.starts.greedy_baseline import greedy_baseline
 from scfe_sklearn.solvers.starts.misses import nearest_miss
 from scfe_sklearn.solvers.starts.screening import Screen, screen
-from scfe_sklearn.solvers.starts.walks import plain_walk
 from scfe_sklearn.solvers.starts.wide import Continuation, descend_wide, too_wide
 
 __all__ = [
@@ -15,7 +15,7 @@ __all__ = [
     "descend_wide",
     "hybrids",
     "nearest_miss",
-    "plain_walk",
+    "greedy_baseline",
     "recall",
     "screen",
     "too_wide",

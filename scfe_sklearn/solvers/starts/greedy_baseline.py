@@ -1,4 +1,4 @@
-"""The plain walk to an answer: what a near training row has, feature by feature."""
+"""A greedy baseline: features of a near training row are copied until the prediction flips."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from scfe_sklearn.solvers.problem import TOLERANCE, Problem
 from scfe_sklearn.solvers.starts.anchors import hybrids, nearest_anchors
 
 TRIED = 8
-"""Near training rows of which the nearest valid one is walked to."""
+"""Near training rows, of which the nearest valid one is copied."""
 
 STEPS = 24
-"""Features that are taken over at most."""
+"""Features that are copied at most."""
 
 
-def plain_walk(problem: Problem, anchors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def greedy_baseline(problem: Problem, anchors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Take over features of the nearest training row of the target until the model agrees.
 
     The feature that helps the model most comes first, as in NICE (Brughmans, Leyman,
