@@ -272,7 +272,7 @@ class Engine:
             )
             for code in np.unique(codes)
         ]
-        if self.has_gradient and self.guide is None and not too_wide(problem):
+        if self._descends and not too_wide(problem):
             ends, valid = baselines(problem, kinds)
             if self.compared:
                 problem = with_floor(problem, ends, valid)
@@ -281,6 +281,11 @@ class Engine:
             return solved_at_once(problem, kinds, self.effort)
         pool = self._solved(problem, kinds, rows, codes)
         return no_less_usual(problem, kinds, pool, self.effort) if self.compared else pool
+
+    @property
+    def _descends(self) -> bool:
+        """Whether rows are solved by proximal gradient over all features."""
+        return self.has_gradient and self.guide is None and self.max_changes is None
 
     def _solved(self, problem: Problem, kinds: list[Kind], rows: Rows, codes: np.ndarray) -> Pool:
         """Solve a problem, with the answers of a stand-in among the starts if there is one."""

@@ -240,6 +240,23 @@ class RowObjective:
             out[rows] = part.log_density(z[rows])
         return out
 
+    def needs_density(self) -> bool:
+        """Return whether log-densities have a price or a limit."""
+        limit = None if self.conditions is None else self.conditions.limit
+        return bool((self.weight() > 0).any()) or limit is not None
+
+    def log_densities(self, z: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+        """Log-densities (n, K) of points ``z`` (n, K, D), 0 outside ``where`` (n, K)."""
+        out = torch.zeros(z.shape[:2], dtype=z.dtype, device=z.device)
+        if not self.needs_density():
+            return out
+        for rows, part in self._present():
+            asked = where[rows]
+            here = torch.zeros(asked.shape, dtype=z.dtype, device=z.device)
+            here[asked] = part.log_density(z[rows][asked])
+            out[rows] = here
+        return out
+
     def common(self) -> torch.Tensor:
         """Log-density (n,) that is common among the answers that each row wants."""
         values = torch.tensor([part.common for part in self.parts], dtype=torch.float64)

@@ -36,6 +36,9 @@ LENGTHS = (1e-4, 2.0)
 RESTING = 1e-5
 """Change of a number in one step below which a row is at rest."""
 
+PAIRED = 48
+"""Single changes per row of which any two are combined."""
+
 CORNERS = 2
 """Numbers of which both neighbours on the lattice are tried."""
 
@@ -99,6 +102,7 @@ class GradientSettings:
 
     moves: int = 200
     singles: int = 5
+    pairs: int = 16
     training_rows: int = 2
     points: int = 48
     steps: int = 20
@@ -112,7 +116,7 @@ class GradientSettings:
     exchanged: int = 24
     strict: int = 2
     polishing: int = 4
-    pool: int = 8
+    pool: int = 16
 
 
 def solve_by_gradient(
@@ -197,10 +201,16 @@ def _improved(
     pool = _ranked(search, pool, fine)
     pool = _settle(search, pool, settings.settled, settings, fine)
     for _ in range(settings.exchanges):
-        others = _exchange(search, kinds, pool, settings, fine)
+        others = _exchange(
+            search, problem, kinds, pool, _wider(settings) if fine == STRICT else settings, fine
+        )
         others = _settle(search, others, others.cost.shape[1], settings, fine)
         pool = pool.merged(search.problem, others.z, others.cost)
     return search, pool
+
+
+def _wider(settings: GradientSettings) -> GradientSettings:
+    return replace(settings, exchanged=3 * settings.exchanged)
 
 
 def _ranked(search: Search, pool: Pool, fine: float = torch.inf) -> Pool:
@@ -237,7 +247,7 @@ def _exact(problem: Problem, pool: Pool, baseline: torch.Tensor) -> Pool:
     The baseline meets every limit, so that it is an answer where nothing else turned out as one.
     """
     z = torch.cat([pool.z, baseline[:, None]], 1)
-    there = torch.cat([pool.cost < torch.inf, pool.best[:, None] == torch.inf], 1)
+    there = torch.cat([pool.cost < torch.inf, torch.ones_like(pool.cost[:, :1]) > 0], 1)
     changed = problem.domain.changed(z)
     there &= changed.any(-1) & (changed.sum(-1) <= problem.max_changes[:, None])
     valid, plausibility = problem.appraised(z, there)
@@ -265,7 +275,7 @@ def _survey(
     """Return the search, the valid ones of the starts and single changes, and the starts."""
     factual = problem.domain.factual
     margin = problem.margin(factual[:, None])[:, 0]
-    listed = 3 * settings.singles
+    listed = 3 * settings.singles + settings.pairs
     single = factual[:, None].repeat(1, listed, 1)
     valid = torch.zeros(single.shape[:2], dtype=torch.bool, device=factual.device)
     rows = factual[:, None].repeat(1, settings.training_rows, 1)
@@ -282,19 +292,30 @@ def _survey(
     ours = torch.ones_like(there)
     ours[:, 1 : 1 + listed] = False
     there &= ~ours | problem.valid(points, there & ours)
-    # The density around the baseline and the best single change of each feature.
-    centres = points[:, : 1 + settings.singles]
-    centres = torch.where(there[:, : 1 + settings.singles, None], centres, baseline[:, None])
+    near = _near(limited, baseline[:, None], settings.points)
     sets = feature_sets(problem.domain)
-    near = _near(limited, centres, settings.points // 2)
     search = Search(problem, sets, near, (problem.floor - margin).clamp_min(0))
-    cost = torch.where(there, search.priced(points, FINE), torch.inf)
+    # The likely ones first; of the others those that could cost less than the best of these.
+    likely = ours.clone()
+    likely[:, 1 : 1 + settings.singles] = True
+    cost = torch.where(there & likely, _priced(search, limited, points, there & likely), torch.inf)
+    least = problem.objective.best_plausibility(torch.arange(len(factual), device=factual.device))
+    could = problem.sparse_distance(points) - least[:, None] < cost.amin(1, keepdim=True)
+    rest = there & ~likely & could
+    cost = torch.where(rest, _priced(search, limited, points, rest), cost)
     pool = Pool.of(problem, points, cost, settings.pool)
     best = _cheapest(single, cost[:, 1 : 1 + listed], 2)
     starts = torch.cat([factual[:, None], baseline[:, None], best, rows], 1)
     first = torch.where(pool.cost[:, :1, None] < torch.inf, pool.z[:, :1], rows[:, :1])
     centres = torch.cat([first, baseline[:, None]], 1)
     return replace(search, near=_near(limited, centres, settings.points)), pool, starts
+
+
+def _priced(
+    search: Search, limited: Problem, z: torch.Tensor, where: torch.Tensor
+) -> torch.Tensor:
+    """Objective (n, K) by the densities themselves, a missed limit at the price `FINE`."""
+    return search.price_of(z, limited.objective.log_densities(z, where), FINE)
 
 
 def _best_singles(
@@ -334,9 +355,48 @@ def _best_singles(
     moved = problem.domain.take(index).snap(moved.flatten(0, 1)).reshape(moved.shape)
     met = problem.valid(moved, valid.gather(1, order))
     moved = torch.where(met[..., None], moved, _picked(z, order))
-    return torch.cat([moved, _picked(z, rest)], 1), torch.cat(
-        [valid.gather(1, order), valid.gather(1, rest)], 1
+    gain = torch.where(permitted, reached - margin[:, None], 0.0)
+    pairs, good = _best_pairs(problem, listed, gain, price, margin, settings)
+    return torch.cat([moved, _picked(z, rest), pairs], 1), torch.cat(
+        [valid.gather(1, order), valid.gather(1, rest), good], 1
     )
+
+
+def _best_pairs(
+    problem: Problem,
+    listed: torch.Tensor,
+    gain: torch.Tensor,
+    price: torch.Tensor,
+    margin: torch.Tensor,
+    settings: GradientSettings,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two changes at once (n, K, D), the cheapest of every two features, and which are valid.
+
+    The margin of two changes is predicted as the sum of what each gains; the cheapest that
+    should be valid are tried.
+    """
+    moves, domain = problem.moves, problem.domain
+    count = settings.pairs if bool((problem.max_changes > 1).any()) else 0
+    if count == 0:
+        return domain.factual[:, None].repeat(1, 0, 1), gain[:, :0] > 0
+    best = _least(torch.where(gain > 0, price / gain.clamp_min(1e-12), torch.inf), PAIRED)
+    listed, gain, price = (part.gather(1, best) for part in (listed, gain, price))
+    first, second = torch.triu_indices(best.shape[1], best.shape[1], 1, device=best.device)
+    feature = moves.group[listed]
+    one, other = feature[:, first], feature[:, second]
+    reached = margin[:, None] + gain[:, first] + gain[:, second]
+    cost = price[:, first] + price[:, second]
+    fits = (one != other) & (gain[:, first] > 0) & (gain[:, second] > 0)
+    cost = torch.where(fits & (reached >= problem.floor), cost, torch.inf)
+    both = torch.minimum(one, other) * domain.n_features + torch.maximum(one, other)
+    least = cost.new_full((len(cost), domain.n_features**2), torch.inf)
+    least = least.scatter_reduce(1, both, cost, "amin")
+    cost = torch.where(cost <= least.gather(1, both), cost, torch.inf)
+    order = _least(cost, count)
+    z = moves.apply(domain.factual[:, None], listed.gather(1, first[order]))
+    z = moves.apply(z, listed.gather(1, second[order]))
+    there = (cost.gather(1, order) < torch.inf) & (problem.max_changes > 1)[:, None]
+    return z, problem.valid(z, there)
 
 
 def _crossings(
@@ -532,6 +592,7 @@ def _on_lattice(
 
 def _exchange(
     search: Search,
+    limited: Problem,
     kinds: Sequence[Kind],
     pool: Pool,
     settings: GradientSettings,
@@ -555,7 +616,15 @@ def _exchange(
         part = replace(problem.take(own), moves=moves)
         here = _Linear(best[own], margin[own], slope[own], value[own, 0], rise[own])
         trial, promising = _exchanges(part, here, settings)
-        cost = search.take(own).cost(trial, promising, fine)
+        there = search.take(own)
+        if fine == STRICT:
+            could = there.problem.sparse_distance(trial) - there.ceiling[:, None]
+            promising &= could < pool.best[own, None]
+            promising &= there.problem.valid(trial, promising)
+            density = limited.take(own).objective.log_densities(trial, promising)
+            cost = torch.where(promising, there.price_of(trial, density, fine), torch.inf)
+        else:
+            cost = there.cost(trial, promising, fine)
         out = out.scattered(own, Pool.of(part, trial, cost, EXCHANGED))
     return out
 

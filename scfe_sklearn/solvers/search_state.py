@@ -41,6 +41,12 @@ class Search:
     near: Neighbourhood
     short: torch.Tensor
 
+    @property
+    def ceiling(self) -> torch.Tensor:
+        """Plausibility (n,) that few training rows exceed."""
+        rows = torch.arange(len(self.short), device=self.short.device)
+        return self.problem.objective.best_plausibility(rows)
+
     def take(self, rows: torch.Tensor) -> Search:
         """Return the search of some of the rows."""
         if len(rows) == len(self.short):
@@ -65,7 +71,11 @@ class Search:
 
     def priced(self, z: torch.Tensor, fine: float = torch.inf) -> torch.Tensor:
         """Objective (n, K) of points ``z`` (n, K, D) whatever the model returns for them."""
-        density, near = self.near.log_density(z), self.near
+        return self.price_of(z, self.near.log_density(z), fine)
+
+    def price_of(self, z: torch.Tensor, density: torch.Tensor, fine: float) -> torch.Tensor:
+        """Objective (n, K) of points ``z`` (n, K, D) of known log-density (n, K)."""
+        near = self.near
         price = self.problem.sparse_distance(z) - near.weight[:, None] * density
         missing = (near.limit[:, None] - LOCAL_ERROR - density).clamp_min(0)
         if fine == torch.inf:

@@ -117,6 +117,9 @@ class Objective(Protocol):
         not cheap.
         """
 
+    def log_densities(self, z: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+        """Log-densities (n, K) of points ``z`` (n, K, D), 0 outside ``where`` (n, K)."""
+
     def best_plausibility(self, rows: torch.Tensor) -> torch.Tensor:
         """Plausibility (k,) that few training rows of the target class of ``rows`` (k,) exceed."""
 
