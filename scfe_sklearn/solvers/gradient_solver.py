@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import torch
 
 from scfe_sklearn.solvers.problem import TOLERANCE, Moves, Pool, Problem, first_flagged
-from scfe_sklearn.solvers.problem.protocols import Neighbourhood
 from scfe_sklearn.solvers.prox_linear_step import prox_linear_step
 from scfe_sklearn.solvers.search_state import Instances, Run, Search
 from scfe_sklearn.solvers.starts.anchors import Recall, hybrids, nearest_anchors, recall
@@ -50,6 +49,9 @@ SHARES = ((0.05, 0.1, 0.2, 0.35, 0.5), (0.01, 0.025))
 
 FINE = 3.0
 """What a unit of log-density below the limit costs until the end, in units of its price."""
+
+RESTARTED = 3
+"""Points per row that this begins with."""
 
 STRICT = 30.0
 """The same where an answer within the limit is looked for."""
@@ -159,28 +161,37 @@ def solve_by_gradient(
         pool = pool.scattered(open_, pool.take(open_).merged(free.take(open_), z, cost))
     pool = _rescued(problem, pool, kinds, settings)
     search, pool = _improved(search, problem, kinds, pool, settings, FINE)
-    strict = _ranked(search, pool)
-    missed = (strict.best > pool.best + 1e-9).nonzero()[:, 0]
-    if len(missed):
-        part = problem.take(missed)
-        starts = torch.cat([pool.z[missed, :3], baseline[missed, None]], 1)
-        there = search.take(missed)
-        z, cost = _descend(there, starts, settings, STRICT, DEMANDED)
-        soft = Pool(
-            pool.z[missed], there.cost(pool.z[missed], pool.cost[missed] < torch.inf, STRICT)
-        )
-        own = [(_places(rows, missed), anchors, moves) for rows, anchors, moves in kinds]
-        found = Pool.of(there.problem, soft.z, soft.cost, settings.pool).merged(
-            there.problem, z, cost
-        )
-        for _ in range(settings.strict):
-            there, found = _improved(there, part, own, found, settings, STRICT)
-        found = _ranked(there, found)
-        strict = strict.scattered(
-            missed, strict.take(missed).merged(free.take(missed), found.z, found.cost)
-        )
+    strict = _repaired(search, problem, kinds, pool, baseline, settings)
     pool = _polish(search, strict, settings)
     return _exact(problem, pool, baseline)
+
+
+def _repaired(
+    search: Search,
+    problem: Problem,
+    kinds: Sequence[Kind],
+    pool: Pool,
+    baseline: torch.Tensor,
+    settings: GradientSettings,
+) -> Pool:
+    """Return the points that meet their limits, searched again where the best one does not.
+
+    The search begins with the points that miss the limit, with a multiplier of the limit.
+    """
+    strict = _ranked(search, pool)
+    missed = (strict.best > pool.best + 1e-9).nonzero()[:, 0]
+    if len(missed) == 0:
+        return strict
+    part, there, old = problem.take(missed), search.take(missed), pool.take(missed)
+    own = [(_places(rows, missed), anchors, moves) for rows, anchors, moves in kinds]
+    starts = torch.cat([old.z[:, :RESTARTED], baseline[missed, None]], 1)
+    z, cost = _descend(there, starts, settings, STRICT, DEMANDED)
+    found = _ranked(there, old, STRICT).merged(there.problem, z, cost)
+    for _ in range(settings.strict):
+        there, found = _improved(there, part, own, found, settings, STRICT)
+    found = _ranked(there, found)
+    both = strict.take(missed).merged(there.problem, found.z, found.cost)
+    return strict.scattered(missed, both)
 
 
 def _places(rows: torch.Tensor, picked: torch.Tensor) -> torch.Tensor:
@@ -197,7 +208,7 @@ def _improved(
     fine: float,
 ) -> tuple[Search, Pool]:
     """Settle the best points of the pool, and exchange their features."""
-    search = replace(search, near=_near(problem, pool.z[:, :2], settings.points))
+    search = replace(search, near=problem.objective.neighbourhood(pool.z[:, :2], settings.points))
     pool = _ranked(search, pool, fine)
     pool = _settle(search, pool, settings.settled, settings, fine)
     for _ in range(settings.exchanges):
@@ -217,11 +228,6 @@ def _ranked(search: Search, pool: Pool, fine: float = torch.inf) -> Pool:
     """Return the pool ranked by the densities near by; see `Search.cost`."""
     cost = search.cost(pool.z, pool.cost < torch.inf, fine)
     return Pool.of(search.problem, pool.z, cost, pool.cost.shape[1])
-
-
-def _near(problem: Problem, centres: torch.Tensor, points: int) -> Neighbourhood:
-    near = problem.objective.neighbourhood(centres, points)
-    return near
 
 
 def _rescued(
@@ -292,7 +298,7 @@ def _survey(
     ours = torch.ones_like(there)
     ours[:, 1 : 1 + listed] = False
     there &= ~ours | problem.valid(points, there & ours)
-    near = _near(limited, baseline[:, None], settings.points)
+    near = limited.objective.neighbourhood(baseline[:, None], settings.points)
     sets = feature_sets(problem.domain)
     search = Search(problem, sets, near, (problem.floor - margin).clamp_min(0))
     # The likely ones first; of the others those that could cost less than the best of these.
@@ -308,12 +314,14 @@ def _survey(
     starts = torch.cat([factual[:, None], baseline[:, None], best, rows], 1)
     first = torch.where(pool.cost[:, :1, None] < torch.inf, pool.z[:, :1], rows[:, :1])
     centres = torch.cat([first, baseline[:, None]], 1)
-    return replace(search, near=_near(limited, centres, settings.points)), pool, starts
+    return (
+        replace(search, near=limited.objective.neighbourhood(centres, settings.points)),
+        pool,
+        starts,
+    )
 
 
-def _priced(
-    search: Search, limited: Problem, z: torch.Tensor, where: torch.Tensor
-) -> torch.Tensor:
+def _priced(search: Search, limited: Problem, z: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
     """Objective (n, K) by the densities themselves, a missed limit at the price `FINE`."""
     return search.price_of(z, limited.objective.log_densities(z, where), FINE)
 

@@ -1,4 +1,4 @@
-"""What the steps of the gradient solver share: rows, their densities near by, and running points."""
+"""State of the gradient solver: rows, the densities near their points, and running changes."""
 
 from __future__ import annotations
 
