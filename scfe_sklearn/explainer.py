@@ -91,8 +91,9 @@ class CounterfactualExplainer(
     where numbers are measured in training standard deviations, a changed category adds 1 to the
     squared distance, A(x) is what the rules allow, q is a density of the training rows of class
     t and s_t the distance between the lower quartile and the median of their log-densities.
-    Supports are found by a beam over single moves, then accelerated proximal gradient and a
-    pattern search on the lattice refine them. An answer counts only if ``estimator_.predict``
+    For models with a gradient, and without a budget, proximal gradient runs over all features
+    from several starts per row: the l0 price, box, lattice and levels are one exact proximal
+    map, and the margin is linearised in each step. An answer counts only if ``estimator_.predict``
     (or, for a `Probability`, ``predict_proba``) gives the target for the decoded row and every
     change keeps the rules.
 
@@ -158,9 +159,9 @@ class CounterfactualExplainer(
     min_plausibility : float in [0, 1) or "auto", default="auto"
         Share of the training rows of its class that an answer must be more plausible than: a
         limit beside the weight tau. "auto", where there is neither a budget of changes nor a
-        tau of 0: an answer that is less usual than three quarters of its class must not be less
-        usual than the plain walk, from the row to the nearest training row of the class that
-        the rules permit, feature by feature, the one that helps the model most first.
+        tau of 0: an answer below the lower quartile of its class must be at least as plausible
+        as a greedy baseline, which copies features of the nearest training row of the class
+        that the rules permit until the prediction flips.
     ensemble : int or list of models, default=None
         Further models that must give the target, too: so many clones trained on bootstrap
         samples, or a list of models. Fitted ones are kept as they are, others are trained by

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-
 from scfe_sklearn.solvers.starts.walks import TRIED, plain_walk
 
 
