@@ -168,6 +168,7 @@ INSIDE = {
         "starts": {"problem"},
         "refinement": {"gradients", "problem"},
         "planes": {"problem", "refinement"},
+        "descent": {"problem", "starts"},
         "fallback": {"problem", "starts"},
     },
 }

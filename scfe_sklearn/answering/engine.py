@@ -24,8 +24,9 @@ from scfe_sklearn.objective import (
     ValueReading,
 )
 from scfe_sklearn.objective.rows import Scores
+from scfe_sklearn.solvers.descent import GradientSettings
 from scfe_sklearn.solvers.fallback import Columns, Limits, fall_back, vary
-from scfe_sklearn.solvers.gradient_solver import GradientSettings, solve_by_gradient
+from scfe_sklearn.solvers.gradient_solver import solve_by_gradient
 from scfe_sklearn.solvers.problem import Domain, Moves, Pool, Problem
 from scfe_sklearn.solvers.recourse import Effort, Kind, begin, improve, solve_kinds
 from scfe_sklearn.solvers.starts import nearest_miss, too_wide

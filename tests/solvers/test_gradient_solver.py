@@ -16,8 +16,8 @@ from scfe_sklearn.densities import GaussianKDE, GaussianMixture, LocalOutlierDen
 from scfe_sklearn.densities.around import around
 from scfe_sklearn.proximal.feature_sets import FeatureSets
 from scfe_sklearn.solvers import gradient_solver
-from scfe_sklearn.solvers.gradient_solver import GradientSettings
-from scfe_sklearn.solvers.prox_linear_step import prox_linear_step
+from scfe_sklearn.solvers.descent import GradientSettings
+from scfe_sklearn.solvers.descent.prox_linear_step import prox_linear_step
 
 
 def cancer(model):
@@ -34,7 +34,7 @@ def asked():
 def test_default_explain_runs_proximal_gradient_with_the_l0_prox(asked, monkeypatch):
     X, y, model, refused = asked
     calls, best = [], []
-    prox, descend = FeatureSets.prox, gradient_solver._descend
+    prox, descend = FeatureSets.prox, gradient_solver.descend
 
     def spied(self, v, step=0.0, weight=1.0, exponent=0.0, max_groups=None):
         calls.append((float(step), weight, exponent))
@@ -46,7 +46,7 @@ def test_default_explain_runs_proximal_gradient_with_the_l0_prox(asked, monkeypa
         return z, cost
 
     monkeypatch.setattr(FeatureSets, "prox", spied)
-    monkeypatch.setattr(gradient_solver, "_descend", noted)
+    monkeypatch.setattr(gradient_solver, "descend", noted)
     explainer = CounterfactualExplainer(FrozenEstimator(model)).fit(X, y)
     result = explainer.explain(refused[:20], target=1)
     assert result.success.all()

@@ -12,12 +12,14 @@ from scfe_sklearn.solvers.problem.pool import (
 )
 from scfe_sklearn.solvers.problem.predicted import Predicted
 from scfe_sklearn.solvers.problem.problem import Problem
+from scfe_sklearn.solvers.problem.protocols import Neighbourhood
 from scfe_sklearn.solvers.problem.subspace import Subspace
 
 __all__ = [
     "BUCKETS",
     "Domain",
     "Moves",
+    "Neighbourhood",
     "Pool",
     "Predicted",
     "Problem",

@@ -1,11 +1,17 @@
 """Where to start: from single moves, training rows, or the margin."""
 
-from scfe_sklearn.solvers.starts.anchors import Recall, hybrids, recall
+from scfe_sklearn.solvers.starts.anchors import Recall, hybrids, nearest_anchors, recall
+from scfe_sklearn.solvers.starts.baseline import greedy_baseline
 from scfe_sklearn.solvers.starts.climbing import climb
-from scfe_sklearn.solvers.starts.greedy_baseline import greedy_baseline
 from scfe_sklearn.solvers.starts.misses import nearest_miss
 from scfe_sklearn.solvers.starts.screening import Screen, screen
-from scfe_sklearn.solvers.starts.wide import Continuation, descend_wide, too_wide
+from scfe_sklearn.solvers.starts.wide import (
+    Continuation,
+    descend_wide,
+    feature_sets,
+    too_wide,
+    within,
+)
 
 __all__ = [
     "Continuation",
@@ -13,10 +19,13 @@ __all__ = [
     "Screen",
     "climb",
     "descend_wide",
+    "feature_sets",
     "hybrids",
     "nearest_miss",
     "greedy_baseline",
+    "nearest_anchors",
     "recall",
     "screen",
     "too_wide",
+    "within",
 ]

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from scfe_sklearn.proximal.feature_sets import FeatureSets
-from scfe_sklearn.solvers.problem import Problem
-from scfe_sklearn.solvers.problem.protocols import Neighbourhood
+from scfe_sklearn.solvers.problem import Neighbourhood, Problem
 
 DEMAND = (2.0, 64.0)
 """First and largest multiplier of a limit of log-density, in units of the neighbourhood."""

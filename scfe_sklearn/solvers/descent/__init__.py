@@ -1,0 +1,28 @@
+"""Steps of the gradient solver: where to start, descend, settle, exchange, polish."""
+
+from scfe_sklearn.solvers.descent.exchanging import exchange
+from scfe_sklearn.solvers.descent.over_all_features import descend
+from scfe_sklearn.solvers.descent.settings import (
+    DEMANDED,
+    FINE,
+    STRICT,
+    GradientSettings,
+    Kind,
+)
+from scfe_sklearn.solvers.descent.settling import polish, settle
+from scfe_sklearn.solvers.descent.state import Search
+from scfe_sklearn.solvers.descent.surveying import survey
+
+__all__ = [
+    "DEMANDED",
+    "FINE",
+    "STRICT",
+    "GradientSettings",
+    "Kind",
+    "Search",
+    "descend",
+    "exchange",
+    "polish",
+    "settle",
+    "survey",
+]

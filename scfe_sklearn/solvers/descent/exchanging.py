@@ -1,0 +1,118 @@
+"""Exchange of one changed feature for another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from scfe_sklearn.solvers.descent.picking import picked
+from scfe_sklearn.solvers.descent.settings import STRICT, GradientSettings, Kind
+from scfe_sklearn.solvers.descent.state import Search
+from scfe_sklearn.solvers.problem import Pool, Problem, first_flagged
+
+EXCHANGED = 2
+"""Exchanges per row and round that are improved."""
+
+MOST_LIFT = 2.0
+"""Plausibility that the slope may promise of an exchange at most."""
+
+
+def exchange(
+    search: Search,
+    limited: Problem,
+    kinds: Sequence[Kind],
+    pool: Pool,
+    settings: GradientSettings,
+    fine: float,
+) -> Pool:
+    """Return points one exchange away from the best of each row: one undone, one set anew.
+
+    What an exchange does to margin and plausibility is predicted by their slopes at the best
+    point; those that promise most are tried on the model.
+    """
+    problem = search.problem
+    out = Pool.empty(problem, EXCHANGED)
+    best = pool.z[:, 0]
+    margin, slope = problem.objective.margin_and_grad(best)
+    density, lift = search.near.log_density_and_grad(best[:, None])
+    value, rise = density * search.near.weight[:, None], lift[:, 0] * search.near.weight[:, None]
+    for rows, _, moves in kinds:
+        own = rows[pool.best[rows] < torch.inf]
+        if len(moves) == 0 or len(own) == 0:
+            continue
+        part = replace(problem.take(own), moves=moves)
+        here = _Linear(best[own], margin[own], slope[own], value[own, 0], rise[own])
+        trial, promising = _exchanges(part, here, settings)
+        there = search.take(own)
+        if fine == STRICT:
+            could = there.problem.sparse_distance(trial) - there.ceiling[:, None]
+            promising &= could < pool.best[own, None]
+            promising &= there.problem.valid(trial, promising)
+            density = limited.take(own).objective.log_densities(trial, promising)
+            cost = torch.where(promising, there.price_of(trial, density, fine), torch.inf)
+        else:
+            cost = there.cost(trial, promising, fine)
+        out = out.scattered(own, Pool.of(part, trial, cost, EXCHANGED))
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class _Linear:
+    """Points (k, D), their margins and plausibilities (k,) and the slopes of both (k, D)."""
+
+    z: torch.Tensor
+    margin: torch.Tensor
+    slope: torch.Tensor
+    plausibility: torch.Tensor
+    lift: torch.Tensor
+
+    def after(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Predict margin and plausibility (k, K) at points ``z`` (k, K, D)."""
+        change = z - self.z[:, None]
+        margin = self.margin[:, None] + (change @ self.slope[..., None])[..., 0]
+        return margin, self.plausibility[:, None] + (change @ self.lift[..., None])[..., 0]
+
+
+def _exchanges(
+    problem: Problem, here: _Linear, settings: GradientSettings
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The most promising exchanges (k, K, D) at points of k rows, and which of them are some."""
+    domain, moves = problem.domain, problem.moves
+    changed = domain.changed(here.z[:, None])[:, 0]
+    width = int(changed.sum(1).max())
+    there, feature = first_flagged(changed, width)
+    less = torch.where(
+        domain.groups == feature[..., None], domain.factual[:, None], here.z[:, None]
+    )
+    # Nothing undone comes first: one more change.
+    less = torch.cat([here.z[:, None], less], 1)
+    there = torch.cat([torch.ones_like(there[:, :1]), there], 1)
+    undone = torch.cat([torch.full_like(feature[:, :1], -1), feature], 1)
+    margin, plausibility = here.after(less)
+    price = problem.sparse_distance(less)
+    gain = moves.effect(here.slope, domain.factual)
+    lift = moves.effect(here.lift, domain.factual).clamp_max(MOST_LIFT)
+    cost = (price - plausibility)[..., None] + (problem.move_price(moves) - lift)[:, None]
+    missing = problem.floor - (margin[..., None] + gain[:, None])
+    # A slope is no more than a hint: what misses the margin by little is tried as well.
+    lost = problem.sparse_distance(here.z[:, None])[..., None] / (
+        problem.floor - problem.margin(domain.factual[:, None])[..., None]
+    ).clamp_min(1e-6)
+    score = cost + 2 * lost * missing.clamp_min(0)
+    fits = ~changed[:, None, :] | (undone[..., None] == torch.arange(changed.shape[1]))
+    may = there[..., None] & moves.permitted(domain)[:, None] & fits[..., moves.group]
+    count = changed.sum(1)[:, None] + (undone < 0).long()
+    may &= (count <= problem.max_changes[:, None])[..., None]
+    # To undo a change and set none.
+    alone = price - plausibility + 2 * lost[..., 0] * (problem.floor - margin).clamp_min(0)
+    alone = torch.where(there & (undone >= 0), alone, torch.inf)
+    score = torch.cat([torch.where(may, score, torch.inf).flatten(1), alone], 1)
+    best = score.topk(min(settings.exchanged, score.shape[1]), dim=1, largest=False)
+    several = less.shape[1] * len(moves)
+    drop = torch.where(best.indices < several, best.indices // len(moves), best.indices - several)
+    base = picked(less, drop)
+    trial = moves.apply(base, best.indices.clamp_max(several - 1) % len(moves))
+    trial = torch.where((best.indices < several)[..., None], trial, base)
+    return trial, best.values < torch.inf

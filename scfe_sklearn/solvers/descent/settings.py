@@ -1,0 +1,83 @@
+"""Lengths and widths of the gradient solver, and the prices of a missed limit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from scfe_sklearn.solvers.problem import Moves
+
+Kind = tuple[torch.Tensor, torch.Tensor, Moves]
+"""Rows (k,) that want one kind of answer, the training rows of that kind, and their moves."""
+
+FINE = 3.0
+"""What a unit of log-density below the limit costs until the end, in units of its price."""
+
+STRICT = 30.0
+"""The same where an answer within the limit is looked for."""
+
+DEMANDED = 4.0
+"""Multiplier of the limit that this begins with, in the same units."""
+
+
+@dataclass(frozen=True)
+class GradientSettings:
+    """Lengths and widths of the steps.
+
+    Parameters
+    ----------
+    moves : int
+        Single changes per row that are tried on the model.
+    singles : int
+        Features per row whose best single change is looked at; the best two are starts.
+    pairs : int
+        Pairs of single changes per row that are looked at.
+    training_rows : int
+        Nearest training rows of the target that are starts.
+    points : int
+        Training points around each centre that the density is computed from.
+    steps : int
+        Steps of proximal gradient over all features.
+    length : tuple of (float, float)
+        First and last length of these steps. At 1/2 the squared distance is minimised at once,
+        so that the support is chosen anew; short steps keep it.
+    overshoot : tuple of (float, float)
+        Margin aimed at beyond the floor, as a share of what the factual is short of.
+    multipliers : int
+        Proximal points per step that the multiplier of the margin may cost.
+    momentum : bool
+        Whether to extrapolate, with restart where the objective grows.
+    settled : int
+        Points per row that are improved inside of their supports.
+    settling : int
+        Steps of that.
+    exchanges : int
+        Rounds of exchanging features.
+    exchanged : int
+        Exchanges per row and round that are tried on the model.
+    strict : int
+        Rounds of settling and exchanging where a limit of plausibility is missed.
+    polishing : int
+        Rounds of small steps of the numbers.
+    pool : int
+        Points per row that are kept.
+    """
+
+    moves: int = 200
+    singles: int = 5
+    pairs: int = 16
+    training_rows: int = 2
+    points: int = 48
+    steps: int = 20
+    length: tuple[float, float] = (0.5, 0.1)
+    overshoot: tuple[float, float] = (0.05, 0.005)
+    multipliers: int = 8
+    momentum: bool = False
+    settled: int = 3
+    settling: int = 8
+    exchanges: int = 1
+    exchanged: int = 24
+    strict: int = 2
+    polishing: int = 4
+    pool: int = 16

@@ -1,0 +1,166 @@
+"""Settling: proximal gradient inside of supports, the return to the lattice, and small steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from scfe_sklearn.solvers.descent.prox_linear_step import prox_linear_step
+from scfe_sklearn.solvers.descent.settings import GradientSettings
+from scfe_sklearn.solvers.descent.state import Instances, Run, Search
+from scfe_sklearn.solvers.problem import TOLERANCE, Pool, Problem, first_flagged
+
+CLEARANCE = 1e-7
+"""Margin above the floor that is aimed at in the end: answers are judged again, with rounding."""
+
+CORRECTIONS = 2
+"""Last steps inside a support, which only meet the margin."""
+
+FIRST_LENGTH = 0.25
+"""First step length inside a support."""
+
+LENGTHS = (1e-4, 2.0)
+"""Least and largest step length inside a support."""
+
+RESTING = 1e-5
+"""Change of a number in one step below which a row is at rest."""
+
+CORNERS = 2
+"""Numbers of which both neighbours on the lattice are tried."""
+
+SHARES = ((0.05, 0.1, 0.2, 0.35, 0.5), (0.01, 0.025))
+"""Shares of a change by which it is lengthened and shortened, round by round."""
+
+
+def settle(search: Search, pool: Pool, count: int, settings: GradientSettings, fine: float) -> Pool:
+    """Return the pool after proximal gradient inside the supports of its first points.
+
+    Numbers that change are free in their intervals and leave their lattices for the time being;
+    the step length follows the curvature that the last step met (Barzilai and Borwein). The
+    last steps only meet the margin. Then the numbers return to their lattices, to the nearest
+    point and to those on either side that the margin favours.
+    """
+    z, there = pool.z[:, :count], pool.cost[:, :count] < torch.inf
+    part = Instances.of(search, z)
+    domain = part.problem.domain
+    start = part.changes(z)
+    moving = (start.abs() > TOLERANCE) & domain.scalar
+    low = torch.where(moving, domain.lower - domain.factual, start)
+    high = torch.where(moving, domain.upper - domain.factual, start)
+    run = Run.of(start)
+    length = torch.full_like(part.short, FIRST_LENGTH)
+    before = None
+
+    def prox(v: torch.Tensor) -> torch.Tensor:
+        return torch.minimum(torch.maximum(v, low), high)
+
+    total = settings.settling + CORRECTIONS
+    for step in range(total + 1):
+        here = part.evaluate(run.change, fine).along(moving)
+        run.keep(run.change, here)
+        if step == total:
+            break
+        if step < settings.settling:
+            run.limit(part, here)
+            gradient = here.pull - run.price(part)[:, None] * here.lift
+            if before is not None:
+                length = _curvature_length(length, run.change - before[0], gradient - before[1])
+            before = (run.change, gradient)
+            ahead = run.change - length[:, None] * gradient
+        else:
+            # The nearest change that meets the margin, and the limit where that is missed more.
+            ahead = run.change
+            run.pull = torch.zeros_like(run.pull)
+        # Beyond the floor by more than rounding, which must not decide what is valid.
+        aim = CLEARANCE * (1 + part.short) - here.margin
+        run.move(
+            prox_linear_step(
+                prox, run.change, ahead, here.slope, length, aim, run.pull, settings.multipliers
+            )
+        )
+    found = part.points(torch.where(run.least[:, None] < torch.inf, run.best, start))
+    points = _on_lattice(search.problem, found, part.points(start), here.slope.reshape(z.shape))
+    asked = there.repeat(1, points.shape[1] // z.shape[1])
+    return pool.merged(search.problem, points, search.cost(points, asked, fine))
+
+
+def _curvature_length(
+    length: torch.Tensor, change: torch.Tensor, bend: torch.Tensor
+) -> torch.Tensor:
+    """Return the shorter step length of Barzilai and Borwein; the last one where h is concave."""
+    found = (change * bend).sum(1) / bend.square().sum(1)
+    # The bend of a step that short is rounding.
+    known = torch.isfinite(found) & (found > 0) & (change.abs().amax(1) > RESTING)
+    return torch.where(known, torch.minimum(found, 4 * length).clamp(*LENGTHS), length)
+
+
+def _on_lattice(
+    problem: Problem, z: torch.Tensor, start: torch.Tensor, slope: torch.Tensor
+) -> torch.Tensor:
+    """Return points on the lattice (n, P K, D) around relaxed points ``z`` (n, K, D)."""
+    domain = problem.domain
+    moved = ((start - domain.factual[:, None]).abs() > TOLERANCE) & domain.scalar
+    gridded = moved & (domain.step > 0)
+    if not bool(gridded.any()):
+        return z
+    half = (0.5 - 1e-6) * domain.step * gridded
+    uphill = z + half * torch.sign(slope)
+    # All corners around the numbers with the coarsest lattices.
+    width = min(int(gridded.sum(-1).max()), CORNERS)
+    coarse = (domain.step * gridded).topk(width, dim=-1)
+    found = [z, uphill]
+    for corner in range(2**width):
+        sign = [1.0 if corner >> k & 1 else -1.0 for k in range(width)]
+        shift = coarse.values * torch.tensor(sign, dtype=z.dtype, device=z.device)
+        found.append(uphill.scatter(-1, coarse.indices, z.gather(-1, coarse.indices) + shift * 0.5))
+    points = torch.cat(found, 1)
+    index = torch.arange(len(z), device=z.device).repeat_interleave(points.shape[1])
+    return domain.take(index).snap(points.flatten(0, 1)).reshape(points.shape)
+
+
+def polish(search: Search, pool: Pool, settings: GradientSettings) -> Pool:
+    """Return the pool after small changes of the numbers of its best points, and undone changes.
+
+    Plausibility has kinks and peaks along a number that no slope tells of: shares of the change
+    are tried first, then single steps on the lattice as long as they help.
+    """
+    active = (pool.best < torch.inf).nonzero()[:, 0]
+    for turn in range(settings.polishing):
+        if len(active) == 0:
+            break
+        part, now = search.take(active), pool.take(active)
+        shares = SHARES[turn] if turn < len(SHARES) else ()
+        trial, there = _neighbours(part.problem, now.z[:, 0], shares)
+        found = now.merged(part.problem, trial, part.cost(trial, there))
+        pool = pool.scattered(active, found)
+        if turn >= len(SHARES):
+            active = active[found.best < now.best - 1e-9]
+    return pool
+
+
+def _neighbours(
+    problem: Problem, z: torch.Tensor, shares: Sequence[float]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Points (k, K, D) with one number of ``z`` (k, D) set anew, or one change undone.
+
+    A number moves by shares of its change, and by a step of its lattice.
+    """
+    domain = problem.domain
+    moved = ((z - domain.factual).abs() > TOLERANCE) & domain.scalar
+    width = max(int(moved.sum(1).max()), 1)
+    there, number = first_flagged(moved, width)
+    offset, step = (z - domain.factual).gather(1, number), domain.step[number]
+    shifts = [sign * share * offset for share in shares for sign in (1, -1)]
+    shifts += [sign * step * torch.sign(offset) for sign in (1, -1)]
+    shift = torch.stack(shifts, 1)
+    one = z[:, None, None].expand(-1, len(shifts), width, -1)
+    one = one.scatter_add(3, number[:, None, :, None].expand(*shift.shape, 1), shift[..., None])
+    flags = there[:, None] & (shift.abs() > TOLERANCE)
+    changed = domain.changed(z[:, None])[:, 0]
+    there, feature = first_flagged(changed, max(int(changed.sum(1).max()), 1))
+    less = torch.where(domain.groups == feature[..., None], domain.factual[:, None], z[:, None])
+    trial = torch.cat([one.flatten(1, 2), less], 1)
+    index = torch.arange(len(z), device=z.device).repeat_interleave(trial.shape[1])
+    trial = domain.take(index).snap(trial.flatten(0, 1)).reshape(trial.shape)
+    return trial, torch.cat([flags.flatten(1), there], 1)
