@@ -58,7 +58,7 @@ class View:
         self.expander_ = BlockExpander(self.blocks).fit(X) if self.blocks else None
         self.derived_ = Derived(self.derived) if self.derived else None
         if self.derived_ is not None:
-            self.derived_.fit(X)
+            self.derived_.arrange(X)
             self.example_ = X[list(self.derived_.names)].iloc[:1]
         return self
 

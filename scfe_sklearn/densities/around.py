@@ -63,7 +63,7 @@ def around(density: Density, centres: torch.Tensor, size: int) -> Around:
     >>> from scfe_sklearn.densities import GaussianKDE
     >>> density = GaussianKDE(0.2).fit(np.random.default_rng(0).normal(size=(2000, 2)))
     >>> z = torch.tensor([[[0.1, 0.9]]], dtype=torch.float64)
-    >>> local = around(density, torch.tensor([[[0.0, 1.0]]]).double(), 200)
+    >>> local = around(density, torch.tensor([[[0.0, 1.0]]]).double(), 600)
     >>> bool(torch.isclose(local.log_prob(z)[0], density.log_prob(z[0]), atol=1e-2))
     True
     """

@@ -45,7 +45,7 @@ class Derived(Documented, BaseEstimator):
         self.functions = functions
         self.tol = tol
 
-    def fit(self, X: Any) -> Self:
+    def arrange(self, X: Any) -> Self:
         """Find the order of the functions, and check the training rows.
 
         Parameters

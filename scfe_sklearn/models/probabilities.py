@@ -33,7 +33,8 @@ def are_probabilities(table: np.ndarray) -> np.ndarray:
     array([ True, False, False])
     """
     inside = ((table >= -BEYOND) & (table <= 1 + BEYOND)).all(axis=1)
-    return np.asarray(inside & (np.abs(table.sum(axis=1) - 1) <= TOTAL))
+    total = np.where(inside[:, None], table, 0.0).sum(axis=1)
+    return np.asarray(inside & (np.abs(total - 1) <= TOTAL))
 
 
 def probability_table(estimator: Any, said: Any, n: int) -> np.ndarray:

@@ -135,7 +135,7 @@ def test_derived_order_of_the_dict_does_not_matter(seed, fitted):
     derived = Derived({name: CHAIN[name] for name in names})
     X = _chained(range(12))
     if fitted:
-        derived.fit(X)
+        derived.arrange(X)
     moved = X.assign(x=np.arange(12)[::-1] + 3.0)
     expected = _chained(moved["x"])
     pd.testing.assert_frame_equal(derived.recompute(moved), expected)
@@ -146,7 +146,7 @@ def test_derived_order_of_the_dict_does_not_matter(seed, fitted):
 def test_derived_function_of_its_own_column_is_refused(column):
     X = _chained(range(12))
     with pytest.raises(ValueError, match=f"a function of '{column}' that depends on '{column}'"):
-        Derived({column: lambda X: X[column]}).fit(X)
+        Derived({column: lambda X: X[column]}).arrange(X)
     half = {column: lambda X: X[column].where(X["x"] > 5, CHAIN[column](X))}
     with pytest.raises(ValueError, match=f"depends on '{column}' itself"):
         Derived(half).recompute(X)
@@ -156,28 +156,28 @@ def test_derived_function_of_its_own_constant_column_is_refused():
     X = pd.DataFrame({"x": [1.0, 2.0], "one": [1, 1], "word": ["k", "k"]})
     for name in ("one", "word"):
         with pytest.raises(ValueError, match="itself"):
-            Derived({name: lambda X, name=name: X[name]}).fit(X)
+            Derived({name: lambda X, name=name: X[name]}).arrange(X)
 
 
 def test_derived_columns_in_a_circle_are_refused_by_name():
     X = pd.DataFrame({"x": np.arange(9.0), "a": np.arange(9.0), "b": np.arange(9.0)})
     circle = {"a": lambda X: X["b"], "b": lambda X: X["a"]}
     with pytest.raises(ValueError, match=r"circle\. Got 'a' from 'b' from 'a'"):
-        Derived(circle).fit(X)
+        Derived(circle).arrange(X)
 
 
 def test_derived_function_may_leave_its_own_column_out():
     X = pd.DataFrame({"x": np.arange(9.0), "y": np.arange(9.0)})
     X["total"] = X["x"] + X["y"]
     functions = {"total": lambda X: X.drop(columns="total").sum(axis=1)}
-    assert Derived(functions).fit(X).order_ == ["total"]
+    assert Derived(functions).arrange(X).order_ == ["total"]
     by_place = {"total": lambda X: X.iloc[:, :2].sum(axis=1)}
-    assert Derived(by_place).fit(X).obeys(X).all()
+    assert Derived(by_place).arrange(X).obeys(X).all()
 
 
 def test_derived_functions_that_are_replaced_are_put_in_order_again():
     X = _chained(range(6))
-    derived = Derived({"a": CHAIN["a"]}).fit(X)
+    derived = Derived({"a": CHAIN["a"]}).arrange(X)
     derived.set_params(functions={"b": CHAIN["b"], "a": CHAIN["a"]})
     moved = X[["x", "a", "b"]].assign(x=7.0)
     assert derived.recompute(moved)[["a", "b"]].iloc[0].tolist() == [8.0, 16.0]

@@ -15,6 +15,9 @@ DEMAND = (2.0, 64.0)
 LOCAL_ERROR = 1e-5
 """Log-density that rounding near a row may cost; the densities themselves decide in the end."""
 
+DEFAULT_BETA = 4.0
+"""Price of a change that the prices of a missed limit are meant for."""
+
 RISE, FALL = 1.6, 0.7
 """Factors of that multiplier after a step that missed the limit, and after one that met it."""
 
@@ -39,6 +42,11 @@ class Search:
     sets: FeatureSets
     near: Neighbourhood
     short: torch.Tensor
+
+    @property
+    def unit(self) -> torch.Tensor:
+        """Price (n,) of a unit of log-density that is missing: more where changes cost more."""
+        return self.near.unit * (self.problem.beta / DEFAULT_BETA).clamp_min(1)
 
     @property
     def ceiling(self) -> torch.Tensor:
@@ -79,7 +87,7 @@ class Search:
         missing = (near.limit[:, None] - LOCAL_ERROR - density).clamp_min(0)
         if fine == torch.inf:
             return torch.where(missing > 0, torch.inf, price)
-        return price + fine * near.unit[:, None] * missing
+        return price + fine * self.unit[:, None] * missing
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +161,7 @@ class Instances:
             search.short[index],
             near.weight[index],
             near.limit[index],
-            near.unit[index],
+            search.unit[index],
             weights,
         )
 

@@ -30,7 +30,7 @@ def survey(
     """Return the search, the valid ones of the starts and single changes, and the starts."""
     factual = problem.domain.factual
     margin = problem.margin(factual[:, None])[:, 0]
-    listed = 3 * settings.singles + settings.pairs
+    listed = 6 * settings.singles + settings.pairs
     single = factual[:, None].repeat(1, listed, 1)
     valid = torch.zeros(single.shape[:2], dtype=torch.bool, device=factual.device)
     rows = factual[:, None].repeat(1, settings.training_rows, 1)
@@ -102,7 +102,7 @@ def _best_singles(
     lowest = lowest.scatter_reduce(1, feature, merit, "amin")
     first = merit <= lowest.gather(1, feature)
     order = least(torch.where(first, merit, torch.inf), settings.singles)
-    rest = least(torch.where(valid, price, torch.inf), 2 * settings.singles)
+    rest = least(torch.where(valid, price, torch.inf), 5 * settings.singles)
     moved = picked(z, order).scatter(
         2,
         moves.coordinate[listed.gather(1, order)][..., None],
