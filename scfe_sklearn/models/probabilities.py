@@ -32,7 +32,7 @@ def are_probabilities(table: np.ndarray) -> np.ndarray:
     >>> are_probabilities(np.array([[0.25, 0.75], [0.6, 0.6], [-0.5, 1.5]]))
     array([ True, False, False])
     """
-    inside = ((table >= -BEYOND) & (table <= 1 + BEYOND)).all(axis=1)
+    inside = np.asarray(((table >= -BEYOND) & (table <= 1 + BEYOND)).all(axis=1))
     total = np.where(inside[:, None], table, 0.0).sum(axis=1)
     return np.asarray(inside & (np.abs(total - 1) <= TOTAL))
 
