@@ -45,7 +45,7 @@ def data(name: str, folder: str | None) -> tuple[pd.DataFrame, np.ndarray, Any]:
     if name == "housing":
         X = pd.read_csv(data_file(folder, "boston_housing.csv"))
         price = X.pop("medv").to_numpy()
-        return X, np.where(price >= np.median(price), "dear", "cheap"), "dear"
+        return X, np.where(price >= np.median(price), "expensive", "cheap"), "expensive"
     if name == "cancer":
         X, y = load_breast_cancer(return_X_y=True, as_frame=True)
         return X, y.to_numpy(), 1

@@ -20,7 +20,6 @@ def descend(
     """Return the cheapest valid points (n, S, D) on the ways from ``z`` (n, S, D), and costs."""
     part = Instances.of(search, z)
     budget, price = within(part.problem), part.problem.change_weight
-    exponent = part.problem.exponent
     run = Run.of(part.changes(z))
     run.demand = demand * part.unit
     for step in range(settings.steps + 1):
@@ -36,7 +35,7 @@ def descend(
         aim = part.short * _between(settings.overshoot, share) - here.margin
 
         def prox(v: torch.Tensor, length: float = length) -> torch.Tensor:
-            return part.sets.prox(v, length, price, exponent, budget)
+            return part.sets.prox(v, length, price, 0.0, budget)
 
         run.move(
             prox_linear_step(

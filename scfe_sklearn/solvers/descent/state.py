@@ -62,10 +62,6 @@ class Search:
             self.problem.take(rows), self.sets.take(rows), self.near.take(rows), self.short[rows]
         )
 
-    def around(self, centres: torch.Tensor, points: int) -> Search:
-        """Return the search with densities around other centres (n, C, D)."""
-        return replace(self, near=self.problem.objective.neighbourhood(centres, points))
-
     def cost(self, z: torch.Tensor, where: torch.Tensor, fine: float = torch.inf) -> torch.Tensor:
         """Objective (n, K) of points ``z`` (n, K, D); infinite where they are no answers.
 

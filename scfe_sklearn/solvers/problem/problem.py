@@ -99,11 +99,6 @@ class Problem:
         return self.beta * self.least_cost
 
     @property
-    def exponent(self) -> float:
-        """Power p of the penalty."""
-        return 0.0
-
-    @property
     def least_cost(self) -> torch.Tensor:
         """Least weight of a feature of each row, (n,)."""
         return torch.ones_like(self.beta) if self.cost is None else self.cost.amin(1)
