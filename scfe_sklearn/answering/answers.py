@@ -23,6 +23,7 @@ from scfe_sklearn.answering.options import (
 from scfe_sklearn.answering.query import STAND_IN, Query, unset
 from scfe_sklearn.answering.training_rows import training_rows
 from scfe_sklearn.solvers.recourse import Effort
+from scfe_sklearn.solvers.search_solver import SearchSettings
 
 
 @dataclass(eq=False)
@@ -325,7 +326,7 @@ def _add_options(engine: Engine, judge: Judge, query: Query, answers: Answers) -
     space = engine.space
     groups = np.asarray(space.groups_)
     effort = Effort() if engine.max_changes is None else thorough(Effort())
-    single = replace(engine, effort=effort)
+    single = replace(engine, effort=effort, searching=SearchSettings())
 
     def short() -> np.ndarray:
         return np.flatnonzero(answers.found & (answers.code[:, -1] < 0))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from scfe_sklearn.solvers.recourse import Effort
 from scfe_sklearn.solvers.refinement import Descent
+from scfe_sklearn.solvers.search_solver import SearchSettings
 
 
 def thorough(effort: Effort) -> Effort:
@@ -38,6 +39,13 @@ def several(effort: Effort, count: int) -> Effort:
         screen=screen,
         starts=max(effort.starts, more),
         finalists=max(effort.finalists, more),
-        narrowed=max(effort.narrowed, more),
-        kept=screen.pool,
+    )
+
+
+def several_by_search(settings: SearchSettings, count: int) -> SearchSettings:
+    """Return the settings of a search for ``count`` answers per row."""
+    if count == 1:
+        return settings
+    return replace(
+        settings, narrowed=max(settings.narrowed, count + 1), pool=max(settings.pool, 4 * count, 10)
     )

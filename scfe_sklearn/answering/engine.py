@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import torch
 
 from scfe_sklearn.answering.candidates import Candidates, Rows, gathered, joined
-from scfe_sklearn.answering.plausibility_floor import baselines, with_floor
-from scfe_sklearn.answering.usual import no_less_usual, solved_at_once
 from scfe_sklearn.densities import ClassConditionalDensity
 from scfe_sklearn.features import FeatureSpace
 from scfe_sklearn.objective import (
@@ -27,8 +25,14 @@ from scfe_sklearn.objective.rows import Scores
 from scfe_sklearn.solvers.descent import GradientSettings
 from scfe_sklearn.solvers.fallback import Columns, Limits, fall_back, vary
 from scfe_sklearn.solvers.gradient_solver import solve_by_gradient
-from scfe_sklearn.solvers.problem import Domain, Moves, Pool, Problem
-from scfe_sklearn.solvers.recourse import Effort, Kind, begin, improve, solve_kinds
+from scfe_sklearn.solvers.plausibility_floor import baselines, floors, with_floors
+from scfe_sklearn.solvers.problem import Domain, Kind, Moves, Pool, Problem
+from scfe_sklearn.solvers.recourse import Effort, improve, solve_kinds
+from scfe_sklearn.solvers.search_solver import (
+    SearchSettings,
+    improve_by_search,
+    solve_by_search,
+)
 from scfe_sklearn.solvers.starts import nearest_miss, too_wide
 from scfe_sklearn.targets import ClassWishes, ValueWishes
 
@@ -58,6 +62,9 @@ SLACK = 1e-6
 
 BORDER = 1e12
 """Added to the cost of such points, so that they are judged last."""
+
+VALUES = 12
+"""Values of each number among the single moves."""
 
 TOLD = 10
 """Decimals of the log-densities that are told."""
@@ -92,6 +99,8 @@ class Engine:
         Budget of changed features.
     effort : Effort
         How hard to look.
+    searching : SearchSettings
+        The same where there is no gradient.
     chunk_size : int
         Rows that are solved together.
     single_precision : bool
@@ -103,7 +112,7 @@ class Engine:
     min_plausibility : float
         Share of the training rows of its kind that an answer must be more plausible than.
     compared : bool
-        Whether an unusual answer must be no less usual than the plain walk to a training row.
+        Whether an answer must be as plausible as a greedy baseline of its row.
     systematic : bool
         Whether rows that get no answer are searched systematically.
     guide : Engine or None
@@ -127,6 +136,7 @@ class Engine:
     beta: float
     max_changes: int | None
     effort: Effort
+    searching: SearchSettings
     chunk_size: int
     single_precision: bool = False
     unit: float = 1.0
@@ -162,7 +172,7 @@ class Engine:
         return [(at, engine) for at, engine in parts if len(at)]
 
     def _search(self, rows: Rows, floor: float) -> Candidates:
-        n, size = len(rows.Z), max(self.effort.pool(self.has_gradient), self.settings.pool)
+        n, size = len(rows.Z), max(self._pool_size, self.settings.pool)
         where, codes = np.nonzero(rows.wishes.wanted)
         # One entry per row and class that would do; neighbours in a chunk share their class.
         order = np.argsort(codes, kind="stable")
@@ -180,7 +190,7 @@ class Engine:
     def _rows_together(self, codes: np.ndarray) -> int:
         """Return how many rows are solved together: fewer where many single moves are extended."""
         moves = max((len(self._moves(int(code))) for code in np.unique(codes)), default=1)
-        screen = self.effort.screen if self.has_gradient else self.effort.thrifty
+        screen = self.effort.screen if self.has_gradient else self.searching.screen
         extended = TABLES * max(screen.parents, screen.width) * moves
         return int(min(self.chunk_size, max(1, AT_ONCE // max(extended, 1))))
 
@@ -198,7 +208,7 @@ class Engine:
             return self._fall_back(rows, floor)
 
     def _fall_back(self, rows: Rows, floor: float) -> tuple[Candidates, Candidates]:
-        size, width = self.effort.pool(self.has_gradient), rows.Z.shape[1]
+        size, width = self._pool_size, rows.Z.shape[1]
         where, codes = np.nonzero(rows.wishes.wanted)
         found = Candidates(*self._blank(codes, 2 * size, width))
         near = Candidates(*self._blank(codes, size, width))
@@ -213,7 +223,7 @@ class Engine:
                 met = fall_back(problem, torch.from_numpy(anchors), self._columns, Limits(), size)
                 pool, hit = met.valid, (met.valid.best < torch.inf).nonzero()[:, 0]
                 if len(hit):
-                    better = improve(problem.take(hit), pool.take(hit), self.effort)
+                    better = self._improved(problem.take(hit), pool.take(hit))
                     pool = pool.scattered(hit, better)
                 border = torch.where(met.near.cost <= 2 * SLACK, met.near.cost + BORDER, torch.inf)
                 found.z[at] = torch.cat([pool.z, met.near.z], 1).numpy()
@@ -227,7 +237,7 @@ class Engine:
         None stands for the factual rows, of which any feature may change.
         """
         with torch.inference_mode(not self.has_gradient):
-            size = self.effort.pool(self.has_gradient)
+            size = self._pool_size
             found = Candidates(*self._blank(codes, size, rows.Z.shape[1]))
             for code in np.unique(codes):
                 own = np.flatnonzero(codes == code)
@@ -237,7 +247,7 @@ class Engine:
                     points = torch.from_numpy(rows.Z[at] if base is None else base[at])
                     pool = vary(problem, self._columns, points, Limits(), size)
                     if base is None:
-                        pool = improve(problem, pool, self.effort)
+                        pool = self._improved(problem, pool)
                     found.z[at], found.cost[at] = pool.z.numpy(), pool.cost.numpy()
             return found
 
@@ -276,28 +286,28 @@ class Engine:
         if self._descends and not too_wide(problem):
             ends, valid = baselines(problem, kinds)
             if self.compared:
-                problem = with_floor(problem, ends, valid)
+                problem = with_floors(problem, floors(problem, ends, valid))
             return solve_by_gradient(problem, kinds, ends, self.settings)
-        if self.compared and self.guide is None and not self.has_gradient:
-            return solved_at_once(problem, kinds, self.effort)
-        pool = self._solved(problem, kinds, rows, codes)
-        return no_less_usual(problem, kinds, pool, self.effort) if self.compared else pool
+        if self.has_gradient:
+            return solve_kinds(problem, kinds, self.effort)
+        guesses = None if self.guide is None else self.guide._solve(rows, codes, GUIDED_FLOOR).z
+        return solve_by_search(problem, kinds, self.searching, self.compared, guesses)
 
     @property
     def _descends(self) -> bool:
         """Whether rows are solved by proximal gradient over all features."""
-        return self.has_gradient and self.guide is None and self.max_changes is None
+        return self.has_gradient and self.max_changes is None
 
-    def _solved(self, problem: Problem, kinds: list[Kind], rows: Rows, codes: np.ndarray) -> Pool:
-        """Solve a problem, with the answers of a stand-in among the starts if there is one."""
-        if self.guide is None:
-            return solve_kinds(problem, kinds, self.effort)
-        pool = Pool.empty(problem, self.effort.pool(self.has_gradient))
-        for index, anchors, moves in kinds:
-            part = replace(problem.take(index), moves=moves)
-            pool = pool.scattered(index, begin(part, anchors, self.effort))
-        pool = _tried(problem, pool, self.guide._solve(rows, codes, GUIDED_FLOOR).z)
-        return improve(problem, pool, self.effort, [(index, moves) for index, _, moves in kinds])
+    @property
+    def _pool_size(self) -> int:
+        """Points per row that a solver returns."""
+        return self.effort.screen.pool if self.has_gradient else self.searching.pool
+
+    def _improved(self, problem: Problem, pool: Pool) -> Pool:
+        """Return a pool whose first points are improved."""
+        if self.has_gradient:
+            return improve(problem, pool, self.effort)
+        return improve_by_search(problem, pool, self.searching)
 
     def problem(self, rows: Rows, codes: np.ndarray, floor: float) -> Problem:
         """State the problem of rows that each want the kind of answer ``codes`` (n,)."""
@@ -385,7 +395,7 @@ class Engine:
             groups, scalar = self._layout
             anchors = torch.from_numpy(self.anchors[code])
             with torch.inference_mode(False):  # a search with gradients may use them later
-                found = Moves.from_samples(anchors, groups, scalar, self.effort.values)
+                found = Moves.from_samples(anchors, groups, scalar, VALUES)
             self.alphabets[code] = found
         return self.alphabets[code]
 
@@ -462,12 +472,3 @@ class Engine:
             own = code == kind
             cost[own] -= self.plausible(int(kind)).value(torch.from_numpy(Z[own])).numpy()
         return np.asarray(cost)
-
-
-def _tried(problem: Problem, pool: Pool, z: torch.Tensor) -> Pool:
-    """Return the pool after points ``z`` (n, K, D) that may be answers, or not."""
-    there = problem.domain.changed(z).any(-1)
-    there &= problem.domain.changed(z).sum(-1) <= problem.max_changes[:, None]
-    valid = there & (problem.margin(z, there) >= problem.floor)
-    cost = problem.sparse_distance(z) - problem.plausibility(z, valid)
-    return pool.merged(problem, z, torch.where(valid, cost, torch.inf))

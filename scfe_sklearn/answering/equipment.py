@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from scfe_sklearn.answering.answers import Answers
-from scfe_sklearn.answering.effort import several, thorough
+from scfe_sklearn.answering.effort import several, several_by_search, thorough
 from scfe_sklearn.answering.engine import Engine
 from scfe_sklearn.answering.exact import ExactSolver, refuse_unknown
 from scfe_sklearn.answering.judge import Judge, in_order
@@ -33,6 +33,7 @@ from scfe_sklearn.models import BlackBox, UnsupportedModelError, read_linear, re
 from scfe_sklearn.row_values import row_index
 from scfe_sklearn.solvers.problem import Moves
 from scfe_sklearn.solvers.recourse import Effort
+from scfe_sklearn.solvers.search_solver import SearchSettings
 from scfe_sklearn.targets import (
     ClassWishes,
     ValueWishes,
@@ -198,6 +199,7 @@ class Equipped:
             beta=self.beta,
             max_changes=budget,
             effort=several(Effort() if budget is None else thorough(Effort()), count),
+            searching=several_by_search(SearchSettings(), count),
             chunk_size=self.chunk_size,
             single_precision=any(voice.single_precision for voice in voices),
             unit=getattr(self, "unit_", 1.0),

@@ -8,15 +8,11 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from scfe_sklearn.solvers.planes import Planes, Rounds, descend_planes, fits, predict
-from scfe_sklearn.solvers.problem import Moves, Pool, Predicted, Problem
+from scfe_sklearn.solvers.problem import Kind, Moves, Pool, Predicted, Problem
 from scfe_sklearn.solvers.refinement import (
     COARSE_STEP,
     Descent,
-    Enrich,
     Pattern,
-    Section,
-    enrich,
-    narrow,
     polish,
     refine,
     swap,
@@ -41,8 +37,6 @@ class Effort:
     ----------
     screen : Screen
         Search over supports.
-    thrifty : Screen
-        The same where there is no gradient.
     sprint : Descent or None
         Short descents of the whole pool that decide which supports are worth more.
     descent : Descent
@@ -51,22 +45,12 @@ class Effort:
         Descent over all features, where there are too many for the screen.
     pattern : Pattern
         Steps on the lattice.
-    enrich : Enrich
-        Changes for the sake of plausibility where there is no gradient.
-    section : Section
-        Search along the changed numbers where there is no gradient.
     recall : Recall
         Starts from training rows.
     starts : int
         Supports per row that are refined.
     finalists : int
         Points per row that are polished.
-    narrowed : int
-        The same where there is no gradient: most of them are given up after a question or two.
-    kept : int
-        Points per row that are kept from step to step where there is no gradient.
-    values : int
-        Values of each number that the screen tries.
     swaps : int
         Supports one exchange away from the best that are refined in the end.
     exchanged : int
@@ -78,29 +62,17 @@ class Effort:
     """
 
     screen: Screen = field(default_factory=Screen)
-    thrifty: Screen = field(
-        default_factory=lambda: Screen(shortlist=10, parents=48, evaluations=32, thrifty=True)
-    )
     sprint: Descent | None = field(default_factory=lambda: Descent(max_iter=4))
     descent: Descent = field(default_factory=Descent)
     continuation: Continuation = field(default_factory=Continuation)
     pattern: Pattern = field(default_factory=Pattern)
-    enrich: Enrich = field(default_factory=Enrich)
-    section: Section = field(default_factory=Section)
     recall: Recall = field(default_factory=Recall)
     starts: int = 3
     finalists: int = 2
-    narrowed: int = 2
-    kept: int = 6
-    values: int = 12
     swaps: int = 2
     exchanged: int = 200
     planes: Planes | None = field(default_factory=Planes)
     rounds: Rounds = field(default_factory=Rounds)
-
-    def pool(self, smooth: bool) -> int:
-        """Return how many points per row are kept, with or without a gradient."""
-        return self.screen.pool if smooth else self.kept
 
 
 def solve(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
@@ -121,10 +93,6 @@ def solve(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
         Valid points, cheapest first; no point for a row which could not be answered.
     """
     return solve_kinds(problem, [(torch.arange(len(problem)), anchors, problem.moves)], effort)
-
-
-Kind = tuple[torch.Tensor, torch.Tensor, Moves]
-"""Rows (k,) that want one kind of answer, the training rows of that kind, and their moves."""
 
 
 def solve_kinds(problem: Problem, kinds: Sequence[Kind], effort: Effort) -> Pool:
@@ -163,7 +131,7 @@ def solve_kinds(problem: Problem, kinds: Sequence[Kind], effort: Effort) -> Pool
 
 def in_planes(problem: Problem, kinds: Sequence[Kind], effort: Effort) -> Pool:
     """Search the planes of two numbers, where a row is about nothing else."""
-    pool = Pool.empty(problem, effort.pool(problem.objective.has_gradient))
+    pool = Pool.empty(problem, effort.screen.pool)
     if effort.planes is None or not fits(problem, effort.planes, COARSE_STEP):
         return pool
     starts = Predicted.none(problem, effort.planes.starts + effort.planes.singles)
@@ -178,32 +146,19 @@ def in_planes(problem: Problem, kinds: Sequence[Kind], effort: Effort) -> Pool:
 
 def begin(problem: Problem, anchors: torch.Tensor, effort: Effort) -> Pool:
     """Find valid points to start from: supports first, and the other starts where that fails."""
-    if problem.objective.has_gradient and too_wide(problem):
-        return descend_wide(problem, anchors, effort.continuation, effort.screen.pool)
-    smooth, size = problem.objective.has_gradient, effort.pool(problem.objective.has_gradient)
-    pool = screen(problem, replace(effort.screen if smooth else effort.thrifty, pool=size))
-    if not smooth:
-        pool = enrich(problem, pool, anchors, effort.enrich)
-    wide = not smooth and too_wide(problem)
-    if wide:
-        # To undo hundreds of changes of a training row is much more work than to make a few.
-        missing = (pool.best == torch.inf).nonzero()[:, 0]
-        if len(missing):
-            pool = pool.scattered(missing, climb(problem.take(missing), size))
+    size = effort.screen.pool
+    if too_wide(problem):
+        return descend_wide(problem, anchors, effort.continuation, size)
+    pool = screen(problem, effort.screen)
     # Where much has to change, whole training rows are better starts than sums of moves.
-    beyond = effort.recall.beyond if smooth else effort.recall.beyond_asked
-    many = problem.domain.changed(pool.z[:, :1])[:, 0].sum(1) > beyond
-    if wide:
-        many = (pool.best == torch.inf) & (problem.max_changes > effort.recall.undoable)
-        again = many.nonzero()[:, 0]
-    else:
-        again = ((pool.best == torch.inf) | many).nonzero()[:, 0]
+    many = problem.domain.changed(pool.z[:, :1])[:, 0].sum(1) > effort.recall.beyond
+    again = ((pool.best == torch.inf) | many).nonzero()[:, 0]
     if len(again):
-        part, now = problem.take(again), Pool(pool.z[again], pool.cost[again])
+        part = problem.take(again)
         found = recall(part, anchors, effort.recall, size)
-        pool = pool.scattered(again, now.merged(part, found.z, found.cost))
+        pool = pool.scattered(again, pool.take(again).merged(part, found.z, found.cost))
     missing = (pool.best == torch.inf).nonzero()[:, 0]
-    if len(missing) and not wide:
+    if len(missing):
         pool = pool.scattered(missing, climb(problem.take(missing), size))
     return pool
 
@@ -219,8 +174,6 @@ def improve(
     ``kinds`` are the rows that have the same target, and the moves of each; by default all rows
     have the same.
     """
-    if not problem.objective.has_gradient:
-        return narrow(problem, pool, effort.section, effort.narrowed)
     pool = refine(problem, pool, effort.descent, effort.starts, effort.sprint)
     if effort.swaps:
         others = Pool.empty(problem, effort.swaps)

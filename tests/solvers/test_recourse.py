@@ -5,8 +5,18 @@ import pytest
 import torch
 
 from scfe_sklearn.densities import GaussianKDE, LocalOutlierDensity
-from scfe_sklearn.solvers.recourse import Effort, solve
+from scfe_sklearn.solvers import recourse
+from scfe_sklearn.solvers.recourse import Effort
+from scfe_sklearn.solvers.search_solver import SearchSettings, solve_by_search
 from scfe_sklearn.solvers.starts.screening import Screen
+
+
+def solve(problem, anchors, effort):
+    """Answers by the gradient or, without one, by the search."""
+    if problem.objective.has_gradient:
+        return recourse.solve(problem, anchors, effort)
+    rows = torch.arange(len(problem))
+    return solve_by_search(problem, [(rows, anchors, problem.moves)], SearchSettings())
 
 
 def target_rows(tools, problem, points):

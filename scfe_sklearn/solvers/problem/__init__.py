@@ -11,13 +11,14 @@ from scfe_sklearn.solvers.problem.pool import (
     valleys,
 )
 from scfe_sklearn.solvers.problem.predicted import Predicted
-from scfe_sklearn.solvers.problem.problem import Problem
+from scfe_sklearn.solvers.problem.problem import Kind, Problem
 from scfe_sklearn.solvers.problem.protocols import Neighbourhood
 from scfe_sklearn.solvers.problem.subspace import Subspace
 
 __all__ = [
     "BUCKETS",
     "Domain",
+    "Kind",
     "Moves",
     "Neighbourhood",
     "Pool",

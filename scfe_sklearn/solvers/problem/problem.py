@@ -120,3 +120,7 @@ class Problem:
     def plausibility(self, z: torch.Tensor, where: torch.Tensor | None = None) -> torch.Tensor:
         """Return plausibilities (n, K) of ``z`` (n, K, D); minus infinity outside ``where``."""
         return self.objective.plausibility(z, where)
+
+
+Kind = tuple[torch.Tensor, torch.Tensor, Moves]
+"""Rows (k,) that want one kind of answer, the training rows of that kind, and their moves."""

@@ -120,6 +120,21 @@ class Objective(Protocol):
     def log_densities(self, z: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
         """Log-densities (n, K) of points ``z`` (n, K, D), 0 outside ``where`` (n, K)."""
 
+    def log_density(self, z: torch.Tensor) -> torch.Tensor:
+        """Log-densities (n,) of points ``z`` (n, D)."""
+
+    def common(self) -> torch.Tensor:
+        """Log-density (n,) that three quarters of the answers of each row's kind exceed."""
+
+    def spread(self) -> torch.Tensor:
+        """What counts as one unit of log-density (n,)."""
+
+    def weight(self) -> torch.Tensor:
+        """Price (n,) of one unit of log-density."""
+
+    def limited(self, limit: torch.Tensor) -> Objective:
+        """Return the objective with limits of log-density (n,) for its rows."""
+
     def best_plausibility(self, rows: torch.Tensor) -> torch.Tensor:
         """Plausibility (k,) that few training rows of the target class of ``rows`` (k,) exceed."""
 

@@ -58,7 +58,7 @@ def outlier_factor(model, rows):
 )
 def test_no_answer_is_less_usual_than_the_walk_and_none_is_dearer(solver, guessed, monkeypatch):
     # Whether none, some or all rows are guessed to need a limit is no matter.
-    monkeypatch.setattr("scfe_sklearn.answering.usual.GUESSED", guessed)
+    monkeypatch.setattr("scfe_sklearn.solvers.search_solver.GUESSED", guessed)
     model, explainer = MODELS[solver], fitted(solver)
     result = explainer.explain(QUERY, target=1)
     free = fitted(solver, min_plausibility=0.0).explain(QUERY, target=1)

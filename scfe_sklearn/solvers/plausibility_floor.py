@@ -7,9 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from scfe_sklearn.objective import RowObjective
-from scfe_sklearn.solvers.problem import Problem
-from scfe_sklearn.solvers.recourse import Kind
+from scfe_sklearn.solvers.problem import Kind, Problem
 from scfe_sklearn.solvers.starts import greedy_baseline
 
 ROUNDING = 1e-9
@@ -25,8 +23,8 @@ def baselines(problem: Problem, kinds: Sequence[Kind]) -> tuple[torch.Tensor, to
     return ends, valid
 
 
-def with_floor(problem: Problem, ends: torch.Tensor, valid: torch.Tensor) -> Problem:
-    """Return the problem with a least log-density for every row.
+def floors(problem: Problem, ends: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Return the least log-density (n,) of an answer of each row; minus infinity for any.
 
     One weight of plausibility serves all rows of all data, and some rows would need another
     one. An answer below the lower quartile of its class must therefore be at least as plausible
@@ -43,10 +41,13 @@ def with_floor(problem: Problem, ends: torch.Tensor, valid: torch.Tensor) -> Pro
 
     Returns
     -------
-    Problem
+    Tensor of shape (n,)
     """
     objective = problem.objective
-    assert isinstance(objective, RowObjective)
     limit = torch.minimum(objective.log_density(ends) - ROUNDING, objective.common())
-    limit = torch.where(valid, limit, -torch.inf)
-    return replace(problem, objective=objective.limited(limit))
+    return torch.where(valid, limit, -torch.inf)
+
+
+def with_floors(problem: Problem, limit: torch.Tensor) -> Problem:
+    """Return the problem with least log-densities (n,) of the answers of its rows."""
+    return replace(problem, objective=problem.objective.limited(limit))

@@ -1,0 +1,214 @@
+"""Search without a gradient: screen, enrich, recall, keep to the floor, narrow down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from scfe_sklearn.solvers.plausibility_floor import baselines, floors, with_floors
+from scfe_sklearn.solvers.problem import Kind, Pool, Problem
+from scfe_sklearn.solvers.refinement import Enrich, Section, enrich, narrow
+from scfe_sklearn.solvers.starts import Recall, Screen, climb, recall, screen, too_wide
+
+GUESSED = 0.6
+"""Spreads of log-density that an answer may still lose after its start."""
+
+SET_BACK = 1e9
+"""Added to the cost of points below the floor, so that they come last."""
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """Widths and lengths of the steps.
+
+    Parameters
+    ----------
+    screen : Screen
+        Search over supports.
+    enrich : Enrich
+        Changes for the sake of plausibility.
+    recall : Recall
+        Starts from training rows.
+    section : Section
+        Search along the changed numbers.
+    narrowed : int
+        Points per row that are narrowed down; most of them are given up early.
+    pool : int
+        Points per row that are kept from step to step.
+    """
+
+    screen: Screen = field(
+        default_factory=lambda: Screen(shortlist=10, parents=48, evaluations=32, thrifty=True)
+    )
+    enrich: Enrich = field(default_factory=Enrich)
+    recall: Recall = field(default_factory=Recall)
+    section: Section = field(default_factory=Section)
+    narrowed: int = 2
+    pool: int = 6
+
+
+def solve_by_search(
+    problem: Problem,
+    kinds: Sequence[Kind],
+    settings: SearchSettings,
+    with_floor: bool = False,
+    guesses: torch.Tensor | None = None,
+) -> Pool:
+    """Answer rows by evaluations of the model only, all rows at once.
+
+    Parameters
+    ----------
+    problem : Problem
+        n rows.
+    kinds : sequence of (rows, anchors, moves)
+        What is different for the rows of each kind of answer.
+    settings : SearchSettings
+        Lengths and widths of the steps.
+    with_floor : bool
+        Whether answers must be as plausible as a greedy baseline.
+    guesses : Tensor of shape (n, K, D) or None
+        Points that may be answers, such as those of a stand-in of the model.
+
+    Returns
+    -------
+    Pool
+        Valid points, cheapest first; no point for a row that was not answered.
+    """
+    pool = _starts(problem, kinds, settings)
+    if guesses is not None:
+        pool = _with_guesses(problem, pool, guesses)
+    if not with_floor:
+        return improve_by_search(problem, pool, settings)
+    guessed = _suspects(problem, kinds, pool, GUESSED)
+    limited, begun = _limited(problem, kinds, pool, guessed)
+    found = improve_by_search(limited, begun, settings)
+    # Rows that lost more plausibility than was guessed are solved again if they miss their floor.
+    rest = _suspects(problem, kinds, found, 0.0)
+    rest = rest[~torch.isin(rest, guessed)]
+    part, now = problem.take(rest), found.take(rest)
+    limited, begun = _limited(part, _of_rows(kinds, rest), now, torch.arange(len(rest)))
+    missed = (begun.best > now.best).nonzero()[:, 0]
+    if len(missed):
+        again = improve_by_search(limited.take(missed), begun.take(missed), settings)
+        found = found.scattered(rest[missed], again)
+    return found.merged(problem, pool.z, pool.cost + SET_BACK)
+
+
+def improve_by_search(problem: Problem, pool: Pool, settings: SearchSettings) -> Pool:
+    """Improve the first points of a pool."""
+    return narrow(problem, pool, settings.section, settings.narrowed)
+
+
+def _starts(problem: Problem, kinds: Sequence[Kind], settings: SearchSettings) -> Pool:
+    """Return valid points of each row from single moves, training rows and pushes."""
+    pool = Pool.empty(problem, settings.pool)
+    for rows, anchors, moves in kinds:
+        part = replace(problem.take(rows), moves=moves)
+        found = screen(part, replace(settings.screen, pool=settings.pool))
+        found = enrich(part, found, anchors, settings.enrich)
+        rest = _rest_of_wide_rows if too_wide(part) else _rest_of_rows
+        pool = pool.scattered(rows, rest(part, found, anchors, settings))
+    return pool
+
+
+def _rest_of_rows(
+    problem: Problem, pool: Pool, anchors: torch.Tensor, settings: SearchSettings
+) -> Pool:
+    """Try training rows where no answer was found or many features change, then pushes."""
+    # Where much has to change, whole training rows are better starts than sums of moves.
+    many = problem.domain.changed(pool.z[:, :1])[:, 0].sum(1) > settings.recall.beyond_asked
+    pool = _recalled(problem, pool, anchors, settings, (pool.best == torch.inf) | many)
+    return _climbed(problem, pool)
+
+
+def _rest_of_wide_rows(
+    problem: Problem, pool: Pool, anchors: torch.Tensor, settings: SearchSettings
+) -> Pool:
+    """Try pushes where no answer was found, then training rows if the budget is large.
+
+    To undo hundreds of changes of a training row is much more work than to make a few.
+    """
+    pool = _climbed(problem, pool)
+    again = (pool.best == torch.inf) & (problem.max_changes > settings.recall.undoable)
+    return _recalled(problem, pool, anchors, settings, again)
+
+
+def _recalled(
+    problem: Problem,
+    pool: Pool,
+    anchors: torch.Tensor,
+    settings: SearchSettings,
+    where: torch.Tensor,
+) -> Pool:
+    """Return the pool with answers from training rows for the rows ``where`` (n,)."""
+    rows = where.nonzero()[:, 0]
+    if len(rows) == 0:
+        return pool
+    part = problem.take(rows)
+    found = recall(part, anchors, settings.recall, settings.pool)
+    return pool.scattered(rows, pool.take(rows).merged(part, found.z, found.cost))
+
+
+def _climbed(problem: Problem, pool: Pool) -> Pool:
+    """Return the pool with answers from single pushes where it has none."""
+    rows = (pool.best == torch.inf).nonzero()[:, 0]
+    if len(rows) == 0:
+        return pool
+    return pool.scattered(rows, climb(problem.take(rows), pool.cost.shape[1]))
+
+
+def _with_guesses(problem: Problem, pool: Pool, z: torch.Tensor) -> Pool:
+    """Return the pool with those of the points ``z`` (n, K, D) that are answers."""
+    changed = problem.domain.changed(z)
+    there = changed.any(-1) & (changed.sum(-1) <= problem.max_changes[:, None])
+    valid, plausibility = problem.appraised(z, there)
+    cost = problem.sparse_distance(z) - plausibility
+    return pool.merged(problem, z, torch.where(valid, cost, torch.inf))
+
+
+def _suspects(problem: Problem, kinds: Sequence[Kind], pool: Pool, spreads: float) -> torch.Tensor:
+    """Rows (k,) whose answer is, or may become, less plausible than the lower quartile.
+
+    Rows of very many features have no floor: their baseline costs too much.
+    """
+    objective = problem.objective
+    low = _log_densities(problem, pool)[:, 0] < objective.common() + spreads * objective.spread()
+    low &= pool.best < torch.inf
+    for rows, _, moves in kinds:
+        low[rows] &= not too_wide(replace(problem, moves=moves))
+    return low.nonzero()[:, 0]
+
+
+def _limited(
+    problem: Problem, kinds: Sequence[Kind], pool: Pool, rows: torch.Tensor
+) -> tuple[Problem, Pool]:
+    """Return the problem with the floors of some rows, and the points that keep them.
+
+    The baseline is one of these points.
+    """
+    part, own = problem.take(rows), _of_rows(kinds, rows)
+    ends, valid = baselines(part, own)
+    limit = torch.full_like(pool.best, -torch.inf)
+    limit[rows] = floors(part, ends, valid)
+    limited = with_floors(problem, limit)
+    kept = _log_densities(problem, pool) >= limit[:, None]
+    pool = Pool.of(problem, pool.z, torch.where(kept, pool.cost, torch.inf), pool.cost.shape[1])
+    cost = part.sparse_distance(ends[:, None]) - part.plausibility(ends[:, None], valid[:, None])
+    return limited, pool.scattered(rows, pool.take(rows).merged(part, ends[:, None], cost))
+
+
+def _log_densities(problem: Problem, pool: Pool) -> torch.Tensor:
+    """Log-densities (n, P) of the points of a pool, from their costs; infinite for none."""
+    value = problem.sparse_distance(pool.z) - pool.cost
+    return torch.where(
+        pool.cost < torch.inf, value / problem.objective.weight()[:, None], torch.inf
+    )
+
+
+def _of_rows(kinds: Sequence[Kind], rows: torch.Tensor) -> list[Kind]:
+    """Kinds with the positions of their rows among ``rows`` (k,)."""
+    return [
+        (torch.isin(rows, own).nonzero()[:, 0], anchors, moves) for own, anchors, moves in kinds
+    ]
