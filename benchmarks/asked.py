@@ -29,9 +29,10 @@ class Asked:
     def of(cls, explainer: CounterfactualExplainer, table: Table) -> Asked:
         """Collect them; a box reaches from the least to the largest training value."""
         rows = np.flatnonzero(explainer.estimator_.predict(table.queries) != table.targets)
-        space, voices, target = explainer.space_, explainer._voices(None, None), table.targets[rows]
+        space, target = explainer.space_, table.targets[rows]
+        functions = explainer._score_functions(None, None)
         wishes = class_wishes(target, 1 - target, explainer.classes_)
-        engine = explainer._engine(voices, wishes, 1)
+        engine = explainer._engine(functions, wishes, 1)
         parts = [engine.plausible(code) for code in (0, 1)]
         training = torch.from_numpy(space.encode(table.X))
         factual = torch.from_numpy(space.encode(table.queries[rows]))

@@ -15,7 +15,8 @@ from scfe_sklearn.answering.answers import Answers, add_closest, answer, answer_
 from scfe_sklearn.answering.equipment import UNFITTED, Equipped
 from scfe_sklearn.answering.judge import Judge
 from scfe_sklearn.answering.preparation import (
-    asked_voice,
+    CompiledModels,
+    black_box_scores,
     check_best_effort,
     check_count,
     check_finite,
@@ -29,7 +30,7 @@ from scfe_sklearn.answering.preparation import (
     trained_others,
 )
 from scfe_sklearn.answering.query import Query
-from scfe_sklearn.answering.reporting import report, warn_unanswered
+from scfe_sklearn.answering.reporting import warn_unanswered
 from scfe_sklearn.answering.shortening import shorten
 from scfe_sklearn.answering.surroundings import Surroundings, learn, rows_of_classes
 from scfe_sklearn.answering.threads import one_thread
@@ -102,7 +103,8 @@ class CounterfactualExplainer(
     estimator : classifier, Pipeline or torch.nn.Module
         The model to explain. Wrap a fitted one in ``sklearn.frozen.FrozenEstimator``;
         otherwise a clone of it is trained by `fit`, which warns. A torch module is taken as
-        trained.
+        trained. The model is compiled once, in `fit`. If you change a fitted model afterwards,
+        such as its ``coef_``, call `fit` again.
     density : {"lof", "kde", "gmm", "knn"} or Density, default="lof"
         Density of each class, see `scfe_sklearn.densities`.
     tau : float, default=2.0
@@ -370,6 +372,7 @@ class CounterfactualExplainer(
         immutable = [] if self.immutable is None else list(self.immutable)
         y = read_outcomes(y, open_table(X), immutable)
         weights = read_weights(sample_weight, len(y))
+        vars(self).pop("_compiled_models", None)
         self.view_ = View(self.blocks, self.derived).fit(X)
         warn_if_fitted(self.estimator, stacklevel=4)
         self.estimator_ = trained(self.estimator, X, y, self.memory, weights)
@@ -411,21 +414,16 @@ class CounterfactualExplainer(
         few = take_rows(self.sample_, np.arange(0, len(spread), -(-len(spread) // CHECKED_ROWS)))
         for k, model in enumerate(self._models()):
             check_predict_proba(model, handed(few), "ensemble" if k else "estimator")
-        self.solver_ = choose_solver(
-            self.solver, self._models(), space, take_rows(X, learned.position), self.sample_
+        self._compiled_models = CompiledModels(
+            self._models(), space, self.sample_, getattr(self, "classes_", None)
         )
-        self._asked = self._black_boxes() if self.solver_ != "apg" else None
+        self.solver_ = choose_solver(
+            self.solver, self._compiled_models, take_rows(X, learned.position)
+        )
         self._alphabets, self._limits = {}, {}
         self.background_ = self._background(learned.code[spread])
-        if self.surrogate and self._asked:
-            random = check_random_state(self.random_state)
-            self.surrogates_ = [
-                fit_surrogate(asked_voice(model, space).scores, learned.Z, space.slices_, random)
-                for model in self._asked
-            ]
-        for model in self._asked or ():
-            if model.fast or not space.holds_:  # else it was asked about these rows themselves
-                check_finite(asked_voice(model, space), learned.Z[spread])
+        if self.solver_ != "apg":
+            self._learn_black_boxes(learned.Z, learned.Z[spread])
         first = learned.position[:1]
         self._rules().bind(space, take_rows(X, first), space.encode(take_rows(X, first)))
         if hasattr(self, "classes_"):
@@ -435,6 +433,19 @@ class CounterfactualExplainer(
         else:
             self.training_rows_, self.training_values_ = learned.Z, learned.value
             self.unit_ = float(np.std(learned.value)) or 1.0
+
+    def _learn_black_boxes(self, Z: np.ndarray, sample: np.ndarray) -> None:
+        """Check the scores at the kept training rows, and learn the surrogate on rows ``Z``."""
+        boxes = self._compiled.black_boxes
+        scores = [black_box_scores(model, self.space_) for model in boxes]
+        if self.surrogate:
+            random = check_random_state(self.random_state)
+            self.surrogates_ = [
+                fit_surrogate(one.scores, Z, self.space_.slices_, random) for one in scores
+            ]
+        for model, one in zip(boxes, scores, strict=True):
+            if model.fast or not self.space_.holds_:  # else it predicted these rows themselves
+                check_finite(one, sample)
 
     def _background(self, codes: np.ndarray) -> Background:
         """Summarise what the kept training rows look like, for pictures of the answers."""
@@ -446,9 +457,8 @@ class CounterfactualExplainer(
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is built of the rest: functions cannot be saved."""
         state = dict(super().__getstate__())
-        state.pop("_asked", None)
-        state.pop("_alphabets", None)
-        state.pop("_limits", None)
+        for name in ("_compiled_models", "_alphabets", "_limits"):
+            state.pop(name, None)
         return state
 
     def explain(
@@ -564,8 +574,7 @@ class CounterfactualExplainer(
             query, answers = answer_in_parts(
                 answer_part, judge, query, n_counterfactuals, size, watch, largest
             )
-            result = report(engine, judge, query, answers, self.solver_, self.view_, X)
-        return dataclasses.replace(result, background=self.background_)
+            return self._report(engine, judge, query, answers, X)
 
     def pareto(
         self,
@@ -628,8 +637,7 @@ class CounterfactualExplainer(
             query, answers = answer_in_parts(
                 answer_part, judge, query, settings, self.chunk_size, watch
             )
-            everything = report(engine, judge, query, answers, self.solver_, self.view_, X)
-        everything = dataclasses.replace(everything, background=self.background_)
+            everything = self._report(engine, judge, query, answers, X)
         return undominated(everything, len(query.Z))
 
     def score(self, X: Any, y: Any = None) -> float:

@@ -72,6 +72,7 @@ ALLOWED = {
     "validation": set(),
     "view": {"blocks", "features"},
     "answering": {
+        "background",
         "densities",
         "exact",
         "explanation",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,20 +15,23 @@ from scfe_sklearn.answering.engine import Engine
 from scfe_sklearn.answering.exact import ExactSolver, refuse_unknown
 from scfe_sklearn.answering.judge import Judge, in_order
 from scfe_sklearn.answering.preparation import (
-    Voice,
-    asked_voice,
+    CompiledModels,
+    ScoreFunction,
+    black_box_scores,
     check_probabilities,
     check_rules,
-    gradient_voice,
-    whole_rows_voice,
+    whole_row_scores,
 )
 from scfe_sklearn.answering.proofs import LinearProver
 from scfe_sklearn.answering.query import STAND_IN, Query, ask
+from scfe_sklearn.answering.reporting import report
 from scfe_sklearn.answering.surroundings import Surroundings
+from scfe_sklearn.background import Background
 from scfe_sklearn.densities import ClassConditionalDensity, Density
+from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.features import FeatureSpace, Linear, Rules
 from scfe_sklearn.features.frames import Table, keep, open_table
-from scfe_sklearn.models import BlackBox, UnsupportedModelError, read_linear, read_trees
+from scfe_sklearn.models import BlackBox
 from scfe_sklearn.row_values import row_index
 from scfe_sklearn.solvers.problem import Moves
 from scfe_sklearn.solvers.recourse import Effort
@@ -86,8 +88,10 @@ class Equipped:
     training_rows_: np.ndarray
     training_values_: np.ndarray
     surrogates_: list[Any]
+    background_: Background
     _alphabets: dict[int, Moves]
     _limits: dict[Any, Any]
+    _compiled_models: CompiledModels
 
     def _prepared(
         self, X: Any, target: Any, rules: Rules | None, count: int
@@ -108,18 +112,18 @@ class Equipped:
 
         table = keep(in_order(X, self.space_))
         Z = self.space_.encode(table)
-        voices = self._voices(table, Z)
+        functions = self._score_functions(table, Z)
         blocks, stale = self.view_.block_problems(asked, X), self.view_.stale(asked)
-        query = ask(judge, [voice.scores for voice in voices], X, Z, read_target, blocks, stale)
+        scores = [function.scores for function in functions]
+        query = ask(judge, scores, X, Z, read_target, blocks, stale)
         sure = query.wishes.asks_probability
-        if sure and not all(voice.has_probabilities for voice in voices):
+        if sure and not all(function.has_probabilities for function in functions):
             # The scores give no probabilities; the models themselves do.
-            voices = self._voices(table, Z, with_proba=True)
-        engine = self._engine(voices, query.wishes, count)
+            functions = self._score_functions(table, Z, with_proba=True)
+        engine = self._engine(functions, query.wishes, count)
         if query.rows.strange.any():
-            known = None if sure else getattr(self, "_asked", None)
-            asked = known or self._black_boxes(with_proba=sure)
-            whole = [whole_rows_voice(model, self.space_, table, Z).scores for model in asked]
+            boxes = self._compiled.black_boxes_with_proba if sure else self._compiled.black_boxes
+            whole = [whole_row_scores(model, self.space_, table, Z).scores for model in boxes]
             whole_engine = replace(
                 engine, models=whole, has_gradient=False, single_precision=False, guide=None
             )
@@ -159,29 +163,33 @@ class Equipped:
         """The model that is explained and those that must agree, asked by rows of the search."""
         return [self.view_.wrapped(model) for model in (self.estimator_, *self.ensemble_)]
 
-    def _black_boxes(self, with_proba: bool = False) -> list[BlackBox]:
-        """Return the models as whatever has predictions, with probabilities beside the scores."""
-        columns, classes = self.space_.columns_, getattr(self, "classes_", None)
-        return [
-            BlackBox(model, columns, self.sample_, classes, with_proba) for model in self._models()
-        ]
+    @property
+    def _compiled(self) -> CompiledModels:
+        """The models as score functions; built in `fit`, and again after loading."""
+        if not hasattr(self, "_compiled_models"):
+            classes = getattr(self, "classes_", None)
+            self._compiled_models = CompiledModels(
+                self._models(), self.space_, self.sample_, classes
+            )
+        return self._compiled_models
 
-    def _voices(self, rows: Any, Z: Any, with_proba: bool = False) -> list[Voice]:
+    def _score_functions(self, rows: Any, Z: Any, with_proba: bool = False) -> list[ScoreFunction]:
         """Return the models as functions of solver space, for rows with coordinates ``Z``."""
-        if with_proba:
-            return [self._asked_voice(model, rows, Z) for model in self._black_boxes(True)]
-        if self.solver_ == "apg":
-            return [gradient_voice(model, self.space_) for model in self._models()]
-        asked = getattr(self, "_asked", None) or self._black_boxes()
-        return [self._asked_voice(model, rows, Z) for model in asked]
+        if self.solver_ == "apg" and not with_proba:
+            return self._compiled.torch_scores
+        compiled = self._compiled
+        boxes = compiled.black_boxes_with_proba if with_proba else compiled.black_boxes
+        return [self._black_box_scores(model, rows, Z) for model in boxes]
 
-    def _asked_voice(self, model: BlackBox, rows: Table, Z: np.ndarray) -> Voice:
+    def _black_box_scores(self, model: BlackBox, rows: Table, Z: np.ndarray) -> ScoreFunction:
         """Return a black box, which is given whole rows if it may read a held column."""
         if self.space_.holds_ and not model.fast:
-            return whole_rows_voice(model, self.space_, rows, Z)
-        return asked_voice(model, self.space_)
+            return whole_row_scores(model, self.space_, rows, Z)
+        return black_box_scores(model, self.space_)
 
-    def _engine(self, voices: list[Voice], wishes: ClassWishes | ValueWishes, count: int) -> Engine:
+    def _engine(
+        self, functions: list[ScoreFunction], wishes: ClassWishes | ValueWishes, count: int
+    ) -> Engine:
         """Return the search for ``count`` answers per row."""
         values = isinstance(wishes, ValueWishes)
         around, budget = self._surroundings(wishes), self._budget()
@@ -189,8 +197,8 @@ class Equipped:
         engine = Engine(
             space=self.space_,
             density=around.density,
-            models=[voice.scores for voice in voices],
-            has_gradient=all(voice.has_gradient for voice in voices),
+            models=[function.scores for function in functions],
+            has_gradient=all(function.has_gradient for function in functions),
             anchors=around.anchors,
             spares=None if values else [*self.spares_, *self._no_spares(wishes)],
             values=around.values,
@@ -201,7 +209,7 @@ class Equipped:
             effort=several(Effort() if budget is None else thorough(Effort()), count),
             searching=several_by_search(SearchSettings(), count),
             chunk_size=self.chunk_size,
-            single_precision=any(voice.single_precision for voice in voices),
+            single_precision=any(function.single_precision for function in functions),
             unit=getattr(self, "unit_", 1.0),
             shortfall=float(self.shortfall),
             min_plausibility=float(self.min_plausibility) if told else 0.0,
@@ -264,14 +272,19 @@ class Equipped:
                 "'min_plausibility'": self.min_plausibility not in ("auto", 0),
             }
         )
-        trees = read_trees(self._models()[0], self.space_.columns_, self.sample_)
-        return ExactSolver(trees, self.max_changes == "fewest", self.milp_seconds)
+        return ExactSolver(self._compiled.trees, self.max_changes == "fewest", self.milp_seconds)
+
+    def _report(
+        self, engine: Engine, judge: Judge, query: Query, answers: Answers, X: Any
+    ) -> Explanation:
+        """Return the result for the rows ``X`` of the user."""
+        return report(engine, judge, query, answers, X, self.view_, self.solver_, self.background_)
 
     def _prove(self, judge: Judge, query: Query, answers: Answers) -> None:
         """Prove of a linear model that rows without an answer have none."""
         if answers.found.all() or self.max_changes == "fewest":
             return
-        with contextlib.suppress(UnsupportedModelError):
-            scores = read_linear(self._models()[0], self.space_.columns_)
+        scores = self._compiled.linear
+        if scores is not None:
             prover = LinearProver(self.space_, scores, self._budget(), self.milp_seconds)
             prover.prove(judge, query, answers)

@@ -66,6 +66,8 @@ class Judge:
         Share of every change of a number that may be left undone.
     part : ndarray of int or None
         Positions, among all rows that the rules are for, of those that are judged; None for all.
+    known : ParsedRules or None
+        The rules of all rows, if they are parsed already.
     """
 
     estimator: Any
@@ -76,10 +78,11 @@ class Judge:
     others: Sequence[Any] = ()
     shortfall: float = 0.0
     part: np.ndarray | None = None
+    known: ParsedRules | None = None
 
     @cached_property
     def _parsed(self) -> ParsedRules:
-        return parse_rules(self.rules, self.space, self.n_rows)
+        return self.known or parse_rules(self.rules, self.space, self.n_rows)
 
     @property
     def parsed(self) -> ParsedRules:
@@ -93,7 +96,8 @@ class Judge:
 
     def take(self, rows: np.ndarray) -> Judge:
         """Return the judge of some of the rows."""
-        return replace(self, part=rows if self.part is None else self.part[rows])
+        part = rows if self.part is None else self.part[rows]
+        return replace(self, part=part, known=self._parsed)
 
     def __call__(
         self,

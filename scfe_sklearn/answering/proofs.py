@@ -12,7 +12,7 @@ from scfe_sklearn.answering.exact_rules import bound_rules, joint_rules
 from scfe_sklearn.answering.judge import Judge
 from scfe_sklearn.answering.query import Query, unset
 from scfe_sklearn.exact import JointRules, linear_reach, prove_linear, prove_linear_jointly
-from scfe_sklearn.features import FeatureSpace
+from scfe_sklearn.features import Actionability, FeatureSpace
 from scfe_sklearn.features.bounds import column_bounds
 from scfe_sklearn.features.space import exact_columns
 from scfe_sklearn.models import LinearScores
@@ -95,6 +95,9 @@ class LinearProver:
             return np.empty((len(self.scores.weights), 0)), np.empty((len(low), 0))
         weights, own = self.scores.leads(code)
         weights, own = slope * weights, slope * own
+        # A probability in single precision may miss a limit by its own rounding.
+        low = np.maximum(low - self.scores.rounding, 0.0)
+        high = np.minimum(high + self.scores.rounding, 1.0)
         least = np.minimum(_log_odds(low), MOST_ODDS)
         most = np.maximum(_log_odds(high), -MOST_ODDS)
         # The class leads each other one by the log-odds of its probability at least.
@@ -108,10 +111,11 @@ class LinearProver:
         """Whether rows (m,) cannot get one kind of answer, whatever joint rules say."""
         weights, constant = self._leads(query, rows, code)
         bounds = column_bounds(self.space, query.rows.bounds.take(rows))
+        factual = self._columns(query, rows)
         reach = linear_reach(
             weights,
-            constant,
-            self._columns(query, rows),
+            constant + self._noise(factual, bounds)[:, None],
+            factual,
             lower=bounds.lower,
             upper=bounds.upper,
             allowed=bounds.allowed,
@@ -124,15 +128,16 @@ class LinearProver:
         """Whether a row cannot get one kind of answer under its joint rules."""
         at = np.array([row])
         weights, constant = self._leads(query, at, code)
-        constant = np.atleast_2d(constant)[0]
+        bounds = column_bounds(self.space, query.rows.bounds.take(at))
+        factual = self._columns(query, at)
+        constant = np.atleast_2d(constant)[0] + self._noise(factual, bounds)
         asked = constant < NO_DEMAND / 2
         if not asked.any():
             return False
-        bounds = column_bounds(self.space, query.rows.bounds.take(at))
         return prove_linear_jointly(
             weights[:, asked],
             constant[asked],
-            self._columns(query, at)[0],
+            factual[0],
             columns=self.space.columns_,
             lower=bounds.lower[0],
             upper=bounds.upper[0],
@@ -143,6 +148,16 @@ class LinearProver:
             max_changes=self.max_changes,
             time_limit=self.seconds,
         )
+
+    def _noise(self, factual: np.ndarray, bounds: Actionability) -> np.ndarray:
+        """Bound (m,) of the rounding errors of the model's scores of whatever rows may become."""
+        if not self.scores.rounding:
+            return np.zeros(len(factual))
+        numbers = np.repeat(self._numeric, np.diff(self._starts()))
+        center = 0.0 if self.scores.center is None else self.scores.center
+        ends = [np.where(numbers, end, 1.0) for end in (bounds.lower, bounds.upper)]
+        farthest = np.max([np.abs(end - center) for end in (factual, *ends)], axis=0)
+        return self.scores.noise(np.where(np.isfinite(farthest), farthest, 0.0))
 
     def _columns(self, query: Query, rows: np.ndarray) -> np.ndarray:
         """Rows of column space."""

@@ -12,6 +12,7 @@ import torch
 from scfe_sklearn.answering.candidates import Rows
 from scfe_sklearn.answering.judge import Judge
 from scfe_sklearn.features import Actionability, FeatureSpace
+from scfe_sklearn.features.bounds import bind_rules
 from scfe_sklearn.features.frames import Table, keep
 from scfe_sklearn.features.stated import find_outside
 from scfe_sklearn.presentation.containers import take_rows
@@ -141,7 +142,7 @@ def ask(
         probability[sound] = said.probability
     known = Outcome(code, value, probability)
     wishes = read_target(code)
-    bounds = judge.rules.bind(space, table, Z)
+    bounds = bind_rules(judge.parsed, space, table, Z)
     status = np.full(len(Z), None, dtype=object)
     reason = np.full(len(Z), "", dtype=object)
 

@@ -12,6 +12,7 @@ from scfe_sklearn.answering.engine import Engine
 from scfe_sklearn.answering.entries import Entries
 from scfe_sklearn.answering.judge import Judge, in_order
 from scfe_sklearn.answering.query import Query, unset
+from scfe_sklearn.background import Background
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.features import FeatureSpace
 from scfe_sklearn.features.stated import find_outside
@@ -27,9 +28,10 @@ def report(
     judge: Judge,
     query: Query,
     answers: Answers,
-    solver: str,
-    view: View,
     asked: Any,
+    view: View,
+    solver: str,
+    background: Background,
 ) -> Explanation:
     """Put the result together: k entries per row ``asked`` by the user, one after the other."""
     space = engine.space
@@ -70,6 +72,7 @@ def report(
         option=entries.option,
         gap=answers.gap.reshape(-1),
         outside_rules=_outside(judge, entries),
+        background=background,
     )
 
 

@@ -16,7 +16,14 @@ from sklearn.svm import LinearSVC, LinearSVR
 from sklearn.utils.validation import check_is_fitted
 
 from scfe_sklearn.columns import Column
-from scfe_sklearn.models.compiled import Frame, select_inputs, transform, unwrap
+from scfe_sklearn.models.compiled import (
+    Frame,
+    LinearOutputs,
+    linear_outputs,
+    select_inputs,
+    transform,
+    unwrap,
+)
 from scfe_sklearn.models.errors import UnsupportedModelError
 
 _LINEAR = (
@@ -48,7 +55,7 @@ class LinearScores:
     Parameters
     ----------
     weights : ndarray of shape (U, R)
-        One column of weights for two classes and for a regressor, else one per class.
+        One column of weights for a regressor, and mostly for two classes, else one per class.
     intercept : ndarray of shape (R,)
         Constants.
     n_classes : int
@@ -56,16 +63,33 @@ class LinearScores:
     slope : float or None
         Probabilities are the sigmoid, or the softmax, of the scores times this; None where they
         are something else.
+    rounding : float
+        Bound of the error of the model's own sums, relative to the sum of their terms.
+    center : ndarray of shape (U,) or None
+        What the model subtracts of the rows before it weighs them; None for nothing.
     """
 
     weights: np.ndarray
     intercept: np.ndarray
     n_classes: int
     slope: float | None = None
+    rounding: float = 0.0
+    center: np.ndarray | None = None
 
     def scores(self, u: np.ndarray) -> np.ndarray:
         """Scores (n, R) of rows (n, U)."""
         return np.asarray(u @ self.weights + self.intercept)
+
+    def noise(self, farthest: np.ndarray) -> np.ndarray:
+        """Bound (n,) of rounding errors in scores of rows.
+
+        ``farthest`` (n, U) are the largest distances of the coordinates from `center`.
+        """
+        constant = self.intercept
+        if self.center is not None:
+            constant = constant + self.center @ self.weights
+        terms = farthest @ np.abs(self.weights).sum(axis=1)
+        return np.asarray(self.rounding * (1 + terms + np.abs(constant).sum()))
 
     def leads(self, code: int) -> tuple[np.ndarray, np.ndarray]:
         """Weights (U, k) and constants (k,) of what class `code` leads each other one by."""
@@ -74,7 +98,7 @@ class LinearScores:
                 f"The 'code' parameter of leads must be a position among the {self.n_classes} "
                 f"classes. Got {code!r} instead."
             )
-        if self.n_classes == 2:
+        if self.weights.shape[1] == 1:
             sign = 1.0 if code == 1 else -1.0
             return sign * self.weights, sign * self.intercept
         others = [c for c in range(self.n_classes) if c != code]
@@ -88,8 +112,8 @@ def read_linear(estimator: Any, columns: Sequence[Column]) -> LinearScores:
     Parameters
     ----------
     estimator : fitted estimator or Pipeline
-        Logistic, ridge, SGD or SVM classifiers, perceptrons and linear regressors, behind
-        scalers, encoders and projections.
+        Logistic, ridge, SGD or SVM classifiers, perceptrons, linear regressors and torch modules
+        of linear layers, behind scalers, encoders and projections.
     columns : sequence of Column
         Layout of column space, as for `as_torch`.
 
@@ -128,22 +152,16 @@ def read_linear(estimator: Any, columns: Sequence[Column]) -> LinearScores:
         for _, step in inner.steps[:-1]:
             frame = transform(step, frame)
         inner = unwrap(inner.steps[-1][1])
-    if not isinstance(inner, _LINEAR) or not type(inner).__module__.startswith("sklearn."):
-        raise UnsupportedModelError(
-            f"{type(inner).__name__} is no linear model. Supported: "
-            f"{', '.join(sorted(cls.__name__ for cls in _LINEAR))}."
-        )
+    outputs, n_classes = _outputs(inner), len(inner.classes_) if is_classifier(inner) else 0
     frame.require_numbers(inner)
-    coef = inner.coef_.toarray() if sparse.issparse(inner.coef_) else np.asarray(inner.coef_)
-    weight = np.atleast_2d(coef).T.astype(np.float64)
-    n_classes = len(inner.classes_) if is_classifier(inner) else 0
-    expected = n_classes if n_classes > 2 else 1
-    if weight.shape[1] != expected:
+    expected = outputs.weight.shape[1]
+    if expected != n_classes and (expected > 1 or n_classes > 2):
         raise UnsupportedModelError(
             f"{type(inner).__name__} was fitted for several outputs; one output is supported."
         )
-    out = frame.project(weight, np.ravel(inner.intercept_).astype(np.float64))
+    out = frame.project(outputs.weight, outputs.bias)
     weights, intercept = np.zeros((out.source.width, expected)), out.bias.copy()
+    center = np.zeros(out.source.width)
     for term in out.terms:
         if term.node is not out.source:
             raise UnsupportedModelError(
@@ -152,11 +170,33 @@ def read_linear(estimator: Any, columns: Sequence[Column]) -> LinearScores:
             )
         weights += term.weight.toarray()
         intercept -= term.center @ term.weight
-    return LinearScores(weights, intercept, n_classes, _slope(inner, n_classes))
+        center = term.center
+    return LinearScores(weights, intercept, n_classes, outputs.slope, outputs.rounding, center)
 
 
-def _slope(estimator: Any, n_classes: int) -> float | None:
+def _outputs(estimator: Any) -> LinearOutputs:
+    """Return the weights of the last step of a pipeline."""
+    if isinstance(estimator, _LINEAR) and type(estimator).__module__.startswith("sklearn."):
+        coef = estimator.coef_
+        coef = coef.toarray() if sparse.issparse(coef) else np.asarray(coef)
+        return LinearOutputs(
+            np.atleast_2d(coef).T.astype(np.float64),
+            np.ravel(estimator.intercept_).astype(np.float64),
+            _slope(estimator),
+        )
+    found = linear_outputs(estimator)
+    if found is None:
+        raise UnsupportedModelError(
+            f"{type(estimator).__name__} is no linear model. Supported: "
+            f"{', '.join(sorted(cls.__name__ for cls in _LINEAR))}, and torch modules of linear "
+            "layers."
+        )
+    return found
+
+
+def _slope(estimator: Any) -> float | None:
     """Return the factor of the scores whose sigmoid or softmax the probabilities are."""
+    n_classes = len(estimator.classes_) if is_classifier(estimator) else 0
     if isinstance(estimator, linear_model.SGDClassifier):
         return 1.0 if estimator.loss == "log_loss" and n_classes == 2 else None
     if not isinstance(

@@ -129,15 +129,15 @@ def test_the_cheapest_of_the_list_is_returned(seed):
     explainer, X, model = explainer_of(seed, tau=0.0, beta=0.5)
     query = X[model.predict(X) == 0].iloc[:10]
     Z = explainer.space_.encode(query)
-    judge, voices = explainer._judge(len(query)), explainer._voices(query, Z)
+    judge, functions = explainer._judge(len(query)), explainer._score_functions(query, Z)
     asked = ask(
         judge,
-        [voice.scores for voice in voices],
+        [function.scores for function in functions],
         query,
         Z,
         lambda predicted: class_wishes(1, predicted, explainer.classes_),
     )
-    engine = explainer._engine(voices, asked.wishes, 1)
+    engine = explainer._engine(functions, asked.wishes, 1)
     rows = np.array([7, 2, 5])
     point, code, proof = search_exhaustively(engine, judge, asked, rows)
     assert code.tolist() == [1, 1, 1] and proof.tolist() == ["", "", ""]

@@ -27,7 +27,7 @@ def explained(budget=None, n_classes=3):
 
 def engine_of(explainer):
     wishes = ClassWishes.of_predictions(np.ones((0, 3), dtype=bool))
-    return explainer._engine(explainer._voices(None, None), wishes, 1)
+    return explainer._engine(explainer._score_functions(None, None), wishes, 1)
 
 
 @pytest.mark.parametrize("budget", [None, 3, 1])

@@ -6,12 +6,20 @@ import torch
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from scfe_sklearn.models import TorchClassifier, as_torch, verify
+from scfe_sklearn import CounterfactualExplainer
+from scfe_sklearn.models import (
+    TorchClassifier,
+    UnsupportedModelError,
+    as_torch,
+    read_linear,
+    verify,
+)
 
 
 def module(outputs, dtype=torch.float64, last=None):
@@ -191,3 +199,119 @@ def test_skorch(world, kind, outputs, last, options):
     u = data.u.clone().requires_grad_(True)
     (gradient,) = torch.autograd.grad(model.scores(u)[:, 0].sum(), u)
     assert gradient.abs().sum() > 0
+
+
+def linear(outputs, dtype=torch.float64, last=None):
+    torch.manual_seed(1)
+    layers = [nn.Identity(), nn.Sequential(nn.Dropout(0.5), nn.Linear(4, outputs))]
+    return nn.Sequential(*layers, *([] if last is None else [last])).to(dtype)
+
+
+@pytest.mark.parametrize(
+    ("net", "kind", "output"),
+    [
+        (nn.Linear(4, 1).double(), "binary", "logits"),
+        (nn.Linear(4, 2, bias=False).double(), "binary", "logits"),
+        (nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 3)).double(), "multi", "logits"),
+        (linear(1), "binary", "logits"),
+        (linear(1, torch.float32), "binary", "logits"),
+        (linear(3, torch.float32), "multi", "logits"),
+        (linear(3, last=nn.LogSoftmax(1)), "multi", "logits"),
+        (linear(1, last=nn.Sigmoid()), "binary", "probability"),
+        (linear(2, last=nn.Softmax(1)), "binary", "probability"),
+    ],
+)
+def test_read_linear_knows_linear_modules(world, net, kind, output):
+    data = world(kind)
+    estimator = data.fit(make_pipeline(StandardScaler(), TorchClassifier(net, output=output)))
+    read = read_linear(FrozenEstimator(estimator), data.columns)
+    u = data.u.numpy()
+    for code in range(read.n_classes):
+        weights, intercept = read.leads(code)
+        wins = (u @ weights + intercept > 0).all(axis=1)
+        np.testing.assert_array_equal(wins, estimator.predict(data.X) == estimator.classes_[code])
+    if read.n_classes == 2:
+        weights, intercept = read.leads(1)
+        odds = read.slope * (u @ weights + intercept)[:, 0]
+        expected = estimator.predict_proba(data.X)[:, 1]
+        np.testing.assert_allclose(1 / (1 + np.exp(-odds)), expected, atol=1e-6)
+
+
+def hooked():
+    net = nn.Linear(4, 1).double()
+    net.register_forward_hook(lambda module, rows, out: -out)
+    return net
+
+
+@pytest.mark.parametrize(
+    ("net", "kind", "output"),
+    [
+        (module(1), "binary", "logits"),
+        (Flat(), "binary", "logits"),
+        (hooked(), "binary", "logits"),
+        (nn.Sequential(nn.Linear(4, 1), nn.Sigmoid()).double(), "binary", "logits"),
+        (nn.Sequential(nn.Linear(4, 3), nn.Sigmoid()).double(), "multi", "logits"),
+        (nn.Sequential(nn.Linear(4, 3), nn.LogSoftmax(1)).double(), "multi", "probability"),
+    ],
+)
+def test_read_linear_refuses_other_modules(world, net, kind, output):
+    data = world(kind)
+    estimator = TorchClassifier(net, classes=np.unique(data.y), output=output)
+    with pytest.raises(UnsupportedModelError, match="is no linear model"):
+        read_linear(estimator, data.columns)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_a_linear_module_proves_what_logistic_regression_proves(dtype, outputs):
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.normal(size=300), 2000 + 3 * rng.normal(size=300)])
+    y = (X[:, 0] + (X[:, 1] - 2000) / 3 > 1).astype(int)
+    plain = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+    net = nn.Linear(2, outputs).to(dtype)
+    with torch.no_grad():
+        coef = torch.tensor(plain[-1].coef_ / outputs)
+        bias = torch.tensor(plain[-1].intercept_ / outputs)
+        net.weight.copy_(coef if outputs == 1 else torch.cat([-coef, coef]))
+        net.bias.copy_(bias if outputs == 1 else torch.cat([-bias, bias]))
+    twin = make_pipeline(plain[0], TorchClassifier(net, classes=[0, 1]))
+    rows = X[plain.predict(X) == 0]
+    reasons = []
+    for model in (plain, twin):
+        explainer = CounterfactualExplainer(FrozenEstimator(model), immutable=[1]).fit(X, y)
+        with pytest.warns(UserWarning, match="have no counterfactual"):
+            result = explainer.explain(rows, target=1)
+        reasons.append(result.reason)
+        lost = ~result.success
+        # Every value of the free column that the data reach, tried with the model itself.
+        reach = np.linspace(X[:, 0].min(), X[:, 0].max(), 201)
+        tried = np.column_stack([np.tile(reach, len(rows)), np.repeat(rows[:, 1], 201)])
+        able = (model.predict(tried) == 1).reshape(len(rows), 201).any(axis=1)
+        np.testing.assert_array_equal(able, result.success)
+        assert lost.any() and all("proved" in reason for reason in result.reason[lost])
+    np.testing.assert_array_equal(*reasons)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "last", "options"),
+    [
+        (3, nn.Softmax(1), {}),
+        (3, None, {"criterion": nn.CrossEntropyLoss}),
+        (1, nn.Flatten(0), {"binary": True}),
+    ],
+)
+def test_read_linear_knows_linear_skorch_nets(world, outputs, last, options):
+    skorch = pytest.importorskip("skorch")
+    binary = options.get("binary", False)
+    data = world("binary" if binary else "multi")
+    family = skorch.NeuralNetBinaryClassifier if binary else skorch.NeuralNetClassifier
+    options = {name: value for name, value in options.items() if name != "binary"}
+    net = nn.Sequential(nn.Linear(4, outputs), *([] if last is None else [last]))
+    X, y = data.X.astype(np.float32), data.y.astype(np.float32 if binary else np.int64)
+    net = family(net, max_epochs=1, train_split=None, verbose=0, **options)
+    estimator = make_pipeline(StandardScaler(), net).fit(X, y)
+    read = read_linear(estimator, data.columns)
+    for code in range(read.n_classes):
+        weights, intercept = read.leads(code)
+        wins = (X.astype(float) @ weights + intercept > 0).all(axis=1)
+        np.testing.assert_array_equal(wins, estimator.predict(X) == estimator.classes_[code])

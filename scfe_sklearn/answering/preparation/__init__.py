@@ -13,18 +13,19 @@ from scfe_sklearn.answering.preparation.checks import (
     several_outputs,
 )
 from scfe_sklearn.answering.preparation.choice import choose_solver
+from scfe_sklearn.answering.preparation.score_functions import (
+    CompiledModels,
+    ScoreFunction,
+    black_box_scores,
+    whole_row_scores,
+)
 from scfe_sklearn.answering.preparation.surrogate import fit_surrogate
 from scfe_sklearn.answering.preparation.training import trained, trained_others
-from scfe_sklearn.answering.preparation.voices import (
-    Voice,
-    asked_voice,
-    gradient_voice,
-    whole_rows_voice,
-)
 
 __all__ = [
-    "Voice",
-    "asked_voice",
+    "CompiledModels",
+    "ScoreFunction",
+    "black_box_scores",
     "check_best_effort",
     "check_count",
     "check_finite",
@@ -32,7 +33,6 @@ __all__ = [
     "check_rules",
     "choose_solver",
     "fit_surrogate",
-    "gradient_voice",
     "read_classes",
     "read_outcomes",
     "read_values",
@@ -40,5 +40,5 @@ __all__ = [
     "several_outputs",
     "trained",
     "trained_others",
-    "whole_rows_voice",
+    "whole_row_scores",
 ]

@@ -12,7 +12,7 @@ from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
-from scfe_sklearn.answering.preparation.voices import Voice
+from scfe_sklearn.answering.preparation.score_functions import ScoreFunction
 from scfe_sklearn.features import Rules
 from scfe_sklearn.features.frames import Table, check_size
 
@@ -72,9 +72,9 @@ def read_values(y: np.ndarray) -> np.ndarray:
     return y.astype(np.float64)
 
 
-def check_finite(voice: Voice, Z: np.ndarray) -> None:
+def check_finite(function: ScoreFunction, Z: np.ndarray) -> None:
     """Refuse a model that has no answer on training rows."""
-    scores = voice.scores(torch.from_numpy(Z))
+    scores = function.scores(torch.from_numpy(Z))
     bad = int((~torch.isfinite(scores)).any(1).sum())
     if bad:
         found = [torch.isnan(scores).any(), torch.isinf(scores).any()]

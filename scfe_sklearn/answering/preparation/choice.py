@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from scfe_sklearn.answering.preparation.voices import check_gradient
-from scfe_sklearn.features import FeatureSpace
-from scfe_sklearn.models import AdapterMismatchError, UnsupportedModelError, read_trees
+from scfe_sklearn.answering.preparation.score_functions import CompiledModels
+from scfe_sklearn.models import AdapterMismatchError, UnsupportedModelError
 from scfe_sklearn.presentation.containers import take_rows
 
 VERIFIED_ROWS = 256
 """Training rows on which the differentiable model is compared with the estimator."""
 
 
-def choose_solver(
-    wanted: str, models: Sequence[Any], space: FeatureSpace, X: Any, sample: Any
-) -> str:
-    """Say which solver answers: "auto" is decided by whether all gradients are known.
+def choose_solver(wanted: str, compiled: CompiledModels, X: Any) -> str:
+    """Return the solver that answers: "auto" is decided by whether all gradients are known.
 
     Parameters
     ----------
     wanted : {"auto", "apg", "search", "milp"}
-        What the user asks for.
-    models : sequence of estimators
+        The user's choice.
+    compiled : CompiledModels
         The model that is explained and those that must agree.
-    space : FeatureSpace
-        Fitted.
     X : DataFrame or ndarray
         The training rows that the models are compared on.
-    sample : DataFrame or ndarray
-        Some training rows, from which the types of the columns are read.
 
     Raises
     ------
@@ -40,17 +32,15 @@ def choose_solver(
         If the solver that is asked for cannot read the model.
     """
     if wanted == "milp":
-        read_trees(models[0], space.columns_, sample)
+        _ = compiled.trees  # raises for another model
     if wanted in ("search", "milp"):
         return wanted
-    Z = space.encode(X)
+    Z = compiled.space.encode(X)
     # Rows with missing numbers on their own: a few would be lost among many.
     whole = np.isfinite(Z).all(axis=1)
     rows = np.concatenate([_spread(np.flatnonzero(part)) for part in (whole, ~whole)])
-    checked = take_rows(X, rows)
     try:
-        for model in models:
-            check_gradient(model, space, checked, Z[rows])
+        compiled.verify_gradients(take_rows(X, rows), Z[rows])
     except (UnsupportedModelError, AdapterMismatchError):
         if wanted == "apg":
             raise

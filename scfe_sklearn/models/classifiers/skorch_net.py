@@ -13,14 +13,19 @@ import torch
 from skorch.classifier import NeuralNetBinaryClassifier, NeuralNetClassifier
 from torch import Tensor, nn
 
-from scfe_sklearn.models.classifiers.torch_module import ModuleFunction
+from scfe_sklearn.models.classifiers.torch_module import (
+    ModuleFunction,
+    linear_module,
+)
 from scfe_sklearn.models.compiled import (
     SOFTMAX_ONLY,
     Apply,
     Frame,
     Head,
+    LinearOutputs,
     Link,
     compile_classifier,
+    find_linear_outputs,
     identity,
     log_sigmoid_pair,
     safe_log,
@@ -74,6 +79,28 @@ def _skorch(estimator: Any, frame: Frame) -> Head:
     width = 1 if isinstance(function, OneLogit) else n_classes
     single = function.place()[0] != torch.float64
     return Head(Apply(function, frame.compile(), width), link, n_classes, single_precision=single)
+
+
+@find_linear_outputs.register(NeuralNetClassifier)
+@find_linear_outputs.register(NeuralNetBinaryClassifier)
+def _linear_skorch(estimator: Any) -> LinearOutputs | None:
+    plain = type(estimator) in (NeuralNetClassifier, NeuralNetBinaryClassifier)
+    known = plain and estimator.predict_nonlinearity == "auto"
+    found = linear_module(estimator.module_) if known else None
+    if found is None or getattr(estimator, "threshold", 0.5) != 0.5:
+        return None
+    outputs, link = found
+    one, criterion = len(outputs.bias) == 1, type(estimator.criterion_)
+    wanted = {
+        nn.CrossEntropyLoss: None,
+        nn.BCEWithLogitsLoss: None,
+        nn.BCELoss: nn.Sigmoid,
+        nn.NLLLoss: nn.Softmax,
+    }
+    binary = criterion in (nn.BCEWithLogitsLoss, nn.BCELoss)
+    if criterion not in wanted or link is not wanted[criterion] or one is not binary:
+        return None
+    return outputs if max(len(outputs.bias), 2) == len(estimator.classes_) else None
 
 
 def _binary_link(estimator: Any) -> Link:

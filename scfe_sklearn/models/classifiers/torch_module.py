@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -22,9 +23,11 @@ from scfe_sklearn.models.compiled import (
     Apply,
     Frame,
     Head,
+    LinearOutputs,
     Link,
     compile_classifier,
     difference,
+    find_linear_outputs,
     identity,
     safe_log,
     two_sided,
@@ -32,6 +35,11 @@ from scfe_sklearn.models.compiled import (
 
 CHUNK = 1024
 """Rows that a module evaluates at once."""
+
+ROUNDING = 128
+"""Units of its precision by which the sums of a linear module may be off."""
+
+_LINKS = (nn.Sigmoid, nn.Softmax, nn.LogSoftmax)
 
 
 class TorchClassifier(Documented, ClassifierMixin, BaseEstimator):
@@ -284,6 +292,54 @@ def as_constant_function(module: nn.Module) -> Iterator[None]:
 def constant_copy(module: nn.Module) -> nn.Module:
     """Copy a module in eval mode and without gradients: nothing has to be restored after use."""
     return copy.deepcopy(module).eval().requires_grad_(False)
+
+
+def linear_module(module: nn.Module) -> tuple[LinearOutputs, type[nn.Module] | None] | None:
+    """Return one column of scores per output of a linear module, and the class of its last link.
+
+    A link is a sigmoid or softmax behind the linear layers. None where the module is not linear.
+    """
+    layers = _layers(module)
+    link = type(layers.pop()) if layers and type(layers[-1]) in _LINKS else None
+    if not layers or not all(type(layer) is nn.Linear for layer in layers):
+        return None
+    weight, bias = np.eye(layers[0].in_features), np.zeros(layers[0].in_features)
+    for layer in layers:
+        matrix = layer.weight.detach().double().cpu().numpy().T
+        weight, bias = weight @ matrix, bias @ matrix
+        if layer.bias is not None:
+            bias = bias + layer.bias.detach().double().cpu().numpy()
+    rounding = ROUNDING * torch.finfo(layers[0].weight.dtype).eps
+    return LinearOutputs(weight, bias, 1.0, rounding), link
+
+
+def _layers(module: nn.Module) -> list[Any]:
+    """Return the layers of nested Sequentials, without those that return their rows."""
+    if module._forward_hooks or module._forward_pre_hooks:
+        return [module, None]  # a hook may change anything
+    if type(module) is nn.Sequential:
+        return [layer for part in module for layer in _layers(part)]
+    flat = type(module) is nn.Flatten and module.start_dim in (0, 1) and module.end_dim == -1
+    return [] if flat or type(module) in (nn.Identity, nn.Dropout) else [module]
+
+
+@find_linear_outputs.register(TorchClassifier)
+def _linear_torch(estimator: TorchClassifier) -> LinearOutputs | None:
+    found = linear_module(estimator.module) if type(estimator) is TorchClassifier else None
+    if found is None:
+        return None
+    outputs, link = found
+    one = len(outputs.bias) == 1
+    if max(len(outputs.bias), 2) != len(estimator.classes_):
+        return None
+    if estimator.output == "probability":
+        if link is not (nn.Sigmoid if one else nn.Softmax):
+            return None
+    elif link is not None and (one or link is nn.Sigmoid):
+        return None
+    # The classifier takes another softmax of outputs that are one already.
+    twice = estimator.output == "logits" and link is nn.Softmax
+    return replace(outputs, slope=None) if twice else outputs
 
 
 def _module_function(estimator: TorchClassifier, constant: bool = False) -> Logits:

@@ -2,10 +2,13 @@
 
 from scfe_sklearn.models.compiled.dispatch import (
     Head,
+    LinearOutputs,
     adapt_later,
     classify,
     compile_classifier,
     compile_transformer,
+    find_linear_outputs,
+    linear_outputs,
     transform,
     unwrap,
 )
@@ -37,6 +40,7 @@ __all__ = [
     "Head",
     "LOG_PROBA",
     "Levels",
+    "LinearOutputs",
     "Link",
     "Memo",
     "Node",
@@ -53,7 +57,9 @@ __all__ = [
     "compile_classifier",
     "compile_transformer",
     "difference",
+    "find_linear_outputs",
     "identity",
+    "linear_outputs",
     "log_sigmoid_pair",
     "modified_huber",
     "safe_log",

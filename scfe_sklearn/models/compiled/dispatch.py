@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import singledispatch
 from importlib import import_module
 from typing import Any
@@ -121,6 +122,41 @@ def compile_transformer(estimator: Any, frame: Frame) -> Frame:
 def compile_classifier(estimator: Any, frame: Frame) -> Head:
     """Head of one kind of fitted classifier (register new kinds here)."""
     raise _unsupported(estimator, "classifier", compile_classifier)
+
+
+@dataclass(frozen=True, eq=False)
+class LinearOutputs:
+    """Scores ``x @ weight + bias`` of a linear classifier.
+
+    Parameters
+    ----------
+    weight : ndarray of shape (F, R)
+        One column per class; a single one, what the second class leads by, may do for two.
+    bias : ndarray of shape (R,)
+        Constants.
+    slope : float or None
+        Probabilities are the sigmoid, or the softmax, of the scores times this; None where they
+        are something else.
+    rounding : float
+        Bound of the error of the classifier's own sums, relative to the sum of their terms.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+    slope: float | None = None
+    rounding: float = 0.0
+
+
+def linear_outputs(estimator: Any) -> LinearOutputs | None:
+    """Return the weights of a classifier that is no estimator of scikit-learn; None if unknown."""
+    _import_optional(estimator)
+    return find_linear_outputs(estimator)
+
+
+@singledispatch
+def find_linear_outputs(estimator: Any) -> LinearOutputs | None:
+    """Weights of one kind of classifier (register new kinds here)."""
+    return None
 
 
 def unwrap(estimator: Any) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,25 @@ import torch
 from scfe_sklearn.features import FeatureSpace
 from scfe_sklearn.features.frames import Table
 from scfe_sklearn.features.space import exact_columns
-from scfe_sklearn.models import BlackBox, ScoreModel, as_torch, verify
+from scfe_sklearn.models import (
+    BlackBox,
+    LinearScores,
+    ScoreModel,
+    TreeEnsemble,
+    UnsupportedModelError,
+    as_torch,
+    read_linear,
+    read_trees,
+    verify,
+)
 
 ROUNDING = 1e-9
 """Relative difference of a number that comes back from solver units."""
 
 
 @dataclass(frozen=True, eq=False)
-class Voice:
-    """What one model says of points.
+class ScoreFunction:
+    """Scores of one model at points of solver space.
 
     Parameters
     ----------
@@ -107,33 +118,93 @@ class WholeRows:
         return torch.from_numpy(np.ascontiguousarray(self.model.scores_of_rows(frame)))
 
 
-def whole_rows_voice(model: BlackBox, space: FeatureSpace, rows: Table, Z: np.ndarray) -> Voice:
+class CompiledModels:
+    """The models of a fitted explainer, each read once: when it is first used.
+
+    Parameters
+    ----------
+    models : sequence of estimators
+        The model that is explained and those that must agree.
+    space : FeatureSpace
+        The fitted feature space.
+    sample : DataFrame or ndarray
+        Some training rows, from which the types of the columns are read.
+    classes : ndarray of shape (C,) or None
+        Class labels; None for a regressor.
+    """
+
+    def __init__(self, models: Sequence[Any], space: FeatureSpace, sample: Any, classes: Any):
+        self.models = models
+        self.space = space
+        self.sample = sample
+        self.classes = classes
+
+    @cached_property
+    def torch_models(self) -> list[ScoreModel]:
+        """Exact torch versions; UnsupportedModelError where there is none."""
+        return [as_torch(model, self.space.columns_) for model in self.models]
+
+    @cached_property
+    def torch_scores(self) -> list[ScoreFunction]:
+        """Scores that can be differentiated."""
+        return [_torch_scores(model, self.space) for model in self.torch_models]
+
+    @cached_property
+    def black_boxes(self) -> list[BlackBox]:
+        """The models as whatever has predictions."""
+        return self._black_boxes(with_proba=False)
+
+    @cached_property
+    def black_boxes_with_proba(self) -> list[BlackBox]:
+        """The same, with probabilities beside the scores."""
+        return self._black_boxes(with_proba=True)
+
+    @cached_property
+    def linear(self) -> LinearScores | None:
+        """Weights of the model that is explained; None if it is not linear."""
+        try:
+            return read_linear(self.models[0], self.space.columns_)
+        except UnsupportedModelError:
+            return None
+
+    @cached_property
+    def trees(self) -> TreeEnsemble:
+        """Trees of the model that is explained; UnsupportedModelError if it has none."""
+        return read_trees(self.models[0], self.space.columns_, self.sample)
+
+    def _black_boxes(self, with_proba: bool) -> list[BlackBox]:
+        columns = self.space.columns_
+        return [
+            BlackBox(model, columns, self.sample, self.classes, with_proba) for model in self.models
+        ]
+
+    def verify_gradients(self, X: Any, Z: np.ndarray) -> None:
+        """Compare the torch versions with the models on training rows ``X``, encoded as ``Z``."""
+        for model, estimator in zip(self.torch_models, self.models, strict=True):
+            verify(model, estimator, X, _columns_for(model, self.space)(torch.from_numpy(Z)))
+
+
+def whole_row_scores(
+    model: BlackBox, space: FeatureSpace, rows: Table, Z: np.ndarray
+) -> ScoreFunction:
     """Return a black box that is given whole rows of the query."""
-    return Voice(WholeRows(model, space, rows, Z), False, False, model.has_probabilities)
+    return ScoreFunction(WholeRows(model, space, rows, Z), False, False, model.has_probabilities)
 
 
-def gradient_voice(estimator: Any, space: FeatureSpace) -> Voice:
-    """Return the exact torch version of a model; UnsupportedModelError if there is none."""
-    model = as_torch(estimator, space.columns_)
+def black_box_scores(model: BlackBox, space: FeatureSpace) -> ScoreFunction:
+    """Return a black box as a function of solver space: every point is a row of the data."""
+    exact = exact_columns(space.features_, space.slices_, space.lattice())
+    return ScoreFunction(Asked(model, exact), False, False, model.has_probabilities)
+
+
+def _torch_scores(model: ScoreModel, space: FeatureSpace) -> ScoreFunction:
     columns = _columns_for(model, space)
 
     def scores(z: torch.Tensor) -> torch.Tensor:
         return model.scores(columns(z))
 
     sure = not model.surrogate and model.response_method == "predict_proba"
-    return Voice(scores, True, model.single_precision, sure)
-
-
-def asked_voice(model: BlackBox, space: FeatureSpace) -> Voice:
-    """Return a black box as a function of solver space: every point is a row of the data."""
-    exact = exact_columns(space.features_, space.slices_, space.lattice())
-    return Voice(Asked(model, exact), False, False, model.has_probabilities)
-
-
-def check_gradient(estimator: Any, space: FeatureSpace, X: Any, Z: np.ndarray) -> None:
-    """Compare the torch version of a model with it on training rows ``X``, encoded as ``Z``."""
-    model = as_torch(estimator, space.columns_)
-    verify(model, estimator, X, _columns_for(model, space)(torch.from_numpy(Z)))
+    return ScoreFunction(scores, True, model.single_precision, sure)
 
 
 def _columns_for(model: ScoreModel, space: FeatureSpace) -> Callable[[torch.Tensor], torch.Tensor]:
