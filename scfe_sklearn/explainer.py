@@ -372,7 +372,7 @@ class CounterfactualExplainer(
         immutable = [] if self.immutable is None else list(self.immutable)
         y = read_outcomes(y, open_table(X), immutable)
         weights = read_weights(sample_weight, len(y))
-        vars(self).pop("_compiled_models", None)
+        self.__dict__.pop("_compiled_models", None)
         self.view_ = View(self.blocks, self.derived).fit(X)
         warn_if_fitted(self.estimator, stacklevel=4)
         self.estimator_ = trained(self.estimator, X, y, self.memory, weights)

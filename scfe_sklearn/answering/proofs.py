@@ -12,8 +12,8 @@ from scfe_sklearn.answering.exact_rules import bound_rules, joint_rules
 from scfe_sklearn.answering.judge import Judge
 from scfe_sklearn.answering.query import Query, unset
 from scfe_sklearn.exact import JointRules, linear_reach, prove_linear, prove_linear_jointly
-from scfe_sklearn.features import Actionability, FeatureSpace
-from scfe_sklearn.features.bounds import column_bounds
+from scfe_sklearn.features import FeatureSpace
+from scfe_sklearn.features.bounds import ColumnBounds, column_bounds
 from scfe_sklearn.features.space import exact_columns
 from scfe_sklearn.models import LinearScores
 from scfe_sklearn.targets import ValueWishes
@@ -149,7 +149,7 @@ class LinearProver:
             time_limit=self.seconds,
         )
 
-    def _noise(self, factual: np.ndarray, bounds: Actionability) -> np.ndarray:
+    def _noise(self, factual: np.ndarray, bounds: ColumnBounds) -> np.ndarray:
         """Bound (m,) of the rounding errors of the model's scores of whatever rows may become."""
         if not self.scores.rounding:
             return np.zeros(len(factual))

@@ -1,7 +1,7 @@
 """Rules in solver coordinates: where each row may go."""
 
 from scfe_sklearn.features.bounds.actionability import Actionability, bind_rules
-from scfe_sklearn.features.bounds.columns import column_bounds
+from scfe_sklearn.features.bounds.columns import ColumnBounds, column_bounds
 from scfe_sklearn.features.bounds.joint import (
     BoundAtom,
     BoundRelation,
@@ -15,6 +15,7 @@ __all__ = [
     "Actionability",
     "BoundAtom",
     "BoundRelation",
+    "ColumnBounds",
     "Joint",
     "Requirement",
     "bind_joint",
