@@ -21,6 +21,7 @@ from scfe_sklearn.answering.options import (
     without_features,
 )
 from scfe_sklearn.answering.query import STAND_IN, Query, unset
+from scfe_sklearn.answering.short_points import shorten_points
 from scfe_sklearn.answering.training_rows import training_rows
 from scfe_sklearn.solvers.recourse import Effort
 from scfe_sklearn.solvers.search_solver import SearchSettings
@@ -48,6 +49,8 @@ class Answers:
         Coordinates of the decoded rows that were judged.
     judged : ndarray of shape (n, k), bool
         Where these are written down.
+    short : ndarray of shape (n, k), bool
+        Answers that shorter numbers nearby have been looked for.
     frame : DataFrame, ndarray or None
         The decoded rows themselves, where all of them were judged together.
     near : list of (rows, Candidates)
@@ -64,6 +67,7 @@ class Answers:
     probability: np.ndarray = field(init=False)
     after: np.ndarray = field(init=False)
     judged: np.ndarray = field(init=False)
+    short: np.ndarray = field(init=False)
     frame: Any = field(init=False, default=None)
     near: list[tuple[np.ndarray, Candidates]] = field(init=False, default_factory=list)
     spare: list[Judged] = field(init=False, default_factory=list)
@@ -72,7 +76,7 @@ class Answers:
         """Begin with what nobody has judged."""
         self.probability = np.full(self.code.shape, np.nan)
         self.after = np.full(self.Z.shape, np.nan)
-        self.judged = np.zeros(self.code.shape, dtype=bool)
+        self.judged, self.short = (np.zeros(self.code.shape, dtype=bool) for _ in range(2))
 
     @classmethod
     def none(cls, query: Query, k: int) -> Answers:
@@ -97,13 +101,14 @@ class Answers:
 
     def heard(self, rows: np.ndarray, found: Answers, where: np.ndarray) -> None:
         """Write down what the judge said of some of other answers, which are now of ``rows``."""
-        for name in ("probability", "after", "judged"):
+        for name in ("probability", "after", "judged", "short"):
             getattr(self, name)[rows] = getattr(found, name)[where]
         self.frame = None
 
     def forget(self, rows: np.ndarray) -> None:
         """Answers of ``rows`` are about to be replaced by others."""
-        self.probability[rows], self.after[rows], self.judged[rows] = np.nan, np.nan, False
+        self.probability[rows], self.after[rows] = np.nan, np.nan
+        self.judged[rows] = self.short[rows] = False
         self.frame = None
 
     @property
@@ -226,7 +231,11 @@ def _accept(
     candidates: Candidates,
     answers: Answers,
 ) -> None:
-    """Write down the first candidates of each row that the judge accepts."""
+    """Write down the first candidates of each row that the judge accepts, in short numbers.
+
+    The short numbers near a candidate are judged in its place. The candidate itself is judged
+    where these are refused, and there `shorten` looks for others.
+    """
     if answers.code.shape[1] > 1:
         _accept_several(engine, judge, query, rows, candidates, answers)
         return
@@ -237,8 +246,17 @@ def _accept(
             return
         here, wish = rows[left], candidates.code[left, entry]
         z = query.with_holes(candidates.z[left, entry], here)
-        good, verdict = _accepted(engine, judge, query, here, z, wish, told=True)
-        _write(query, answers, here, z, wish, good, verdict)
+        near, moved = z, np.zeros(len(here), dtype=bool)
+        if engine.shortens:
+            near, moved = shorten_points(engine, query, here, wish, z)
+        good, verdict = _accepted(engine, judge, query, here, near, wish, told=True)
+        _write(query, answers, here, near, wish, good, verdict)
+        answers.short[here[good], 0] = engine.shortens
+        again = np.flatnonzero(moved & ~good)
+        if len(again):
+            here, z, wish = here[again], z[again], wish[again]
+            good[again], verdict = _accepted(engine, judge, query, here, z, wish, told=True)
+            _write(query, answers, here, z, wish, good[again], verdict)
         left = left[~good]
 
 

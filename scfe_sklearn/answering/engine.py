@@ -115,6 +115,8 @@ class Engine:
         Whether an answer must be as plausible as a greedy baseline of its row.
     systematic : bool
         Whether rows that get no answer are searched systematically.
+    shortens : bool
+        Whether answers move to short numbers nearby.
     guide : Engine or None
         The same for a stand-in of the models, whose answers are tried as starts.
     whole : Engine or None
@@ -144,6 +146,7 @@ class Engine:
     min_plausibility: float = 0.0
     compared: bool = False
     systematic: bool = True
+    shortens: bool = True
     guide: Engine | None = None
     whole: Engine | None = None
     alphabets: dict[int, Moves] = field(default_factory=dict)
@@ -420,13 +423,18 @@ class Engine:
         One unit of tau buys the step from the lower quartile of its training rows, by
         log-density, to their median; so it means the same for every density and data set.
         """
-        reference = self.density.reference_log_prob_[code]
-        quartile, median, high = np.quantile(reference, [0.25, 0.5, 0.95])
-        spread = float(median - quartile)
-        spread = spread if spread > 1e-9 else 1.0
-        return Plausible(
-            self.density.densities_[code], self.tau / spread, float(high), spread, float(quartile)
-        )
+        if code not in self._plausible:
+            reference = self.density.reference_log_prob_[code]
+            quartile, median, high = np.quantile(reference, [0.25, 0.5, 0.95]).tolist()
+            spread = median - quartile if median - quartile > 1e-9 else 1.0
+            density = self.density.densities_[code]
+            self._plausible[code] = Plausible(density, self.tau / spread, high, spread, quartile)
+        return self._plausible[code]
+
+    @cached_property
+    def _plausible(self) -> dict[int, Plausible]:
+        """Prices of plausibility that are known already."""
+        return {}
 
     def _limit(self, code: int) -> float:
         """Return the log-density that an answer of a kind must have, whatever its row."""

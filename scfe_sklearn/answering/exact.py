@@ -75,7 +75,8 @@ class ExactSolver:
         """Search first, then prove the answer the cheapest, improve it, or prove there is none."""
         probability = query.wishes.asks_probability and self.trees.kind == "scores"
         refuse_unknown({"a Probability of boosting of three or more classes": probability})
-        engine = replace(engine, tau=0.0)
+        # What is proved to be the cheapest does not move.
+        engine = replace(engine, tau=0.0, shortens=False)
         answers = answer(engine, judge, query)
         joint = bound_rules(judge, query) if query.rows.bounds.requirements else None
         for row in np.flatnonzero(unset(query.status)).tolist():

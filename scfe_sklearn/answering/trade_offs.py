@@ -38,7 +38,7 @@ def collect(
             compared = engine.compared and factor == 1 and budget is None
             priced = replace(engine, tau=factor * engine.tau, max_changes=budget, compared=compared)
             # What is reachable within a budget does not depend on the price of plausibility.
-            priced = replace(priced, systematic=factor == factors[0])
+            priced = replace(priced, systematic=factor == factors[0], shortens=False)
             found.append(answer(priced, replace(judge, max_changes=budget), query))
     code = np.concatenate([one.code for one in found], axis=1)
     # Answers first, so that the first entry of a row tells whether there is any.

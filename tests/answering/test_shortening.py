@@ -15,8 +15,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from scfe_sklearn import CounterfactualExplainer, Interval, Probability
+from scfe_sklearn.answering.judge import Judge
 from scfe_sklearn.answering.ladders import LEVELS, ladder
-from scfe_sklearn.answering.shortening import DEARER
+from scfe_sklearn.answering.short_points import DEARER
 from scfe_sklearn.features import Rules
 
 VERB = "(?:increase|decrease|change)"
@@ -174,7 +175,10 @@ def test_the_objective_grows_by_at_most_a_thousandth(monkeypatch):
     query = X[model.predict(X) == "bad"][:60]
     explainer = CounterfactualExplainer(FrozenEstimator(model), tau=0.0).fit(X, y)
     short = explainer.explain(query, "good")
-    monkeypatch.setattr("scfe_sklearn.explainer.shorten", lambda *_: None)
+    monkeypatch.setattr(
+        "scfe_sklearn.answering.answers.shorten_points",
+        lambda engine, query, rows, code, Z: (Z, np.zeros(len(Z), dtype=bool)),
+    )
     long = explainer.explain(query, "good")
     assert (short.n_changes == long.n_changes).all()
     assert (short.distance**2 <= long.distance**2 * (1 + DEARER) + 1e-9).all()
@@ -270,3 +274,30 @@ def test_ladder_numbers_are_within_the_tolerance_and_on_their_grids():
             assert Decimal(repr(float(number))) % Decimal(10) ** int(exponent) == 0
     # Two grids above the coarsest that always has a number, unless the value is on one.
     assert (found.exponent[2] == np.floor(np.log10(tolerance))).mean() > 0.4
+
+
+def test_answers_stay_valid_where_the_judge_refuses_the_short_numbers(monkeypatch):
+    X, y = incomes()
+    model = linear().fit(X, y)
+    query = X[model.predict(X) == "bad"][:40]
+    explainer = CounterfactualExplainer(FrozenEstimator(model), tau=0.0).fit(X, y)
+    expected = explainer.explain(query, "good")
+    # Numbers on the wrong side of the border reach the judge.
+    monkeypatch.setattr(
+        "scfe_sklearn.answering.short_points.Block._sure",
+        lambda self, owner, Z: np.ones(len(owner), dtype=bool),
+    )
+    refused = []
+    original = Judge.__call__
+
+    def judged(self, *args, **kwargs):
+        verdict = original(self, *args, **kwargs)
+        refused.append(int((~verdict.good).sum()))
+        return verdict
+
+    monkeypatch.setattr(Judge, "__call__", judged)
+    result = explainer.explain(query, "good")
+    assert result.success.all()
+    assert sum(refused) > 10
+    assert (result.n_changes == expected.n_changes).all()
+    check_letters(query, result, model, lambda model, rows: model.predict(rows) == "good")
