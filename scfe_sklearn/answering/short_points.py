@@ -134,8 +134,17 @@ class Block:
         size = np.where(np.isnan(before), self.scale, np.abs(change))
         tolerance = np.where(self.moved, DEARER / 2 * size, np.nan)
         rises = ~(change < 0)
-        toward, away = (ladder(self.value, tolerance, up) for up in (~rises, rises))
+        toward, away = (
+            ladder(self.value, np.minimum(tolerance, self._room(up)), up) for up in (~rises, rises)
+        )
         return toward, away, nearer(toward, away, self.value)
+
+    def _room(self, upward: np.ndarray) -> np.ndarray:
+        """Return the distance (m, k) from each value to its upper or its lower bound."""
+        bounds, at = self.query.rows.bounds, (self.rows[:, None], self.place)
+        end = np.where(upward, bounds.upper[at], bounds.lower[at])
+        room = self.center + self.scale * end - self.value
+        return np.maximum(np.where(upward, room, -room), 0.0)
 
     @cached_property
     def _problem(self) -> Problem:

@@ -68,7 +68,9 @@ def undominated(explanation: Explanation, n: int) -> Explanation:
     Explanation
         At least one entry per row, the fewest changes first.
     """
-    k = len(explanation) // max(n, 1)
+    if n == 0:
+        return dataclasses.replace(explanation, front=True)
+    k = len(explanation) // n
     success = explanation.success.reshape(n, k)
     price = np.stack(
         [explanation.n_changes, explanation.distance, -explanation.density_quantile], axis=-1

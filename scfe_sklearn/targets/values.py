@@ -116,4 +116,5 @@ def value_wishes(target: Any, n: int, values: np.ndarray) -> ValueWishes:
         )
     low, high = np.broadcast_to(low, (n,)), np.broadcast_to(high, (n,))
     group, members = groups_of(low, high, np.sort(values), np.argsort(values, kind="stable"))
-    return ValueWishes(low, high, group, members)
+    # Without rows there is one group, of all training rows.
+    return ValueWishes(low, high, group, members or [np.arange(len(values))])

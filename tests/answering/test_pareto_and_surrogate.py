@@ -79,6 +79,17 @@ def test_fronts_of_rows_without_answers_and_wrong_parameters():
             explainer.pareto(X[:2], target=1, **{name: value})
 
 
+@pytest.mark.parametrize("model", [LogisticRegression(), RandomForestRegressor(5)])
+def test_fronts_and_answers_of_no_rows_are_empty(model):
+    data = load_wine(return_X_y=True)
+    explainer = CounterfactualExplainer(model).fit(*data)
+    target = 1 if isinstance(model, LogisticRegression) else (1, None)
+    none = np.empty((0, 13))
+    for result in (explainer.pareto(none, target), explainer.explain(none, target)):
+        assert len(result) == 0 and result.counterfactuals.shape == (0, 13)
+        assert result.to_frame().empty and result.sentences() == []
+
+
 def test_a_network_learns_the_scores():
     rng = np.random.default_rng(0)
     Z = rng.normal(size=(800, 4))

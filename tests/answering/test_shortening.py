@@ -238,6 +238,28 @@ def test_proved_answers_keep_all_their_digits():
     check_letters(query, result, model, lambda model, rows: model.predict(rows) == 1)
 
 
+@pytest.mark.parametrize("tau", [0.0, 2.0])
+def test_shortened_numbers_stay_within_the_training_range(tau):
+    rng = np.random.default_rng(1)
+    X = pd.DataFrame(
+        {"tiny": np.exp(rng.normal(-18, 2, 600)), "b": rng.uniform(0.0123456789, 1, 600)}
+    )
+    score = -(np.log(X.tiny) + 18) - 4 * X.b
+    y = np.where(score > np.quantile(score, 0.9), "good", "bad")
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=1000)).fit(X, y)
+    query = X[model.predict(X) == "bad"][:300]
+    explainer = CounterfactualExplainer(FrozenEstimator(model), tau=tau, max_changes=1).fit(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        result = explainer.explain(query, "good")
+    answers = result.counterfactuals[result.success]
+    changed = answers != query[result.success]
+    assert changed.sum().min() > 50
+    assert ((answers >= X.min()) & (answers <= X.max()) | ~changed).all(axis=None)
+    # A logarithm is among what a model may compute: 0 was never seen.
+    assert (answers.tiny > 0).all()
+
+
 def test_small_numbers_are_never_written_as_zero():
     rng = np.random.default_rng(0)
     X = pd.DataFrame({"ratio": np.exp(rng.normal(0, 3, 600)), "age": rng.integers(20, 70, 600)})
