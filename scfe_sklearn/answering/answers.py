@@ -17,6 +17,7 @@ from scfe_sklearn.answering.options import (
     ROUNDS,
     Judged,
     distinct,
+    other_sets,
     side_by_side,
     without_features,
 )
@@ -339,7 +340,8 @@ def _add_options(engine: Engine, judge: Judge, query: Query, answers: Answers) -
     """Look for more answers of rows that have some, but not as many as were asked for.
 
     Other sets of features first: every feature that an answer changes is kept from changing
-    once, and every feature is changed alone. Then clearly different values of the same sets.
+    once, then together with all features that answer a row alone, and every feature is changed
+    alone. Then clearly different values of the same sets.
     """
     space = engine.space
     groups = np.asarray(space.groups_)
@@ -348,6 +350,15 @@ def _add_options(engine: Engine, judge: Judge, query: Query, answers: Answers) -
 
     def short() -> np.ndarray:
         return np.flatnonzero(answers.found & (answers.code[:, -1] < 0))
+
+    def search(rows: np.ndarray, own: np.ndarray, stays: np.ndarray) -> None:
+        """Search the rows ``own`` of ``rows`` while flagged features (m, d) stay."""
+        if len(own) == 0:
+            return
+        part = without_features(query, rows[own], stays, groups)
+        found = single.search(part, engine.floors[0])
+        joined = side_by_side(len(rows), own, found, EACH)
+        _accept_several(engine, judge, query, rows, joined, answers)
 
     added = short()
     barred = np.zeros((len(query.Z), space.n_features_in_), dtype=bool)
@@ -361,10 +372,15 @@ def _add_options(engine: Engine, judge: Judge, query: Query, answers: Answers) -
         if len(own) == 0:
             break
         barred[rows[own], feature] = True
-        part = without_features(query, rows[own], feature, groups)
-        found = single.search(part, engine.floors[0])
-        joined = side_by_side(len(rows), own, found, EACH)
-        _accept_several(engine, judge, query, rows, joined, answers)
+        search(rows, own, np.eye(barred.shape[1], dtype=bool)[feature])
+    for _ in range(ROUNDS):
+        rows = short()
+        number = answers.code.copy()
+        row, slot = np.nonzero(answers.code[rows] >= 0)
+        changed = space.changed(answers.Z[rows[row], slot], query.Z[rows[row]])
+        search(rows, *other_sets(len(rows), row, changed))
+        if np.array_equal(number, answers.code):
+            break
     rows = short()
     if len(rows):
         own, code = np.nonzero(query.wishes.wanted[rows])

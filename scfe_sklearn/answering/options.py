@@ -101,21 +101,57 @@ def distinct(
     return row, slot, entry
 
 
-def without_features(
-    query: Query, rows: np.ndarray, features: np.ndarray, groups: np.ndarray
-) -> Rows:
-    """Return rows (m,) of a query of which one feature (m,) each may not change."""
+def other_sets(n: int, row: np.ndarray, changed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which features must stay so that answers change sets that contain no known one.
+
+    Such a set has no feature that answers a row alone, and lacks one of every other set.
+
+    Parameters
+    ----------
+    n : int
+        Number of rows.
+    row : ndarray of shape (a,), int
+        Row of each answer so far.
+    changed : ndarray of shape (a, d), bool
+        Features that it changes.
+
+    Returns
+    -------
+    owner : ndarray of shape (m,), int
+        Row of each search.
+    stays : ndarray of shape (m, d), bool
+        Features that must not change in it.
+
+    Examples
+    --------
+    >>> changed = np.array([[1, 0, 0, 0], [0, 1, 1, 0]], dtype=bool)
+    >>> other_sets(1, np.array([0, 0]), changed)[1].astype(int)
+    array([[1, 1, 0, 0],
+           [1, 0, 1, 0]])
+    """
+    alone, used = np.zeros((2, n, changed.shape[1]), dtype=bool)
+    single = changed.sum(axis=1) == 1
+    np.logical_or.at(alone, row[single], changed[single])
+    np.logical_or.at(used, row, changed)
+    owner, feature = np.nonzero(used & ~alone)
+    stays = alone[owner]
+    stays[np.arange(len(owner)), feature] = True
+    rest = np.setdiff1d(np.flatnonzero(alone.any(axis=1)), owner)
+    return np.concatenate([owner, rest]), np.concatenate([stays, alone[rest]])
+
+
+def without_features(query: Query, rows: np.ndarray, stays: np.ndarray, groups: np.ndarray) -> Rows:
+    """Return rows (m,) of a query of which the flagged features (m, d) must not change."""
     part = query.rows.take(rows)
-    own, bounds = groups == features[:, None], part.bounds
-    other = np.arange(bounds.mutable.shape[1]) != features[:, None]
-    stays = replace(
+    own, bounds = stays[:, groups], part.bounds
+    bounds = replace(
         bounds,
         lower=np.where(own, part.Z, bounds.lower),
         upper=np.where(own, part.Z, bounds.upper),
         allowed=bounds.allowed & ~own,
-        mutable=bounds.mutable & other,
+        mutable=bounds.mutable & ~stays,
     )
-    return replace(part, bounds=stays)
+    return replace(part, bounds=bounds)
 
 
 def side_by_side(n: int, owner: np.ndarray, found: Candidates, count: int) -> Candidates:

@@ -5,7 +5,7 @@ import pytest
 from sklearn.datasets import load_wine
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
@@ -79,11 +79,11 @@ def test_fronts_of_rows_without_answers_and_wrong_parameters():
             explainer.pareto(X[:2], target=1, **{name: value})
 
 
-@pytest.mark.parametrize("model", [LogisticRegression(), RandomForestRegressor(5)])
+@pytest.mark.parametrize("model", [RidgeClassifier(), RandomForestRegressor(5)])
 def test_fronts_and_answers_of_no_rows_are_empty(model):
     data = load_wine(return_X_y=True)
     explainer = CounterfactualExplainer(model).fit(*data)
-    target = 1 if isinstance(model, LogisticRegression) else (1, None)
+    target = 1 if isinstance(model, RidgeClassifier) else (1, None)
     none = np.empty((0, 13))
     for result in (explainer.pareto(none, target), explainer.explain(none, target)):
         assert len(result) == 0 and result.counterfactuals.shape == (0, 13)

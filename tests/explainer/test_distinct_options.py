@@ -60,6 +60,31 @@ def test_options_hold_all_sets_that_forbidding_a_feature_finds(kind, tau):
                 assert tuple(np.flatnonzero(np.asarray(other.changed)[0])) in sets
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_options_hold_every_smallest_set_that_answers_a_row(seed):
+    # A set of two features beside others that answer alone: those must stay all at once.
+    rng = np.random.default_rng(seed)
+    X = pd.DataFrame(rng.integers(0, 3, (400, 4)), columns=list("abcd"))
+    points = pd.DataFrame(
+        np.stack(np.meshgrid(*[range(3)] * 4), -1).reshape(-1, 4), columns=X.columns
+    )
+
+    def model(rows):
+        good = np.where((rows.a == 2) | (rows.b == 2), 0.9, 0.2 * (rows.c + rows.d))
+        return np.column_stack([1 - good, good])
+
+    query = X[model(X)[:, 1] < 0.5][:10]
+    explainer = CounterfactualExplainer(model, tau=0.0).fit(X, model(X).argmax(axis=1))
+    result = explained(explainer, query, 1, n_counterfactuals=12)
+    success, changed, _ = by_row(explainer, result, 12)
+    assert not success[:, -1].all()
+    valid = points[model(points)[:, 1] > 0.5].to_numpy()
+    for i in np.flatnonzero(~success[:, -1]):
+        sets = {frozenset(np.flatnonzero(one)) for one in valid != query.to_numpy()[i]}
+        smallest = {one for one in sets if not any(other < one for other in sets)}
+        assert smallest <= {frozenset(np.flatnonzero(one)) for one in changed[i][success[i]]}
+
+
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("columns", [2, 6])
 def test_options_with_one_set_of_features_differ_clearly(kind, columns):
