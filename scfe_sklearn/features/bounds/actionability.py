@@ -95,12 +95,7 @@ def bind_rules(parsed: ParsedRules, space: FeatureSpace, X: Any, Z: np.ndarray) 
             unknown = np.isnan(Z[:, space.slices_[j].start])
             missing = _missing(table, order[j], space, j) if unknown.any() else None
             _bind_levels(bounds, parsed, space, j, Z, missing)
-        else:
-            values = _numbers(table, order[j], space, j, Z)
-            unknown = np.zeros(n, dtype=bool)
-            if j in parsed.fillable:
-                unknown = parsed.fillable[j] & _missing(table, order[j], space, j)
-            _bind_number(bounds, parsed, space, j, values, Z, unknown)
+    _bind_numbers(bounds, parsed, space, table, order, Z)
     for j, cost in parsed.costs.items():
         bounds.cost[:, j] = cost
     joint = bind_joint(parsed, space, (table, order), Z)
@@ -127,11 +122,13 @@ def _find_contradictions(
             )
 
 
-def _numbers(table: Table, at: int, space: FeatureSpace, j: int, Z: np.ndarray) -> np.ndarray:
-    """Raw values (ranks if ordinal) of one feature."""
-    if space.levels_[j] is None:
-        return table.numbers(at)
-    return np.rint(space.center_[j] + space.scale_[j] * Z[:, space.slices_[j].start])
+def _numbers(table: Table, order: list[int], space: FeatureSpace, Z: np.ndarray) -> np.ndarray:
+    """Raw values (n, k) of the numeric features, ranks of the ordinal ones."""
+    at = space.number_features_
+    values = np.rint(space.center_[at] + space.scale_[at] * Z[:, space.number_coordinates_])
+    plain = np.array([space.levels_[j] is None for j in at], dtype=bool)
+    values[:, plain] = table.matrix([order[j] for j in at[plain]])
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def _missing(table: Table, at: int, space: FeatureSpace, j: int) -> np.ndarray:
@@ -141,49 +138,63 @@ def _missing(table: Table, at: int, space: FeatureSpace, j: int) -> np.ndarray:
     return table.factorize(at)[0] < 0
 
 
-def _bind_number(
+def _bind_numbers(
     bounds: Actionability,
     parsed: ParsedRules,
     space: FeatureSpace,
-    j: int,
-    values: np.ndarray,
+    table: Table,
+    order: list[int],
     Z: np.ndarray,
-    unknown: np.ndarray,
 ) -> None:
-    """Fill in the bounds of a numeric or ordinal feature; unknown values may become known."""
-    feature, at = space.features_[j], space.slices_[j].start
-    z, no = Z[:, at], np.zeros(len(values), dtype=bool)
-    values = np.where(np.isfinite(values), values, np.nan)
-    lattice = space.lattice(np.array([j]))
-    up, down = parsed.increasing.get(j, no), parsed.decreasing.get(j, no)
-    low, high, empty = _told_interval(parsed, space, j, values, bounds.conflict)
-    bounds.conflict[up & down] = f"{space.names_[j]!r} must both increase and decrease"
+    """Fill in the bounds of the numeric and ordinal features; some unknown values may be filled."""
+    features, at = space.number_features_, space.number_coordinates_
+    if len(features) == 0:
+        return
+    values, z, lattice = _numbers(table, order, space, Z), Z[:, at], space.lattice()
+    low, high = np.full(values.shape, -np.inf), np.full(values.shape, np.inf)
+    up, down, fixed, unknown, empty = (np.zeros(values.shape, dtype=bool) for _ in range(5))
+    limited = {rule.feature for rule in parsed.limits}
+    for k, j in enumerate(features.tolist()):
+        for flags, told in ((up, "increasing"), (down, "decreasing"), (fixed, "immutable")):
+            if j in getattr(parsed, told):
+                flags[:, k] = getattr(parsed, told)[j]
+        if j in parsed.fillable:
+            unknown[:, k] = parsed.fillable[j] & _missing(table, order[j], space, j)
+        if j in limited:
+            low[:, k], high[:, k], empty[:, k] = _told_interval(
+                parsed, space, j, values[:, k], bounds.conflict
+            )
+        bounds.conflict[up[:, k] & down[:, k]] = (
+            f"{space.names_[j]!r} must both increase and decrease"
+        )
 
     # The training range, or as far as the row itself is outside of it.
     known = ~np.isnan(values)
-    low = np.fmax(low, np.where(up & known, values, np.fmin(feature.low, values)))
-    high = np.fmin(high, np.where(down & known, values, np.fmax(feature.high, values)))
+    least, most = space.min_[features], space.max_[features]
+    low = np.fmax(low, np.where(up & known, values, np.fmin(least, values)))
+    high = np.fmin(high, np.where(down & known, values, np.fmax(most, values)))
     inside = (low <= values) & (values <= high)
-    low, high = lattice.at_least(low[:, None])[:, 0], lattice.at_most(high[:, None])[:, 0]
-    if feature.kind == "ordinal":
-        low, high = rank_interval(parsed.moves, feature, j, values, low, high)
-        inside &= (low <= values) & (values <= high)
+    low, high = lattice.at_least(low), lattice.at_most(high)
+    for k, j in enumerate(features.tolist()):
+        if space.kinds_[j] == "ordinal":
+            low[:, k], high[:, k] = rank_interval(
+                parsed.moves, space.features_[j], j, values[:, k], low[:, k], high[:, k]
+            )
+            inside[:, k] &= (low[:, k] <= values[:, k]) & (values[:, k] <= high[:, k])
 
-    elsewhere = (low < high) | ((low == high) & (np.abs(low - values) > _SAME * feature.scale))
-    free = np.where(unknown, low <= high, elsewhere & known & (not feature.constant))
-    free &= ~(parsed.immutable.get(j, no) | empty | (up & down))
+    center, scale = space.center_[features], space.scale_[features]
+    elsewhere = (low < high) | ((low == high) & (np.abs(low - values) > _SAME * scale))
+    free = np.where(unknown, low <= high, elsewhere & known & ~space.constant_[features])
+    free &= ~(fixed | empty | (up & down))
     with np.errstate(invalid="ignore"):
-        lower, upper = (
-            (low - feature.center) / feature.scale,
-            (high - feature.center) / feature.scale,
-        )
+        lower, upper = (low - center) / scale, (high - center) / scale
     # A factual value between two lattice points is itself an end of its interval.
     lower = np.where(inside, np.fmin(lower, z), lower)
     upper = np.where(inside, np.fmax(upper, z), upper)
     bounds.lower[:, at] = np.where(free, lower, z)
     bounds.upper[:, at] = np.where(free, upper, z)
     bounds.allowed[:, at] = free
-    bounds.mutable[:, j] = free
+    bounds.mutable[:, features] = free
 
 
 def _told_interval(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,11 @@ class ArrayTable(Table):
         if dtype.kind == "O":
             return Storage(object_family(self._X[:, j], j), text)
         raise unsupported(j, text)
+
+    def matrix(self, columns: Sequence[int]) -> np.ndarray:
+        if self._X.dtype.kind not in "fiub":
+            return super().matrix(columns)
+        return self._X[:, np.asarray(columns, dtype=np.intp)].astype(np.float64)
 
     def numbers(self, j: int) -> np.ndarray:
         column = self._X[:, j]

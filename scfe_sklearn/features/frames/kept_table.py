@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,11 +40,22 @@ class KeptTable(Table):
         self._storage: dict[int, Storage] = {}
         self._numbers: dict[int, np.ndarray] = {}
         self._codes: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._matrices: dict[tuple[int, ...], np.ndarray] = {}
 
     def storage(self, j: int) -> Storage:
         if j not in self._storage:
             self._storage[j] = self._table.storage(j)
         return self._storage[j]
+
+    def matrix(self, columns: Sequence[int]) -> np.ndarray:
+        key = tuple(columns)
+        if key not in self._matrices:
+            self._matrices[key] = _fixed(
+                self._table.matrix(columns)
+                if self._whole is None
+                else self._whole.matrix(columns)[self._rows]
+            )
+        return self._matrices[key]
 
     def numbers(self, j: int) -> np.ndarray:
         if j not in self._numbers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -42,25 +42,32 @@ class PandasTable(Table):
     def __init__(self, X: pd.DataFrame) -> None:
         self._X = X
         self.n_rows = len(X)
-        self.names = list(X.columns)
+        self.names = X.columns.tolist()
+        self._columns: dict[int, pd.Series] = {}
 
     @cached_property
-    def _columns(self) -> list[pd.Series]:
-        # Taken all at once, by their position: names may occur twice.
-        return [column for _, column in self._X.items()]
+    def _dtypes(self) -> list[Any]:
+        return self._X.dtypes.tolist()
+
+    @property
+    def _one_dtype(self) -> Any:
+        """The dtype of all columns; None if they have several."""
+        first = self._dtypes[0] if self._dtypes else None
+        return first if all(dtype == first for dtype in self._dtypes) else None
 
     def _column(self, j: int) -> pd.Series:
+        if j not in self._columns:
+            self._columns[j] = self._X.iloc[:, j]  # by position: names may occur twice
         return self._columns[j]
 
     def storage(self, j: int) -> Storage:
-        column = self._column(j)
-        dtype: Any = column.dtype
+        dtype: Any = self._dtypes[j]
         text = str(dtype)
         if isinstance(dtype, pd.CategoricalDtype):
             categories = np.asarray(dtype.categories, dtype=object)
             return Storage("levels", text, categories=categories, ordered=bool(dtype.ordered))
         if is_object_dtype(dtype):
-            return Storage(object_family(column.to_numpy(), self.names[j]), text)
+            return Storage(object_family(self._column(j).to_numpy(), self.names[j]), text)
         if is_bool_dtype(dtype):
             return Storage("boolean", text)
         if is_integer_dtype(dtype):
@@ -73,11 +80,18 @@ class PandasTable(Table):
             return Storage("levels", text)
         raise unsupported(self.names[j], text)
 
+    def matrix(self, columns: Sequence[int]) -> np.ndarray:
+        whole = list(columns) == list(range(len(self.names)))
+        if not all(_is_plain(self._dtypes[j]) for j in columns):
+            return super().matrix(columns)
+        part = self._X if whole else self._X.take(columns, axis=1)
+        return part.to_numpy(dtype=np.float64, copy=True)
+
     def numbers(self, j: int) -> np.ndarray:
         column = self._column(j)
         dtype: Any = column.dtype
         name = self.names[j]
-        if isinstance(dtype, np.dtype) and dtype.kind in "fiub":
+        if _is_plain(dtype):
             return column.to_numpy().astype(np.float64)
         if isinstance(dtype, pd.CategoricalDtype):
             values = object_numbers(np.asarray(dtype.categories, dtype=object), name)
@@ -111,6 +125,8 @@ class PandasTable(Table):
         return PandasTable(self._X.iloc[rows])
 
     def write(self, edits: Mapping[int, Edit]) -> pd.DataFrame:
+        if type(self._X) is pd.DataFrame and _is_float(self._one_dtype):
+            return self._write_floats(edits)
         out = self._X.copy()
         for j, edit in edits.items():
             array = _edited(self._column(j), edit)
@@ -118,6 +134,23 @@ class PandasTable(Table):
                 array = pd.Series(array, index=out.index, dtype=object)
             out.isetitem(j, array)
         return out
+
+    def _write_floats(self, edits: Mapping[int, Edit]) -> pd.DataFrame:
+        """Write into a frame of a single type of floats: into its array, all columns at once."""
+        values = self._X.to_numpy(copy=True)
+        for j, edit in edits.items():
+            values[edit.rows, j], values[edit.blank, j] = edit.values, np.nan
+        made = pd.DataFrame(values, index=self._X.index, columns=self._X.columns, copy=False)
+        return made.__finalize__(self._X)
+
+
+def _is_plain(dtype: Any) -> bool:
+    """Whether a column holds its numbers in a numpy array of numbers or booleans."""
+    return isinstance(dtype, np.dtype) and dtype.kind in "fiub"
+
+
+def _is_float(dtype: Any) -> bool:
+    return isinstance(dtype, np.dtype) and dtype.kind == "f"
 
 
 def _missing_object(column: pd.Series) -> Any:
@@ -140,6 +173,14 @@ def _edited(column: pd.Series, edit: Edit) -> Any:
     dtype: Any = column.dtype
     if isinstance(dtype, pd.CategoricalDtype):
         return _edited_categories(column, edit)
+    whole = isinstance(dtype, np.dtype) and dtype.kind in "iu" and not len(edit.blank)
+    cast = whole_cast(edit.values, dtype) if whole else None
+    if _is_float(dtype) or cast is not None:
+        array = column.to_numpy().copy()
+        array[edit.rows] = edit.values if cast is None else cast
+        if len(edit.blank):
+            array[edit.blank] = np.nan
+        return array
     if isinstance(dtype, pd.SparseDtype):
         dense = np.asarray(column)
         if dense.dtype.kind != "f" and len(edit.blank):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -69,6 +69,13 @@ class Table(ABC):
     @abstractmethod
     def numbers(self, j: int) -> np.ndarray:
         """Column ``j`` as float64, missing values as NaN; raises ValueError for other content."""
+
+    def matrix(self, columns: Sequence[int]) -> np.ndarray:
+        """Some columns as `numbers` gives them, (n, k)."""
+        out = np.empty((self.n_rows, len(columns)))
+        for k, j in enumerate(columns):
+            out[:, k] = self.numbers(j)
+        return out
 
     @abstractmethod
     def factorize(self, j: int) -> tuple[np.ndarray, np.ndarray]:

@@ -13,9 +13,15 @@ from scfe_sklearn.columns import Column
 from scfe_sklearn.documentation import Documented
 from scfe_sklearn.features.frames import Table, as_table, check_size, note_columns, open_table
 from scfe_sklearn.features.kinds import Feature, Lattice, learn, resolve
+from scfe_sklearn.features.space.coding import (
+    SAME,
+    encode_table,
+    find_columns,
+    find_edits,
+    raw_ranks,
+    snapped,
+)
 from scfe_sklearn.features.space.columns import lay_out_columns
-from scfe_sklearn.features.space.decoding import SAME, find_edits, raw_ranks, snapped
-from scfe_sklearn.features.space.encoding import encode_table, find_columns
 from scfe_sklearn.features.space.problems import find_problems
 from scfe_sklearn.row_values import KeepsLists
 
@@ -228,6 +234,11 @@ class FeatureSpace(KeepsLists, Documented, BaseEstimator):
         return np.asarray(np.where(one_hot, apart, 0.0)[self.groups_])
 
     @property
+    def plain_features_(self) -> np.ndarray:
+        """Positions of the features that are numbers as they are, without levels."""
+        return np.flatnonzero([kind in ("numeric", "integer") for kind in self.kinds_])
+
+    @property
     def holds_(self) -> bool:
         """Whether a column is held as it is."""
         return "held" in self.kinds_
@@ -239,12 +250,12 @@ class FeatureSpace(KeepsLists, Documented, BaseEstimator):
     @property
     def n_coordinates_(self) -> int:
         """Number of solver coordinates, D."""
-        check_is_fitted(self, "groups_")
+        self._check_fitted()
         return len(self.groups_)
 
     def lattice(self, features: np.ndarray | None = None) -> Lattice:
         """The representable raw values of numeric and ordinal features (default: all such)."""
-        check_is_fitted(self, "groups_")
+        self._check_fitted()
         return self.lattice_.take(self.number_features_ if features is None else features)
 
     # ------------------------------------------------------------------ raw -> solver
@@ -257,7 +268,7 @@ class FeatureSpace(KeepsLists, Documented, BaseEstimator):
         ValueError
             If columns are missing or unknown.
         """
-        check_is_fitted(self, "groups_")
+        self._check_fitted()
         table = open_table(X)
         return table, find_columns(self, table)
 
@@ -419,7 +430,7 @@ class FeatureSpace(KeepsLists, Documented, BaseEstimator):
             Numbers in raw units; one weight per level otherwise, the one-hot row at a vertex
             or a whole rank. `columns_` has the layout.
         """
-        check_is_fitted(self, "groups_")
+        self._check_fitted()
         return self.column_map_(z)
 
     def any_coordinate(self, coordinates: np.ndarray) -> np.ndarray:
@@ -427,8 +438,12 @@ class FeatureSpace(KeepsLists, Documented, BaseEstimator):
         starts = [block.start for block in self.slices_]
         return np.logical_or.reduceat(coordinates, starts, axis=1)
 
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "groups_"):
+            check_is_fitted(self, "groups_")
+
     def _points(self, Z: np.ndarray) -> np.ndarray:
-        check_is_fitted(self, "groups_")
+        self._check_fitted()
         Z = np.asarray(Z, dtype=np.float64)
         if Z.ndim != 2 or Z.shape[1] != len(self.groups_):
             raise ValueError(f"Z must have shape (n, {len(self.groups_)}). Got {Z.shape} instead.")

@@ -32,11 +32,13 @@ def find_violations(
     broken = np.zeros((n, d), dtype=bool)
     lost, changed = broken.copy(), broken.copy()
     for j in range(d):
-        if space.kinds_[j] == "held":  # no edit of it is ever written
-            continue
-        at, to = old_order[j], new_order[j]
-        judge = _number if space.levels_[j] is None else _level
-        broken[:, j], changed[:, j], lost[:, j] = judge(parsed, space, j, old, at, new, to)
+        if space.levels_[j] is not None:
+            at, to = old_order[j], new_order[j]
+            broken[:, j], changed[:, j], lost[:, j] = _level(parsed, space, j, old, at, new, to)
+    plain = space.plain_features_
+    broken[:, plain], changed[:, plain], lost[:, plain] = _numbers(
+        parsed, space, plain.tolist(), (old, old_order), (new, new_order)
+    )
     if parsed.relations or parsed.implications:
         opened = (old, old_order), (new, new_order)
         broken |= find_joint_violations(parsed, space, *opened, changed)
@@ -46,19 +48,32 @@ def find_violations(
     return broken & ~(lost | held).all(axis=1, keepdims=True)
 
 
-def _number(
-    parsed: ParsedRules, space: FeatureSpace, j: int, old: Table, at: int, new: Table, to: int
+def _numbers(
+    parsed: ParsedRules,
+    space: FeatureSpace,
+    features: list[int],
+    old: tuple[Table, list[int]],
+    new: tuple[Table, list[int]],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Broken rules, changes and missing new values of a numeric feature."""
-    before, after = old.numbers(at), new.numbers(to)
-    slack = _TOLERANCE * space.scale_[j]
-    lost = np.isnan(after)
+    """Broken rules, changes and missing new values (n, k) of numeric features."""
+    places = [[order[j] for j in features] for _, order in (old, new)]
+    before, after = old[0].matrix(places[0]), new[0].matrix(places[1])
+    slack = _TOLERANCE * space.scale_[features]
+    lost, missing = np.isnan(after), np.isnan(before)
     with np.errstate(invalid="ignore"):
         same = (before == after) | (np.abs(after - before) <= slack)
-    changed = ~(same | (lost & np.isnan(before)))
-    bits = min(old.storage(at).bits, new.storage(to).bits)
-    broken = _out_of_order(parsed, j, before, after, slack, bits)
-    broken |= lost | _filled(parsed, j, np.isnan(before))
+    changed = ~(same | (lost & missing))
+    broken = lost | missing
+    ruled = {*parsed.immutable, *parsed.increasing, *parsed.decreasing, *parsed.fillable}
+    limited = {limits.feature for limits in parsed.limits}
+    for k, j in enumerate(features):
+        if j in ruled | limited and changed[:, k].any():
+            bits = 64
+            if j in limited:
+                ends = old[0].storage(places[0][k]), new[0].storage(places[1][k])
+                bits = min(end.bits for end in ends)
+            ordered = _out_of_order(parsed, j, before[:, k], after[:, k], slack[k], bits)
+            broken[:, k] = ordered | lost[:, k] | _filled(parsed, j, missing[:, k])
     return changed & broken, changed, lost
 
 
