@@ -9,10 +9,9 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
 from scfe_sklearn.answering.answers import Answers, add_closest, answer, answer_fewest
-from scfe_sklearn.answering.equipment import UNFITTED, Equipped
+from scfe_sklearn.answering.equipment import Equipped
 from scfe_sklearn.answering.judge import Judge
 from scfe_sklearn.answering.preparation import (
     CompiledModels,
@@ -546,7 +545,7 @@ class CounterfactualExplainer(
         progress: bool = False,
     ) -> Explanation:
         """Explain without a warning of rows that remain without an answer."""
-        check_is_fitted(self, "solver_", msg=UNFITTED)
+        self._check_fitted()
         check_count(n_counterfactuals)
         check_best_effort(best_effort)
         watch = Watch(callback, time_limit, progress)
@@ -621,6 +620,7 @@ class CounterfactualExplainer(
         >>> bool(front.success.all()), bool((front.n_changes[:-1] <= front.n_changes[1:]).all())
         (True, True)
         """
+        self._check_fitted()
         factors, budgets = listed(factors), listed(budgets)
         check_trade_offs(factors, budgets)
         watch = Watch(callback, time_limit, progress)
@@ -666,7 +666,7 @@ class CounterfactualExplainer(
         -------
         float
         """
-        check_is_fitted(self, "solver_", msg=UNFITTED)
+        self._check_fitted()
         X = as_table(X)
         if X.shape[0] == 0:
             raise ValueError("X must have at least one row to be scored. Got none.")

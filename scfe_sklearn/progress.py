@@ -76,7 +76,7 @@ class Watch:
     start: float = field(default_factory=lambda: monotonic())
 
     def __post_init__(self) -> None:
-        theirs = is_sklearn_callback(self.callback)
+        theirs = self.callback is not None and is_sklearn_callback(self.callback)
         made = not (theirs and isinstance(self.callback, type))  # ProgressBar() and not ProgressBar
         if not (made and (self.callback is None or callable(self.callback) or theirs)):
             raise _refusal("callback", "callable or None", self.callback)

@@ -155,13 +155,13 @@ INSIDE = {
     },
     "models": {
         "errors": set(),
-        "handed_rows": set(),
+        "responses": set(),
         "compiled": {"errors"},
         "transformers": {"compiled", "errors"},
         "classifiers": {"compiled", "errors"},
         "hints": {"compiled", "transformers"},
         "trees": {"compiled", "errors", "hints", "transformers"},
-        "black_box": {"compiled", "errors", "handed_rows", "transformers", "trees"},
+        "black_box": {"compiled", "errors", "responses", "transformers", "trees"},
     },
     "solvers": {
         "gradients": set(),
@@ -431,7 +431,7 @@ def test_a_planted_violation_inside_a_room_is_caught(name, source):
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("features.frames.table", "from scfe_sklearn.features.frames.kept_table import keep"),
+        ("features.frames.table", "from scfe_sklearn.features.frames.names import note_columns"),
         ("features.bounds.joint", "from scfe_sklearn.features.frames import Table"),
         ("features.rules", "from scfe_sklearn.features.stated import Part, parse_rules"),
         ("answering.judge", "from scfe_sklearn.features.frames import Table"),

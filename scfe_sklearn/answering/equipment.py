@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
+from sklearn.exceptions import NotFittedError
 
 from scfe_sklearn.answering.answers import Answers
 from scfe_sklearn.answering.effort import several, several_by_search, thorough
@@ -97,7 +97,6 @@ class Equipped:
         self, X: Any, target: Any, rules: Rules | None, count: int
     ) -> tuple[Engine, Judge, Query]:
         """Read a question, and gather all that is needed to answer it."""
-        check_is_fitted(self, "solver_", msg=UNFITTED)
         check_rules(rules)
         target = in_row_order(target, row_index(X))
         asked, X = X, self.view_.seen(X)
@@ -129,6 +128,11 @@ class Equipped:
             )
             engine = replace(engine, whole=whole_engine)
         return engine, judge, query
+
+    def _check_fitted(self) -> None:
+        """Raise if `fit` was not called."""
+        if not hasattr(self, "solver_"):
+            raise NotFittedError(UNFITTED % {"name": type(self).__name__})
 
     def _rules(self) -> Rules:
         """Return the rules for all rows."""

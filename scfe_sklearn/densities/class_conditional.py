@@ -173,13 +173,13 @@ class ClassConditionalDensity(Documented, BaseEstimator):
     ) -> tuple[torch.Tensor, ...]:
         """Evaluate each row under its class; the classes that occur are visited once each."""
         check_is_fitted(self)
-        present = torch.unique(class_index)
-        self._check_index(present.cpu().numpy(), None)
+        present = np.unique(class_index.cpu().numpy())
+        self._check_index(present, None)
         if class_index.shape != z.shape[:1]:
             self._check_index(class_index.cpu().numpy(), tuple(z.shape[:1]))
         if len(present) <= 1:
             return evaluate(self.densities_[int(present[0]) if len(present) else 0], z)
-        groups = [torch.nonzero(class_index == c).squeeze(1) for c in present]
+        groups = [torch.nonzero(class_index == int(c)).squeeze(1) for c in present]
         pieces = [
             evaluate(self.densities_[int(c)], z[rows])
             for c, rows in zip(present, groups, strict=True)

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 
 from scfe_sklearn.densities.base import Density, chunks
-from scfe_sklearn.densities.smallest import smallest
-from scfe_sklearn.densities.two_steps import FEW, TwoSteps
+from scfe_sklearn.densities.nearest import FEW, TwoSteps, smallest
 
 T = TypeVar("T")
 

@@ -16,8 +16,7 @@ from scfe_sklearn.densities.base import (
     training_rows,
 )
 from scfe_sklearn.densities.nearby import PointDensity
-from scfe_sklearn.densities.smallest import smallest
-from scfe_sklearn.densities.two_steps import FEW
+from scfe_sklearn.densities.nearest import FEW, smallest
 
 _SMALLEST_REACH = 1e-3
 """Least reachability distance, as a share of the geometric mean: duplicates stay finite."""

@@ -13,12 +13,12 @@ from scfe_sklearn.models.classifiers import TorchClassifier
 from scfe_sklearn.models.compiled import ScoreModel, as_torch
 from scfe_sklearn.models.errors import AdapterMismatchError, UnsupportedModelError
 from scfe_sklearn.models.fitted import is_fitted, warn_if_fitted
-from scfe_sklearn.models.handed_rows import handed
 from scfe_sklearn.models.hints import categorical_columns
 from scfe_sklearn.models.linear_weights import LinearScores, read_linear
-from scfe_sklearn.models.probabilities import (
+from scfe_sklearn.models.responses import (
     are_probabilities,
     check_predict_proba,
+    handed,
     probability_table,
 )
 from scfe_sklearn.models.trees import TreeEnsemble, read_trees

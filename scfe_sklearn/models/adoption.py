@@ -22,8 +22,7 @@ from torch import nn
 
 from scfe_sklearn.models.classifiers import TorchClassifier
 from scfe_sklearn.models.compiled import unwrap
-from scfe_sklearn.models.handed_rows import handed
-from scfe_sklearn.models.probabilities import are_probabilities
+from scfe_sklearn.models.responses import are_probabilities, handed
 
 OUTLIER, INLIER = -1, 1
 """What outlier detectors of scikit-learn predict."""

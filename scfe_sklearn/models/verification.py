@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scfe_sklearn.models.compiled import ScoreModel, unwrap
 from scfe_sklearn.models.errors import AdapterMismatchError
-from scfe_sklearn.models.handed_rows import handed
+from scfe_sklearn.models.responses import handed
 
 _SINGLE_PRECISION_TOLERANCE = 1e-3
 

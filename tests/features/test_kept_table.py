@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scfe_sklearn.features.frames.kept_table import keep
+from scfe_sklearn.features.frames import keep
 from scfe_sklearn.features.frames.table import open_table
 
 FRAME = pd.DataFrame(

@@ -1,6 +1,5 @@
 """Tables of any container: one view that reads columns and writes changed cells."""
 
-from scfe_sklearn.features.frames.kept_table import keep
 from scfe_sklearn.features.frames.names import note_columns
 from scfe_sklearn.features.frames.table import (
     Edit,
@@ -8,6 +7,7 @@ from scfe_sklearn.features.frames.table import (
     Table,
     as_table,
     check_size,
+    keep,
     open_table,
 )
 

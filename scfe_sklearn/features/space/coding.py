@@ -117,9 +117,14 @@ def find_edits(space: FeatureSpace, Z: np.ndarray, reference: np.ndarray) -> dic
     gone = (space.any_coordinate(empty) & moved) | empty.all(axis=1, keepdims=True)
     moved &= ~gone
     edits: dict[int, Edit] = {}
+    raw, new = _new_numbers(space, moved, Z, reference)
     for j in np.flatnonzero(moved.any(axis=0) | gone.any(axis=0)).tolist():
         blank, at = np.flatnonzero(gone[:, j]), np.flatnonzero(moved[:, j])
-        at, values = _new_values(space, j, at, Z, reference)
+        if space.kinds_[j] == "categorical":
+            at, values = _new_levels(space, j, at, Z, reference)
+        else:
+            at = np.flatnonzero(new[:, j])
+            values = raw[at, j]
         missing_level = space.features_[j].missing_level
         if missing_level >= 0 and len(at):
             lost = values == missing_level
@@ -132,17 +137,27 @@ def find_edits(space: FeatureSpace, Z: np.ndarray, reference: np.ndarray) -> dic
     return edits
 
 
-def _new_values(
+def _new_numbers(
+    space: FeatureSpace, moved: np.ndarray, Z: np.ndarray, reference: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Raw numbers and ranks (n, d) after snapping, and which are new; zeros where none moved."""
+    raw, new = np.zeros(moved.shape), np.zeros(moved.shape, dtype=bool)
+    some = moved[:, space.number_features_].any(axis=0)
+    features, at = space.number_features_[some], space.number_coordinates_[some]
+    if len(features):
+        center, scale = space.center_[features], space.scale_[features]
+        with np.errstate(invalid="ignore"):
+            raw[:, features] = space.lattice(features).nearest(center + scale * Z[:, at])
+            near = np.abs((raw[:, features] - center) / scale - reference[:, at]) <= SAME
+        new[:, features] = moved[:, features] & ~near
+    return raw, new
+
+
+def _new_levels(
     space: FeatureSpace, j: int, rows: np.ndarray, Z: np.ndarray, reference: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows whose feature ``j`` is new after snapping, with raw numbers, ranks or codes."""
+    """Rows whose categorical feature ``j`` is new after snapping, with the codes of its levels."""
     block = space.slices_[j]
-    if space.kinds_[j] == "categorical":
-        codes = Z[rows, block].argmax(axis=1)
-        new = ~(reference[rows, block.start + codes] > VERTEX / 2)
-        return rows[new], codes[new]
-    center, scale = space.center_[j], space.scale_[j]
-    values = center + scale * Z[rows, block]
-    values = space.lattice(np.array([j])).nearest(values)[:, 0]
-    new = ~(np.abs((values - center) / scale - reference[rows, block.start]) <= SAME)
-    return rows[new], values[new]
+    codes = Z[rows, block].argmax(axis=1)
+    new = ~(reference[rows, block.start + codes] > VERTEX / 2)
+    return rows[new], codes[new]

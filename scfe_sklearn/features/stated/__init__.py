@@ -8,12 +8,10 @@ from scfe_sklearn.features.stated.parsing import parse_rules
 from scfe_sklearn.features.stated.raw_values import level_numbers, own_levels, raw_numbers
 from scfe_sklearn.features.stated.relations import Linear, Relation
 from scfe_sklearn.features.stated.relative import Relative
-from scfe_sklearn.features.stated.row_order import PARAMETERS, in_row_order
 from scfe_sklearn.features.stated.violations import find_violations
 from scfe_sklearn.features.stated.wording import describe_rules
 
 __all__ = [
-    "PARAMETERS",
     "Atom",
     "Limits",
     "Linear",
@@ -27,7 +25,6 @@ __all__ = [
     "describe_rules",
     "find_outside",
     "find_violations",
-    "in_row_order",
     "level_numbers",
     "margin_tolerance",
     "own_levels",

@@ -126,8 +126,6 @@ def holds(
 def parse_implications(part: Part, space: FeatureSpace, n: int) -> list[Implication]:
     """Check the implications of rules, for ``n`` rows."""
     given = part.implications
-    if given is None:
-        return []
     if isinstance(given, Mapping) or not is_listing(given):
         raise ValueError(_message(given))
     out = []

@@ -52,8 +52,10 @@ def parse_rules(rules: Part, space: FeatureSpace, n: int) -> ParsedRules:
                 into[j] = into[j] | flag if j in into else flag
         parsed.limits.extend(_limits(part, space, n))
         parsed.moves.extend(_moves(part, space, n))
-        parsed.relations.extend(parse_relations(part, space, n))
-        parsed.implications.extend(parse_implications(part, space, n))
+        if part.relations is not None:
+            parsed.relations.extend(parse_relations(part, space, n))
+        if part.implications is not None:
+            parsed.implications.extend(parse_implications(part, space, n))
         for j, cost in _costs(part, space, n).items():
             parsed.costs[j] = parsed.costs[j] * cost if j in parsed.costs else cost
     both = sorted(fixed["increasing"] & fixed["decreasing"])

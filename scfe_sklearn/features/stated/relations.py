@@ -117,8 +117,6 @@ def parse_relations(part: Part, space: FeatureSpace, n: int) -> list[Relation]:
 def listed_relations(part: Part, space: FeatureSpace) -> list[tuple[Linear, Any]]:
     """Every relation as `Linear`, with what the user wrote."""
     given = part.relations
-    if given is None:
-        return []
     if isinstance(given, Mapping) or not is_listing(given):
         raise ValueError(_message(given))
     out: list[tuple[Linear, Any]] = []

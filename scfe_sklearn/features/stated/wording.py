@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scfe_sklearn.features.kinds import plain_level, position
-from scfe_sklearn.features.stated.joint_wording import describe_joint, number, subject
+from scfe_sklearn.features.kinds import is_listing, plain_level, position
+from scfe_sklearn.features.stated.raw_values import is_number
+from scfe_sklearn.features.stated.relations import Linear, listed_relations
 from scfe_sklearn.features.stated.relative import Relative
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def describe_rules(parts: list[Part], space: FeatureSpace) -> list[str]:
 
     def add(name: Hashable, parameter: str, phrase: str) -> None:
         j = position(space.names_, name, parameter, "Rules")
-        found.append((j, f"{subject(name)} {phrase}"))
+        found.append((j, f"{_subject(name)} {phrase}"))
 
     for part in parts:
         for parameter, phrase in _PHRASES.items():
@@ -47,12 +48,12 @@ def describe_rules(parts: list[Part], space: FeatureSpace) -> list[str]:
         for name, given in (part.transitions or {}).items():
             for phrase in _transitions(given):
                 add(name, "transitions", phrase)
-        found.extend(describe_joint(part, space))
+        found.extend(_describe_joint(part, space))
         for name, weight in (part.costs or {}).items():
             j = position(space.names_, name, "costs", "Rules")
-            times = "differently much" if np.ndim(weight) else f"{number(weight)} times as much"
+            times = "differently much" if np.ndim(weight) else f"{_number(weight)} times as much"
             where = " row by row" if np.ndim(weight) else ""
-            found.append((j, f"changing {subject(name)} costs {times}{where}"))
+            found.append((j, f"changing {_subject(name)} costs {times}{where}"))
     ordered = sorted(found, key=lambda item: item[0])
     return [*dict.fromkeys(sentence for _, sentence in ordered), *_about_breaches(parts)]
 
@@ -136,3 +137,102 @@ def _text(value: Any) -> str | None:
 
 def _signed(value: Any) -> str | None:
     return None if value is None else f"{float(value):+.15g}"
+
+
+def _describe_joint(part: Part, space: FeatureSpace) -> list[tuple[int, str]]:
+    """Sentences with the first column that each is about."""
+    out = []
+    relations = () if part.relations is None else listed_relations(part, space)
+    for linear, _ in relations:
+        places = [position(space.names_, v, "relations", "Rules") for v in linear.coefficients]
+        out.append((min(places), _relation_sentence(linear)))
+    for condition, consequence in part.implications or ():
+        names = [*condition, *consequence]
+        places = [position(space.names_, v, "implications", "Rules") for v in names]
+        told = _atoms(condition, "is", space), _atoms(consequence, "must be", space)
+        sentence = f"if {told[0]}, {told[1]}"
+        out.append((min(places), sentence))
+    return out
+
+
+def _subject(name: Hashable) -> str:
+    """A column as sentences call it."""
+    return name if isinstance(name, str) else f"column {name}"
+
+
+def _number(value: Any) -> str:
+    """A number with thousands set apart."""
+    return f"{float(value):,.15g}"
+
+
+def _relation_sentence(linear: Linear) -> str:
+    """One relation, its negative terms on the other side."""
+    low, high = linear.at_least, linear.at_most
+    if linear.of == "change":
+        budget = "limits given row by row" if np.ndim(high) else f"at most {_number(high)}"
+        return f"the changes of {_terms(linear.coefficients)} must add up to {budget}"
+    terms = dict(linear.coefficients)
+    if np.ndim(low) or np.ndim(high):
+        return f"{_terms(terms)} must stay within limits given row by row"
+    if low is not None and high is not None and low != high:
+        return f"{_terms(terms)} must be between {_number(low)} and {_number(high)}"
+    verb = "must equal" if low is not None and high is not None else "must be at least"
+    limit = high if low is None else low
+    if limit is None:
+        return f"{_terms(terms)} has no limits"
+    if low is None:
+        verb = "must be at most"
+    if all(value < 0 for value in terms.values()):
+        terms, limit = {name: -value for name, value in terms.items()}, -limit
+        turned = {"must be at most": "must be at least", "must be at least": "must be at most"}
+        verb = turned.get(verb, verb)
+    left = {name: value for name, value in terms.items() if value > 0}
+    right = {name: -value for name, value in terms.items() if value < 0}
+    if not right:
+        return f"{_terms(left)} {verb} {_number(limit)}"
+    constant = "" if limit == 0 else f" {'+' if limit > 0 else '-'} {_number(abs(limit))}"
+    return f"{_terms(left)} {verb} {_terms(right)}{constant}"
+
+
+def _terms(coefficients: Mapping[Hashable, float]) -> str:
+    out = ""
+    for name, value in coefficients.items():
+        size = "" if abs(value) == 1 else f"{_number(abs(value))} x "
+        sign = ("-" if value < 0 else "") if not out else (" - " if value < 0 else " + ")
+        out += f"{sign}{size}{_subject(name)}"
+    return out
+
+
+def _atoms(atoms: Mapping[Hashable, Any], verb: str, space: FeatureSpace) -> str:
+    told = []
+    for name, wanted in atoms.items():
+        kind = space.kinds_[position(space.names_, name, "implications", "Rules")]
+        interval = is_listing(wanted) and (
+            kind in ("numeric", "integer") or (kind == "ordinal" and isinstance(wanted, tuple))
+        )
+        told.append(f"{_subject(name)} {verb} {_wanted(wanted, interval)}")
+    return " and ".join(told)
+
+
+def _wanted(wanted: Any, interval: bool) -> str:
+    if not is_listing(wanted):
+        return _value(wanted)
+    if interval:
+        low, high = wanted
+        if np.ndim(low) or np.ndim(high):
+            return "within limits given row by row"
+        if low is None or high is None:
+            end = f"at most {_value(high)}" if low is None else f"at least {_value(low)}"
+            return "any value" if low is None and high is None else end
+        return f"between {_value(low)} and {_value(high)}"
+    return " or ".join(sorted(_value(v) for v in wanted))
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "missing"
+    if isinstance(value, np.generic):
+        value = value.item()
+    if is_number(value) and not isinstance(value, bool):
+        return _number(value)
+    return repr(value)

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import is_regressor
 
 from scfe_sklearn.models.errors import UnsupportedModelError
-from scfe_sklearn.models.handed_rows import handed
+from scfe_sklearn.models.responses import handed
 
 BEHIND = 1e-9
 """By how much the score of the predicted class may stay behind the largest."""
