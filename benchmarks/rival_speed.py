@@ -9,9 +9,9 @@ credit histories); where fewer rows are refused, they repeat. Three tables:
    rule; changes, distance and LOF are means over the rows that both made usable; "all three" is the
    share of these rows on which the rival has fewer changes, a shorter distance and a lower LOF
    at once.
-3. Roofline: the processor time of the bare model and density calls that the run made
-   (benchmarks/roofline.py), and the whole run relative to it. It is a run of its own, so that
-   its instruments do not slow the run of the first table.
+3. Roofline: the processor time of the bare model and density calls that a run makes, made again
+   alone with the recorded inputs (benchmarks/roofline.py), and the whole run relative to it.
+   The inputs are recorded in a run of their own.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.frozen import FrozenEstimator
 
-from benchmarks.datasets import loans
+from benchmarks.datasets import LOANS, loans
 from benchmarks.models import Case, loan_case
 from benchmarks.reporting import Bars, print_table
 from benchmarks.rivals import (
@@ -37,7 +37,7 @@ from benchmarks.rivals import (
     nice_answers,
     nice_available,
 )
-from benchmarks.roofline import measured
+from benchmarks.roofline import KINDS, recorded
 from benchmarks.scoring import LoanScores
 from scfe_sklearn import CounterfactualExplainer
 
@@ -54,6 +54,8 @@ ABOVE = 2.5
 """How many times the bare calls the whole run may take."""
 SINGLE_ROWS = 15
 """Calls with one row whose median is taken."""
+ROOF_ROWS = 256
+"""Rows of the roofline at most: all inputs of the bare calls are kept."""
 EQUAL = 1e-9
 
 
@@ -96,15 +98,7 @@ class Comparison:
         processor, wall, result = timed(lambda: self._explain(self.queries), self.args.repeats)
         n = len(self.queries)
         own_ms, wall_ms = 1000 * processor / n, 1000 * wall / n
-        single = np.median(
-            [
-                timed(lambda k=k: self._explain(self.queries[k : k + 1]), 1)[0]
-                for k in range(min(SINGLE_ROWS, n))
-            ]
-        )
-        self.times.append([self.name, "explain", n, own_ms, wall_ms, 1.0, 1000 * float(single)])
-        text = f"{self.name}: one row in {1000 * single:.1f} ms (<= {ROW_MS:g})"
-        self.bars.add(text, 1000 * single <= ROW_MS)
+        self.times.append([self.name, "explain", n, own_ms, wall_ms, 1.0, self.one_row()])
         answers = result.counterfactuals
         scores = self.score(self.queries, answers)
         wrong = int((scores.found & ~scores.usable).sum())
@@ -115,7 +109,7 @@ class Comparison:
             self._rival("NICE", nice_answers, self.args.nice_rows, answers, own_ms)
         if self.args.dice_rows and dice_available():
             self._rival("DiCE random", _dice_random, self.args.dice_rows, answers, own_ms)
-        self._roofline()
+        self.roofline()
 
     def _explain(self, queries: pd.DataFrame) -> Any:
         return self.explainer.explain(queries, target=self.case.loans.target)
@@ -153,22 +147,63 @@ class Comparison:
             text = f"{self.name}: NICE is better in all three on {share:.1%} of the rows"
             self.bars.add(f"{text} (<= {BETTER:.0%})", share <= BETTER)
 
-    def _roofline(self) -> None:
-        """Measure a run of its own beside the bare calls that it makes."""
-        with measured(self.case.model) as clock:
-            processor, _, _ = timed(lambda: self._explain(self.queries), 1)
-        n, ratio = len(self.queries), processor / clock.total
-        parts = [1000 * clock.seconds[kind] / n for kind in ("model", "density")]
-        calls = [clock.calls[kind] for kind in ("model", "density")]
-        self.roof.append([self.name, 1000 * processor / n, *parts, *calls, ratio])
+    def one_row(self) -> float:
+        """Return the median processor time of calls with one row, in milliseconds."""
+        rows = range(min(SINGLE_ROWS, len(self.queries)))
+        calls = [lambda k=k: self._explain(self.queries[k : k + 1]) for k in rows]
+        calls[0]()  # not the time of a first call
+        ms = 1000 * float(np.median([timed(call, 1)[0] for call in calls]))
+        self.bars.add(f"{self.name}: one row in {ms:.1f} ms (<= {ROW_MS:g})", ms <= ROW_MS)
+        return ms
+
+    def roofline(self) -> None:
+        """Compare a run with the bare calls that it makes, made again alone."""
+        queries = self.queries[:ROOF_ROWS]
+        with recorded(self.case.model) as calls:
+            self._explain(queries)
+        processor, _, _ = timed(lambda: self._explain(queries), self.args.repeats)
+        seconds = calls.again()
+        n, ratio = len(queries), processor / sum(seconds.values())
+        parts = [1000 * seconds[kind] / n for kind in KINDS]
+        self.roof.append(
+            [self.name, n, 1000 * processor / n, *parts]
+            + [len(calls.made[kind]) for kind in KINDS]
+            + [ratio]
+        )
         text = f"{self.name}: {ratio:.2f} times the bare model and density calls (<= {ABOVE:g})"
         self.bars.add(text, ratio <= ABOVE)
+
+
+ROOF = ["cell", "rows", "ms a row", "model ms", "density ms", "model calls", "density calls"]
+"""Header of the third table, without the ratio."""
 
 
 def _dice_random(
     case: Case, queries: pd.DataFrame, clock: Callable[[], float]
 ) -> tuple[pd.DataFrame, float]:
     return dice_answers(case, queries, method="random", clock=clock)
+
+
+def comparisons(args: argparse.Namespace, sets: Sequence[str], bars: Bars) -> Iterator[Comparison]:
+    """Yield the cells of some data sets and all models; say which data are missing."""
+    for name in sets:
+        try:
+            data = loans(name, args.data)
+        except FileNotFoundError as reason:
+            print(f"{name} is left out: {reason}")
+            continue
+        for kind in args.models:
+            yield Comparison(loan_case(data, kind, args.seed), args, bars)
+
+
+def one_row(args: argparse.Namespace, bars: Bars) -> None:
+    """Print the time of one row, and the roofline of more, for all data sets and models."""
+    lines = []
+    for cell in comparisons(args, LOANS, bars):
+        single = cell.one_row()
+        cell.roofline()
+        lines.append([cell.name, single, *cell.roof[0][1:]])
+    print_table(["cell", "one row, ms", *ROOF[1:], "whole / bare"], lines)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -180,20 +215,13 @@ def run(args: argparse.Namespace) -> int:
     ):
         if wanted and not there:
             print(reason)
-    bars, cells = Bars(), []
-    for name in args.sets:
-        try:
-            data = loans(name, args.data)
-        except FileNotFoundError as reason:
-            print(f"{name} is left out: {reason}")
-            continue
-        for kind in args.models:
-            cells.append(Comparison(loan_case(data, kind, args.seed), args, bars))
-            cells[-1].run()
+    bars = Bars()
+    cells = list(comparisons(args, args.sets, bars))
+    for cell in cells:
+        cell.run()
     header = ["cell", "method", "rows", "ms a row", "wall ms", "ratio", "one row"]
     print_table(header, [line for cell in cells for line in cell.times])
     header = ["cell", "method", "rows", "usable", "broken", "both", *MEANS, "all three"]
     print_table(header, [line for cell in cells for line in cell.quality])
-    header = ["cell", "ms a row", "model ms", "density ms", "model calls", "density calls"]
-    print_table([*header, "whole / bare"], [line for cell in cells for line in cell.roof])
+    print_table([*ROOF, "whole / bare"], [line for cell in cells for line in cell.roof])
     return bars.finish(args.check)

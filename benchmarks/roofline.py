@@ -1,9 +1,10 @@
-"""Processor time that one run spends in the bare model and in the density.
+"""Processor time of the bare model and density calls that one run makes.
 
-`measured` wraps what computes: the user's own model (the pipeline and its steps), the scores in
-`scfe_sklearn.models`, automatic differentiation, and everything of `scfe_sklearn.densities` that
-other packages call. Calls within calls count once. What is left of the run is the solver, rules,
-encoding, decoding and the report.
+`recorded` notes the calls of what computes, with their inputs: the user's own model (the pipeline
+and its steps), the scores in `scfe_sklearn.models`, and everything of `scfe_sklearn.densities`
+that other packages call. Calls within calls count once. `Calls.again` makes the same calls alone,
+with gradients where the run could have asked for them. What a run takes beyond that is the
+solver, rules, encoding, decoding and the report.
 """
 
 from __future__ import annotations
@@ -24,58 +25,89 @@ ESTIMATOR = ("predict", "predict_proba", "decision_function", "transform")
 """Methods of the user's model and its steps."""
 LOG_DENSITIES = ("log_prob", "nearest", "value_from")
 """How methods of `scfe_sklearn.densities` begin that compute log-densities."""
+KINDS = ("model", "density")
 
 
 @dataclass
-class Clock:
-    """Seconds of processor time, and number of calls, by what they computed."""
+class Calls:
+    """Recorded calls, by what they computed."""
 
-    seconds: dict[str, float] = field(default_factory=lambda: {"model": 0.0, "density": 0.0})
-    calls: dict[str, int] = field(default_factory=lambda: {"model": 0, "density": 0})
+    made: dict[str, list[Callable[[], Any]]] = field(
+        default_factory=lambda: {kind: [] for kind in KINDS}
+    )
     inside: bool = False
 
-    @property
-    def total(self) -> float:
-        """Seconds in model and density together."""
-        return sum(self.seconds.values())
-
-    def timed(self, function: Callable[..., Any], kind: str) -> Callable[..., Any]:
-        """Return a function that adds its own time, unless a timed one calls it."""
+    def recorded(self, function: Callable[..., Any], kind: str) -> Callable[..., Any]:
+        """Return a function that records its calls, unless a recorded one makes them."""
 
         @wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             if self.inside:
                 return function(*args, **kwargs)
             self.inside = True
-            start = time.process_time()
             try:
+                self.made[kind].append(_repeatable(function, args, kwargs))
                 return function(*args, **kwargs)
             finally:
-                self.seconds[kind] += time.process_time() - start
-                self.calls[kind] += 1
                 self.inside = False
 
         return call
 
+    def again(self) -> dict[str, float]:
+        """Make the calls again; return the seconds of processor time of each kind."""
+        seconds, self.inside = {}, True
+        for kind, calls in self.made.items():
+            start = time.process_time()
+            for call in calls:
+                call()
+            seconds[kind] = time.process_time() - start
+        self.inside = False
+        return seconds
+
+
+def _repeatable(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Callable[[], Any]:
+    """Return the call with copies of its inputs, which may change after it."""
+    args = tuple(_copied(value) for value in args)
+    kwargs = {name: _copied(value) for name, value in kwargs.items()}
+    traced = [one for one in (*args, *kwargs.values()) if getattr(one, "requires_grad", False)]
+    gradient = torch.is_grad_enabled() and bool(traced) and all(map(torch.is_tensor, traced))
+
+    def again() -> Any:
+        with torch.set_grad_enabled(gradient):
+            out = function(*args, **kwargs)
+            if gradient and torch.is_tensor(out) and out.requires_grad:
+                torch.autograd.grad(out.sum(), traced)
+
+    return again
+
+
+def _copied(value: Any) -> Any:
+    if torch.is_tensor(value):
+        return torch.empty_like(value).copy_(value.detach()).requires_grad_(value.requires_grad)
+    known = type(value).__module__.partition(".")[0] in ("numpy", "pandas")
+    return value.copy() if known and hasattr(value, "copy") else value
+
 
 @contextlib.contextmanager
-def measured(model: Any) -> Iterator[Clock]:
-    """Time the calls of a fitted pipeline and of the densities within the block."""
-    clock, before = Clock(), []
+def recorded(model: Any) -> Iterator[Calls]:
+    """Record the calls of a fitted pipeline and of the densities within the block."""
+    calls, before = Calls(), []
     try:
         for owner, name, kind in _places(model):
             value = vars(owner)[name]
             before.append((owner, name, value))
-            setattr(owner, name, clock.timed(_function(value), kind))
-        yield clock
+            setattr(owner, name, calls.recorded(_function(value), kind))
+        yield calls
     finally:
         for owner, name, value in reversed(before):
             setattr(owner, name, value)
 
 
 def _places(model: Any) -> list[tuple[Any, str, str]]:
-    """Return (class or module, name, kind) of all that is timed."""
-    found: list[tuple[Any, str, str]] = [(torch.autograd, "grad", "model")]
+    """Return (class or module, name, kind) of all that is recorded."""
+    found: list[tuple[Any, str, str]] = []
     estimators = [model, *(step for _, step in getattr(model, "steps", ()))]
     offered = {(type(one), name) for one in estimators for name in ESTIMATOR if hasattr(one, name)}
     found += [

@@ -7,6 +7,9 @@
 2. Adult: refused rows of a pipeline with one-hot encoding and an MLP, sex and race immutable,
    age increasing. The time includes encoding, decoding and the check by the pipeline.
 3. The peak memory of such calls, each in a process of its own.
+4. Adult, German, breast cancer and generated credit histories, logistic and MLP pipelines:
+   processor time of a call with one row, and a roofline: the bare model and density calls of a
+   run, made again alone with the recorded inputs, beside the run.
 
 ``--nice`` compares time and quality with NICE and DiCE instead: see benchmarks/rival_speed.py.
 """
@@ -179,7 +182,7 @@ def main(arguments: list[str] | None = None) -> int:
     add_check_option(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the shuffle and the network")
     parser.add_argument(
-        "--sets", type=words, help=f"housing,wine,adult; with --nice {','.join(LOANS)}"
+        "--sets", type=words, help=f"housing,wine,adult,one_row; with --nice {','.join(LOANS)}"
     )
     parser.add_argument("--density", default="kde", help="kde, gmm or knn (default kde)")
     parser.add_argument("--tau", type=float, default=20.0, help="of Housing and Wine (default 20)")
@@ -207,14 +210,14 @@ def main(arguments: list[str] | None = None) -> int:
     rivals.add_argument("--nice-rows", type=int, default=50, help="rows of NICE (50; 0: none)")
     rivals.add_argument("--dice-rows", type=int, default=10, help="rows of DiCE (10; 0: none)")
     args = parser.parse_args(arguments)
-    args.sets = args.sets or (list(LOANS) if args.nice else ["housing", "wine", "adult"])
+    args.sets = args.sets or (list(LOANS) if args.nice else ["housing", "wine", "adult", "one_row"])
     if args.nice:
         return rival_speed.run(args)
     warnings.simplefilter("ignore", UserWarning)  # rows without an answer are in the tables
     schedule = Schedule(args.weight_steps, args.iterations, look_every=args.look_every)
     lines, bars = [], Bars()
     for name in args.sets:
-        if name == "adult":
+        if name in ("adult", "one_row"):
             continue
         table = published_table(name, args.data, args.seed)
         model = published_network(table, args.seed)
@@ -225,6 +228,8 @@ def main(arguments: list[str] | None = None) -> int:
     if lines:
         header = ["data", "density", "tau", "method", "rows", "valid %", "2-norm", "max 0-norm"]
         print_table([*header, "LOF", "objective", "seconds"], lines)
+    if "one_row" in args.sets:
+        rival_speed.one_row(args, bars)
     if "adult" in args.sets:
         adult(args.data, args.rows, args.repeats, bars)
     return bars.finish(args.check)

@@ -321,19 +321,37 @@ def test_gap_is_relative_to_what_is_paid():
     np.testing.assert_allclose(found, [0.025, 0.5, 0.5])
 
 
-def test_roofline_counts_calls_within_calls_once():
+def test_roofline_records_outermost_calls_and_makes_them_again():
     roofline = module("roofline")
-    clock = roofline.Clock()
-    inner = clock.timed(lambda: 1, "density")
-    outer = clock.timed(lambda: inner() + inner(), "model")
-    assert outer() == 2
-    assert clock.calls == {"model": 1, "density": 0}
+    calls, seen = roofline.Calls(), []
+    inner = calls.recorded(lambda x: seen.append(x.copy()), "density")
+    outer = calls.recorded(lambda x: (inner(x), inner(x)), "model")
+    rows = np.zeros(2)
+    outer(rows)
+    assert [len(calls.made[kind]) for kind in roofline.KINDS] == [1, 0]
+    rows[:] = 1.0  # a change after the call
+    assert set(calls.again()) == set(roofline.KINDS)
+    assert len(seen) == 4 and not np.any(seen)
     case = loan_case(300)
     predict = vars(type(case.model))["predict"]
-    with roofline.measured(case.model) as clock:
+    with roofline.recorded(case.model) as calls:
         case.model.predict(case.X)
-    assert clock.calls["model"] == 1
+    assert len(calls.made["model"]) == 1
     assert vars(type(case.model))["predict"] is predict
+
+
+def test_roofline_asks_for_the_gradients_of_the_run():
+    calls, slopes = module("roofline").Calls(), []
+    square = calls.recorded(lambda z: z.square(), "model")
+    z = torch.tensor([3.0], requires_grad=True)
+    square(z)
+    with torch.no_grad():
+        square(z)
+    real = torch.autograd.grad
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.autograd, "grad", lambda *args: slopes.append(real(*args)))
+        calls.again()
+    assert [float(slope) for (slope,) in slopes] == [6.0]
 
 
 def test_better_in_all_three():
