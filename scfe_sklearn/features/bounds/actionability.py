@@ -122,12 +122,13 @@ def _find_contradictions(
             )
 
 
-def _numbers(table: Table, order: list[int], space: FeatureSpace, Z: np.ndarray) -> np.ndarray:
-    """Raw values (n, k) of the numeric features, ranks of the ordinal ones."""
-    at = space.number_features_
-    values = np.rint(space.center_[at] + space.scale_[at] * Z[:, space.number_coordinates_])
-    plain = np.array([space.levels_[j] is None for j in at], dtype=bool)
-    values[:, plain] = table.matrix([order[j] for j in at[plain]])
+def _numbers(
+    table: Table, order: list[int], space: FeatureSpace, features: np.ndarray, z: np.ndarray
+) -> np.ndarray:
+    """Raw values (n, k) of numeric features with coordinates ``z``, ranks of ordinal ones."""
+    values = np.rint(space.center_[features] + space.scale_[features] * z)
+    plain = np.array([space.levels_[j] is None for j in features], dtype=bool)
+    values[:, plain] = table.matrix([order[j] for j in features[plain]])
     return np.where(np.isfinite(values), values, np.nan)
 
 
@@ -147,10 +148,12 @@ def _bind_numbers(
     Z: np.ndarray,
 ) -> None:
     """Fill in the bounds of the numeric and ordinal features; some unknown values may be filled."""
-    features, at = space.number_features_, space.number_coordinates_
+    held = np.array([space.kinds_[j] == "held" for j in space.number_features_], dtype=bool)
+    features, at = space.number_features_[~held], space.number_coordinates_[~held]
     if len(features) == 0:
         return
-    values, z, lattice = _numbers(table, order, space, Z), Z[:, at], space.lattice()
+    values, z = _numbers(table, order, space, features, Z[:, at]), Z[:, at]
+    lattice = space.lattice(features)
     low, high = np.full(values.shape, -np.inf), np.full(values.shape, np.inf)
     up, down, fixed, unknown, empty = (np.zeros(values.shape, dtype=bool) for _ in range(5))
     limited = {rule.feature for rule in parsed.limits}

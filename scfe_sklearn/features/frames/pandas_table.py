@@ -42,7 +42,8 @@ class PandasTable(Table):
     def __init__(self, X: pd.DataFrame) -> None:
         self._X = X
         self.n_rows = len(X)
-        self.names = X.columns.tolist()
+        names: list[Any] = X.columns.tolist()
+        self.names = names
         self._columns: dict[int, pd.Series] = {}
 
     @cached_property
@@ -140,7 +141,7 @@ class PandasTable(Table):
         values = self._X.to_numpy(copy=True)
         for j, edit in edits.items():
             values[edit.rows, j], values[edit.blank, j] = edit.values, np.nan
-        made = pd.DataFrame(values, index=self._X.index, columns=self._X.columns, copy=False)
+        made: Any = pd.DataFrame(values, index=self._X.index, columns=self._X.columns, copy=False)
         return made.__finalize__(self._X)
 
 

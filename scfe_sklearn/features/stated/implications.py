@@ -125,7 +125,7 @@ def holds(
 
 def parse_implications(part: Part, space: FeatureSpace, n: int) -> list[Implication]:
     """Check the implications of rules, for ``n`` rows."""
-    given = part.implications
+    given: Any = part.implications
     if isinstance(given, Mapping) or not is_listing(given):
         raise ValueError(_message(given))
     out = []

@@ -116,7 +116,7 @@ def parse_relations(part: Part, space: FeatureSpace, n: int) -> list[Relation]:
 
 def listed_relations(part: Part, space: FeatureSpace) -> list[tuple[Linear, Any]]:
     """Every relation as `Linear`, with what the user wrote."""
-    given = part.relations
+    given: Any = part.relations
     if isinstance(given, Mapping) or not is_listing(given):
         raise ValueError(_message(given))
     out: list[tuple[Linear, Any]] = []
