@@ -68,7 +68,7 @@ CHECKED_ROWS = 256
 """Training rows for which a model must return probabilities, if it returns any."""
 
 
-PARTS = 4
+PARTS = 16
 """Chunks of rows that are answered together at most where there is no callback."""
 
 PROGRAMS = 8
@@ -553,14 +553,16 @@ class CounterfactualExplainer(
         with one_thread(), keep_filters():
             engine, judge, query = self._prepared(X, target, rules, n_counterfactuals)
             exact = self._exact_solver(n_counterfactuals) if self.solver_ == "milp" else None
+            # What comes closest is looked for in hopeless rows, too.
+            prover = None if best_effort else self._prover
 
             def answer_part(judge: Judge, query: Query) -> Answers:
                 if exact is not None:
                     answers = exact.within(watch.left).answer(engine, judge, query)
                 elif self.max_changes == "fewest":
-                    answers = answer_fewest(engine, judge, query, n_counterfactuals)
+                    answers = answer_fewest(engine, judge, query, n_counterfactuals, prover)
                 else:
-                    answers = answer(engine, judge, query, n_counterfactuals)
+                    answers = answer(engine, judge, query, n_counterfactuals, prover)
                 if exact is None:  # what is proved to be the cheapest does not move
                     shorten(engine, judge, query, answers)
                 self._prove(judge, query, answers)

@@ -23,7 +23,7 @@ FIRST = 32
 """Rows of the first part under a limit of time; how long it takes says how many follow."""
 
 QUICK = 5.0
-"""Seconds of a part after which the next one may be larger."""
+"""Seconds that a larger part may take, about."""
 
 SHARE = 0.25
 """Share of the time left that a part may take."""
@@ -183,8 +183,8 @@ def answer_in_parts(
             if watch.time_limit is not None:
                 each = max(taken, 1e-9) / len(rows)
                 part = int(np.clip(SHARE * watch.left / each, 1, largest))
-            elif at > size and taken < QUICK:
-                part = min(2 * part, largest)
+            else:
+                part = int(np.clip(QUICK * len(rows) / max(taken, 1e-9), size, largest))
             stop = watch.tell(settled + at, n, int(answers.found.sum()))
         if stop:
             reason = "stopped by the callback"

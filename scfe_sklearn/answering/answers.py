@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -118,14 +118,26 @@ class Answers:
         return np.asarray(self.code[:, 0] >= 0)
 
 
-def answer(engine: Engine, judge: Judge, query: Query, k: int = 1) -> Answers:
+class Prover(Protocol):
+    """What proves that rows have no answer."""
+
+    def prove_apart(self, judge: Judge, query: Query, answers: Answers) -> np.ndarray:
+        """Write down proofs for rows without an answer; return the rows that are left."""
+
+
+def answer(
+    engine: Engine, judge: Judge, query: Query, k: int = 1, prover: Prover | None = None
+) -> Answers:
     """Search for all rows, and again with a larger margin where the judge refuses.
 
+    Rows that are proved to have no answer are not searched.
     What is left without an answer is listed in full where the rules permit few points, and else
     tries training rows, of which the judge knows the class.
     """
     answers = Answers.none(query, k)
-    rows = np.flatnonzero(unset(query.status))
+    if prover is not None:
+        prover.prove_apart(judge, query, answers)
+    rows = np.flatnonzero(unset(query.status) & (answers.proof == ""))
     for floor in engine.floors:
         if len(rows) == 0:
             break
@@ -137,8 +149,9 @@ def answer(engine: Engine, judge: Judge, query: Query, k: int = 1) -> Answers:
     left = np.flatnonzero(unset(query.status) & ~answers.found)
     if len(left):
         point, code, proof = search_exhaustively(engine, judge, query, left)
-        answers.Z[left, 0], answers.code[left, 0], answers.proof[left] = point, code, proof
-        left = left[(code < 0) & (proof == "")]
+        answers.Z[left, 0], answers.code[left, 0] = point, code
+        answers.proof[left] = np.where(proof == "", answers.proof[left], proof)
+        left = left[(code < 0) & (answers.proof[left] == "")]
         nearest = training_rows(engine, query.rows.take(left))
         _accept(engine, judge, query, left, nearest, answers)
         if engine.systematic:
@@ -198,9 +211,12 @@ def _add_near(
         answers.Z[here[miss], 0], answers.closest[here[miss]] = z[miss], code[miss]
 
 
-def answer_fewest(engine: Engine, judge: Judge, query: Query, k: int = 1) -> Answers:
+def answer_fewest(
+    engine: Engine, judge: Judge, query: Query, k: int = 1, prover: Prover | None = None
+) -> Answers:
     """Answer every row with the least number of changes that an answer is found for."""
-    answers = answer(replace(engine, max_changes=None), replace(judge, max_changes=None), query, k)
+    free = replace(engine, max_changes=None), replace(judge, max_changes=None)
+    answers = answer(*free, query, k, prover)
     best = _changes(engine, query, answers)
     for budget in range(1, int(best.max(initial=0))):
         rows = np.flatnonzero(best > budget)
@@ -211,6 +227,7 @@ def answer_fewest(engine: Engine, judge: Judge, query: Query, k: int = 1) -> Ans
             replace(judge, max_changes=budget),
             replace(query, status=status),
             k,
+            prover,
         )
         better = tighter.found
         answers.Z[better], answers.code[better] = tighter.Z[better], tighter.code[better]

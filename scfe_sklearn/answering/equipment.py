@@ -284,11 +284,15 @@ class Equipped:
         """Return the result for the rows ``X`` of the user."""
         return report(engine, judge, query, answers, X, self.view_, self.solver_, self.background_)
 
+    @property
+    def _prover(self) -> LinearProver | None:
+        """What proves of a linear model that rows have no answer; None for other models."""
+        scores = self._compiled.linear
+        return None if scores is None else LinearProver(self.space_, scores, self.milp_seconds)
+
     def _prove(self, judge: Judge, query: Query, answers: Answers) -> None:
         """Prove of a linear model that rows without an answer have none."""
         if answers.found.all() or self.max_changes == "fewest":
             return
-        scores = self._compiled.linear
-        if scores is not None:
-            prover = LinearProver(self.space_, scores, self._budget(), self.milp_seconds)
-            prover.prove(judge, query, answers)
+        if self._prover is not None:
+            self._prover.prove(judge, query, answers)

@@ -41,37 +41,39 @@ class LinearProver:
         The fitted feature space.
     scores : LinearScores
         The model over column space.
-    max_changes : int or None
-        Budget of changed features.
     seconds : float or None
         Time limit of a row with relations or implications, which need a program.
     """
 
     space: FeatureSpace
     scores: LinearScores
-    max_changes: int | None
     seconds: float | None = None
 
     def prove(self, judge: Judge, query: Query, answers: Answers) -> None:
         """Write down a proof for rows without an answer of which no class can be reached."""
+        rows = self.prove_apart(judge, query, answers)
+        if len(rows) == 0 or not query.rows.bounds.requirements:
+            return
+        joint = bound_rules(judge, query)
+        for row in rows.tolist():
+            rules = joint_rules(joint, self.space, query.Z, row)
+            codes = np.flatnonzero(query.wishes.wanted[row]).tolist()
+            if all(self._hopeless_under(judge, rules, query, row, code) for code in codes):
+                answers.proof[row] = PROOF_BY_PROGRAM
+
+    def prove_apart(self, judge: Judge, query: Query, answers: Answers) -> np.ndarray:
+        """Write down proofs that need no joint rules; return the rows that are left."""
         rows = np.flatnonzero(unset(query.status) & ~answers.found & (answers.proof == ""))
         rows = rows[np.isfinite(query.Z[rows]).all(axis=1)]
         if len(rows) == 0:
-            return
+            return rows
         wanted = query.wishes.wanted[rows]
         hopeless = np.ones(len(rows), dtype=bool)
         for code in np.flatnonzero(wanted.any(axis=0)):
             own = np.flatnonzero(wanted[:, code])
-            hopeless[own] &= self._hopeless(query, rows[own], int(code))
+            hopeless[own] &= self._hopeless(judge, query, rows[own], int(code))
         answers.proof[rows[hopeless]] = PROOF
-        if not query.rows.bounds.requirements:
-            return
-        joint = bound_rules(judge, query)
-        for row in rows[~hopeless].tolist():
-            rules = joint_rules(joint, self.space, query.Z, row)
-            codes = np.flatnonzero(query.wishes.wanted[row]).tolist()
-            if all(self._hopeless_under(rules, query, row, code) for code in codes):
-                answers.proof[row] = PROOF_BY_PROGRAM
+        return rows[~hopeless]
 
     def _leads(self, query: Query, rows: np.ndarray, code: int) -> tuple[np.ndarray, np.ndarray]:
         """Weights (U, R) and constants of scores that must not be negative."""
@@ -107,7 +109,7 @@ class LinearProver:
         constant = np.column_stack([constant, most[:, None] - own])
         return np.hstack([weights, -weights]), _finite(constant)
 
-    def _hopeless(self, query: Query, rows: np.ndarray, code: int) -> np.ndarray:
+    def _hopeless(self, judge: Judge, query: Query, rows: np.ndarray, code: int) -> np.ndarray:
         """Whether rows (m,) cannot get one kind of answer, whatever joint rules say."""
         weights, constant = self._leads(query, rows, code)
         bounds = column_bounds(self.space, query.rows.bounds.take(rows))
@@ -122,9 +124,11 @@ class LinearProver:
             starts=self._starts(),
             numeric=self._numeric,
         )
-        return prove_linear(reach, self.max_changes)
+        return prove_linear(reach, judge.max_changes)
 
-    def _hopeless_under(self, rules: JointRules, query: Query, row: int, code: int) -> bool:
+    def _hopeless_under(
+        self, judge: Judge, rules: JointRules, query: Query, row: int, code: int
+    ) -> bool:
         """Whether a row cannot get one kind of answer under its joint rules."""
         at = np.array([row])
         weights, constant = self._leads(query, at, code)
@@ -145,7 +149,7 @@ class LinearProver:
             unit=np.where(np.array(self.space.kinds_) == "categorical", np.nan, self.space.scale_),
             rules=rules,
             values=self.space.lattice(np.flatnonzero(self._numeric)),
-            max_changes=self.max_changes,
+            max_changes=judge.max_changes,
             time_limit=self.seconds,
         )
 

@@ -145,6 +145,10 @@ def read_linear(estimator: Any, columns: Sequence[Column]) -> LinearScores:
             f"{type(inner).__name__} is no estimator of scikit-learn: its weights are not known."
         )
     check_is_fitted(inner)
+    last = inner
+    while isinstance(last, Pipeline):
+        last = unwrap(last.steps[-1][1])
+    outputs = _outputs(last)
     frame = Frame.from_columns(columns, torch.float64)
     chosen = select_inputs(inner, [column.name for column in columns])
     frame = frame if chosen is None else frame.take(chosen)
@@ -152,7 +156,7 @@ def read_linear(estimator: Any, columns: Sequence[Column]) -> LinearScores:
         for _, step in inner.steps[:-1]:
             frame = transform(step, frame)
         inner = unwrap(inner.steps[-1][1])
-    outputs, n_classes = _outputs(inner), len(inner.classes_) if is_classifier(inner) else 0
+    n_classes = len(inner.classes_) if is_classifier(inner) else 0
     frame.require_numbers(inner)
     expected = outputs.weight.shape[1]
     if expected != n_classes and (expected > 1 or n_classes > 2):

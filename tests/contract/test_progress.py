@@ -186,16 +186,18 @@ def interrupting(fitted, calls):
     return write
 
 
-@pytest.mark.parametrize("callback", [None, lambda progress: None], ids=["alone", "callback"])
-def test_ctrl_c_returns_what_is_done(fitted, monkeypatch, callback):
-    monkeypatch.setattr(module.Answers, "write", interrupting(fitted, 3))
+@pytest.mark.parametrize(
+    "callback, parts", [(None, 1), (lambda progress: None, 2)], ids=["alone", "callback"]
+)
+def test_ctrl_c_returns_what_is_done(fitted, monkeypatch, callback, parts):
+    monkeypatch.setattr(module.Answers, "write", interrupting(fitted, parts + 1))
     result = fitted.explain(ASKED, callback=callback)
-    assert left_over(result, "interrupted") == 60 - 32
+    assert left_over(result, "interrupted") == 60 - 16 * parts
     monkeypatch.undo()
-    same(result[:32], in_full(fitted)[:32])
+    same(result[: 16 * parts], in_full(fitted)[: 16 * parts])
 
 
-def test_parts_grow_without_a_callback_while_they_are_quick(fitted, monkeypatch):
+def test_parts_without_a_callback_take_some_seconds_each(fitted, monkeypatch):
     sizes, original = [], module.Answers.write
 
     def write(self, rows, found):
@@ -205,8 +207,9 @@ def test_parts_grow_without_a_callback_while_they_are_quick(fitted, monkeypatch)
     monkeypatch.setattr(module.Answers, "write", write)
     rows = X[fitted.estimator_.predict(X) == "refused"]
     rows = pd.concat([rows] * 4)[:250]
+    Clock(monkeypatch, each=module.QUICK / 10)
     fitted.explain(rows, "approved")
-    assert sizes == [16, 16, 32, 64, 64, 58]
+    assert sizes == [16, 160, 74]
     sizes.clear()
     Clock(monkeypatch, each=module.QUICK)
     fitted.explain(rows[:50], "approved")
