@@ -43,7 +43,7 @@ from scfe_sklearn.features import FeatureSpace
 from scfe_sklearn.features.space.exact import exact_columns
 from scfe_sklearn.models import UnsupportedModelError
 from scfe_sklearn.models.black_box.black_box import BlackBox
-from scfe_sklearn.models.black_box.column_points import column_points
+from scfe_sklearn.models.black_box.column_points import column_numbers, column_points
 from scfe_sklearn.models.black_box.raw_rows import RowWriter
 
 NUMBERS, TEXTS, REST = ["income", "age"], ["job", "grade"], ["owner", "rooms"]
@@ -443,3 +443,13 @@ def test_other_libraries(world, package):
         expected = model.predict_proba(data.X)
     assert box.fast
     np.testing.assert_allclose(box.scores(data.u).exp(), expected, atol=1e-6)
+
+
+def test_points_of_frames_of_numbers_are_those_of_their_columns():
+    frame = pd.DataFrame({"a": [1.5, np.nan, 3.0], "b": [1, 2, 3], "c": [True, False, True]})
+    columns = [Column(name, None) for name in frame]
+    expected = np.column_stack([column_numbers(frame, k, one) for k, one in enumerate(columns)])
+    np.testing.assert_array_equal(column_points(frame, columns), expected)
+    # Other orders and other types are read column by column.
+    turned = frame[["b", "c", "a"]].astype({"b": "Int64"})
+    np.testing.assert_array_equal(column_points(turned, columns), expected)

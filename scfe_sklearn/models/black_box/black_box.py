@@ -17,7 +17,7 @@ from sklearn.ensemble import (
 from torch import Tensor
 
 from scfe_sklearn.columns import Column
-from scfe_sklearn.models.black_box.column_points import column_numbers, column_points
+from scfe_sklearn.models.black_box.column_points import column_numbers, column_points, plain_numbers
 from scfe_sklearn.models.black_box.raw_rows import RowWriter
 from scfe_sklearn.models.black_box.replay import Program, replay
 from scfe_sklearn.models.black_box.response_scores import LEAST, Response, ResponseScores
@@ -295,11 +295,16 @@ def _chosen_rows(sample: Any, columns: Sequence[Column]) -> Any:
     """Some rows of the sample, spread evenly, with missing values wherever there are any."""
     total = len(sample)
     spread = np.unique(np.linspace(0, total - 1, min(total, COMPARED)).round().astype(int))
-    extra = [
-        np.flatnonzero(np.isnan(column_numbers(sample, k, column)))[:2]
-        for k, column in enumerate(columns)
-        if column.levels is None and not column.held
-    ]
+    plain = plain_numbers(sample, columns)
+    if plain is not None:
+        gone = np.isnan(plain)
+        extra = [np.flatnonzero((gone & (gone.cumsum(axis=0) <= 2)).any(axis=1))]
+    else:
+        extra = [
+            np.flatnonzero(np.isnan(column_numbers(sample, k, column)))[:2]
+            for k, column in enumerate(columns)
+            if column.levels is None and not column.held
+        ]
     rows = np.unique(np.concatenate([spread, *extra]).astype(int))
     if hasattr(sample, "iloc"):
         return sample.iloc[rows]

@@ -22,6 +22,9 @@ def column_points(rows: Any, columns: Sequence[Column]) -> np.ndarray:
     """
     import pandas as pd
 
+    plain = plain_numbers(rows, columns)
+    if plain is not None:
+        return plain
     blocks = []
     for k, column in enumerate(columns):
         if column.held:
@@ -41,6 +44,21 @@ def column_points(rows: Any, columns: Sequence[Column]) -> np.ndarray:
         block[codes < 0] = np.nan
         blocks.append(block)
     return np.hstack(blocks)
+
+
+def plain_numbers(rows: Any, columns: Sequence[Column]) -> np.ndarray | None:
+    """Return rows (n, d) that hold nothing but numbers of NumPy, in order; None for others."""
+    if any(column.levels is not None or column.held for column in columns):
+        return None
+    if isinstance(rows, np.ndarray):
+        dtypes = [rows.dtype]
+    elif hasattr(rows, "iloc") and list(rows.columns) == [one.name for one in columns]:
+        dtypes = list(rows.dtypes)
+    else:
+        return None
+    if not all(isinstance(one, np.dtype) and one.kind in "fiub" for one in dtypes):
+        return None
+    return np.ascontiguousarray(rows, dtype=np.float64)
 
 
 def column_numbers(sample: Any, k: int, column: Column) -> np.ndarray:

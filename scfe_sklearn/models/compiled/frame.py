@@ -77,26 +77,35 @@ class Frame:
         """Frame of the raw columns over a new input node."""
         starts = np.concatenate([[0], np.cumsum([column.width for column in columns])]).astype(int)
         source = Input(int(starts[-1]))
-        empty = Frame(source, (), np.empty(0), (), np.empty(0, bool), (), dtype)
-        parts = []
-        for column, start in zip(columns, starts[:-1], strict=True):
-            levels = None if column.levels is None else Levels(int(start), column.levels)
-            part = empty.lookup(levels, int(start), column.name)
+        entries, rows, levels, numeric = [], [], [], []
+        for column, start in zip(columns, starts[:-1].tolist(), strict=True):
+            level = None if column.levels is None else Levels(start, column.levels)
+            table, is_number = _table(level)
+            at = np.flatnonzero(table)  # NaN included
+            entries.append(table[at])
+            rows.append(start + at)
+            levels.append(level)
             # What a held column has is no number, and no level is known of it.
-            parts.append(replace(part, numeric=np.array([False])) if column.held else part)
-        return stack(parts) if parts else empty
+            numeric.append(is_number and not column.held)
+        ends = np.cumsum([0, *(len(one) for one in rows)])
+        weight = sparse.csc_array(
+            (np.concatenate([*entries, np.empty(0)]), np.concatenate([*rows, [0][:0]]), ends),
+            shape=(source.width, len(columns)),
+        )
+        terms = (Term(source, np.zeros(source.width), weight),) if columns else ()
+        labels = tuple(column.name for column in columns)
+        flags = np.array(numeric, dtype=bool)
+        return Frame(source, terms, np.zeros(len(columns)), tuple(levels), flags, labels, dtype)
 
     def lookup(self, levels: Levels | None, start: int, label: Hashable) -> Frame:
         """One new column: a coordinate of the source, or a table over a column's levels."""
-        values = None if levels is None else as_numbers(levels.values)
-        table = np.zeros(0 if levels is None else len(levels.values)) if values is None else values
-        entries = np.ones(1) if levels is None else table
+        entries, is_number = _table(levels)
         rows = np.flatnonzero(entries)  # NaN included
         weight = sparse.csc_array(
             (entries[rows], start + rows, [0, len(rows)]), shape=(self.source.width, 1)
         )
         term = Term(self.source, np.zeros(self.source.width), weight)
-        numeric = np.array([levels is None or values is not None])
+        numeric = np.array([is_number])
         return replace(
             self,
             terms=(term,),
@@ -260,6 +269,14 @@ def stack(frames: Sequence[Frame]) -> Frame:
         numeric=np.concatenate([frame.numeric for frame in frames]),
         labels=tuple(label for frame in frames for label in frame.labels),
     )
+
+
+def _table(levels: Levels | None) -> tuple[np.ndarray, bool]:
+    """Weights of the coordinates of a column, and whether it is a number."""
+    if levels is None:
+        return np.ones(1), True
+    values = as_numbers(levels.values)
+    return (np.zeros(len(levels.values)), False) if values is None else (values, True)
 
 
 def as_numbers(values: np.ndarray) -> np.ndarray | None:
