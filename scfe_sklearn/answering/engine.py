@@ -299,7 +299,7 @@ class Engine:
     @property
     def _descends(self) -> bool:
         """Whether rows are solved by proximal gradient over all features."""
-        return self.has_gradient and self.max_changes is None
+        return self.has_gradient
 
     @property
     def _pool_size(self) -> int:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 
 import torch
+
+Prox = Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]
 
 ENOUGH = 0.02
 """Share of what is missing by which the margin may be overshot."""
@@ -12,12 +15,18 @@ ENOUGH = 0.02
 ROUNDING = 1e-9
 """Gain, relative to what is wanted, that is as good as none."""
 
-NARROW = 1e-4
+NARROW = 1e-2
 """Relative width of a bracket in which the proximal map jumps."""
+
+NEAR = 1.15
+"""Factor by which the second trial differs from a guess."""
+
+FULL = 0.75
+"""Share of the rows below which the others leave."""
 
 
 def prox_linear_step(
-    prox: Callable[[torch.Tensor], torch.Tensor],
+    prox: Prox,
     change: torch.Tensor,
     ahead: torch.Tensor,
     slope: torch.Tensor,
@@ -39,7 +48,8 @@ def prox_linear_step(
     Parameters
     ----------
     prox : callable
-        Points (k, D) to the minimisers of ``1/2 ||u - v||^2 + s g(u)``.
+        Points (m, D) of the rows at positions (m,), or None for all rows, to the minimisers of
+        ``1/2 ||u - v||^2 + s g(u)``.
     change : Tensor of shape (k, D)
         w.
     ahead : Tensor of shape (k, D)
@@ -67,42 +77,127 @@ def prox_linear_step(
     >>> import torch
     >>> zero, slope = torch.zeros(1, 2), torch.tensor([[1.0, 2.0]])
     >>> u, multiplier = prox_linear_step(
-    ...     lambda v: v.clamp(-1, 1), zero, zero, slope, 0.5, torch.tensor([2.5]), zero[:, 0], 20
+    ...     lambda v, rows: v.clamp(-1, 1), zero, zero, slope, 0.5, torch.tensor([2.5]), zero[:, 0], 20
     ... )
     >>> bool((slope * u).sum() >= 2.5 - 1e-6), bool((slope * u).sum() <= 2.56)
     (True, True)
     """
-    scale = length if isinstance(length, float) else length[:, None]
-
-    def at(multiplier: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        u = prox(ahead + scale * multiplier[:, None] * slope)
-        return u, (slope * (u - change)).sum(1) - aim
-
-    zero = torch.zeros_like(aim)
-    out, below = at(zero)
-    wanting = below < -ROUNDING * (1 + aim.abs())
-    if not bool(wanting.any()):
-        return out, zero
-    low, high, above = zero, torch.full_like(aim, torch.inf), zero
-    # A secant meets a linear gain exactly: which side rounding takes must not matter.
-    slack, exact = -ENOUGH * below, ROUNDING * (1 + aim.abs())
+    out = prox(ahead, None)
+    below = (slope * (out - change)).sum(1) - aim
+    exact = ROUNDING * (1 + aim.abs())
+    multiplier = torch.zeros_like(aim)
+    rows = (below < -exact).nonzero()[:, 0]
+    if len(rows) == 0:
+        return out, multiplier
     newton = -below / (length * slope.square().sum(1)).clamp_min(1e-12)
-    trial = torch.where(guess > 0, guess, 2 * newton)
+    search = _Roots.of(rows, guess, 2 * newton, below, exact)
+    change, ahead, slope, aim = change[rows], ahead[rows], slope[rows], aim[rows]
+    scale = length if isinstance(length, float) else length[rows]
     for turn in range(evaluations):
-        u, got = at(trial)
-        enough = got >= -exact
-        # Out of reach so far: go as far as was tried.
-        take = wanting & (enough | (high == torch.inf))
-        out = torch.where(take[:, None], u, out)
-        # Rows that are done keep what they have, however long the others take.
-        met, short = wanting & enough, wanting & ~enough
-        high, above = torch.where(met, trial, high), torch.where(met, got, above)
-        low, below = torch.where(short, trial, low), torch.where(short, got, below)
-        bounded = high < torch.inf
-        wanting = wanting & ~(enough & (got <= slack)) & ~(bounded & (high - low <= NARROW * high))
-        if not bool(wanting.any()):
+        reach = scale * search.trial
+        u = prox(torch.addcmul(ahead, reach[:, None], slope), search.rows)
+        got = (slope * (u - change)).sum(1) - aim
+        take = search.narrowed(got, turn)
+        out[search.rows[take]] = u[take]
+        multiplier[search.rows] = search.least()
+        left = search.open.nonzero()[:, 0]
+        if len(left) == 0:
             break
-        secant = low - below * (high - low) / (above - below).clamp_min(1e-300)
-        inner = secant if turn % 2 == 0 else (low + high) / 2
-        trial = torch.where(wanting, torch.where(bounded, inner, 4 * trial), trial)
-    return out, torch.where(high < torch.inf, high, zero)
+        # Rows that are done leave, as soon as they are many.
+        if len(left) < FULL * len(search.rows):
+            search = search.take(left)
+            change, ahead, slope, aim = change[left], ahead[left], slope[left], aim[left]
+            scale = scale if isinstance(scale, float) else scale[left]
+    return out, multiplier
+
+
+@dataclass(eq=False)
+class _Roots:
+    """Brackets of the multipliers of k rows.
+
+    Parameters
+    ----------
+    rows : LongTensor of shape (k,)
+        Which rows.
+    trial : Tensor of shape (k,)
+        Multiplier to try next.
+    warm : BoolTensor of shape (k,)
+        Whether the first trial is a guess that should be close.
+    low, below, high, above : Tensor of shape (k,)
+        Ends of the bracket, and what they gain beyond the aim.
+    exact, slack : Tensor of shape (k,)
+        Gain that is as good as none, and the gain beyond the aim that is close enough.
+    open : BoolTensor of shape (k,)
+        Rows that still search.
+    """
+
+    rows: torch.Tensor
+    trial: torch.Tensor
+    warm: torch.Tensor
+    low: torch.Tensor
+    below: torch.Tensor
+    high: torch.Tensor
+    above: torch.Tensor
+    exact: torch.Tensor
+    slack: torch.Tensor
+    open: torch.Tensor
+
+    @classmethod
+    def of(
+        cls,
+        rows: torch.Tensor,
+        guess: torch.Tensor,
+        other: torch.Tensor,
+        below: torch.Tensor,
+        exact: torch.Tensor,
+    ) -> _Roots:
+        guess, other, below, exact = guess[rows], other[rows], below[rows], exact[rows]
+        zero, warm = torch.zeros_like(guess), guess > 0
+        return cls(
+            rows,
+            torch.where(warm, guess, other),
+            warm,
+            zero,
+            below,
+            torch.full_like(zero, torch.inf),
+            zero,
+            exact,
+            -ENOUGH * below,
+            torch.ones_like(warm),
+        )
+
+    def take(self, index: torch.Tensor) -> _Roots:
+        """Return the brackets of some of the rows."""
+        return _Roots(*(getattr(self, part.name)[index] for part in fields(self)))
+
+    def least(self) -> torch.Tensor:
+        """Return the least multipliers (k,) that gain enough; 0 where none did."""
+        return torch.where(self.high < torch.inf, self.high, torch.zeros_like(self.high))
+
+    def narrowed(self, got: torch.Tensor, turn: int) -> torch.Tensor:
+        """Note what the trials gain beyond the aim; return where they are the best so far."""
+        # A secant meets a linear gain exactly: which side rounding takes must not matter.
+        enough = got >= -self.exact
+        # Out of reach so far: go as far as was tried.
+        take = self.open & (enough | (self.high == torch.inf))
+        met, short = self.open & enough, self.open & ~enough
+        self.high = torch.where(met, self.trial, self.high)
+        self.above = torch.where(met, got, self.above)
+        self.low = torch.where(short, self.trial, self.low)
+        self.below = torch.where(short, got, self.below)
+        bounded = self.high < torch.inf
+        done = (enough & (got <= self.slack)) | (
+            bounded & (self.high - self.low <= NARROW * self.high)
+        )
+        self.open = self.open & ~done
+        secant = self.low - self.below * (self.high - self.low) / (
+            self.above - self.below
+        ).clamp_min(1e-300)
+        inner = secant if turn % 2 == 0 else (self.low + self.high) / 2
+        wider = 4 * self.trial
+        if turn == 0:
+            # Near a guess: the bracket is narrow at once where the guess is good.
+            inner = torch.where(self.warm, self.trial / NEAR, inner)
+            wider = torch.where(self.warm, self.trial * NEAR, wider)
+        self.trial = torch.where(bounded, inner, wider)
+        return take

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -46,6 +46,8 @@ class GradientSettings:
         Margin aimed at beyond the floor, as a share of what the factual is short of.
     multipliers : int
         Proximal points per step that the multiplier of the margin may cost.
+    thinned : dict of int to int
+        Ways per row that go on after a step.
     momentum : bool
         Whether to extrapolate, with restart where the objective grows.
     settled : int
@@ -73,6 +75,7 @@ class GradientSettings:
     length: tuple[float, float] = (0.5, 0.1)
     overshoot: tuple[float, float] = (0.05, 0.005)
     multipliers: int = 8
+    thinned: dict[int, int] = field(default_factory=lambda: {5: 4, 10: 2})
     momentum: bool = False
     settled: int = 3
     settling: int = 8

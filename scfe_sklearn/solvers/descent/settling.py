@@ -52,8 +52,10 @@ def settle(search: Search, pool: Pool, count: int, settings: GradientSettings, f
     length = torch.full_like(part.short, FIRST_LENGTH)
     before = None
 
-    def prox(v: torch.Tensor) -> torch.Tensor:
-        return torch.minimum(torch.maximum(v, low), high)
+    def prox(v: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
+        if rows is None:
+            return torch.minimum(torch.maximum(v, low), high)
+        return torch.minimum(torch.maximum(v, low[rows]), high[rows])
 
     total = settings.settling + CORRECTIONS
     for step in range(total + 1):

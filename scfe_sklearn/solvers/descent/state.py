@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 
@@ -116,6 +116,10 @@ class Evaluated:
         """Return the same with gradients along the ``free`` (N, D) coordinates only."""
         return replace(self, slope=self.slope * free, lift=self.lift * free, pull=self.pull * free)
 
+    def take(self, index: torch.Tensor) -> Evaluated:
+        """Return the same of some of the instances."""
+        return Evaluated(*(getattr(self, part.name)[index] for part in fields(self)))
+
 
 @dataclass(frozen=True, eq=False)
 class Instances:
@@ -159,6 +163,23 @@ class Instances:
             near.limit[index],
             search.unit[index],
             weights,
+        )
+
+    @property
+    def ways(self) -> int:
+        """Instances of each row."""
+        return len(self.short) // max(len(self.search.short), 1)
+
+    def take(self, index: torch.Tensor) -> Instances:
+        """Return the instances at positions (m, K), each line of which is about one row."""
+        rows, flat = index[:, 0] // self.ways, index.flatten()
+        numbers = (self.short, self.weight, self.limit, self.unit)
+        return Instances(
+            self.search.take(rows),
+            self.problem.take(flat),
+            self.sets.take(flat),
+            *(number[flat] for number in numbers),
+            None if self.cost is None else self.cost[flat],
         )
 
     def points(self, change: torch.Tensor) -> torch.Tensor:
@@ -223,6 +244,10 @@ class Run:
         zero = torch.zeros_like(change[:, 0])
         far = torch.full_like(zero, torch.inf)
         return cls(change, change, zero, zero, change, far, zero + 1, far)
+
+    def take(self, index: torch.Tensor) -> Run:
+        """Return some of the changes."""
+        return Run(*(getattr(self, part.name)[index] for part in fields(self)))
 
     def extrapolated(self) -> torch.Tensor:
         """Return where the last step leads on to, with a restart where the cost grew."""
