@@ -116,13 +116,13 @@ def _improved(
     """Settle the best points of the pool, and exchange their features."""
     search = replace(search, near=problem.objective.neighbourhood(pool.z[:, :2], settings.points))
     pool = _ranked(search, pool, fine)
-    pool = settle(search, pool, settings.settled, settings, fine)
+    first, there = pool.z[:, : settings.settled], pool.cost[:, : settings.settled] < torch.inf
+    pool = settle(search, pool, first, there, settings, fine)
     for _ in range(settings.exchanges):
         others = exchange(
             search, problem, kinds, pool, _wider(settings) if fine == STRICT else settings, fine
         )
-        others = settle(search, others, others.cost.shape[1], settings, fine)
-        pool = pool.merged(search.problem, others.z, others.cost)
+        pool = settle(search, pool, *others, settings, fine)
     return search, pool
 
 

@@ -26,14 +26,17 @@ def exchange(
     pool: Pool,
     settings: GradientSettings,
     fine: float,
-) -> Pool:
-    """Return points one exchange away from the best of each row: one undone, one set anew.
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return points (n, K, D) one exchange away from the best of each row, and which are some.
 
-    What an exchange does to margin and plausibility is predicted by their slopes at the best
-    point; those that promise most are tried on the model.
+    One change is undone, one set anew. What that does to margin and plausibility is predicted by
+    their slopes at the best point; those that promise most are tried on the model. Points with
+    a change undone and none set follow, valid or not: the other numbers may make up for it.
     """
     problem = search.problem
     out = Pool.empty(problem, EXCHANGED)
+    fewer = out.z[:, :1].repeat(1, settings.undone, 1)
+    some = torch.zeros(fewer.shape[:2], dtype=torch.bool, device=fewer.device)
     best = pool.z[:, 0]
     margin, slope = problem.objective.margin_and_grad(best)
     density, lift = search.near.log_density_and_grad(best[:, None])
@@ -44,7 +47,7 @@ def exchange(
             continue
         part = replace(problem.take(own), moves=moves)
         here = _Linear(best[own], margin[own], slope[own], value[own, 0], rise[own])
-        trial, promising = _exchanges(part, here, settings)
+        trial, promising, fewer[own], some[own] = _exchanges(part, here, settings)
         there = search.take(own)
         if fine == STRICT:
             could = there.problem.sparse_distance(trial) - there.ceiling[:, None]
@@ -55,7 +58,7 @@ def exchange(
         else:
             cost = there.cost(trial, promising, fine)
         out = out.scattered(own, Pool.of(part, trial, cost, EXCHANGED))
-    return out
+    return torch.cat([out.z, fewer], 1), torch.cat([out.cost < torch.inf, some], 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +80,11 @@ class _Linear:
 
 def _exchanges(
     problem: Problem, here: _Linear, settings: GradientSettings
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The most promising exchanges (k, K, D) at points of k rows, and which of them are some."""
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The most promising exchanges (k, K, D) at points of k rows, and which of them are some.
+
+    The same for points with one change undone.
+    """
     domain, moves = problem.domain, problem.moves
     changed = domain.changed(here.z[:, None])[:, 0]
     width = int(changed.sum(1).max())
@@ -108,11 +114,15 @@ def _exchanges(
     # To undo a change and set none.
     alone = price - plausibility + 2 * lost[..., 0] * (problem.floor - margin).clamp_min(0)
     alone = torch.where(there & (undone >= 0), alone, torch.inf)
-    score = torch.cat([torch.where(may, score, torch.inf).flatten(1), alone], 1)
+    # The last change is not undone.
+    alone = torch.where(changed.sum(1, keepdim=True) > 1, alone, torch.inf)
+    score = torch.where(may, score, torch.inf).flatten(1)
     best = score.topk(min(settings.exchanged, score.shape[1]), dim=1, largest=False)
-    several = less.shape[1] * len(moves)
-    drop = torch.where(best.indices < several, best.indices // len(moves), best.indices - several)
-    base = picked(less, drop)
-    trial = moves.apply(base, best.indices.clamp_max(several - 1) % len(moves))
-    trial = torch.where((best.indices < several)[..., None], trial, base)
-    return trial, best.values < torch.inf
+    trial = moves.apply(picked(less, best.indices // len(moves)), best.indices % len(moves))
+    count = min(settings.undone, alone.shape[1])
+    rest = alone.topk(count, dim=1, largest=False)
+    fewer = here.z[:, None].repeat(1, settings.undone, 1)
+    fewer[:, :count] = picked(less, rest.indices)
+    some = torch.zeros(fewer.shape[:2], dtype=torch.bool, device=fewer.device)
+    some[:, :count] = rest.values < torch.inf
+    return trial, best.values < torch.inf, fewer, some

@@ -58,6 +58,8 @@ class GradientSettings:
         Rounds of exchanging features.
     exchanged : int
         Exchanges per row and round that are tried on the model.
+    undone : int
+        Points per row and round with a change undone.
     strict : int
         Rounds of settling and exchanging where a limit of plausibility is missed.
     polishing : int
@@ -81,6 +83,7 @@ class GradientSettings:
     settling: int = 8
     exchanges: int = 1
     exchanged: int = 24
+    undone: int = 2
     strict: int = 2
     polishing: int = 4
     pool: int = 16

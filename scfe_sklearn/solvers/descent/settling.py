@@ -33,15 +33,23 @@ SHARES = ((0.05, 0.1, 0.2, 0.35, 0.5), (0.01, 0.025))
 """Shares of a change by which it is lengthened and shortened, round by round."""
 
 
-def settle(search: Search, pool: Pool, count: int, settings: GradientSettings, fine: float) -> Pool:
-    """Return the pool after proximal gradient inside the supports of its first points.
+def settle(
+    search: Search,
+    pool: Pool,
+    z: torch.Tensor,
+    there: torch.Tensor,
+    settings: GradientSettings,
+    fine: float,
+) -> Pool:
+    """Return the pool after proximal gradient inside the supports of points ``z`` (n, S, D).
+
+    ``there`` (n, S) says which of them are some; they need not be valid.
 
     Numbers that change are free in their intervals and leave their lattices for the time being;
     the step length follows the curvature that the last step met (Barzilai and Borwein). The
     last steps only meet the margin. Then the numbers return to their lattices, to the nearest
     point and to those on either side that the margin favours.
     """
-    z, there = pool.z[:, :count], pool.cost[:, :count] < torch.inf
     part = Instances.of(search, z)
     domain = part.problem.domain
     start = part.changes(z)
