@@ -61,9 +61,10 @@ def solve_by_gradient(
     """
     free = replace(problem, objective=problem.objective.unlimited())
     search, pool, starts = survey(free, problem, kinds, baseline, settings)
-    open_ = _open_rows(free, pool)
+    open_, factual = _open_rows(free, pool), problem.domain.factual
     if len(open_):
-        z, cost = descend(search.take(open_), starts[open_], settings, FINE)
+        first, most = _sparse(starts[open_], factual[open_], settings)
+        z, cost = descend(search.take(open_), first, settings, FINE, most=most)
         pool = pool.scattered(open_, pool.take(open_).merged(free.take(open_), z, cost))
     pool = _rescued(problem, pool, kinds, settings)
     search, pool = _improved(search, problem, kinds, pool, settings, FINE)
@@ -91,13 +92,25 @@ def _repaired(
     part, there, old = problem.take(missed), search.take(missed), pool.take(missed)
     own = [(_places(rows, missed), anchors, moves) for rows, anchors, moves in kinds]
     starts = torch.cat([old.z[:, :RESTARTED], baseline[missed, None]], 1)
-    z, cost = descend(there, starts, settings, STRICT, DEMANDED)
+    starts, most = _sparse(starts, part.domain.factual, settings)
+    z, cost = descend(there, starts, settings, STRICT, DEMANDED, most)
     found = _ranked(there, old, STRICT).merged(there.problem, z, cost)
     for _ in range(settings.strict):
         there, found = _improved(there, part, own, found, settings, STRICT)
     found = _ranked(there, found)
     both = strict.take(missed).merged(there.problem, found.z, found.cost)
     return strict.scattered(missed, both)
+
+
+def _sparse(
+    starts: torch.Tensor, factual: torch.Tensor, settings: GradientSettings
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the starts (n, S, D) and the factual once for each small budget, and budgets (S,)."""
+    more = len(settings.sparse)
+    z = torch.cat([starts, factual[:, None].expand(-1, more, -1)], 1)
+    most = torch.full((z.shape[1],), starts.shape[2], device=z.device)
+    most[starts.shape[1] :] = torch.tensor(settings.sparse, device=z.device)
+    return z, most
 
 
 def _places(rows: torch.Tensor, picked: torch.Tensor) -> torch.Tensor:

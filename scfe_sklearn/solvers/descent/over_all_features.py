@@ -22,13 +22,18 @@ def descend(
     settings: GradientSettings,
     fine: float,
     demand: float = 0.0,
+    most: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the cheapest valid points (n, S, D) on the ways from ``z`` (n, S, D), and costs.
+
+    ``most`` (S,) limits the changes on each way, if given; a row's budget holds on all of them.
 
     Now and then the ways of a row that are the most expensive, or the same as others, end, and
     rows leave of which all ways rest.
     """
     part = Instances.of(search, z)
+    if most is not None:
+        part = part.within(most.repeat(len(z)))
     run = Run.of(part.changes(z))
     run.demand = demand * part.unit
     found, least = z.flatten(0, 1).clone(), run.least.clone()

@@ -37,6 +37,8 @@ class GradientSettings:
         Nearest training rows of the target that are starts.
     points : int
         Training points around each centre that the density is computed from.
+    sparse : tuple of int
+        Ways from the factual with at most so many changes.
     steps : int
         Steps of proximal gradient over all features.
     length : tuple of (float, float)
@@ -73,11 +75,12 @@ class GradientSettings:
     pairs: int = 16
     training_rows: int = 2
     points: int = 48
+    sparse: tuple[int, ...] = (2, 4)
     steps: int = 20
     length: tuple[float, float] = (0.5, 0.1)
     overshoot: tuple[float, float] = (0.05, 0.005)
     multipliers: int = 8
-    thinned: dict[int, int] = field(default_factory=lambda: {5: 4, 10: 2})
+    thinned: dict[int, int] = field(default_factory=lambda: {5: 5, 10: 3})
     momentum: bool = False
     settled: int = 3
     settling: int = 8

@@ -182,6 +182,11 @@ class Instances:
             None if self.cost is None else self.cost[flat],
         )
 
+    def within(self, most: torch.Tensor) -> Instances:
+        """Return the instances with at most ``most`` (N,) changes each."""
+        budget = torch.minimum(self.problem.max_changes, most)
+        return replace(self, problem=replace(self.problem, max_changes=budget))
+
     def points(self, change: torch.Tensor) -> torch.Tensor:
         """Return changes (N, D) as points (n, S, D)."""
         z = self.problem.domain.factual + change
