@@ -169,7 +169,7 @@ INSIDE = {
         "starts": {"problem"},
         "refinement": {"gradients", "problem"},
         "planes": {"problem", "refinement"},
-        "descent": {"problem", "starts"},
+        "descent": {"planes", "problem", "starts"},
         "fallback": {"problem", "starts"},
     },
 }

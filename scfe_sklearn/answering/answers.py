@@ -8,7 +8,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from scfe_sklearn.answering.candidates import Candidates
-from scfe_sklearn.answering.effort import thorough
 from scfe_sklearn.answering.engine import BORDER, Engine
 from scfe_sklearn.answering.enumeration import search_exhaustively
 from scfe_sklearn.answering.judge import Judge, Verdict
@@ -24,7 +23,7 @@ from scfe_sklearn.answering.options import (
 from scfe_sklearn.answering.query import STAND_IN, Query, unset
 from scfe_sklearn.answering.short_points import shorten_points
 from scfe_sklearn.answering.training_rows import training_rows
-from scfe_sklearn.solvers.recourse import Effort
+from scfe_sklearn.solvers.descent import GradientSettings
 from scfe_sklearn.solvers.search_solver import SearchSettings
 
 
@@ -362,8 +361,7 @@ def _add_options(engine: Engine, judge: Judge, query: Query, answers: Answers) -
     """
     space = engine.space
     groups = np.asarray(space.groups_)
-    effort = Effort() if engine.max_changes is None else thorough(Effort())
-    single = replace(engine, effort=effort, searching=SearchSettings())
+    single = replace(engine, settings=GradientSettings(), searching=SearchSettings())
 
     def short() -> np.ndarray:
         return np.flatnonzero(answers.found & (answers.code[:, -1] < 0))

@@ -24,16 +24,14 @@ from scfe_sklearn.objective import (
 from scfe_sklearn.objective.rows import Scores
 from scfe_sklearn.solvers.descent import GradientSettings
 from scfe_sklearn.solvers.fallback import Columns, Limits, fall_back, vary
-from scfe_sklearn.solvers.gradient_solver import solve_by_gradient
-from scfe_sklearn.solvers.plausibility_floor import baselines, floors, with_floors
+from scfe_sklearn.solvers.gradient_solver import improve_by_gradient, solve_by_gradient
 from scfe_sklearn.solvers.problem import Domain, Kind, Moves, Pool, Problem
-from scfe_sklearn.solvers.recourse import Effort, improve, solve_kinds
 from scfe_sklearn.solvers.search_solver import (
     SearchSettings,
     improve_by_search,
     solve_by_search,
 )
-from scfe_sklearn.solvers.starts import nearest_miss, too_wide
+from scfe_sklearn.solvers.starts import nearest_miss
 from scfe_sklearn.targets import ClassWishes, ValueWishes
 
 FLOORS = (1e-6, 1e-3, 3e-2, 0.3)
@@ -47,6 +45,9 @@ ROUNDING = 1e-9
 
 AT_ONCE = 2**28
 """Numbers that the tables of extended moves may hold at once: 2 GiB."""
+
+VALUES = 12
+"""Values of each number among the single moves."""
 
 TABLES = 12
 """Such tables that are alive at the same time, about."""
@@ -97,7 +98,7 @@ class Engine:
         Prices of plausibility and of a change.
     max_changes : int or None
         Budget of changed features.
-    effort : Effort
+    settings : GradientSettings
         How hard to look.
     searching : SearchSettings
         The same where there is no gradient.
@@ -137,7 +138,7 @@ class Engine:
     tau: float
     beta: float
     max_changes: int | None
-    effort: Effort
+    settings: GradientSettings
     searching: SearchSettings
     chunk_size: int
     single_precision: bool = False
@@ -150,7 +151,6 @@ class Engine:
     guide: Engine | None = None
     whole: Engine | None = None
     alphabets: dict[int, Moves] = field(default_factory=dict)
-    settings: GradientSettings = field(default_factory=GradientSettings)
 
     @property
     def floors(self) -> tuple[float, ...]:
@@ -175,7 +175,7 @@ class Engine:
         return [(at, engine) for at, engine in parts if len(at)]
 
     def _search(self, rows: Rows, floor: float) -> Candidates:
-        n, size = len(rows.Z), max(self._pool_size, self.settings.pool)
+        n, size = len(rows.Z), self._pool_size
         where, codes = np.nonzero(rows.wishes.wanted)
         # One entry per row and class that would do; neighbours in a chunk share their class.
         order = np.argsort(codes, kind="stable")
@@ -193,7 +193,7 @@ class Engine:
     def _rows_together(self, codes: np.ndarray) -> int:
         """Return how many rows are solved together: fewer where many single moves are extended."""
         moves = max((len(self._moves(int(code))) for code in np.unique(codes)), default=1)
-        screen = self.effort.screen if self.has_gradient else self.searching.screen
+        screen = self.searching.screen
         extended = TABLES * max(screen.parents, screen.width) * moves
         return int(min(self.chunk_size, max(1, AT_ONCE // max(extended, 1))))
 
@@ -286,30 +286,20 @@ class Engine:
             )
             for code in np.unique(codes)
         ]
-        if self._descends and not too_wide(problem):
-            ends, valid = baselines(problem, kinds)
-            if self.compared:
-                problem = with_floors(problem, floors(problem, ends, valid))
-            return solve_by_gradient(problem, kinds, ends, self.settings)
         if self.has_gradient:
-            return solve_kinds(problem, kinds, self.effort)
+            return solve_by_gradient(problem, kinds, self.settings, self.compared)
         guesses = None if self.guide is None else self.guide._solve(rows, codes, GUIDED_FLOOR).z
         return solve_by_search(problem, kinds, self.searching, self.compared, guesses)
 
     @property
-    def _descends(self) -> bool:
-        """Whether rows are solved by proximal gradient over all features."""
-        return self.has_gradient
-
-    @property
     def _pool_size(self) -> int:
         """Points per row that a solver returns."""
-        return self.effort.screen.pool if self.has_gradient else self.searching.pool
+        return self.settings.pool if self.has_gradient else self.searching.pool
 
     def _improved(self, problem: Problem, pool: Pool) -> Pool:
         """Return a pool whose first points are improved."""
         if self.has_gradient:
-            return improve(problem, pool, self.effort)
+            return improve_by_gradient(problem, pool, self.settings)
         return improve_by_search(problem, pool, self.searching)
 
     def problem(self, rows: Rows, codes: np.ndarray, floor: float) -> Problem:

@@ -10,7 +10,6 @@ import numpy as np
 from sklearn.exceptions import NotFittedError
 
 from scfe_sklearn.answering.answers import Answers
-from scfe_sklearn.answering.effort import several, several_by_search, thorough
 from scfe_sklearn.answering.engine import Engine
 from scfe_sklearn.answering.exact import ExactSolver, refuse_unknown
 from scfe_sklearn.answering.judge import Judge, in_order
@@ -33,8 +32,8 @@ from scfe_sklearn.features import FeatureSpace, Linear, Rules
 from scfe_sklearn.features.frames import Table, keep, open_table
 from scfe_sklearn.models import BlackBox
 from scfe_sklearn.row_values import row_index
+from scfe_sklearn.solvers.descent import GradientSettings
 from scfe_sklearn.solvers.problem import Moves
-from scfe_sklearn.solvers.recourse import Effort
 from scfe_sklearn.solvers.search_solver import SearchSettings
 from scfe_sklearn.targets import (
     ClassWishes,
@@ -210,8 +209,8 @@ class Equipped:
             tau=self.tau,
             beta=self.beta,
             max_changes=budget,
-            effort=several(Effort() if budget is None else thorough(Effort()), count),
-            searching=several_by_search(SearchSettings(), count),
+            settings=GradientSettings().several(count),
+            searching=SearchSettings().several(count),
             chunk_size=self.chunk_size,
             single_precision=any(function.single_precision for function in functions),
             unit=getattr(self, "unit_", 1.0),

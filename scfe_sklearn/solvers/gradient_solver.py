@@ -12,7 +12,6 @@ from scfe_sklearn.solvers.descent import (
     FINE,
     STRICT,
     GradientSettings,
-    Kind,
     Search,
     descend,
     exchange,
@@ -20,15 +19,28 @@ from scfe_sklearn.solvers.descent import (
     settle,
     survey,
 )
-from scfe_sklearn.solvers.problem import Pool, Problem
-from scfe_sklearn.solvers.starts import Recall, climb, recall
+from scfe_sklearn.solvers.planes import solve_in_planes
+from scfe_sklearn.solvers.plausibility_floor import baselines, floors, with_floors
+from scfe_sklearn.solvers.problem import Kind, Pool, Problem, of_rows
+from scfe_sklearn.solvers.starts import (
+    Continuation,
+    Recall,
+    climb,
+    descend_wide,
+    feature_sets,
+    recall,
+    too_wide,
+)
 
 RESTARTED = 3
 """Points per row that this begins with."""
 
 
 def solve_by_gradient(
-    problem: Problem, kinds: Sequence[Kind], baseline: torch.Tensor, settings: GradientSettings
+    problem: Problem,
+    kinds: Sequence[Kind],
+    settings: GradientSettings,
+    with_floor: bool = False,
 ) -> Pool:
     r"""Answer rows by proximal gradient from several starts, all features and rows at once.
 
@@ -43,22 +55,58 @@ def solve_by_gradient(
     proximal map of :class:`~scfe_sklearn.proximal.FeatureSets`; the multiplier is found per
     row. A limit of log-density has a multiplier as well, which follows its violation.
 
+    Two numbers out of few are searched plane by plane instead (`solve_in_planes`), and rows of
+    very many features by one descent (`descend_wide`).
+
     Parameters
     ----------
     problem : Problem
         n rows; the objective must have gradients.
     kinds : sequence of (rows, anchors, moves)
         What is different for the rows of each kind of answer.
-    baseline : Tensor of shape (n, D)
-        Ends of the greedy baseline, starts among others.
     settings : GradientSettings
         Lengths and widths of the steps.
+    with_floor : bool
+        Whether answers must be as plausible as a greedy baseline.
 
     Returns
     -------
     Pool
         Valid points, cheapest first; no point for a row that was not answered.
     """
+    pool = solve_in_planes(problem, kinds, settings.planes, settings.pool)
+    left = (pool.best == torch.inf).nonzero()[:, 0]
+    if len(left) == 0:
+        return pool
+    part, own = problem.take(left), of_rows(kinds, left)
+    if too_wide(part):
+        return pool.scattered(left, _wide(part, own, settings))
+    baseline, valid = baselines(part, own)
+    if with_floor:
+        part = with_floors(part, floors(part, baseline, valid))
+    found = _descended(part, own, baseline, settings)
+    for more in settings.further:
+        other = _descended(part, own, baseline, more)
+        found = found.merged(part, other.z, other.cost)
+    return pool.scattered(left, found)
+
+
+def improve_by_gradient(problem: Problem, pool: Pool, settings: GradientSettings) -> Pool:
+    """Improve the first points of a pool inside of their supports."""
+    free = replace(problem, objective=problem.objective.unlimited())
+    near = problem.objective.neighbourhood(pool.z[:, :2], settings.points)
+    short = (problem.floor - problem.margin(problem.domain.factual[:, None])[:, 0]).clamp_min(0)
+    search = Search(free, feature_sets(problem.domain), near, short)
+    first, there = pool.z[:, : settings.settled], pool.cost[:, : settings.settled] < torch.inf
+    found = settle(search, _ranked(search, pool), first, there, settings, STRICT)
+    found = _exact(problem, polish(search, _ranked(search, found), settings))
+    return pool.merged(problem, found.z, found.cost)
+
+
+def _descended(
+    problem: Problem, kinds: Sequence[Kind], baseline: torch.Tensor, settings: GradientSettings
+) -> Pool:
+    """Survey, descend, settle and exchange, meet the floor, polish."""
     free = replace(problem, objective=problem.objective.unlimited())
     search, pool, starts = survey(free, problem, kinds, baseline, settings)
     open_, factual = _open_rows(free, pool), problem.domain.factual
@@ -71,6 +119,16 @@ def solve_by_gradient(
     strict = _repaired(search, problem, kinds, pool, baseline, settings)
     pool = polish(search, strict, settings)
     return _exact(problem, pool, baseline)
+
+
+def _wide(problem: Problem, kinds: Sequence[Kind], settings: GradientSettings) -> Pool:
+    """Descend once over all features of rows that have very many, and settle."""
+    pool = Pool.empty(problem, settings.pool)
+    for rows, anchors, _ in kinds:
+        part = problem.take(rows)
+        found = descend_wide(part, anchors, Continuation(), settings.pool)
+        pool = pool.scattered(rows, improve_by_gradient(part, found, settings))
+    return pool
 
 
 def _repaired(
@@ -90,7 +148,7 @@ def _repaired(
     if len(missed) == 0:
         return strict
     part, there, old = problem.take(missed), search.take(missed), pool.take(missed)
-    own = [(_places(rows, missed), anchors, moves) for rows, anchors, moves in kinds]
+    own = of_rows(kinds, missed)
     starts = torch.cat([old.z[:, :RESTARTED], baseline[missed, None]], 1)
     starts, most = _sparse(starts, part.domain.factual, settings)
     z, cost = descend(there, starts, settings, STRICT, DEMANDED, most)
@@ -111,11 +169,6 @@ def _sparse(
     most = torch.full((z.shape[1],), starts.shape[2], device=z.device)
     most[starts.shape[1] :] = torch.tensor(settings.sparse, device=z.device)
     return z, most
-
-
-def _places(rows: torch.Tensor, picked: torch.Tensor) -> torch.Tensor:
-    """Positions in ``picked`` of those of the rows that are in it."""
-    return torch.isin(picked, rows).nonzero()[:, 0]
 
 
 def _improved(
@@ -166,15 +219,17 @@ def _rescued(
     return pool
 
 
-def _exact(problem: Problem, pool: Pool, baseline: torch.Tensor) -> Pool:
+def _exact(problem: Problem, pool: Pool, baseline: torch.Tensor | None = None) -> Pool:
     """Return the pool with its costs computed by the densities themselves.
 
     The baseline meets every limit, so that it is an answer where nothing else turned out as one.
     """
-    z = torch.cat([pool.z, baseline[:, None]], 1)
-    there = torch.cat([pool.cost < torch.inf, torch.ones_like(pool.cost[:, :1]) > 0], 1)
+    z, there = pool.z, pool.cost < torch.inf
+    if baseline is not None:
+        z = torch.cat([z, baseline[:, None]], 1)
+        there = torch.cat([there, torch.ones_like(there[:, :1])], 1)
     changed = problem.domain.changed(z)
-    there &= changed.any(-1) & (changed.sum(-1) <= problem.max_changes[:, None])
+    there = there & changed.any(-1) & (changed.sum(-1) <= problem.max_changes[:, None])
     valid, plausibility = problem.appraised(z, there)
     cost = torch.where(valid, problem.sparse_distance(z) - plausibility, torch.inf)
     return Pool.of(problem, z, cost, pool.cost.shape[1])

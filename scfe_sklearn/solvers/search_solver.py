@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from scfe_sklearn.solvers.plausibility_floor import baselines, floors, with_floors
-from scfe_sklearn.solvers.problem import Kind, Pool, Problem
+from scfe_sklearn.solvers.problem import Kind, Pool, Problem, of_rows
 from scfe_sklearn.solvers.refinement import Enrich, Section, enrich, narrow
 from scfe_sklearn.solvers.starts import Recall, Screen, climb, recall, screen, too_wide
 
@@ -39,14 +39,19 @@ class SearchSettings:
         Points per row that are kept from step to step.
     """
 
-    screen: Screen = field(
-        default_factory=lambda: Screen(shortlist=10, parents=48, evaluations=32, thrifty=True)
-    )
+    screen: Screen = field(default_factory=Screen)
     enrich: Enrich = field(default_factory=Enrich)
     recall: Recall = field(default_factory=Recall)
     section: Section = field(default_factory=Section)
     narrowed: int = 2
     pool: int = 6
+
+    def several(self, count: int) -> SearchSettings:
+        """Return the settings of a search for ``count`` answers per row."""
+        if count == 1:
+            return self
+        pool = max(self.pool, 4 * count, 10)
+        return replace(self, narrowed=max(self.narrowed, count + 1), pool=pool)
 
 
 def solve_by_search(
@@ -88,7 +93,7 @@ def solve_by_search(
     rest = _suspects(problem, kinds, found, 0.0)
     rest = rest[~torch.isin(rest, guessed)]
     part, now = problem.take(rest), found.take(rest)
-    limited, begun = _limited(part, _of_rows(kinds, rest), now, torch.arange(len(rest)))
+    limited, begun = _limited(part, of_rows(kinds, rest), now, torch.arange(len(rest)))
     missed = (begun.best > now.best).nonzero()[:, 0]
     if len(missed):
         again = improve_by_search(limited.take(missed), begun.take(missed), settings)
@@ -188,7 +193,7 @@ def _limited(
 
     The baseline is one of these points.
     """
-    part, own = problem.take(rows), _of_rows(kinds, rows)
+    part, own = problem.take(rows), of_rows(kinds, rows)
     ends, valid = baselines(part, own)
     limit = torch.full_like(pool.best, -torch.inf)
     limit[rows] = floors(part, ends, valid)
@@ -205,10 +210,3 @@ def _log_densities(problem: Problem, pool: Pool) -> torch.Tensor:
     return torch.where(
         pool.cost < torch.inf, value / problem.objective.weight()[:, None], torch.inf
     )
-
-
-def _of_rows(kinds: Sequence[Kind], rows: torch.Tensor) -> list[Kind]:
-    """Kinds with the positions of their rows among ``rows`` (k,)."""
-    return [
-        (torch.isin(rows, own).nonzero()[:, 0], anchors, moves) for own, anchors, moves in kinds
-    ]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from scfe_sklearn.solvers.recourse import Effort, solve
+from scfe_sklearn.solvers.descent import GradientSettings
+from scfe_sklearn.solvers.gradient_solver import solve_by_gradient
 from scfe_sklearn.solvers.starts.climbing import climb
 
 
@@ -115,6 +116,7 @@ def test_three_large_moves_within_tight_boxes(tools):
         factual, tools.linear_scores(weight, bias), samples=samples, lower=lower, upper=upper
     )
     anchors = torch.from_numpy(samples[samples @ weight + bias > 0])
-    pool = solve(problem, anchors, Effort())
+    kinds = [(torch.arange(len(problem)), anchors, problem.moves)]
+    pool = solve_by_gradient(problem, kinds, GradientSettings())
     tools.check_answers(problem, pool)
     assert bool((pool.best < torch.inf).all())

@@ -40,8 +40,8 @@ def test_default_explain_runs_proximal_gradient_with_the_l0_prox(asked, monkeypa
         calls.append((float(step), weight, exponent))
         return prox(self, v, step, weight, exponent, max_groups)
 
-    def noted(*arguments):
-        z, cost = descend(*arguments)
+    def noted(*arguments, **named):
+        z, cost = descend(*arguments, **named)
         best.append(cost.amin(1))
         return z, cost
 
@@ -138,7 +138,7 @@ def test_prox_linear_step_projects_on_a_half_space():
     change, ahead, slope = (torch.from_numpy(rng.normal(size=(50, 3))) for _ in range(3))
     aim = torch.from_numpy(rng.uniform(0.5, 2, 50))
     zero = torch.zeros(50, dtype=torch.float64)
-    u, multiplier = prox_linear_step(lambda v: v, change, ahead, slope, 0.5, aim, zero, 40)
+    u, multiplier = prox_linear_step(lambda v, rows: v, change, ahead, slope, 0.5, aim, zero, 40)
     missing = (aim - (slope * (ahead - change)).sum(1)).clamp_min(0)
     nearest = ahead + (missing / slope.square().sum(1))[:, None] * slope
     # The margin may be overshot by a fiftieth of what is missing.

@@ -100,21 +100,3 @@ def test_typical_values_follow_rows_and_ranks():
     assert int((typical_values(torch.cat([crowd, tail]), 20) <= 1).sum()) >= 9
     repeated = torch.zeros(900, dtype=torch.float64)
     assert int((typical_values(torch.cat([repeated, tail]), 20) > 1).sum()) >= 9
-
-
-@pytest.mark.parametrize("count", [4, 8, 12, 1000])
-def test_thinned_covers_every_feature(tools, count):
-    rng = np.random.default_rng(0)
-    problem = tools.mixed.problem(rng, 1, tools.linear_scores(np.ones(6), 0.0))
-    moves = problem.moves
-    chosen = moves.thinned(count)
-    assert len(chosen.unique()) == len(chosen)
-    features, picked = moves.group[chosen].unique(return_counts=True)
-    assert features.tolist() == [0, 1, 2, 3]
-    assert int(picked.max()) <= max(count // 4, 2)
-    for feature in range(4):
-        own = (moves.group == feature).nonzero()[:, 0]
-        ours = chosen[moves.group[chosen] == feature]
-        assert int(own[0]) in ours.tolist() and int(own[-1]) in ours.tolist()
-    if count == 1000:
-        assert chosen.sort().values.tolist() == list(range(len(moves)))

@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scfe_sklearn.densities import GaussianKDE, LocalOutlierDensity
+from scfe_sklearn.solvers.descent import GradientSettings
+from scfe_sklearn.solvers.gradient_solver import solve_by_gradient
+from scfe_sklearn.solvers.planes import PlaneSettings, solve_in_planes
 from scfe_sklearn.solvers.planes.grid import Planes, fits, predict
 from scfe_sklearn.solvers.planes.newton import Rounds, descend_planes
 from scfe_sklearn.solvers.planes.values import grid_values
-from scfe_sklearn.solvers.recourse import Effort, in_planes, solve, solve_kinds
 
 
 def network(rng, samples, width=8):
@@ -83,11 +85,23 @@ def best_of_pairs(problem, row, grid=81, zooms=16):
     return best
 
 
+def in_planes(problem, anchors):
+    kinds = [(torch.arange(len(problem)), anchors, problem.moves)]
+    return solve_in_planes(problem, kinds, PlaneSettings(), 10)
+
+
+def solve(problem, anchors):
+    kinds = [(torch.arange(len(problem)), anchors, problem.moves)]
+    return solve_by_gradient(problem, kinds, GradientSettings())
+
+
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("weight", [0.0, 0.4])
 def test_answers_are_near_the_best_of_all_pairs(tools, seed, weight):
     problem, anchors = world(tools, np.random.default_rng(seed), weight=weight)
-    pool = in_planes(problem, [(torch.arange(len(problem)), anchors, problem.moves)], Effort())
+    pool = solve_in_planes(
+        problem, [(torch.arange(len(problem)), anchors, problem.moves)], PlaneSettings(), 10
+    )
     tools.check_answers(problem, pool)
     assert bool((problem.domain.changed(pool.z).sum(-1) <= 2).all())
     for row in range(len(problem)):
@@ -115,7 +129,7 @@ def test_linear_models_without_density_have_a_closed_form(tools):
             floor=0.0,
         )
         anchors = torch.from_numpy(rng.normal(0, 2, size=(60, D)))
-        pool = solve(problem, anchors, Effort())
+        pool = solve(problem, anchors)
         tools.check_answers(problem, pool)
         for i in range(5):
             best = np.inf
@@ -160,7 +174,9 @@ def test_single_change_wins_where_a_change_has_a_price(tools):
         np.zeros((1, 3)), scores, lower=-4.0, upper=4.0, beta=2.0, budget=2, floor=0.0
     )
     anchors = torch.from_numpy(np.random.default_rng(0).normal(0, 2, (50, 3)))
-    pool = in_planes(problem, [(torch.arange(1), anchors, problem.moves)], Effort())
+    pool = solve_in_planes(
+        problem, [(torch.arange(1), anchors, problem.moves)], PlaneSettings(), 10
+    )
     np.testing.assert_allclose(pool.z[0, 0], [2, 0, 0], atol=1e-4)
     assert float(pool.best[0]) == pytest.approx(4 + 2, abs=1e-3)
 
@@ -168,7 +184,9 @@ def test_single_change_wins_where_a_change_has_a_price(tools):
 def test_fine_lattices_are_kept(tools):
     lattice = {"step": np.full(4, 0.05), "offset": np.full(4, 0.01)}
     problem, anchors = world(tools, np.random.default_rng(1), **lattice)
-    pool = in_planes(problem, [(torch.arange(len(problem)), anchors, problem.moves)], Effort())
+    pool = solve_in_planes(
+        problem, [(torch.arange(len(problem)), anchors, problem.moves)], PlaneSettings(), 10
+    )
     assert bool((pool.best < torch.inf).any())
     tools.check_answers(problem, pool)
     moved = problem.domain.changed(pool.z)
@@ -178,11 +196,12 @@ def test_fine_lattices_are_kept(tools):
 
 def test_a_row_is_answered_the_same_alone(tools):
     problem, anchors = world(tools, np.random.default_rng(1))
-    everything = torch.arange(len(problem))
-    whole = solve_kinds(problem, [(everything, anchors, problem.moves)], Effort())
+    whole = solve(problem, anchors)
     for row in range(len(problem)):
         part = problem.take(torch.tensor([row]))
-        alone = solve_kinds(part, [(torch.arange(1), anchors, part.moves)], Effort())
+        alone = solve_by_gradient(
+            part, [(torch.arange(1), anchors, part.moves)], GradientSettings()
+        )
         torch.testing.assert_close(alone.z[0, 0], whole.z[row, 0], rtol=1e-6, atol=1e-6)
 
 
@@ -204,8 +223,8 @@ def test_only_problems_of_two_numbers_take_this_road(tools):
     other = replace(other, objective=replace(other.objective, parts=[part]))
     assert predict(other, anchors, Planes()) is None
     kinds = [(torch.arange(len(other)), anchors, other.moves)]
-    assert bool((in_planes(other, kinds, Effort()).best == torch.inf).all())
-    assert bool((solve_kinds(other, kinds, Effort()).best < torch.inf).any())
+    assert bool((solve_in_planes(other, kinds, PlaneSettings(), 10).best == torch.inf).all())
+    assert bool((solve_by_gradient(other, kinds, GradientSettings()).best < torch.inf).any())
 
 
 @settings(deadline=None)
@@ -250,7 +269,7 @@ def test_predict_handles_rows_with_one_free_number(tools, count):
         upper=torch.where(fixed, domain.factual, domain.upper),
     )
     problem = replace(problem, domain=domain, beta=torch.full_like(problem.beta, 0.1))
-    pool = solve(problem, anchors, Effort())
+    pool = solve(problem, anchors)
     found = pool.z[pool.cost < torch.inf]
     changed = (pool.z != domain.factual[:, None])[pool.cost < torch.inf]
     assert len(found) and not changed[:, 1:].any()

@@ -5,18 +5,17 @@ import pytest
 import torch
 
 from scfe_sklearn.densities import GaussianKDE, LocalOutlierDensity
-from scfe_sklearn.solvers import recourse
-from scfe_sklearn.solvers.recourse import Effort
+from scfe_sklearn.solvers.descent import GradientSettings
+from scfe_sklearn.solvers.gradient_solver import solve_by_gradient
 from scfe_sklearn.solvers.search_solver import SearchSettings, solve_by_search
-from scfe_sklearn.solvers.starts.screening import Screen
 
 
-def solve(problem, anchors, effort):
+def solve(problem, anchors, settings=None):
     """Answers by the gradient or, without one, by the search."""
+    kinds = [(torch.arange(len(problem)), anchors, problem.moves)]
     if problem.objective.has_gradient:
-        return recourse.solve(problem, anchors, effort)
-    rows = torch.arange(len(problem))
-    return solve_by_search(problem, [(rows, anchors, problem.moves)], SearchSettings())
+        return solve_by_gradient(problem, kinds, settings or GradientSettings())
+    return solve_by_search(problem, kinds, SearchSettings())
 
 
 def target_rows(tools, problem, points):
@@ -48,7 +47,7 @@ def test_answers_are_close_to_the_best_of_all_points(tools, density, budget):
         problem = mixed_problem(
             tools, rng, 30, density, budget=budget, beta=0.2, has_gradient=has_gradient
         )
-        pool = solve(problem, target_rows(tools, problem, tools.mixed.points), Effort())
+        pool = solve(problem, target_rows(tools, problem, tools.mixed.points))
         tools.check_answers(problem, pool)
         cost = tools.exhaustive(problem, tools.mixed.points)
         best, worst = cost.min(1), np.where(np.isfinite(cost), cost, -np.inf).max(1)
@@ -73,9 +72,9 @@ def test_a_row_does_not_see_its_batch(tools, density, has_gradient):
     rng = np.random.default_rng(3)
     problem = mixed_problem(tools, rng, 10, density, beta=0.2, has_gradient=has_gradient)
     anchors = target_rows(tools, problem, tools.mixed.points)
-    pool = solve(problem, anchors, Effort())
+    pool = solve(problem, anchors)
     for i in range(10):
-        alone = solve(problem.take(torch.tensor([i])), anchors, Effort())
+        alone = solve(problem.take(torch.tensor([i])), anchors)
         torch.testing.assert_close(pool.cost[i], alone.cost[0], rtol=1e-9, atol=1e-9)
         torch.testing.assert_close(pool.z[i], alone.z[0], rtol=1e-9, atol=1e-9)
 
@@ -96,8 +95,8 @@ def test_order_of_rows_does_not_matter_for_continuous_features(tools):
     )
     anchors = target_rows(tools, problem, samples)
     order = torch.from_numpy(rng.permutation(10))
-    one = solve(problem, anchors, Effort())
-    two = solve(problem.take(order), anchors, Effort())
+    one = solve(problem, anchors)
+    two = solve(problem.take(order), anchors)
     torch.testing.assert_close(one.best[order], two.best, rtol=1e-6, atol=1e-6)
     tools.check_answers(problem, one)
 
@@ -117,7 +116,7 @@ def test_linear_model_is_answered_in_closed_form(tools):
         upper=upper,
         beta=beta,
     )
-    pool = solve(problem, target_rows_linear(samples, weight, bias), Effort())
+    pool = solve(problem, target_rows_linear(samples, weight, bias))
     tools.check_answers(problem, pool)
     answered = close = 0
     for i in range(n):
@@ -144,13 +143,11 @@ def target_rows_linear(samples, weight, bias):
     return torch.from_numpy(samples[samples @ weight + bias > 0])
 
 
-@pytest.mark.parametrize("starts", [1, 3])
-def test_more_effort_is_no_worse_on_average(tools, starts):
+def test_thorough_settings_are_no_worse_on_average(tools):
     rng = np.random.default_rng(8)
     problem = mixed_problem(tools, rng, 25, GaussianKDE(0.7), beta=0.2)
     anchors = target_rows(tools, problem, tools.mixed.points)
-    small = Effort(screen=Screen(width=2, parents=4, evaluations=4, shortlist=2), starts=starts)
-    little, much = solve(problem, anchors, small), solve(problem, anchors, Effort())
+    little, much = solve(problem, anchors), solve(problem, anchors, GradientSettings.of("thorough"))
     both = (little.best < torch.inf) & (much.best < torch.inf)
     assert bool(both.any())
     assert bool((much.best[little.best < torch.inf] < torch.inf).all())
@@ -160,5 +157,5 @@ def test_more_effort_is_no_worse_on_average(tools, starts):
 def test_no_rows(tools):
     rng = np.random.default_rng(0)
     problem = mixed_problem(tools, rng, 3).take(torch.arange(0))
-    pool = solve(problem, torch.from_numpy(tools.mixed.points[:5]), Effort())
-    assert pool.z.shape == (0, Effort().screen.pool, 6)
+    pool = solve(problem, torch.from_numpy(tools.mixed.points[:5]))
+    assert pool.z.shape == (0, GradientSettings().pool, 6)

@@ -7,7 +7,6 @@ from scfe_sklearn.solvers.descent.settings import (
     FINE,
     STRICT,
     GradientSettings,
-    Kind,
 )
 from scfe_sklearn.solvers.descent.settling import polish, settle
 from scfe_sklearn.solvers.descent.state import Search
@@ -18,7 +17,6 @@ __all__ = [
     "FINE",
     "STRICT",
     "GradientSettings",
-    "Kind",
     "Search",
     "descend",
     "exchange",

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 
 from scfe_sklearn.solvers.descent.picking import picked
-from scfe_sklearn.solvers.descent.settings import STRICT, GradientSettings, Kind
+from scfe_sklearn.solvers.descent.settings import STRICT, GradientSettings
 from scfe_sklearn.solvers.descent.state import Search
-from scfe_sklearn.solvers.problem import Pool, Problem, first_flagged
+from scfe_sklearn.solvers.problem import Kind, Pool, Problem, first_flagged
 
 EXCHANGED = 2
 """Exchanges per row and round that are improved."""
@@ -119,10 +119,10 @@ def _exchanges(
     score = torch.where(may, score, torch.inf).flatten(1)
     best = score.topk(min(settings.exchanged, score.shape[1]), dim=1, largest=False)
     trial = moves.apply(picked(less, best.indices // len(moves)), best.indices % len(moves))
-    count = min(settings.undone, alone.shape[1])
-    rest = alone.topk(count, dim=1, largest=False)
+    undoing = min(settings.undone, alone.shape[1])
+    rest = alone.topk(undoing, dim=1, largest=False)
     fewer = here.z[:, None].repeat(1, settings.undone, 1)
-    fewer[:, :count] = picked(less, rest.indices)
+    fewer[:, :undoing] = picked(less, rest.indices)
     some = torch.zeros(fewer.shape[:2], dtype=torch.bool, device=fewer.device)
-    some[:, :count] = rest.values < torch.inf
+    some[:, :undoing] = rest.values < torch.inf
     return trial, best.values < torch.inf, fewer, some

@@ -41,7 +41,8 @@ def descend(
     for step in range(settings.steps + 1):
         at = run.extrapolated() if settings.momentum else run.change
         here = part.evaluate(at, fine)
-        run.keep(at, here)
+        if step:  # a start may break the budget or a rule
+            run.keep(at, here)
         if step == settings.steps:
             break
         if step in settings.thinned:

@@ -75,9 +75,9 @@ def prox_linear_step(
     Examples
     --------
     >>> import torch
-    >>> zero, slope = torch.zeros(1, 2), torch.tensor([[1.0, 2.0]])
+    >>> zero, slope, aim = torch.zeros(1, 2), torch.tensor([[1.0, 2.0]]), torch.tensor([2.5])
     >>> u, multiplier = prox_linear_step(
-    ...     lambda v, rows: v.clamp(-1, 1), zero, zero, slope, 0.5, torch.tensor([2.5]), zero[:, 0], 20
+    ...     lambda v, rows: v.clamp(-1, 1), zero, zero, slope, 0.5, aim, zero[:, 0], 20
     ... )
     >>> bool((slope * u).sum() >= 2.5 - 1e-6), bool((slope * u).sum() <= 2.56)
     (True, True)
@@ -89,6 +89,7 @@ def prox_linear_step(
     rows = (below < -exact).nonzero()[:, 0]
     if len(rows) == 0:
         return out, multiplier
+    out = out.clone()  # the map may return what it was given
     newton = -below / (length * slope.square().sum(1)).clamp_min(1e-12)
     search = _Roots.of(rows, guess, 2 * newton, below, exact)
     change, ahead, slope, aim = change[rows], ahead[rows], slope[rows], aim[rows]

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-import torch
-
-from scfe_sklearn.solvers.problem import Moves
-
-Kind = tuple[torch.Tensor, torch.Tensor, Moves]
-"""Rows (k,) that want one kind of answer, the training rows of that kind, and their moves."""
+from scfe_sklearn.solvers.planes import PlaneSettings
 
 FINE = 3.0
 """What a unit of log-density below the limit costs until the end, in units of its price."""
@@ -19,6 +15,25 @@ STRICT = 30.0
 
 DEMANDED = 4.0
 """Multiplier of the limit that this begins with, in the same units."""
+
+
+THOROUGH: dict[str, Any] = {
+    "singles": 8,
+    "pairs": 48,
+    "training_rows": 6,
+    "points": 160,
+    "sparse": (1, 2, 3, 4, 6),
+    "steps": 40,
+    "thinned": {},
+    "settled": 6,
+    "settling": 12,
+    "exchanges": 4,
+    "exchanged": 64,
+    "undone": 4,
+    "strict": 4,
+    "polishing": 8,
+}
+"""Settings of the effort "thorough": wider and longer, about ten times the work."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +83,10 @@ class GradientSettings:
         Rounds of small steps of the numbers.
     pool : int
         Points per row that are kept.
+    planes : PlaneSettings
+        Search of planes, where two numbers out of few may change.
+    further : tuple of GradientSettings
+        Settings of further runs, of which the best answer counts.
     """
 
     moves: int = 200
@@ -90,3 +109,17 @@ class GradientSettings:
     strict: int = 2
     polishing: int = 4
     pool: int = 16
+    planes: PlaneSettings = field(default_factory=PlaneSettings)
+    further: tuple[GradientSettings, ...] = ()
+
+    @classmethod
+    def of(cls, effort: str) -> GradientSettings:
+        """Return the settings of an effort, "default" or "thorough"."""
+        return cls() if effort == "default" else cls(further=(cls(**THOROUGH),))
+
+    def several(self, count: int) -> GradientSettings:
+        """Return the settings of a search for ``count`` answers per row."""
+        if count == 1:
+            return self
+        pool, settled = max(self.pool, 4 * count), max(self.settled, count + 1)
+        return replace(self, pool=pool, settled=settled, planes=self.planes.several(count + 1))

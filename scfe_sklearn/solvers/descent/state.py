@@ -173,12 +173,14 @@ class Instances:
     def take(self, index: torch.Tensor) -> Instances:
         """Return the instances at positions (m, K), each line of which is about one row."""
         rows, flat = index[:, 0] // self.ways, index.flatten()
-        numbers = (self.short, self.weight, self.limit, self.unit)
         return Instances(
             self.search.take(rows),
             self.problem.take(flat),
             self.sets.take(flat),
-            *(number[flat] for number in numbers),
+            self.short[flat],
+            self.weight[flat],
+            self.limit[flat],
+            self.unit[flat],
             None if self.cost is None else self.cost[flat],
         )
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 import torch
 
 from scfe_sklearn.solvers.descent.picking import cheapest, least, picked
-from scfe_sklearn.solvers.descent.settings import FINE, GradientSettings, Kind
+from scfe_sklearn.solvers.descent.settings import FINE, GradientSettings
 from scfe_sklearn.solvers.descent.state import Search
-from scfe_sklearn.solvers.problem import Pool, Problem
+from scfe_sklearn.solvers.problem import Kind, Pool, Problem
 from scfe_sklearn.solvers.starts import feature_sets, hybrids, nearest_anchors
 
 BEYOND = 0.05
@@ -60,6 +60,8 @@ def survey(
     cost = torch.where(rest, _priced(search, limited, points, rest), cost)
     pool = Pool.of(problem, points, cost, settings.pool)
     best = cheapest(single, cost[:, 1 : 1 + listed], 2)
+    found = cost[:, 1 : 1 + listed].topk(2, dim=1, largest=False).values < torch.inf
+    best = torch.where(found[..., None], best, factual[:, None])
     starts = torch.cat([factual[:, None], baseline[:, None], best, rows], 1)
     first = torch.where(pool.cost[:, :1, None] < torch.inf, pool.z[:, :1], rows[:, :1])
     centres = torch.cat([first, baseline[:, None]], 1)

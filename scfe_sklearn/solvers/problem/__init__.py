@@ -8,10 +8,9 @@ from scfe_sklearn.solvers.problem.pool import (
     Pool,
     feature_key,
     support_key,
-    valleys,
 )
 from scfe_sklearn.solvers.problem.predicted import Predicted
-from scfe_sklearn.solvers.problem.problem import Kind, Problem
+from scfe_sklearn.solvers.problem.problem import Kind, Problem, of_rows
 from scfe_sklearn.solvers.problem.protocols import Neighbourhood
 from scfe_sklearn.solvers.problem.subspace import Subspace
 
@@ -28,7 +27,7 @@ __all__ = [
     "TOLERANCE",
     "VALLEYS",
     "feature_key",
+    "of_rows",
     "first_flagged",
     "support_key",
-    "valleys",
 ]

@@ -82,17 +82,6 @@ class Moves:
             self.keeps[index],
         )
 
-    def thinned(self, count: int) -> torch.Tensor:
-        """Return the positions of at most about ``count`` moves, evenly spread per feature."""
-        features = self.group.unique()
-        each = max(count // max(len(features), 1), 2)
-        picked = []
-        for feature in features:
-            own = (self.group == feature).nonzero()[:, 0]
-            spread = torch.linspace(0, len(own) - 1, min(each, len(own)), device=own.device)
-            picked.append(own[spread.round().long()])
-        return torch.cat(picked)
-
     def permitted(self, domain: Domain) -> torch.Tensor:
         """Return (n, M): does the move change the row, and stay where the row may go."""
         now = domain.factual[:, self.coordinate]

@@ -123,11 +123,6 @@ def random_weights(count: int, device: torch.device) -> torch.Tensor:
         return torch.randint(1, 2**40, (count,), generator=generator).to(device, torch.float64)
 
 
-def valleys(offset: torch.Tensor) -> torch.Tensor:
-    """Return which valley a change of a number lies in: down or up, a little or a lot."""
-    return 2 * (offset > 0).long() + (offset.abs() > 1).long()
-
-
 def support_key(changed: torch.Tensor) -> torch.Tensor:
     """Return a bucket (...) for sets of features (..., d): equal sets share it, others hardly."""
     index = torch.arange(1, changed.shape[-1] + 1, device=changed.device)

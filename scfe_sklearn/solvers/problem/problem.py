@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -124,3 +125,10 @@ class Problem:
 
 Kind = tuple[torch.Tensor, torch.Tensor, Moves]
 """Rows (k,) that want one kind of answer, the training rows of that kind, and their moves."""
+
+
+def of_rows(kinds: Sequence[Kind], rows: torch.Tensor) -> list[Kind]:
+    """Return the kinds with the positions of their rows among ``rows`` (k,)."""
+    return [
+        (torch.isin(rows, own).nonzero()[:, 0], anchors, moves) for own, anchors, moves in kinds
+    ]

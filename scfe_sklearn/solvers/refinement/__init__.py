@@ -1,10 +1,9 @@
-"""From a start to a good answer: descend, polish, narrow, enrich, swap."""
+"""From a start to a good answer: descend, polish, narrow, enrich."""
 
 from scfe_sklearn.solvers.refinement.enriching import Enrich, enrich
 from scfe_sklearn.solvers.refinement.narrowing import Section, narrow
 from scfe_sklearn.solvers.refinement.polishing import Pattern, polish
 from scfe_sklearn.solvers.refinement.refining import COARSE_STEP, merge_instances, refine
-from scfe_sklearn.solvers.refinement.swapping import swap
 from scfe_sklearn.solvers.refinement.trade_off import Descent
 
 __all__ = [
@@ -18,5 +17,4 @@ __all__ = [
     "narrow",
     "polish",
     "refine",
-    "swap",
 ]

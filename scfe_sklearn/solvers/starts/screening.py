@@ -16,12 +16,10 @@ import torch
 
 from scfe_sklearn.solvers.problem import (
     BUCKETS,
-    VALLEYS,
     Pool,
     Problem,
     feature_key,
     support_key,
-    valleys,
 )
 
 AT_ONCE = 2**24
@@ -47,22 +45,13 @@ class Screen:
         Valid points of each size whose density is evaluated.
     pool : int
         Points that are kept, each with a support of its own.
-    pairs : int
-        Up to so many pairs of moves are all tried, without predicting their effect; the moves
-        are thinned to get there. 0 tries none but the predicted ones.
-    thrifty : bool
-        Whether the density of single moves that are no answer is left out, though it would
-        improve the predictions, and combinations are tried only for rows that need, or could
-        come nearer by, several moves.
     """
 
     width: int = 16
-    parents: int = 96
-    evaluations: int = 64
-    shortlist: int = 20
+    parents: int = 48
+    evaluations: int = 32
+    shortlist: int = 10
     pool: int = 10
-    pairs: int = 0
-    thrifty: bool = False
 
 
 Picked = Callable[[torch.Tensor], torch.Tensor]
@@ -123,8 +112,6 @@ def screen(problem: Problem, settings: Screen) -> Pool:
     if n == 0 or len(problem.moves) == 0:
         return Pool.empty(problem, settings.pool)
     pool, singles = _try_singles(problem, settings)
-    if not settings.thrifty:
-        return _grow(problem, settings, pool, singles)
     # Two changes can be nearer than one only if that one is dearer than two of no length.
     dear = problem.sparse_distance(pool.z[:, :1])[:, 0] > 2 * problem.beta * problem.least_cost
     rows = (dear | (pool.best == torch.inf)).nonzero()[:, 0]
@@ -143,9 +130,7 @@ def _grow(problem: Problem, settings: Screen, pool: Pool, singles: _Singles) -> 
     for size in range(2, int(problem.max_changes.max()) + 1):
         # Another change pays only where nothing was found, or the rest could improve by its price.
         bound = size * problem.beta * problem.least_cost - best
-        useful = problem.max_changes >= size
-        if not settings.pairs:
-            useful &= pool.best > bound
+        useful = (problem.max_changes >= size) & (pool.best > bound)
         if size > 3:
             # Go on as long as nothing was found or the last change paid.
             useful &= (pool.best == torch.inf) | (pool.best < before)
@@ -155,20 +140,10 @@ def _grow(problem: Problem, settings: Screen, pool: Pool, singles: _Singles) -> 
         if len(active) == 0:
             break
         part, own = problem.take(active), singles.take(active)
-        if size == 2 and settings.pairs:
-            pairs = _try_pairs(part, settings, own)
-            pool = _merge(pool, part, active, pairs)
-            if int(part.max_changes.max()) == size:
-                break
         found, beam = _extend(part, settings, own, beam)
-        pool = _merge(pool, part, active, found)
+        now = pool.take(active).merged(part, found.z, found.cost)
+        pool = pool.scattered(active, now)
     return pool
-
-
-def _merge(pool: Pool, part: Problem, rows: torch.Tensor, found: Pool) -> Pool:
-    """Return the pool with what was found for some of its rows."""
-    now = Pool(pool.z[rows], pool.cost[rows])
-    return pool.scattered(rows, now.merged(part, found.z, found.cost))
 
 
 def _try_singles(problem: Problem, settings: Screen) -> tuple[Pool, _Singles]:
@@ -267,38 +242,6 @@ def _extend(
     return pool, _gather(picked(order), margin, price, plausibility, live, order)
 
 
-def _try_pairs(problem: Problem, settings: Screen, singles: _Singles) -> Pool:
-    """Try all pairs of a thinned set of moves on the model; the best of every support stay."""
-    moves, factual = problem.moves, problem.domain.factual
-    coarse = moves.thinned(int((2 * settings.pairs) ** 0.5))
-    a, b = torch.triu_indices(len(coarse), len(coarse), 1, device=coarse.device)
-    apart = moves.group[coarse[a]] != moves.group[coarse[b]]
-    a, b = a[apart], b[apart]
-    first, second = coarse[a], coarse[b]
-    keeps = moves.keeps[first] * moves.keeps[second]
-    target = moves.target[first] + moves.target[second]
-    z = torch.addcmul(target, factual[:, None], keeps)
-    live = singles.permitted[:, first] & singles.permitted[:, second]
-    valid = live & (problem.margin(z) >= problem.floor)
-    single = moves.apply(factual[:, None], coarse)
-    combined = problem.objective.combined_plausibility(
-        single, factual, moves.target[coarse], moves.keeps[coarse]
-    )
-    plausibility = problem.plausibility(z, valid) if combined is None else combined[:, a, b]
-    cost = singles.price[:, first] + singles.price[:, second] - plausibility
-    cost = torch.where(valid, cost, torch.full_like(cost, torch.inf))
-    d = problem.domain.n_features
-    support = moves.group[first] * d + moves.group[second]
-    valley = valleys(moves.value - factual[:, moves.coordinate])
-    pattern = VALLEYS**2 * support + VALLEYS * valley[:, first] + valley[:, second]
-    best = cost.new_full((len(cost), VALLEYS**2 * d * d), torch.inf)
-    best = best.scatter_reduce(1, pattern, cost, "amin").gather(1, pattern)
-    cost = torch.where(cost <= best, cost, torch.full_like(cost, torch.inf))
-    order = _smallest(cost, 2 * settings.pool)
-    chosen = torch.addcmul(target[order], factual[:, None], keeps[order])
-    return Pool.of(problem, chosen, cost.gather(1, order), settings.pool)
-
-
 def _collect(
     problem: Problem,
     settings: Screen,
@@ -312,10 +255,9 @@ def _collect(
     infinite = torch.full_like(price, torch.inf)
     valid = live & (margin >= problem.floor)
     guess = torch.where(live, price - plausibility, infinite)
-    # Valid points first; the rest of the shortlist improves the predictions of the next size.
     order = _smallest(torch.where(valid, guess, guess + 1e6), settings.shortlist)
     chosen = picked(order)
-    asked = (valid if settings.thrifty else live).gather(1, order)
+    asked = valid.gather(1, order)
     value = problem.plausibility(chosen, asked)
     value = torch.where(asked, value, plausibility.gather(1, order))
     plausibility = plausibility.scatter(1, order, value)
