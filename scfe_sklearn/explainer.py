@@ -14,6 +14,7 @@ from scfe_sklearn.answering.answers import Answers, add_closest, answer, answer_
 from scfe_sklearn.answering.equipment import Equipped
 from scfe_sklearn.answering.judge import Judge
 from scfe_sklearn.answering.preparation import (
+    EXPONENTS,
     CompiledModels,
     black_box_scores,
     check_best_effort,
@@ -83,13 +84,14 @@ class CounterfactualExplainer(
     For a row x with coordinates z_0, and every class t that would answer it, S-CFE [1]_ solves
 
     .. math::
-        \min_{z \in A(x)} \; \|z - z_0\|^2 + \beta \, \#\{\text{changed features}\}
+        \min_{z \in A(x)} \; \|z - z_0\|^2 + \beta \sum_g \|z_g - z_{0g}\|^p
         - \tau \, \frac{\log q(z \mid t)}{s_t}
         \quad \text{s.t.} \quad f_t(z) > \max_{j \ne t} f_j(z),
         \;\; \#\{\text{changed features}\} \le m
 
     where numbers are measured in training standard deviations, a changed category adds 1 to the
-    squared distance, A(x) is what the rules allow, q is a density of the training rows of class
+    squared distance, p = 0 (the default `penalty`) counts the changed features g, A(x) is what
+    the rules allow, q is a density of the training rows of class
     t and s_t the distance between the lower quartile and the median of their log-densities.
     For models with a gradient, and without a budget, proximal gradient runs over all features
     from several starts per row: the l0 price, box, lattice and levels are one exact proximal
@@ -111,6 +113,10 @@ class CounterfactualExplainer(
         the median of plausibility may cost.
     beta : float, default=4.0
         Price of a changed feature in squared standard deviations.
+    penalty : {"l0", "l1/2", "l2/3", "l1"}, default="l0"
+        Penalty of the changes: `beta` times the sum of the p-th powers of how far each feature
+        moves, with p = 0 (the number of changed features), 1/2, 2/3 or 1 [1]_. Models without
+        a gradient have "l0" only.
     max_changes : int, "fewest" or None, default=None
         Budget of changed features; None for no limit, "fewest" for the smallest budget of each
         row that an answer is found within.
@@ -157,6 +163,9 @@ class CounterfactualExplainer(
         finds, for tree ensembles of moderate size, answers that are proved to be the cheapest by
         distance and `beta` (with ``max_changes="fewest"``: to have the fewest changes), or
         proves that there is none; plausibility does not count.
+    effort : {"default", "thorough"}, default="default"
+        How hard to search: "thorough" adds a wider and longer search to the default one, which
+        takes about ten times as long. "milp" proves its answers with either.
     min_plausibility : float in [0, 1) or "auto", default="auto"
         Share of the training rows of its class that an answer must be more plausible than: a
         limit beside the weight tau. "auto", where there is neither a budget of changes nor a
@@ -228,6 +237,7 @@ class CounterfactualExplainer(
         "density": [StrOptions({"lof", "kde", "gmm", "knn"}), HasMethods(["log_prob"])],
         "tau": [Interval(Real, 0, None, closed="left")],
         "beta": [Interval(Real, 0, None, closed="left")],
+        "penalty": [StrOptions(set(EXPONENTS))],
         "max_changes": [Interval(Integral, 1, None, closed="left"), StrOptions({"fewest"}), None],
         "immutable": ["array-like", None],
         "increasing": ["array-like", None],
@@ -248,6 +258,7 @@ class CounterfactualExplainer(
         "steps": [dict, None],
         "scale": [StrOptions({"std"}), None],
         "solver": [StrOptions({"auto", "apg", "search", "milp"})],
+        "effort": [StrOptions({"default", "thorough"})],
         "min_plausibility": [Interval(Real, 0, 1, closed="left"), StrOptions({"auto"})],
         "ensemble": [Interval(Integral, 1, None, closed="left"), list, tuple, None],
         "shortfall": [Interval(Real, 0, 1, closed="left")],
@@ -265,6 +276,7 @@ class CounterfactualExplainer(
         density: str | Density = "lof",
         tau: float = 2.0,
         beta: float = 4.0,
+        penalty: str = "l0",
         max_changes: int | str | None = None,
         immutable: Sequence[Hashable] | None = None,
         increasing: Sequence[Hashable] | None = None,
@@ -285,6 +297,7 @@ class CounterfactualExplainer(
         steps: Mapping[Hashable, float] | None = None,
         scale: str | None = "std",
         solver: str = "auto",
+        effort: str = "default",
         min_plausibility: float | str = "auto",
         ensemble: int | Sequence[Any] | None = None,
         shortfall: float = 0.0,
@@ -298,6 +311,7 @@ class CounterfactualExplainer(
         self.density = density
         self.tau = tau
         self.beta = beta
+        self.penalty = penalty
         self.max_changes = max_changes
         self.immutable = immutable
         self.increasing = increasing
@@ -318,6 +332,7 @@ class CounterfactualExplainer(
         self.steps = steps
         self.scale = scale
         self.solver = solver
+        self.effort = effort
         self.min_plausibility = min_plausibility
         self.ensemble = ensemble
         self.shortfall = shortfall

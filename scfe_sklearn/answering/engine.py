@@ -98,6 +98,8 @@ class Engine:
         Prices of plausibility and of a change.
     max_changes : int or None
         Budget of changed features.
+    exponent : float
+        p of the penalty of changes.
     settings : GradientSettings
         How hard to look.
     searching : SearchSettings
@@ -138,6 +140,7 @@ class Engine:
     tau: float
     beta: float
     max_changes: int | None
+    exponent: float
     settings: GradientSettings
     searching: SearchSettings
     chunk_size: int
@@ -323,6 +326,7 @@ class Engine:
             torch.full((n,), budget),
             floor,
             torch.from_numpy(bounds.cost) if (bounds.cost != 1).any() else None,
+            self.exponent,
         )
 
     def _domain(self, rows: Rows) -> Domain:
@@ -457,8 +461,14 @@ class Engine:
         squared = np.where(both, np.where(both, Z, 0.0) - np.where(both, Z0, 0.0), 0.0) ** 2
         by_feature = np.add.reduceat(squared, starts, axis=1)
         by_feature += self.space.any_coordinate(~np.isfinite(Z0) & np.isfinite(Z))
-        changed = self.space.changed(Z, Z0)
-        return np.asarray((weight * (by_feature + self.beta * changed)).sum(axis=1))
+        penalty = self.penalty(by_feature, self.space.changed(Z, Z0))
+        return np.asarray((weight * (by_feature + penalty)).sum(axis=1))
+
+    def penalty(self, squared: np.ndarray, changed: np.ndarray) -> np.ndarray:
+        """Penalties of features that change by ``squared`` distances, or do not change."""
+        if self.exponent == 0:
+            return self.beta * changed
+        return np.asarray(self.beta * changed * squared ** (self.exponent / 2))
 
     def cost(
         self, Z: np.ndarray, Z0: np.ndarray, code: np.ndarray, weight: np.ndarray

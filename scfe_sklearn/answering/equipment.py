@@ -19,6 +19,7 @@ from scfe_sklearn.answering.preparation import (
     black_box_scores,
     check_probabilities,
     check_rules,
+    exponent_of,
     whole_row_scores,
 )
 from scfe_sklearn.answering.proofs import LinearProver
@@ -57,6 +58,8 @@ class Equipped:
     density: str | Density
     tau: float
     beta: float
+    penalty: str
+    effort: str
     max_changes: int | str | None
     immutable: Sequence[Hashable] | None
     increasing: Sequence[Hashable] | None
@@ -209,8 +212,9 @@ class Equipped:
             tau=self.tau,
             beta=self.beta,
             max_changes=budget,
-            settings=GradientSettings().several(count),
-            searching=SearchSettings().several(count),
+            exponent=exponent_of(self.penalty, self.solver_),
+            settings=GradientSettings.of(self.effort).several(count),
+            searching=SearchSettings.of(self.effort).several(count),
             chunk_size=self.chunk_size,
             single_precision=any(function.single_precision for function in functions),
             unit=getattr(self, "unit_", 1.0),

@@ -77,7 +77,8 @@ def _distance(
     starts = [part.start for part in space.slices_]
     features = np.logical_or.reduceat(moved, starts, axis=2)
     changes = features.sum(axis=2)
-    by_feature = np.add.reduceat(gap**2, starts, axis=2) + engine.beta * features
+    squared = np.add.reduceat(gap**2, starts, axis=2)
+    by_feature = squared + engine.penalty(squared, features)
     price = (bounds.cost[:, None] * by_feature).sum(axis=2)
     refused = forbidden.any(axis=2) | (changes == 0)
     if engine.max_changes is not None:

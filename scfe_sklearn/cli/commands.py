@@ -30,7 +30,7 @@ def _explain(options: argparse.Namespace) -> int:
     check_outputs(outputs)
     explainer = explainer_of(options)
     rows, labels, target = question(explainer, options)
-    for name in ("max_changes", "tau", "beta"):
+    for name in ("max_changes", "tau", "beta", "penalty", "effort"):
         value = getattr(options, name)
         if value is not None:
             explainer.set_params(**{name: value})

@@ -69,7 +69,7 @@ def fitted_on(
         levels = {name: X[name].dropna().unique() for name in names if not _is_number(X[name])}
         given = {name: getattr(options, name) for name in LISTS}
         parameters = rule_parameters(Columns(names, levels), given, options.rules, True)
-        for name in ("density", "solver", "tau", "beta", "max_changes"):
+        for name in ("density", "solver", "tau", "beta", "penalty", "effort", "max_changes"):
             if getattr(options, name) is not None:
                 parameters[name] = getattr(options, name)
     estimator = frozen_if_fitted(model)

@@ -147,6 +147,12 @@ def _search_options(command: Any) -> None:
     command.add_argument(
         "--beta", type=weight, metavar="X", help=f"price of a change (usual: {usual.beta:g})"
     )
+    command.add_argument(
+        "--penalty", choices=("l0", "l1/2", "l2/3", "l1"), help="penalty of the changes (usual: l0)"
+    )
+    command.add_argument(
+        "--effort", choices=("default", "thorough"), help="how hard to search (usual: default)"
+    )
     _rule_options(command)
 
 

@@ -19,6 +19,10 @@ SET_BACK = 1e9
 """Added to the cost of points below the floor, so that they come last."""
 
 
+THOROUGH = Screen(width=64, parents=200, evaluations=200, shortlist=60)
+"""Search over supports of the effort "thorough"."""
+
+
 @dataclass(frozen=True)
 class SearchSettings:
     """Widths and lengths of the steps.
@@ -45,6 +49,11 @@ class SearchSettings:
     section: Section = field(default_factory=Section)
     narrowed: int = 2
     pool: int = 6
+
+    @classmethod
+    def of(cls, effort: str) -> SearchSettings:
+        """Return the settings of an effort, "default" or "thorough"."""
+        return cls() if effort == "default" else cls(screen=THOROUGH, narrowed=8, pool=24)
 
     def several(self, count: int) -> SearchSettings:
         """Return the settings of a search for ``count`` answers per row."""

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.optimize import LinearConstraint, minimize
 from sklearn.datasets import load_breast_cancer
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
@@ -163,3 +164,79 @@ def test_around_equals_the_density_near_its_centres(density):
     torch.testing.assert_close(local.log_prob(z), got)
     some = torch.tensor([4, 1])
     torch.testing.assert_close(local.take(some).log_prob(z[some]), got[some])
+
+
+@pytest.mark.parametrize("penalty", ["l0", "l1/2", "l2/3", "l1"])
+def test_each_penalty_is_least_where_it_is_asked_for(asked, penalty):
+    """By the objectives of the papers, computed from the raw answers."""
+    X, y, model, refused = asked
+    powers = {"l0": 0.0, "l1/2": 0.5, "l2/3": 2 / 3, "l1": 1.0}
+    spread = X.std(ddof=0).to_numpy()
+    cost = {}
+    for other in powers:
+        explainer = CounterfactualExplainer(FrozenEstimator(model), penalty=other, tau=0.0)
+        result = explainer.fit(X, y).explain(refused[:20], target=1)
+        assert result.success.all()
+        moved = abs(result.counterfactuals.to_numpy() - refused[:20].to_numpy()) / spread
+        price = np.where(moved > 1e-9, moved ** powers[penalty], 0.0)
+        cost[other] = (moved**2 + explainer.beta * price).sum(axis=1)
+    for other in powers:
+        assert cost[penalty].mean() <= cost[other].mean()
+        # A search among supports may miss: by little, and seldom.
+        assert (cost[penalty] <= 1.02 * cost[other]).mean() >= 0.8
+
+
+def test_l1_answers_of_a_linear_model_are_optimal():
+    """The minimum of a convex problem, by scipy, over its box."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(400, 5)), columns=list("abcde"))
+    y = (X @ [2.0, -1.0, 0.5, 0.2, 0.0] > 0.5).astype(int)
+    model = LogisticRegression().fit(X, y)
+    refused = X[model.predict(X) == 0][:8]
+    beta = 0.7
+    explainer = CounterfactualExplainer(
+        FrozenEstimator(model), penalty="l1", beta=beta, tau=0.0, continuous=list("abcde")
+    ).fit(X, y)
+    found = explainer.explain(refused, target=1)
+    spread = X.std(ddof=0).to_numpy()
+    low, high = X.min().to_numpy(), X.max().to_numpy()
+    for row, answer in zip(refused.to_numpy(), found.counterfactuals.to_numpy(), strict=True):
+        weight = model.coef_[0] * spread
+        short = -(row @ model.coef_[0] + model.intercept_[0])
+        box = np.column_stack([(low - row) / spread, (high - row) / spread])
+        # w = up - down, both at least 0: then the l1 norm is linear.
+        bounds = [(0, max(b, 0)) for _, b in box] + [(0, max(-a, 0)) for a, _ in box]
+        both = np.r_[weight, -weight]
+        best = minimize(
+            lambda w: ((w[:5] - w[5:]) ** 2).sum() + beta * w.sum(),
+            np.full(10, 0.1),
+            bounds=bounds,
+            constraints=LinearConstraint(both, short, np.inf),
+            method="SLSQP",
+            options={"maxiter": 500, "ftol": 1e-12},
+        )
+        moved = (answer - row) / spread
+        ours = (moved**2).sum() + beta * abs(moved).sum()
+        assert best.success and ours <= best.fun * 1.01 + 1e-3
+
+
+@pytest.mark.parametrize("penalty", ["l1/2", "l1"])
+def test_other_penalties_need_a_gradient(asked, penalty):
+    X, y, model, refused = asked
+    explainer = CounterfactualExplainer(FrozenEstimator(model), penalty=penalty, solver="search")
+    with pytest.raises(ValueError, match=r"The 'penalty' parameter .* must be 'l0' .* Got 'l1"):
+        explainer.fit(X, y).explain(refused[:2], target=1)
+
+
+def test_thorough_answers_cost_no_more(asked):
+    X, y, model, refused = asked
+    cost = {}
+    for effort in ("default", "thorough"):
+        explainer = CounterfactualExplainer(
+            FrozenEstimator(model), effort=effort, tau=0.0, min_plausibility=0.0
+        ).fit(X, y)
+        result = explainer.explain(refused[:12], target=1)
+        cost[effort] = result.distance**2 + explainer.beta * result.n_changes
+    # Up to the short numbers that answers move to.
+    assert (cost["thorough"] <= 1.0001 * cost["default"]).all()
+    assert (cost["thorough"] < 0.999 * cost["default"]).any()

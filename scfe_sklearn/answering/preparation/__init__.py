@@ -12,7 +12,7 @@ from scfe_sklearn.answering.preparation.checks import (
     read_weights,
     several_outputs,
 )
-from scfe_sklearn.answering.preparation.choice import choose_solver
+from scfe_sklearn.answering.preparation.choice import EXPONENTS, choose_solver, exponent_of
 from scfe_sklearn.answering.preparation.score_functions import (
     CompiledModels,
     ScoreFunction,
@@ -23,6 +23,7 @@ from scfe_sklearn.answering.preparation.surrogate import fit_surrogate
 from scfe_sklearn.answering.preparation.training import trained, trained_others
 
 __all__ = [
+    "EXPONENTS",
     "CompiledModels",
     "ScoreFunction",
     "black_box_scores",
@@ -32,6 +33,7 @@ __all__ = [
     "check_probabilities",
     "check_rules",
     "choose_solver",
+    "exponent_of",
     "fit_surrogate",
     "read_classes",
     "read_outcomes",

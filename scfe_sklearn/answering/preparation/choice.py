@@ -48,6 +48,20 @@ def choose_solver(wanted: str, compiled: CompiledModels, X: Any) -> str:
     return "apg"
 
 
+EXPONENTS = {"l0": 0.0, "l1/2": 0.5, "l2/3": 2 / 3, "l1": 1.0}
+"""Powers p of the penalties."""
+
+
+def exponent_of(penalty: str, solver: str) -> float:
+    """Return p of a penalty; raise if the solver does not know it."""
+    if penalty != "l0" and solver != "apg":
+        raise ValueError(
+            "The 'penalty' parameter of CounterfactualExplainer must be 'l0' for models without "
+            f"a gradient and with solver='search' or 'milp'. Got {penalty!r} instead."
+        )
+    return EXPONENTS[penalty]
+
+
 def _spread(rows: np.ndarray) -> np.ndarray:
     """Choose some rows, evenly."""
     return rows[np.linspace(0, len(rows) - 1, min(VERIFIED_ROWS, len(rows))).astype(int)]

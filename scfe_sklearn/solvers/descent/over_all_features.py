@@ -88,13 +88,13 @@ def _remaining(run: Run, count: int, ways: int) -> torch.Tensor:
 
 def _prox(part: Instances, length: float) -> Prox:
     """Return the proximal map of the price and the budget of changes, over the rules."""
-    budget, price = within(part.problem), part.problem.change_weight
+    budget, price, power = within(part.problem), part.problem.change_weight, part.problem.exponent
 
     def prox(v: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
         if rows is None:
-            return part.sets.prox(v, length, price, 0.0, budget)
+            return part.sets.prox(v, length, price, power, budget)
         own = None if budget is None else budget[rows]
-        return part.sets.take(rows).prox(v, length, price[rows], 0.0, own)
+        return part.sets.take(rows).prox(v, length, price[rows], power, own)
 
     return prox
 

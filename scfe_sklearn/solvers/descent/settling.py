@@ -74,6 +74,7 @@ def settle(
         if step < settings.settling:
             run.limit(part, here)
             gradient = here.pull - run.price(part)[:, None] * here.lift
+            gradient = gradient + part.problem.penalty_slope(run.change) * moving
             if before is not None:
                 length = _curvature_length(length, run.change - before[0], gradient - before[1])
             before = (run.change, gradient)

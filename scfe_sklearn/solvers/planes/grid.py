@@ -52,7 +52,7 @@ def fits(problem: Problem, settings: Planes, coarsest: float) -> bool:
     width = domain.factual.shape[1]
     size = width * (width - 1) // 2 * settings.values**2
     numbers = bool((domain.scalar & (domain.step < coarsest)).all())
-    two = bool((problem.max_changes == 2).all())
+    two = bool((problem.max_changes == 2).all()) and problem.exponent == 0
     return numbers and two and width > 1 and size <= settings.most
 
 

@@ -11,6 +11,9 @@ from scfe_sklearn.solvers.problem.domain import TOLERANCE, Domain
 from scfe_sklearn.solvers.problem.moves import Moves
 from scfe_sklearn.solvers.problem.protocols import Objective
 
+FLATTER = 1e-2
+"""Change of a number below which the penalty counts as no steeper."""
+
 
 @dataclass(frozen=True, eq=False)
 class Problem:
@@ -18,11 +21,12 @@ class Problem:
 
     .. math::
         \min_{z \in A} \; \sum_j w_j \big( \|z_j - z_{0j}\|^2
-        + \beta \, [z_j \neq z_{0j}] \big) - \tau \log q(z \mid t)
+        + \beta \, \|z_j - z_{0j}\|^p \big) - \tau \log q(z \mid t)
         \quad \text{s.t.} \quad m(z) \ge c, \;\; \#\{\text{changed features}\} \le k
 
-    with the margin m of the target. The constraint on the margin is the exact-penalty form of
-    the hinge loss: at the solution its multiplier is the weight gamma of the row.
+    with the margin m of the target; for p = 0 the penalty counts the changed features. The
+    constraint on the margin is the exact-penalty form of the hinge loss: at the solution its
+    multiplier is the weight gamma of the row.
 
     Parameters
     ----------
@@ -36,6 +40,8 @@ class Problem:
         Price of a changed feature.
     cost : Tensor of shape (n, d) or None
         Weights w of the raw features; None for ones.
+    exponent : {0.0, 0.5, 2 / 3, 1.0}
+        p of the penalty.
     max_changes : Tensor of shape (n,), long
         Budget k of changed features.
     floor : float
@@ -49,6 +55,7 @@ class Problem:
     max_changes: torch.Tensor
     floor: float
     cost: torch.Tensor | None = None
+    exponent: float = 0.0
 
     def __len__(self) -> int:
         return len(self.beta)
@@ -67,7 +74,7 @@ class Problem:
     def sparse_distance(self, z: torch.Tensor) -> torch.Tensor:
         """Return squared distance plus the price of the changes of ``z`` (n, K, D): (n, K)."""
         offset = z - self.domain.factual[:, None]
-        changes = self._price(self.domain.features_of(offset.abs() > TOLERANCE))
+        changes = self._price(self._sizes(offset))
         distance = offset.square_()
         if self.cost is not None:
             distance *= self.cost[:, None, self.domain.groups]
@@ -75,17 +82,36 @@ class Problem:
 
     def change_price(self, z: torch.Tensor) -> torch.Tensor:
         """Return the price of the changes of ``z`` (n, K, D), without the distance: (n, K)."""
-        return self._price(self.domain.changed(z))
+        return self._price(self._sizes(z - self.domain.factual[:, None]))
 
-    def _price(self, changed: torch.Tensor) -> torch.Tensor:
-        """Price (n, K) of changed features (n, K, d)."""
+    def _sizes(self, offset: torch.Tensor) -> torch.Tensor:
+        """Terms (n, K, d) of the penalty: powers of how much the features change."""
+        changed = self.domain.features_of(offset.abs() > TOLERANCE)
+        if self.exponent == 0:
+            return changed
+        sizes = torch.zeros_like(changed, dtype=offset.dtype)
+        sizes = sizes.index_add_(2, self.domain.groups, offset.square())
+        return torch.where(changed, sizes.pow(self.exponent / 2), 0.0)
+
+    def _price(self, sizes: torch.Tensor) -> torch.Tensor:
+        """Price (n, K) of changes of the features (n, K, d)."""
         if self.cost is None:
-            return self.beta[:, None] * changed.sum(-1)
-        return self.beta[:, None] * (changed * self.cost[:, None]).sum(-1)
+            return self.beta[:, None] * sizes.sum(-1)
+        return self.beta[:, None] * (sizes * self.cost[:, None]).sum(-1)
+
+    def penalty_slope(self, change: torch.Tensor) -> torch.Tensor:
+        """Gradient (n, D) of the penalty at changes (n, D) of numbers; 0 where none changes."""
+        if self.exponent == 0:
+            return torch.zeros_like(change)
+        weight = self.change_weight.expand(-1, self.domain.n_features)[:, self.domain.groups]
+        steep = change.abs().clamp_min(FLATTER).pow(self.exponent - 1)
+        return self.exponent * weight * steep * torch.sign(change)
 
     def move_price(self, moves: Moves) -> torch.Tensor:
         """Return what each of M moves costs from the factual, distance included: (n, M)."""
-        price = moves.distance(self.domain) + self.beta[:, None]
+        distance = moves.distance(self.domain)
+        # The zeroth power of a distance is 1.
+        price = distance + self.beta[:, None] * distance.pow(self.exponent / 2)
         return price if self.cost is None else price * self.cost[:, moves.group]
 
     @property
@@ -97,7 +123,7 @@ class Problem:
     @property
     def least_change_price(self) -> torch.Tensor:
         """Least penalty (n,) of a changed feature, however little it changes."""
-        return self.beta * self.least_cost
+        return self.beta * self.least_cost * (self.exponent == 0)
 
     @property
     def least_cost(self) -> torch.Tensor:

@@ -180,11 +180,11 @@ def _stride(
     the gain is out of reach the point of the largest multiplier tried is returned.
     """
     budget = within(problem)
-    price = problem.beta[:, None]
+    price = problem.change_weight
 
     def at(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         v = ahead + (length * weight)[:, None] * slope
-        u = sets.prox(v, length, price, 0.0, budget)
+        u = sets.prox(v, length, price, problem.exponent, budget)
         return u, (slope * (u - change)).sum(1) - aim
 
     zero = torch.zeros_like(aim)
