@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from sklearn.compose import make_column_transformer
+from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
@@ -41,6 +43,14 @@ def published_network(table: Table, seed: int = 0, epochs: int = 80) -> TorchCla
             optimiser.step()
         fading.step()
     return TorchClassifier(layers, classes=[0, 1]).fit(table.X, table.y)
+
+
+def published_logistic(table: Table, seed: int = 0) -> tuple[Table, FrozenEstimator]:
+    """Return the table in 8 principal components of its training rows, and a model of these."""
+    components = PCA(8, random_state=seed).fit(table.X)
+    X, queries = (components.transform(rows) for rows in (table.X, table.queries))
+    reduced = replace(table, X=X, queries=queries)
+    return reduced, FrozenEstimator(LogisticRegression(max_iter=2000).fit(X, table.y))
 
 
 @dataclass(frozen=True, eq=False)

@@ -54,6 +54,21 @@ def test_published_table(capsys):
     assert module("published_tables").main(["--sets", "wine", "--densities", "knn"]) == 0
     out = capsys.readouterr().out
     assert "met     wine knn: every row valid with at most 2 changes" in out
+    lines = [line.split() for line in out.splitlines()]
+    network = next(line for line in lines if line[:3] == ["wine", "network", "knn"])
+    assert network[-6:] == ["100", "4.04", "(1.59)", "2.00", "1.01", "(0.07)"]
+    assert ["wine", "network", "CEM", "92"] in [line[:4] for line in lines]
+    assert any(line[:3] == ["wine", "logistic", "knn"] for line in lines)
+
+
+def test_published_scores_have_both_numbers_of_neighbours():
+    table = module("datasets").published_table("wine")
+    scores = module("scoring").table_scores(table, table.targets, table.queries)
+    for name, count in (("lof", 20), ("lof_published", 30)):
+        row = int(np.flatnonzero(table.targets == 1)[0])
+        factor = LocalOutlierFactor(count, novelty=True).fit(table.X[table.y == 1])
+        expected = -factor.score_samples(table.queries[[row]])[0]
+        assert scores.loc[row, name] == pytest.approx(expected)
 
 
 def test_letters(capsys):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from scfe_sklearn.densities.around import around
+from scfe_sklearn.objective.cells import RowCells
 from scfe_sklearn.objective.conditions import Conditions
 from scfe_sklearn.objective.neighbourhood import Neighbourhood
 from scfe_sklearn.objective.plausible import LocalPlausibility, MixedPlausibility, Plausible
@@ -160,6 +161,17 @@ class RowObjective:
             one = self.reading.margin(scores.flatten(0, 1), rows)
             margin = one if margin is None else torch.minimum(margin, one)
         return None if margin is None else margin.reshape(len(factual), len(feature))
+
+    def cells(self) -> RowCells | None:
+        """The cells of trees; None where more than their scores decides, or has a price."""
+        given = self.conditions
+        limited = given is not None and (
+            bool(given.requirements) or bool(given.shortfall) or given.limit is not None
+        )
+        if limited or len(self.models) != 1 or bool((self.weight() > 0).any()):
+            return None
+        cells = getattr(self.models[0], "cells", None)
+        return None if cells is None else RowCells(cells, self)
 
     def margin_and_grad(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Margins (n,) of ``z`` (n, D) and their gradients (n, D)."""

@@ -9,8 +9,17 @@ import torch
 
 from scfe_sklearn.solvers.plausibility_floor import baselines, floors, with_floors
 from scfe_sklearn.solvers.problem import Kind, Pool, Problem, of_rows
-from scfe_sklearn.solvers.refinement import Enrich, Section, enrich, narrow
-from scfe_sklearn.solvers.starts import Recall, Screen, climb, recall, screen, too_wide
+from scfe_sklearn.solvers.refinement import Enrich, Section, Stepping, enrich, narrow, step
+from scfe_sklearn.solvers.starts import (
+    Recall,
+    Screen,
+    climb,
+    hybrids,
+    nearest_anchors,
+    recall,
+    screen,
+    too_wide,
+)
 
 GUESSED = 0.6
 """Spreads of log-density that an answer may still lose after its start."""
@@ -37,18 +46,27 @@ class SearchSettings:
         Starts from training rows.
     section : Section
         Search along the changed numbers.
+    stepping : Stepping
+        Steps from cell to cell of trees.
     narrowed : int
         Points per row that are narrowed down; most of them are given up early.
     pool : int
         Points per row that are kept from step to step.
+    inside : int
+        Training rows per row from which steps begin.
+    ladder : tuple of float
+        Prices of a change, falling: where the price is lower, rows are solved at these first.
     """
 
     screen: Screen = field(default_factory=Screen)
     enrich: Enrich = field(default_factory=Enrich)
     recall: Recall = field(default_factory=Recall)
     section: Section = field(default_factory=Section)
+    stepping: Stepping = field(default_factory=Stepping)
     narrowed: int = 2
     pool: int = 6
+    inside: int = 6
+    ladder: tuple[float, ...] = (4.0, 1.0)
 
     @classmethod
     def of(cls, effort: str) -> SearchSettings:
@@ -91,23 +109,47 @@ def solve_by_search(
         Valid points, cheapest first; no point for a row that was not answered.
     """
     pool = _starts(problem, kinds, settings)
+    rungs = [price for price in settings.ladder if bool((problem.beta < price).all())]
+    if rungs:
+        # An answer at a higher price of a change is one at a lower price, too.
+        dearer = replace(problem, beta=torch.full_like(problem.beta, rungs[-1]))
+        found = solve_by_search(dearer, kinds, settings, with_floor, guesses)
+        pool = _with_guesses(problem, pool, found.z)
     if guesses is not None:
         pool = _with_guesses(problem, pool, guesses)
     if not with_floor:
-        return improve_by_search(problem, pool, settings)
+        pool = improve_by_search(problem, pool, settings)
+        return step(problem, pool, _inside(problem, kinds, settings), settings.stepping)
+    # Rows that may need their floor are solved with and without it, in the same rounds.
     guessed = _suspects(problem, kinds, pool, GUESSED)
-    limited, begun = _limited(problem, kinds, pool, guessed)
-    found = improve_by_search(limited, begun, settings)
-    # Rows that lost more plausibility than was guessed are solved again if they miss their floor.
+    limit, begun = _floored(problem.take(guessed), _of_rows(kinds, guessed), pool.take(guessed))
+    limits = torch.cat([torch.full_like(pool.best, -torch.inf), limit])
+    both = problem.take(torch.cat([torch.arange(len(problem)), guessed]))
+    found = improve_by_search(with_floors(both, limits), pool.joined(begun), settings)
+    found, within = found.take(slice(len(problem))), found.take(slice(len(problem), None))
+    low = (_log_densities(problem, found)[guessed, 0] < limit).nonzero()[:, 0]
+    found = found.scattered(guessed[low], within.take(low))
+    # Other rows that lost so much plausibility that they miss their floor are solved again.
     rest = _suspects(problem, kinds, found, 0.0)
     rest = rest[~torch.isin(rest, guessed)]
     part, now = problem.take(rest), found.take(rest)
-    limited, begun = _limited(part, of_rows(kinds, rest), now, torch.arange(len(rest)))
+    limit, begun = _floored(part, of_rows(kinds, rest), now)
     missed = (begun.best > now.best).nonzero()[:, 0]
     if len(missed):
-        again = improve_by_search(limited.take(missed), begun.take(missed), settings)
+        limited = with_floors(part, limit).take(missed)
+        again = improve_by_search(limited, begun.take(missed), settings)
         found = found.scattered(rest[missed], again)
     return found.merged(problem, pool.z, pool.cost + SET_BACK)
+
+
+def _inside(problem: Problem, kinds: Sequence[Kind], settings: SearchSettings) -> torch.Tensor:
+    """What rows (n, K, D) may become of the nearest training rows of their kinds."""
+    inside = problem.domain.factual[:, None].repeat(1, settings.inside, 1)
+    for rows, anchors, _ in kinds:
+        domain = problem.domain.take(rows)
+        found = hybrids(domain, nearest_anchors(domain, anchors, settings.inside))
+        inside[rows, : found.shape[1]] = found
+    return inside
 
 
 def improve_by_search(problem: Problem, pool: Pool, settings: SearchSettings) -> Pool:
@@ -195,22 +237,15 @@ def _suspects(problem: Problem, kinds: Sequence[Kind], pool: Pool, spreads: floa
     return low.nonzero()[:, 0]
 
 
-def _limited(
-    problem: Problem, kinds: Sequence[Kind], pool: Pool, rows: torch.Tensor
-) -> tuple[Problem, Pool]:
-    """Return the problem with the floors of some rows, and the points that keep them.
-
-    The baseline is one of these points.
-    """
-    part, own = problem.take(rows), of_rows(kinds, rows)
-    ends, valid = baselines(part, own)
-    limit = torch.full_like(pool.best, -torch.inf)
-    limit[rows] = floors(part, ends, valid)
-    limited = with_floors(problem, limit)
+def _floored(problem: Problem, kinds: Sequence[Kind], pool: Pool) -> tuple[torch.Tensor, Pool]:
+    """Return the floors (n,) of rows, and the points that keep them; the baseline is one."""
+    ends, valid = baselines(problem, kinds)
+    limit = floors(problem, ends, valid)
     kept = _log_densities(problem, pool) >= limit[:, None]
     pool = Pool.of(problem, pool.z, torch.where(kept, pool.cost, torch.inf), pool.cost.shape[1])
-    cost = part.sparse_distance(ends[:, None]) - part.plausibility(ends[:, None], valid[:, None])
-    return limited, pool.scattered(rows, pool.take(rows).merged(part, ends[:, None], cost))
+    z = ends[:, None]
+    cost = problem.sparse_distance(z) - problem.plausibility(z, valid[:, None])
+    return limit, pool.merged(problem, z, cost)
 
 
 def _log_densities(problem: Problem, pool: Pool) -> torch.Tensor:

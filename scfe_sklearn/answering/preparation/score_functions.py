@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from scfe_sklearn.answering.preparation.solver_cells import SolverCells
 from scfe_sklearn.features import FeatureSpace
 from scfe_sklearn.features.frames import Table
 from scfe_sklearn.features.space import exact_columns
@@ -61,14 +62,24 @@ class Asked:
         The black box.
     exact : callable
         Points of solver space to points of column space.
+    space : FeatureSpace
+        The fitted feature space.
     """
 
     model: BlackBox
     exact: Callable[[torch.Tensor], torch.Tensor]
+    space: FeatureSpace
 
     def __call__(self, z: torch.Tensor) -> torch.Tensor:
         """Scores (k, C) of points (k, D)."""
         return self.model.scores(self.exact(z))
+
+    @cached_property
+    def cells(self) -> SolverCells | None:
+        """The cells into which trees cut solver space; None for other models."""
+        if self.model.cells is None:
+            return None
+        return SolverCells.of(self.model, self.exact, self.space)
 
     def after_moves(
         self, z: torch.Tensor, target: torch.Tensor, feature: torch.Tensor
@@ -194,7 +205,7 @@ def whole_row_scores(
 def black_box_scores(model: BlackBox, space: FeatureSpace) -> ScoreFunction:
     """Return a black box as a function of solver space: every point is a row of the data."""
     exact = exact_columns(space.features_, space.slices_, space.lattice())
-    return ScoreFunction(Asked(model, exact), False, False, model.has_probabilities)
+    return ScoreFunction(Asked(model, exact, space), False, False, model.has_probabilities)
 
 
 def _torch_scores(model: ScoreModel, space: FeatureSpace) -> ScoreFunction:

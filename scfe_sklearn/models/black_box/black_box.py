@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from scfe_sklearn.models.black_box.column_points import column_numbers, column_p
 from scfe_sklearn.models.black_box.raw_rows import RowWriter
 from scfe_sklearn.models.black_box.replay import Program, replay
 from scfe_sklearn.models.black_box.response_scores import LEAST, Response, ResponseScores
-from scfe_sklearn.models.trees import BitTrees, read_matrix_trees
+from scfe_sklearn.models.trees import BitTrees, TreeCells, read_matrix_trees
 from scfe_sklearn.quiet import ignore_warnings
 
 COMPARED = 256
@@ -185,6 +186,24 @@ class BlackBox:
         value = self._trees.value_after(rows, others, column)
         scores = self._reading.scores(value.reshape(len(u) * len(other), *value.shape[2:]))
         return torch.from_numpy(np.ascontiguousarray(scores)).reshape(len(u), len(other), -1)
+
+    @cached_property
+    def cells(self) -> TreeCells | None:
+        """The cells into which trees cut the columns; None where the model is no sum of trees."""
+        return None if self._trees is None else TreeCells(self._trees)
+
+    def readable(self, u: np.ndarray) -> np.ndarray:
+        """Rows (n,) whose places in the cells say what the model returns."""
+        assert self._trees is not None
+        return ~(np.isnan(u) & ~self._missing).any(axis=1) & self._trees.readable(u)
+
+    def scores_changed(
+        self, places: np.ndarray, state: np.ndarray, column: np.ndarray, place: np.ndarray
+    ) -> np.ndarray:
+        """Return scores (k, C) of states after one change each, as `TreeCells.value_changed`."""
+        assert self.cells is not None
+        value = self.cells.value_changed(places, state, column, place)
+        return np.asarray(self._reading.scores(value))
 
     def _scores(self, u: np.ndarray) -> np.ndarray:
         if self._bare is None:

@@ -62,6 +62,10 @@ class _Number:
         """Places (1, M) after the number becomes that of other rows (M, U)."""
         return self.bins(other)[None]
 
+    def bins_of(self, u: np.ndarray, block: slice) -> np.ndarray:
+        """What the column adds to the places (n,) of rows (n, U): all of it."""
+        return self.bins(u)
+
 
 @dataclass(frozen=True, eq=False)
 class _Levels:
@@ -91,6 +95,10 @@ class _Levels:
         """Places (n, M) after one of the columns becomes that of other rows (M, U)."""
         gained, lost = other[:, block] @ self.rank[block], u[:, block] @ self.rank[block]
         return np.asarray(self.bins(u)[:, None] + (gained - lost[:, None]).astype(np.int64))
+
+    def bins_of(self, u: np.ndarray, block: slice) -> np.ndarray:
+        """What one of the columns adds to the places (n,) of rows (n, U)."""
+        return np.asarray((u[:, block] @ self.rank[block]).astype(np.int64))
 
     def joined(self, other: _Levels) -> _Levels:
         """Look both up together."""
@@ -133,9 +141,9 @@ class BitTrees:
     def __init__(self, ensemble: TreeEnsemble) -> None:
         if ensemble.kind == "median":
             raise UnsupportedModelError("A median of trees is no sum.")
-        self._ensemble = ensemble
+        self.ensemble = ensemble
         leaves = _Leaves(ensemble)
-        self._full = torch.from_numpy(leaves.full)
+        self.full = torch.from_numpy(leaves.full)
         self._leaves_per_tree = np.bincount(leaves.tree[leaves.leaves])
         self._numbers: list[_Number] = []
         levels: list[_Levels] = []
@@ -157,9 +165,9 @@ class BitTrees:
                 table = torch.from_numpy(leaves.left_by_levels(nodes, part))
                 levels.append(_Levels(rank, table))
         self._levels = _together(levels)
-        self._base = leaves.base()
+        self.base = leaves.base()
         self._both = leaves.both()
-        self._outputs = leaves.outputs(1 if self._both is not None else None)
+        self.outputs = leaves.outputs(1 if self._both is not None else None)
         blocks = [
             np.arange(*ensemble.starts[j : j + 2])
             for j, column in enumerate(ensemble.columns)
@@ -173,9 +181,9 @@ class BitTrees:
         tables: list[Table] = [*self._numbers, *self._levels]
         sizes = [len(one.table) for one in tables]
         self._places = np.concatenate([[0], np.cumsum(sizes)])[:-1].astype(np.int64)
-        self._stacked = torch.cat([one.table for one in tables]) if tables else self._full[None]
-        self._parts = [
-            Part.of(one, self._columns_of(one), self._full, self._base, self._outputs)
+        self._stacked = torch.cat([one.table for one in tables]) if tables else self.full[None]
+        self.parts = [
+            Part.of(one, self._columns_of(one), self.full, self.base, self.outputs)
             for one in tables
         ]
 
@@ -183,8 +191,8 @@ class BitTrees:
     def slower_than_walking(self) -> bool:
         """Whether the words of all columns are more work than the paths through the trees."""
         steps = float(np.log2(np.maximum(self._leaves_per_tree, 2)).sum())
-        many = len(self._parts) >= MANY_TABLES
-        return many and len(self._parts) * len(self._full) > WORDS_PER_STEP * steps
+        many = len(self.parts) >= MANY_TABLES
+        return many and len(self.parts) * len(self.full) > WORDS_PER_STEP * steps
 
     def readable(self, u: np.ndarray) -> np.ndarray:
         """Rows (n,) that have one known level in every column of levels."""
@@ -206,17 +214,17 @@ class BitTrees:
         ndarray of shape (n, K)
             One column for "margin", "signed" and regressors.
         """
-        total = np.empty((len(u), len(self._outputs)))
-        words = max(len(self._full), 1) * self._full.element_size()
+        total = np.empty((len(u), len(self.outputs)))
+        words = max(len(self.full), 1) * self.full.element_size()
         step = max(1, BYTES // words)
         for start in range(0, len(u), step):
             rows = slice(start, start + step)
-            total[rows] = sums(self._left(u[rows]), self._base, self._outputs)
+            total[rows] = sums(self._left(u[rows]), self.base, self.outputs)
         return self._finished(total)
 
     def value(self, u: np.ndarray) -> np.ndarray:
         """Return probabilities (n, C) of a classifier, values (n,) of a regressor."""
-        return self._valued(self.scores(u))
+        return self._answers(self.scores(u))
 
     def value_after(self, u: np.ndarray, other: np.ndarray, column: np.ndarray) -> np.ndarray:
         """What rows are given if one of their columns becomes that of another row.
@@ -235,20 +243,20 @@ class BitTrees:
         ndarray of shape (n, M, C) or (n, M)
             As `value` of the n rows, each after one of the M replacements.
         """
-        starts, whole = self._ensemble.starts, (self._full, self._base, self._outputs)
+        starts, whole = self.ensemble.starts, (self.full, self.base, self.outputs)
         found = []
-        words = max(len(self._full), 1) * self._full.element_size()
+        words = max(len(self.full), 1) * self.full.element_size()
         step = max(1, 4 * BYTES // words)
         for start in range(0, len(u), step):
             rows = slice(start, start + step)
-            total = sums_after(self._parts, whole, u[rows], other, column, starts)
-            value = self._valued(self._finished(total.reshape(-1, total.shape[2])))
+            total = sums_after(self.parts, whole, u[rows], other, column, starts)
+            value = self.valued(total.reshape(-1, total.shape[2]))
             found.append(value.reshape(*total.shape[:2], *value.shape[1:]))
         return np.concatenate(found)
 
     def _finished(self, sums: np.ndarray) -> np.ndarray:
         """Scores of what the leaves of rows add up to (n, K)."""
-        trees = self._ensemble
+        trees = self.ensemble
         if self._both is not None:
             sums = np.hstack([sums, self._both - sums])
         total = trees.baseline + sums
@@ -256,17 +264,21 @@ class BitTrees:
             total /= trees.divisor
         return total[:, 1:] - total[:, :1] if trees.kind == "signed" else total
 
-    def _valued(self, scores: np.ndarray) -> np.ndarray:
+    def valued(self, sums: np.ndarray) -> np.ndarray:
+        """Return what `value` returns, of what the leaves of rows add up to (n, K)."""
+        return self._answers(self._finished(sums))
+
+    def _answers(self, scores: np.ndarray) -> np.ndarray:
         """Return probabilities of a classifier, values of a regressor, from scores."""
-        if not self._ensemble.n_classes:
+        if not self.ensemble.n_classes:
             return scores[:, 0]
-        if self._ensemble.kind == "mean":
+        if self.ensemble.kind == "mean":
             return scores
-        return probabilities(scores, self._ensemble.slope)
+        return probabilities(scores, self.ensemble.slope)
 
     def _columns_of(self, table: Table) -> np.ndarray:
         """The columns that a table is about."""
-        starts = self._ensemble.starts
+        starts = self.ensemble.starts
         return np.unique(np.searchsorted(starts, table.coordinates, side="right") - 1)
 
     def _left(self, u: np.ndarray) -> torch.Tensor:
@@ -278,12 +290,12 @@ class BitTrees:
             ranks = (u[:, self._level_at] @ self._ranks).astype(np.int64).T
             chosen += [(one.table, rank) for one, rank in zip(self._levels, ranks, strict=True)]
         if not chosen:
-            return self._full.repeat(len(u), 1)
-        if len(u) * len(chosen) * self._full.element_size() * len(self._full) <= BYTES:
+            return self.full.repeat(len(u), 1)
+        if len(u) * len(chosen) * self.full.element_size() * len(self.full) <= BYTES:
             # All tables at once: for few rows the calls take longer than the work.
             rows = np.stack([bins for _, bins in chosen], axis=1) + self._places
             words = self._stacked.index_select(0, torch.from_numpy(rows.reshape(-1)))
-            words = words.reshape(*rows.shape, len(self._full))
+            words = words.reshape(*rows.shape, len(self.full))
             return torch.from_numpy(np.bitwise_and.reduce(words.numpy(), axis=1))
         left: torch.Tensor | None = None
         for table, bins in chosen:

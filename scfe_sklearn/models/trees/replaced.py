@@ -33,6 +33,9 @@ class Table(Protocol):
     def bins_after(self, u: np.ndarray, other: np.ndarray, block: slice) -> np.ndarray:
         """Places (n, M) for rows (n, U) after a block becomes that of other rows (M, U)."""
 
+    def bins_of(self, u: np.ndarray, block: slice) -> np.ndarray:
+        """What the column at a block adds to the places (n,) of rows (n, U)."""
+
 
 @dataclass(frozen=True, eq=False)
 class Part:

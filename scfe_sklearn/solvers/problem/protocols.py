@@ -44,6 +44,45 @@ class Neighbourhood(Protocol):
         """Return the neighbourhood of some of the rows, none of them twice."""
 
 
+class Cells(Protocol):
+    """Boxes on which the scores of a model are constant, for n rows.
+
+    A state is known by its places (d,), one number for each feature.
+    """
+
+    @property
+    def coordinate(self) -> torch.Tensor:
+        """Coordinate (M,) of each value that enters a cell."""
+
+    @property
+    def value(self) -> torch.Tensor:
+        """The values (M,): of a number the nearest on the other side of a threshold."""
+
+    @property
+    def side(self) -> torch.Tensor:
+        """1 (M,) where a number grows into the cell, -1 where it shrinks, 0 for levels."""
+
+    def places(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Places (n, d) of points (n, D), and whether they say what the model returns (n,)."""
+
+    def places_of_values(self, target: torch.Tensor) -> torch.Tensor:
+        """Places (M, d) of points (M, D) of which one feature has a meaning."""
+
+    def margins(
+        self,
+        rows: torch.Tensor,
+        places: torch.Tensor,
+        state: torch.Tensor,
+        feature: torch.Tensor,
+        place: torch.Tensor,
+    ) -> torch.Tensor:
+        """Margins (k,) of states (S, d) after a feature of some of them changes its place.
+
+        ``rows`` (S,) are the rows of the states; ``state``, ``feature`` and ``place`` have shape
+        (k,), and states ascend.
+        """
+
+
 class Objective(Protocol):
     """The model, and for each of n rows its target class and the density of that class.
 
@@ -137,6 +176,9 @@ class Objective(Protocol):
 
     def best_plausibility(self, rows: torch.Tensor) -> torch.Tensor:
         """Plausibility (k,) that few training rows of the target class of ``rows`` (k,) exceed."""
+
+    def cells(self) -> Cells | None:
+        """The cells that decide about the rows; None where something else matters as well."""
 
     def take(self, rows: torch.Tensor) -> Objective:
         """Return the objective of some of the rows."""

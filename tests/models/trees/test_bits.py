@@ -27,6 +27,7 @@ from scfe_sklearn.models import UnsupportedModelError, read_trees
 from scfe_sklearn.models.black_box.black_box import BlackBox
 from scfe_sklearn.models.black_box.column_points import column_points
 from scfe_sklearn.models.trees.bits import BitTrees
+from scfe_sklearn.models.trees.cells import TreeCells
 
 COLUMNS = [
     Column("age", None),
@@ -236,3 +237,32 @@ def test_a_row_does_not_depend_on_its_batch(seed, leaves, trees):
     np.testing.assert_allclose(whole, forest.predict_proba(X), atol=1e-12)
     for i in (0, 17, 299):
         np.testing.assert_array_equal(bits.value(X[i : i + 1])[0], whole[i])
+
+
+@pytest.mark.parametrize(
+    ("model", "missing"),
+    [
+        (RandomForestClassifier(7, max_depth=6, random_state=0), False),
+        (ExtraTreesClassifier(5, random_state=0), False),
+        (HistGradientBoostingClassifier(max_iter=9, max_leaf_nodes=12), True),
+        (GradientBoostingClassifier(n_estimators=6, random_state=0), False),
+    ],
+)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_changed_cells_are_rows_with_one_other_column(model, missing, classes):
+    X, y = _rows(300, classes=classes, missing=missing)
+    pipeline = make_pipeline(_front(StandardScaler()), model).fit(X, y)
+    cells = TreeCells(BitTrees(read_trees(pipeline, COLUMNS, X)))
+    u, other = column_points(X[:40], COLUMNS), column_points(X[40:140], COLUMNS)
+    rng = np.random.default_rng(1)
+    state = np.sort(rng.integers(40, size=600))
+    source, column = rng.integers(100, size=600), rng.integers(4, size=600)
+    places, others = cells.places(u), cells.places(other)
+    got = cells.value_changed(places, state, column, others[source, column])
+    changed = X.iloc[state].reset_index(drop=True)
+    for k, name in enumerate(X.columns):
+        own = column == k
+        changed.loc[own, name] = X[name].to_numpy()[40 + source[own]]
+    np.testing.assert_allclose(got, pipeline.predict_proba(changed), rtol=1e-9, atol=1e-12)
+    empty = np.empty(0, dtype=np.int64)
+    assert cells.value_changed(places, empty, empty, empty).shape == (0, classes)
