@@ -122,7 +122,7 @@ def solve_by_search(
         return step(problem, pool, _inside(problem, kinds, settings), settings.stepping)
     # Rows that may need their floor are solved with and without it, in the same rounds.
     guessed = _suspects(problem, kinds, pool, GUESSED)
-    limit, begun = _floored(problem.take(guessed), _of_rows(kinds, guessed), pool.take(guessed))
+    limit, begun = _floored(problem.take(guessed), of_rows(kinds, guessed), pool.take(guessed))
     limits = torch.cat([torch.full_like(pool.best, -torch.inf), limit])
     both = problem.take(torch.cat([torch.arange(len(problem)), guessed]))
     found = improve_by_search(with_floors(both, limits), pool.joined(begun), settings)
