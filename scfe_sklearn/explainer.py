@@ -93,9 +93,10 @@ class CounterfactualExplainer(
     squared distance, p = 0 (the default `penalty`) counts the changed features g, A(x) is what
     the rules allow, q is a density of the training rows of class
     t and s_t the distance between the lower quartile and the median of their log-densities.
-    For models with a gradient, and without a budget, proximal gradient runs over all features
-    from several starts per row: the l0 price, box, lattice and levels are one exact proximal
-    map, and the margin is linearised in each step. An answer counts only if ``estimator_.predict``
+    For models with a gradient, proximal gradient runs over all features from several starts per
+    row: penalty, budget, box, lattice and levels are one exact proximal map, and the margin is
+    linearised in each step. Where at most two numbers out of a few may change, all their planes
+    are searched instead. An answer counts only if ``estimator_.predict``
     (or, for a `Probability`, ``predict_proba``) gives the target for the decoded row and every
     change keeps the rules.
 
