@@ -46,7 +46,7 @@ class Stepping:
     inner: tuple[float, ...] = (1.4, 3.0)
     again: tuple[float, ...] = (0.5, 1.0, 2.0)
     answers: int = 3
-    paired: int = 96
+    paired: int = 1000
     exchanged: int = 48
 
 
@@ -182,8 +182,11 @@ class _Search:
         state, rank = (score[:, :size] < torch.inf).nonzero().T
         if len(state) == 0:
             return
-        some = Grid.changed(states.take(state), _picked(changes, state), order[state, rank])
-        self._record(some, self.grid.changes(some, listed, self.best[some.rows]))
+        column = order[state, rank]
+        together = max(1, ENTRIES // score.shape[1])
+        for at, one in zip(state.split(together), column.split(together), strict=True):
+            some = Grid.changed(states.take(at), _picked(changes, at), one)
+            self._record(some, self.grid.changes(some, listed, self.best[some.rows]))
 
     def _record(self, states: States, changes: Changes) -> None:
         """Keep the cheapest valid state of each row."""
