@@ -313,7 +313,8 @@ def test_every_interval_of_a_regressor(name, target, diabetes):
     now = np.ravel(model.predict(result.counterfactuals[good].astype(X.dtypes.to_dict())))
     low, high = np.broadcast_to(low, N)[good], np.broadcast_to(high, N)[good]
     assert ((now >= low) & (now <= high)).all()
-    np.testing.assert_array_equal(result.prediction_after[good].astype(float), now)
+    # Matrix products of other batches differ in the last bit.
+    np.testing.assert_allclose(result.prediction_after[good].astype(float), now, rtol=1e-14)
     after = result.counterfactuals[good]
     assert (after["sex"] == query["sex"][good]).all()
     assert (after["age"] >= query["age"][good]).all()

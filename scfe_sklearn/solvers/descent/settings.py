@@ -25,6 +25,7 @@ THOROUGH: dict[str, Any] = {
     "sparse": (1, 2, 3, 4, 6),
     "steps": 40,
     "thinned": {},
+    "multipliers": 10,
     "settled": 6,
     "settling": 12,
     "exchanges": 4,
@@ -95,11 +96,11 @@ class GradientSettings:
     training_rows: int = 2
     points: int = 48
     sparse: tuple[int, ...] = (2, 4)
-    steps: int = 20
+    steps: int = 14
     length: tuple[float, float] = (0.5, 0.1)
     overshoot: tuple[float, float] = (0.05, 0.005)
-    multipliers: int = 8
-    thinned: dict[int, int] = field(default_factory=lambda: {5: 5, 10: 3})
+    multipliers: int = 5
+    thinned: dict[int, int] = field(default_factory=lambda: {4: 4, 8: 2})
     momentum: bool = False
     settled: int = 3
     settling: int = 8
