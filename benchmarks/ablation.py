@@ -31,10 +31,9 @@ STEPS: dict[str, GradientSettings] = {
     "all ways to the end": replace(WHOLE, thinned={}),
     "half the steps": replace(WHOLE, steps=WHOLE.steps // 2),
     "with momentum": replace(WHOLE, momentum=True),
-    "no exchanges": replace(WHOLE, exchanges=0),
+    "one round of exchanges": replace(WHOLE, exchanges=1),
     "no undone changes": replace(WHOLE, undone=0),
     "no polish": replace(WHOLE, polishing=0),
-    "no search for a missed floor": replace(WHOLE, strict=0),
     "no planes": replace(WHOLE, planes=NO_PLANES),
 }
 CASES = {"default": {}, "budget 2": {"max_changes": 2, "beta": 0.0}}

@@ -33,7 +33,10 @@ from scfe_sklearn.solvers.starts import (
 )
 
 RESTARTED = 3
-"""Points per row that this begins with."""
+"""Points per row that the search for a missed limit begins with."""
+
+WORTH = 1e-3
+"""Share of the objective that an exchange must save for another round."""
 
 
 def solve_by_gradient(
@@ -149,12 +152,14 @@ def _repaired(
         return strict
     part, there, old = problem.take(missed), search.take(missed), pool.take(missed)
     own = of_rows(kinds, missed)
+    # Around the baseline as well, which meets the limit.
+    centres = torch.cat([old.z[:, :2], baseline[missed, None]], 1)
+    there = replace(there, near=part.objective.neighbourhood(centres, settings.points))
     starts = torch.cat([old.z[:, :RESTARTED], baseline[missed, None]], 1)
     starts, most = _sparse(starts, part.domain.factual, settings)
     z, cost = descend(there, starts, settings, STRICT, DEMANDED, most)
     found = _ranked(there, old, STRICT).merged(there.problem, z, cost)
-    for _ in range(settings.strict):
-        there, found = _improved(there, part, own, found, settings, STRICT)
+    there, found = _improved(there, part, own, found, settings, STRICT)
     found = _ranked(there, found)
     both = strict.take(missed).merged(there.problem, found.z, found.cost)
     return strict.scattered(missed, both)
@@ -179,21 +184,31 @@ def _improved(
     settings: GradientSettings,
     fine: float,
 ) -> tuple[Search, Pool]:
-    """Settle the best points of the pool, and exchange their features."""
-    search = replace(search, near=problem.objective.neighbourhood(pool.z[:, :2], settings.points))
-    pool = _ranked(search, pool, fine)
-    first, there = pool.z[:, : settings.settled], pool.cost[:, : settings.settled] < torch.inf
-    pool = settle(search, pool, first, there, settings, fine)
+    """Settle the best points, and exchange their features as long as that helps a row.
+
+    Densities are taken around the present points in every round.
+    """
+    if fine == STRICT:
+        settings = replace(settings, exchanged=3 * settings.exchanged)
+    moving = torch.arange(len(problem), device=pool.z.device)
     for _ in range(settings.exchanges):
-        others = exchange(
-            search, problem, kinds, pool, _wider(settings) if fine == STRICT else settings, fine
-        )
-        pool = settle(search, pool, *others, settings, fine)
-    return search, pool
+        part, there = problem.take(moving), search.take(moving)
+        now = pool.take(moving)
+        there = _centred(there, part, now, settings)
+        first = now.z[:, : settings.settled], now.cost[:, : settings.settled] < torch.inf
+        now = settle(there, _ranked(there, now, fine), *first, settings, fine)
+        others = exchange(there, part, of_rows(kinds, moving), now, settings, fine)
+        better = settle(there, now, *others, settings, fine)
+        pool = pool.scattered(moving, better)
+        moving = moving[better.best < now.best - WORTH * now.best.abs()]
+        if len(moving) == 0:
+            break
+    return _centred(search, problem, pool, settings), pool
 
 
-def _wider(settings: GradientSettings) -> GradientSettings:
-    return replace(settings, exchanged=3 * settings.exchanged)
+def _centred(search: Search, problem: Problem, pool: Pool, settings: GradientSettings) -> Search:
+    """Return the search with densities around the best two points of each row."""
+    return replace(search, near=problem.objective.neighbourhood(pool.z[:, :2], settings.points))
 
 
 def _ranked(search: Search, pool: Pool, fine: float = torch.inf) -> Pool:

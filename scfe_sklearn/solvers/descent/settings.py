@@ -28,10 +28,9 @@ THOROUGH: dict[str, Any] = {
     "multipliers": 10,
     "settled": 6,
     "settling": 12,
-    "exchanges": 4,
+    "exchanges": 16,
     "exchanged": 64,
     "undone": 4,
-    "strict": 4,
     "polishing": 8,
 }
 """Settings of the effort "thorough": wider and longer, about ten times the work."""
@@ -73,13 +72,11 @@ class GradientSettings:
     settling : int
         Steps of that.
     exchanges : int
-        Rounds of exchanging features.
+        Rounds of exchanging features at most; a row leaves that a round does not help.
     exchanged : int
         Exchanges per row and round that are tried on the model.
     undone : int
         Points per row and round with a change undone.
-    strict : int
-        Rounds of settling and exchanging where a limit of plausibility is missed.
     polishing : int
         Rounds of small steps of the numbers.
     pool : int
@@ -104,10 +101,9 @@ class GradientSettings:
     momentum: bool = False
     settled: int = 3
     settling: int = 8
-    exchanges: int = 1
+    exchanges: int = 6
     exchanged: int = 24
     undone: int = 2
-    strict: int = 2
     polishing: int = 4
     pool: int = 16
     planes: PlaneSettings = field(default_factory=PlaneSettings)
