@@ -93,18 +93,18 @@ class GradientSettings:
     training_rows: int = 2
     points: int = 48
     sparse: tuple[int, ...] = (2, 4)
-    steps: int = 14
+    steps: int = 10
     length: tuple[float, float] = (0.5, 0.1)
     overshoot: tuple[float, float] = (0.05, 0.005)
     multipliers: int = 5
-    thinned: dict[int, int] = field(default_factory=lambda: {4: 4, 8: 2})
+    thinned: dict[int, int] = field(default_factory=lambda: {4: 4, 7: 3})
     momentum: bool = False
     settled: int = 3
     settling: int = 8
     exchanges: int = 6
     exchanged: int = 24
     undone: int = 2
-    polishing: int = 4
+    polishing: int = 2
     pool: int = 16
     planes: PlaneSettings = field(default_factory=PlaneSettings)
     further: tuple[GradientSettings, ...] = ()
