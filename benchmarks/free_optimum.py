@@ -21,7 +21,7 @@ the default answer, makes cheaper by more than 1 %.
 
 With the default settings an answer may also have to be as plausible as a greedy baseline
 (``min_plausibility="auto"``). Then the others must be as plausible as the lower quartile of the
-class or as the default answer, whichever is less. "plain" is the same without that limit, and so
+class, or as the default or the thorough answer, whichever is least. "plain" is the same without that limit, and so
 are all other settings.
 """
 
@@ -104,8 +104,14 @@ class Cell:
         self.objective.check(result, codes[found], self.factual[found])
         floor = np.full(len(self.factual), -np.inf)
         if self._has_floor:
-            density = self.objective.log_density(codes[found]) - 1e-9
-            floor[found] = np.minimum(self.objective.quartiles[0], density)
+            # The limit itself is not known here. Answers of either effort keep it.
+            floor[:] = self.objective.quartiles[0]
+            thorough = self._fitted({"effort": "thorough"})
+            for answers in (result, thorough.explain(self.queries, target=self.case.loans.target)):
+                there = np.flatnonzero(answers.success)
+                keeps = self.objective.encode(answers.counterfactuals.iloc[there])
+                density = self.objective.log_density(keeps) - 1e-9
+                floor[there] = np.minimum(floor[there], density)
         self.search = LocalSearch(self.objective, self.factual, floor, self.seed)
         cost = np.full(len(codes), np.inf)
         cost[found] = self.search.cost(codes[found], found)
@@ -136,8 +142,7 @@ class Cell:
             found += self._answers(self._fitted({"solver": "search"}))
         elif own["tau"] or own["beta"]:
             found += self._answers(self._fitted({"surrogate": True}))
-        if "effort" in own:
-            found.append(self.effort("thorough"))
+        found.append(self.effort("thorough"))
         return found
 
     def _answers(self, explainer: CounterfactualExplainer, **options: Any) -> list[Answers]:
@@ -212,8 +217,7 @@ def measure(cell: Cell, rounds: int, bars: Bars) -> list[list[Any]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         others = cell.others()
-    if "effort" in cell.explainer.get_params():
-        tried["thorough"] = (others[-1], np.nan)
+    tried["thorough"] = (others[-1], np.nan)
     found = np.flatnonzero(np.isfinite(default.cost))
     own = Chains(default.codes[found], found, default.cost[found].copy())
     search.run(own, rounds)
