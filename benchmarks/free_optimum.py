@@ -21,8 +21,8 @@ the default answer, makes cheaper by more than 1 %.
 
 With the default settings an answer may also have to be as plausible as a greedy baseline
 (``min_plausibility="auto"``). Then the others must be as plausible as the lower quartile of the
-class, or as the default or the thorough answer, whichever is least. "plain" is the same without that limit, and so
-are all other settings.
+class, or as the default or the thorough answer, whichever is least. "plain" is the same without
+that limit, and so are all other settings.
 """
 
 from __future__ import annotations
