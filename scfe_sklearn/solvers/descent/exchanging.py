@@ -58,6 +58,9 @@ def exchange(
         else:
             cost = there.cost(trial, promising, fine)
         out = out.scattered(own, Pool.of(part, trial, cost, EXCHANGED))
+    # What is no point of any row need not be settled.
+    width = int(some.sum(1).max())
+    fewer, some = fewer[:, :width], some[:, :width]
     return torch.cat([out.z, fewer], 1), torch.cat([out.cost < torch.inf, some], 1)
 
 

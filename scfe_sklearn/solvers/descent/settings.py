@@ -30,7 +30,7 @@ THOROUGH: dict[str, Any] = {
     "settling": 12,
     "exchanges": 16,
     "exchanged": 64,
-    "undone": 4,
+    "undone": 8,
     "polishing": 8,
 }
 """Settings of the effort "thorough": wider and longer, about ten times the work."""
@@ -103,7 +103,7 @@ class GradientSettings:
     settling: int = 8
     exchanges: int = 6
     exchanged: int = 24
-    undone: int = 2
+    undone: int = 4
     polishing: int = 2
     pool: int = 16
     planes: PlaneSettings = field(default_factory=PlaneSettings)
