@@ -16,14 +16,28 @@ import torch
 
 from scfe_sklearn.solvers.problem import (
     BUCKETS,
+    EQUAL,
     Pool,
     Problem,
     feature_key,
     support_key,
 )
+from scfe_sklearn.solvers.starts.wide import too_wide
 
 AT_ONCE = 2**24
 """Coordinates of points that are written down at once."""
+
+LISTED = 512
+"""Single moves that are tried again and again where a row has very many: those that gain most."""
+
+RISEN = 1
+"""Points to which they are added, of each of two sorts."""
+
+PAIR = 2
+"""Changes up to which predicted sums of single gains are worth trying there."""
+
+TIE = 1e-7
+"""Margin that a unit of the price is worth: of equal margins the cheaper one counts."""
 
 CONTRAST = 0.1
 """How much of the difference between the bests of two supports counts for being tried."""
@@ -117,8 +131,20 @@ def screen(problem: Problem, settings: Screen) -> Pool:
     rows = (dear | (pool.best == torch.inf)).nonzero()[:, 0]
     if len(rows) == 0:
         return pool
-    start = Pool(pool.z[rows], pool.cost[rows]), singles.take(rows)
-    return pool.scattered(rows, _grow(problem.take(rows), settings, *start))
+    part, found, own = problem.take(rows), pool.take(rows), singles.take(rows)
+    if not too_wide(problem):
+        return pool.scattered(rows, _grow(part, settings, found, own))
+    left = (found.best == torch.inf).nonzero()[:, 0]
+    if len(left):
+        risen = _rise(part.take(left), settings, found.take(left), own.take(left))
+        found = found.scattered(left, risen)
+    # Sums of single gains tell little of many changes among very many features.
+    changes = part.domain.changed(found.z[:, :1])[:, 0].sum(1)
+    few = ((found.best < torch.inf) & (changes <= PAIR)).nonzero()[:, 0]
+    if len(few):
+        grown = _grow(part.take(few), settings, found.take(few), own.take(few))
+        found = found.scattered(few, grown)
+    return pool.scattered(rows, found)
 
 
 def _grow(problem: Problem, settings: Screen, pool: Pool, singles: _Singles) -> Pool:
@@ -144,6 +170,85 @@ def _grow(problem: Problem, settings: Screen, pool: Pool, singles: _Singles) -> 
         now = pool.take(active).merged(part, found.z, found.cost)
         pool = pool.scattered(active, now)
     return pool
+
+
+def _rise(problem: Problem, settings: Screen, pool: Pool, singles: _Singles) -> Pool:
+    """Add one move after the other to the points of the largest margins, until one is valid.
+
+    All moves that gain most on their own are tried on the model in every round.
+    """
+    moves, root = problem.moves, problem.domain.factual[:, None]
+    gain = torch.where(singles.permitted, singles.gain, 0.0)
+    order = _smallest(-gain, LISTED)
+    useful = gain.gather(1, order) > 0
+    active = torch.arange(len(root), device=root.device)
+    known = singles.margin, singles.price, singles.plausibility, singles.permitted
+    best = _highest(*known[:2], moves.group.expand_as(gain))
+    beam = _gather(moves.apply(root, best), *known, best)
+    for size in range(2, int(problem.max_changes.max()) + 1):
+        keep = (pool.best[active] == torch.inf) & (problem.max_changes[active] >= size)
+        active, beam = active[keep], beam.take(keep.nonzero()[:, 0])
+        if len(active) == 0:
+            break
+        part, own, listed = problem.take(active), singles.take(active), order[active]
+        changed, group = part.domain.changed(beam.z), moves.group[listed]
+        free = ~changed.gather(2, group[:, None].expand(-1, changed.shape[1], -1))
+        live = (free & useful[active, None] & beam.live[..., None]).flatten(1)
+        price = (beam.price[..., None] + own.price.gather(1, listed)[:, None]).flatten(1)
+        lift = own.lift.gather(1, listed)
+        plausibility = (beam.plausibility[..., None] + lift[:, None]).flatten(1)
+        written = partial(_written, part, beam.z, listed)
+        margin = torch.full_like(price, -torch.inf)
+        for some in live.nonzero().split(max(1, AT_ONCE // root.shape[2])):
+            rows, at = some.T
+            margin[rows, at] = part.objective.margin_at(written(rows, at), rows)
+        picked = partial(_written_of_rows, written)
+        found, plausibility = _collect(part, settings, picked, margin, price, plausibility, live)
+        pool = pool.scattered(active, found)
+        key = support_key(changed)[..., None] + feature_key(group + 1)[:, None]
+        best = _highest(margin, price, (key % BUCKETS).flatten(1))
+        beam = _gather(picked(best), margin, price, plausibility, live, best)
+    return pool
+
+
+def _highest(margin: torch.Tensor, price: torch.Tensor, support: torch.Tensor) -> torch.Tensor:
+    """Return the positions of the largest margins of each row, one of each support at most.
+
+    Of equal margins the cheapest one counts, and then, in turn, the dearest one: an end of a
+    range may be worth more together with others.
+    """
+    own = (margin * EQUAL).round() / EQUAL
+    found = []
+    for way in (TIE, -TIE):
+        order = (way * price - own).argsort(dim=1, stable=True)
+        key, position = support.gather(1, order).sort(dim=1, stable=True)
+        again = torch.zeros_like(key, dtype=torch.bool)
+        again[:, 1:] = key[:, 1:] == key[:, :-1]
+        twin = torch.zeros_like(again).scatter(1, position, again)
+        found.append(order.gather(1, twin.to(torch.uint8).argsort(dim=1, stable=True)[:, :RISEN]))
+    return torch.cat(found, 1)
+
+
+def _written(
+    problem: Problem, z: torch.Tensor, listed: torch.Tensor, rows: torch.Tensor, at: torch.Tensor
+) -> torch.Tensor:
+    """Return some of the points ``z`` (n, B, D) after moves of a list (n, G): (k, D).
+
+    The list is applied to the first point, then to the second; ``at`` (k,) counts all of these.
+    """
+    moves, move = problem.moves, listed[rows, at % listed.shape[1]]
+    points, coordinate = z[rows, at // listed.shape[1]], moves.coordinate[move]
+    level = (~problem.domain.scalar[coordinate]).nonzero()[:, 0]
+    if len(level):
+        points[level] *= moves.keeps[move[level]]
+    return points.scatter_(1, coordinate[:, None], moves.value[move, None])
+
+
+def _written_of_rows(
+    written: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], order: torch.Tensor
+) -> torch.Tensor:
+    rows = torch.arange(len(order), device=order.device)[:, None].expand_as(order)
+    return written(rows.flatten(), order.flatten()).unflatten(0, order.shape)
 
 
 def _try_singles(problem: Problem, settings: Screen) -> tuple[Pool, _Singles]:
