@@ -12,7 +12,7 @@ from scfe_sklearn import CounterfactualExplainer
 from scfe_sklearn.answering import engine
 from scfe_sklearn.models import BlackBox
 from scfe_sklearn.solvers.problem import Moves, moves
-from scfe_sklearn.solvers.starts import anchors, climbing, screening
+from scfe_sklearn.solvers.starts import anchors, beams, climbing
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_pieces_give_what_the_whole_gives(levels, monkeypatch):
     whole = explainer.explain(query, 1)
     for module, name in (
         (engine, "AT_ONCE"),
-        (screening, "AT_ONCE"),
+        (beams, "AT_ONCE"),
         (anchors, "UNDONE"),
         (climbing, "PUSHED"),
     ):
