@@ -7,6 +7,7 @@ import torch
 from scfe_sklearn.densities import GaussianKDE
 from scfe_sklearn.solvers.problem.moves import Moves
 from scfe_sklearn.solvers.problem.pool import pattern_key
+from scfe_sklearn.solvers.starts import screening
 from scfe_sklearn.solvers.starts.screening import Screen, screen
 
 WIDE = Screen(width=2000, parents=2000, evaluations=5000, shortlist=5000, pool=30)
@@ -88,3 +89,27 @@ def test_nothing_to_try(tools):
         torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.float64), torch.arange(2)
     )
     assert len(none) == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rise_respects_levels_lattices_and_budgets(tools, monkeypatch, seed):
+    """Additive over features: the best single moves add up to the best point of the moves."""
+    monkeypatch.setattr(screening, "too_wide", lambda problem: True)
+    rng = np.random.default_rng(seed)
+    mixed, budget = tools.mixed, int(rng.integers(2, 5))
+    problem = mixed.problem(rng, 40, mixed.linear(tools, rng), budget=budget)
+    pool = screen(problem, Screen())
+    tools.check_answers(problem, pool)
+    moves, factual = problem.moves, problem.domain.factual[:, None]
+    margin = problem.margin(moves.apply(factual, torch.arange(len(moves)).expand(40, -1)))
+    gain = margin - problem.margin(factual)
+    gain = torch.where(moves.permitted(problem.domain), gain, 0.0).clamp_min(0)
+    best = torch.zeros(40, problem.domain.n_features, dtype=gain.dtype)
+    best = best.scatter_reduce(1, moves.group.expand_as(gain), gain, "amax")
+    most = best.topk(min(budget, best.shape[1]), dim=1).values.sum(1)
+    highest = problem.margin(factual)[:, 0] + most
+    clear = (highest - problem.floor).abs() > 1e-9
+    assert torch.equal((pool.best < torch.inf)[clear], (highest >= problem.floor)[clear])
+    for i in range(0, 40, 9):
+        alone = screen(problem.take(torch.tensor([i])), Screen())
+        torch.testing.assert_close(alone.cost[0], pool.cost[i])

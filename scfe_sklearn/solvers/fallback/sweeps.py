@@ -42,6 +42,8 @@ class Limits:
         Values that divide an interval.
     rounds : int
         How often intervals are divided.
+    wide : int
+        The same where there are more than 64 features.
     """
 
     singles: int = 4096
@@ -52,6 +54,11 @@ class Limits:
     brackets: int = 24
     inner: int = 7
     rounds: int = 8
+    wide: int = 3
+
+    def divisions(self, problem: Problem) -> int:
+        """How often intervals are divided."""
+        return self.rounds if problem.domain.n_features <= FOCUS else self.wide
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +119,8 @@ def sweep_singles(
     -------
     Swept
     """
-    swept = sweep(ledger, columns, base, count or limits.singles // max(len(columns.coordinate), 1))
+    count = count or limits.singles // max(len(columns.coordinate), 1)
+    swept = sweep(ledger, columns, base, count, focus)
     n, lines = swept.value.shape[:2]
     if lines:
         rows = torch.arange(n, device=base.device).repeat_interleave(lines)
@@ -121,7 +129,7 @@ def sweep_singles(
         at = swept.coordinate.repeat(n)[:, None]
         value, margin, loss = (part.flatten(0, 1) for part in (swept.value, swept.margin, loss))
         brackets = chosen(rows, base, rows, at, value, margin, loss, limits.brackets)
-        close_in(ledger, brackets, limits.brackets, limits.inner, limits.rounds)
+        close_in(ledger, brackets, limits.brackets, limits.inner, limits.divisions(ledger.problem))
     return swept
 
 
@@ -219,7 +227,7 @@ def sweep_pairs(ledger: Ledger, swept: Swept, limits: Limits) -> None:
     brackets = chosen(
         rows, bases, owner, along, lines.flatten(0, 1), margin.flatten(0, 1), loss, limits.brackets
     )
-    close_in(ledger, brackets, limits.brackets, limits.inner, limits.rounds)
+    close_in(ledger, brackets, limits.brackets, limits.inner, limits.divisions(ledger.problem))
 
 
 def _grid(

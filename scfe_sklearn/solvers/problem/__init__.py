@@ -4,6 +4,7 @@ from scfe_sklearn.solvers.problem.domain import TOLERANCE, Domain, first_flagged
 from scfe_sklearn.solvers.problem.moves import Moves
 from scfe_sklearn.solvers.problem.pool import (
     BUCKETS,
+    EQUAL,
     VALLEYS,
     Pool,
     feature_key,
@@ -16,6 +17,7 @@ from scfe_sklearn.solvers.problem.subspace import Subspace
 
 __all__ = [
     "BUCKETS",
+    "EQUAL",
     "Cells",
     "Domain",
     "Kind",

@@ -8,8 +8,6 @@ most promising combinations are tried.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -21,76 +19,24 @@ from scfe_sklearn.solvers.problem import (
     feature_key,
     support_key,
 )
+from scfe_sklearn.solvers.starts import beams
+from scfe_sklearn.solvers.starts.beams import (
+    Beam,
+    Screen,
+    Singles,
+    collect,
+    gather,
+    picked_from,
+    smallest,
+)
+from scfe_sklearn.solvers.starts.rising import rise
+from scfe_sklearn.solvers.starts.wide import too_wide
 
-AT_ONCE = 2**24
-"""Coordinates of points that are written down at once."""
+PAIR = 2
+"""Changes up to which predicted sums of single gains are worth trying there."""
 
 CONTRAST = 0.1
 """How much of the difference between the bests of two supports counts for being tried."""
-
-
-@dataclass(frozen=True)
-class Screen:
-    """How wide the screen looks.
-
-    Parameters
-    ----------
-    width : int
-        Unfinished combinations that are extended by another move.
-    parents : int
-        Single moves that are extended to pairs.
-    evaluations : int
-        Combinations of each size that are tried on the model.
-    shortlist : int
-        Valid points of each size whose density is evaluated.
-    pool : int
-        Points that are kept, each with a support of its own.
-    """
-
-    width: int = 16
-    parents: int = 48
-    evaluations: int = 32
-    shortlist: int = 10
-    pool: int = 10
-
-
-Picked = Callable[[torch.Tensor], torch.Tensor]
-"""Positions (n, k) in a list of points of each row to the points (n, k, D)."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Singles:
-    """What every single move does to every row: (n, M) each."""
-
-    permitted: torch.Tensor
-    price: torch.Tensor
-    gain: torch.Tensor
-    lift: torch.Tensor
-    margin: torch.Tensor
-    plausibility: torch.Tensor
-
-    def take(self, rows: torch.Tensor) -> _Singles:
-        return _Singles(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
-
-
-@dataclass(frozen=True, eq=False)
-class _Beam:
-    """Combinations to be extended: points (n, B, D) and what is known of them, (n, B)."""
-
-    z: torch.Tensor
-    margin: torch.Tensor
-    price: torch.Tensor
-    plausibility: torch.Tensor
-    live: torch.Tensor
-
-    def take(self, rows: torch.Tensor) -> _Beam:
-        return _Beam(
-            self.z[rows],
-            self.margin[rows],
-            self.price[rows],
-            self.plausibility[rows],
-            self.live[rows],
-        )
 
 
 def screen(problem: Problem, settings: Screen) -> Pool:
@@ -117,11 +63,23 @@ def screen(problem: Problem, settings: Screen) -> Pool:
     rows = (dear | (pool.best == torch.inf)).nonzero()[:, 0]
     if len(rows) == 0:
         return pool
-    start = Pool(pool.z[rows], pool.cost[rows]), singles.take(rows)
-    return pool.scattered(rows, _grow(problem.take(rows), settings, *start))
+    part, found, own = problem.take(rows), pool.take(rows), singles.take(rows)
+    if not too_wide(problem):
+        return pool.scattered(rows, _grow(part, settings, found, own))
+    left = (found.best == torch.inf).nonzero()[:, 0]
+    if len(left):
+        risen = rise(part.take(left), settings, found.take(left), own.take(left))
+        found = found.scattered(left, risen)
+    # Sums of single gains tell little of many changes among very many features.
+    changes = part.domain.changed(found.z[:, :1])[:, 0].sum(1)
+    few = ((found.best < torch.inf) & (changes <= PAIR)).nonzero()[:, 0]
+    if len(few):
+        grown = _grow(part.take(few), settings, found.take(few), own.take(few))
+        found = found.scattered(few, grown)
+    return pool.scattered(rows, found)
 
 
-def _grow(problem: Problem, settings: Screen, pool: Pool, singles: _Singles) -> Pool:
+def _grow(problem: Problem, settings: Screen, pool: Pool, singles: Singles) -> Pool:
     """Add one move after the other to the most promising single ones."""
     beam = _first_beam(problem, settings, singles)
     active = torch.arange(len(problem), device=beam.z.device)
@@ -146,7 +104,7 @@ def _grow(problem: Problem, settings: Screen, pool: Pool, singles: _Singles) -> 
     return pool
 
 
-def _try_singles(problem: Problem, settings: Screen) -> tuple[Pool, _Singles]:
+def _try_singles(problem: Problem, settings: Screen) -> tuple[Pool, Singles]:
     """Try every permitted single move on the model."""
     domain, moves = problem.domain, problem.moves
     root = domain.factual[:, None]
@@ -156,7 +114,7 @@ def _try_singles(problem: Problem, settings: Screen) -> tuple[Pool, _Singles]:
     margin = _single_margins(problem, permitted)
     price = problem.move_price(moves)
     gain = torch.where(permitted, margin - margin0, torch.zeros_like(margin))
-    pool, plausibility = _collect(
+    pool, plausibility = collect(
         problem,
         settings,
         lambda listed: moves.apply(root, listed),
@@ -166,7 +124,7 @@ def _try_singles(problem: Problem, settings: Screen) -> tuple[Pool, _Singles]:
         permitted,
     )
     lift = plausibility - plausibility0
-    return pool, _Singles(permitted, price, gain, lift, margin, plausibility)
+    return pool, Singles(permitted, price, gain, lift, margin, plausibility)
 
 
 def _single_margins(problem: Problem, permitted: torch.Tensor) -> torch.Tensor:
@@ -177,7 +135,7 @@ def _single_margins(problem: Problem, permitted: torch.Tensor) -> torch.Tensor:
         return torch.where(permitted, margin, -torch.inf)
     # Only the points that are asked about are written down, some at a time.
     margin = domain.factual.new_full(permitted.shape, -torch.inf)
-    size = max(1, AT_ONCE // domain.factual.shape[1])
+    size = max(1, beams.AT_ONCE // domain.factual.shape[1])
     for some in permitted.nonzero().split(size):
         rows, move = some.T
         points = moves.apply(domain.factual[rows], move)
@@ -185,7 +143,7 @@ def _single_margins(problem: Problem, permitted: torch.Tensor) -> torch.Tensor:
     return margin
 
 
-def _first_beam(problem: Problem, settings: Screen, singles: _Singles) -> _Beam:
+def _first_beam(problem: Problem, settings: Screen, singles: Singles) -> Beam:
     """Return the single moves that are extended."""
     moves, root = problem.moves, problem.domain.factual[:, None]
     margin, price, plausibility = singles.margin, singles.price, singles.plausibility
@@ -194,12 +152,10 @@ def _first_beam(problem: Problem, settings: Screen, singles: _Singles) -> _Beam:
     merit = _diversified(merit, moves.group.expand_as(merit))
     order = merit.argsort(dim=1, stable=True)[:, : max(settings.width, settings.parents)]
     z = moves.apply(root, order)
-    return _gather(z, margin, price, plausibility, singles.permitted, order)
+    return gather(z, margin, price, plausibility, singles.permitted, order)
 
 
-def _extend(
-    problem: Problem, settings: Screen, singles: _Singles, beam: _Beam
-) -> tuple[Pool, _Beam]:
+def _extend(problem: Problem, settings: Screen, singles: Singles, beam: Beam) -> tuple[Pool, Beam]:
     """Add one more move to the combinations of the beam."""
     moves = problem.moves
     n = len(beam.margin)
@@ -224,52 +180,25 @@ def _extend(
     sure = torch.where(
         live & (margin >= problem.floor), price - plausibility, torch.full_like(price, torch.inf)
     )
-    first = _smallest(_diversified(sure, key), half)
+    first = smallest(_diversified(sure, key), half)
     merit = _diversified(_merit(problem, margin, price, plausibility, live, rate), key)
     merit = merit.scatter(1, first, torch.inf)
-    order = torch.cat([first, _smallest(merit, settings.evaluations - half)], 1)
+    order = torch.cat([first, smallest(merit, settings.evaluations - half)], 1)
     parent, move = order // len(moves), order % len(moves)
     z = moves.apply(beam.z.gather(1, parent[..., None].expand(-1, -1, beam.z.shape[2])), move)
     live, price = live.gather(1, order), price.gather(1, order)
     plausibility = plausibility.gather(1, order)
     margin = problem.margin(z, live)
-    picked = partial(_picked, z)
-    pool, plausibility = _collect(problem, settings, picked, margin, price, plausibility, live)
+    picked = partial(picked_from, z)
+    pool, plausibility = collect(problem, settings, picked, margin, price, plausibility, live)
     merit = _merit(problem, margin, price, plausibility, live, rate)
     # Sixteen values of one support are one idea: supports take turns in the beam.
     merit = _diversified(merit, support_key(problem.domain.changed(z)))
     order = merit.argsort(dim=1, stable=True)[:, : settings.width]
-    return pool, _gather(picked(order), margin, price, plausibility, live, order)
+    return pool, gather(picked(order), margin, price, plausibility, live, order)
 
 
-def _collect(
-    problem: Problem,
-    settings: Screen,
-    picked: Picked,
-    margin: torch.Tensor,
-    price: torch.Tensor,
-    plausibility: torch.Tensor,
-    live: torch.Tensor,
-) -> tuple[Pool, torch.Tensor]:
-    """Evaluate the density of the most promising points; the valid ones make a pool."""
-    infinite = torch.full_like(price, torch.inf)
-    valid = live & (margin >= problem.floor)
-    guess = torch.where(live, price - plausibility, infinite)
-    order = _smallest(torch.where(valid, guess, guess + 1e6), settings.shortlist)
-    chosen = picked(order)
-    asked = valid.gather(1, order)
-    value = problem.plausibility(chosen, asked)
-    value = torch.where(asked, value, plausibility.gather(1, order))
-    plausibility = plausibility.scatter(1, order, value)
-    cost = torch.where(valid.gather(1, order), price.gather(1, order) - value, torch.inf)
-    return Pool.of(problem, chosen, cost, settings.pool), plausibility
-
-
-def _picked(z: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
-    return z.gather(1, order[..., None].expand(-1, -1, z.shape[2]))
-
-
-def _rate(singles: _Singles) -> torch.Tensor:
+def _rate(singles: Singles) -> torch.Tensor:
     """Return the least price of a unit of margin among the single moves, (n, 1)."""
     infinite = torch.full_like(singles.price, torch.inf)
     rates = torch.where(
@@ -293,32 +222,9 @@ def _merit(
     return torch.where(live, merit, torch.full_like(merit, torch.inf))
 
 
-def _gather(
-    z: torch.Tensor,
-    margin: torch.Tensor,
-    price: torch.Tensor,
-    plausibility: torch.Tensor,
-    live: torch.Tensor,
-    order: torch.Tensor,
-) -> _Beam:
-    """Put the points ``z`` (n, B, D) and what is known of them, at ``order``, together."""
-    return _Beam(
-        z,
-        margin.gather(1, order),
-        price.gather(1, order),
-        plausibility.gather(1, order),
-        live.gather(1, order),
-    )
-
-
 def _diversified(merit: torch.Tensor, support: torch.Tensor) -> torch.Tensor:
     """Shrink the differences of merit between supports, but not those within a support."""
     best = torch.full((len(merit), BUCKETS), torch.inf, dtype=merit.dtype, device=merit.device)
     own = best.scatter_reduce(1, support, merit, "amin").gather(1, support)
     least = merit.amin(1, keepdim=True)
     return torch.where(merit < torch.inf, merit - (1 - CONTRAST) * (own - least), merit)
-
-
-def _smallest(values: torch.Tensor, k: int) -> torch.Tensor:
-    """Return the positions of the k smallest values of each row."""
-    return values.topk(min(k, values.shape[1]), dim=1, largest=False).indices

@@ -1,0 +1,128 @@
+"""What a screen knows of single moves and of combinations, and how it keeps the best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from scfe_sklearn.solvers.problem import Pool, Problem
+
+AT_ONCE = 2**24
+"""Coordinates of points that are written down at once."""
+
+
+@dataclass(frozen=True)
+class Screen:
+    """How wide the screen looks.
+
+    Parameters
+    ----------
+    width : int
+        Unfinished combinations that are extended by another move.
+    parents : int
+        Single moves that are extended to pairs.
+    evaluations : int
+        Combinations of each size that are tried on the model.
+    shortlist : int
+        Valid points of each size whose density is evaluated.
+    pool : int
+        Points that are kept, each with a support of its own.
+    """
+
+    width: int = 16
+    parents: int = 48
+    evaluations: int = 32
+    shortlist: int = 10
+    pool: int = 10
+
+
+Picked = Callable[[torch.Tensor], torch.Tensor]
+"""Positions (n, k) in a list of points of each row to the points (n, k, D)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Singles:
+    """What every single move does to every row: (n, M) each."""
+
+    permitted: torch.Tensor
+    price: torch.Tensor
+    gain: torch.Tensor
+    lift: torch.Tensor
+    margin: torch.Tensor
+    plausibility: torch.Tensor
+
+    def take(self, rows: torch.Tensor) -> Singles:
+        return Singles(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True, eq=False)
+class Beam:
+    """Combinations to be extended: points (n, B, D) and what is known of them, (n, B)."""
+
+    z: torch.Tensor
+    margin: torch.Tensor
+    price: torch.Tensor
+    plausibility: torch.Tensor
+    live: torch.Tensor
+
+    def take(self, rows: torch.Tensor) -> Beam:
+        return Beam(
+            self.z[rows],
+            self.margin[rows],
+            self.price[rows],
+            self.plausibility[rows],
+            self.live[rows],
+        )
+
+
+def collect(
+    problem: Problem,
+    settings: Screen,
+    picked: Picked,
+    margin: torch.Tensor,
+    price: torch.Tensor,
+    plausibility: torch.Tensor,
+    live: torch.Tensor,
+) -> tuple[Pool, torch.Tensor]:
+    """Evaluate the density of the most promising points; the valid ones make a pool."""
+    infinite = torch.full_like(price, torch.inf)
+    valid = live & (margin >= problem.floor)
+    guess = torch.where(live, price - plausibility, infinite)
+    order = smallest(torch.where(valid, guess, guess + 1e6), settings.shortlist)
+    chosen = picked(order)
+    asked = valid.gather(1, order)
+    value = problem.plausibility(chosen, asked)
+    value = torch.where(asked, value, plausibility.gather(1, order))
+    plausibility = plausibility.scatter(1, order, value)
+    cost = torch.where(valid.gather(1, order), price.gather(1, order) - value, torch.inf)
+    return Pool.of(problem, chosen, cost, settings.pool), plausibility
+
+
+def picked_from(z: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
+    """Return the points at positions (n, k) of a list ``z`` (n, K, D): (n, k, D)."""
+    return z.gather(1, order[..., None].expand(-1, -1, z.shape[2]))
+
+
+def gather(
+    z: torch.Tensor,
+    margin: torch.Tensor,
+    price: torch.Tensor,
+    plausibility: torch.Tensor,
+    live: torch.Tensor,
+    order: torch.Tensor,
+) -> Beam:
+    """Put the points ``z`` (n, B, D) and what is known of them, at ``order``, together."""
+    return Beam(
+        z,
+        margin.gather(1, order),
+        price.gather(1, order),
+        plausibility.gather(1, order),
+        live.gather(1, order),
+    )
+
+
+def smallest(values: torch.Tensor, k: int) -> torch.Tensor:
+    """Return the positions of the k smallest values of each row."""
+    return values.topk(min(k, values.shape[1]), dim=1, largest=False).indices
