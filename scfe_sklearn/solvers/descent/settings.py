@@ -91,7 +91,7 @@ class GradientSettings:
     singles: int = 5
     pairs: int = 16
     training_rows: int = 2
-    points: int = 48
+    points: int = 40
     sparse: tuple[int, ...] = (2, 4)
     steps: int = 10
     length: tuple[float, float] = (0.5, 0.1)
