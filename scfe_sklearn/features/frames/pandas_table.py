@@ -88,7 +88,14 @@ class PandasTable(Table):
         part = self._X if whole else self._X.take(columns, axis=1)
         return part.to_numpy(dtype=np.float64, copy=True)
 
+    @cached_property
+    def _plain(self) -> np.ndarray | None:
+        """The whole table, if all columns have one numpy dtype of numbers or booleans."""
+        return self._X.to_numpy() if _is_plain(self._one_dtype) else None
+
     def numbers(self, j: int) -> np.ndarray:
+        if self._plain is not None:
+            return self._plain[:, j].astype(np.float64)
         column = self._column(j)
         dtype: Any = column.dtype
         name = self.names[j]

@@ -208,7 +208,10 @@ class BlackBox:
     def _scores(self, u: np.ndarray) -> np.ndarray:
         if self._bare is None:
             return self._whole(self._write(u))
-        strange = np.isnan(u) & ~self._missing
+        strange = np.isnan(u)
+        if not strange.any():
+            return self._bare(u)
+        strange &= ~self._missing
         if not strange.any():
             return self._bare(u)
         # Missing values where the sample has none: the fast road was not compared there.

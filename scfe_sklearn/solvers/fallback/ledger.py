@@ -86,16 +86,22 @@ class Ledger:
             got = self.problem.objective.margin_at(z, rows[part])
             margin[part] = got
             self.note(rows[part], z, got)
-        return (margin * ROUNDED).round() / ROUNDED
+        return _rounded(margin)
 
     def note(self, rows: torch.Tensor, z: torch.Tensor, margin: torch.Tensor) -> None:
         """Note points ``z`` (k, D) of the rows ``rows`` (k,) and of the given margins (k,)."""
         problem, domain = self.problem, self.problem.domain
         margin = margin.nan_to_num(-torch.inf, torch.inf, -torch.inf)
-        moved = domain.features_of((z - domain.factual[rows]).abs() > TOLERANCE).sum(1)
+        # Points with less margin than all that are kept, which their distance cannot mend.
+        least = self.near.cost[rows, -1]
+        known = ((margin >= problem.floor) | (-_rounded(margin) < least)).nonzero()[:, 0]
+        if len(known) < len(rows):
+            rows, z, margin = rows[known], z[known], margin[known]
+        change = z - domain.factual[rows]
+        moved = domain.features_of(change.abs() > TOLERANCE).sum(1)
         fits = (moved > 0) & (moved <= problem.max_changes[rows]) & (margin > -torch.inf)
-        distance = (z - domain.factual[rows]).square().sum(1)
-        loss = TIE * distance - (margin * ROUNDED).round() / ROUNDED
+        distance = change.square().sum(1)
+        loss = TIE * distance - _rounded(margin)
         self.near = self._merged(self.near, rows, z, torch.where(fits, loss, torch.inf), self.size)
         good = (fits & (margin >= problem.floor)).nonzero()[:, 0]
         if len(good):
@@ -122,6 +128,10 @@ class Ledger:
         return pool.scattered(own, pool.take(own).merged(part, points, costs))
 
 
+def _rounded(margin: torch.Tensor) -> torch.Tensor:
+    return (margin * ROUNDED).round() / ROUNDED
+
+
 def smallest(
     rows: torch.Tensor, key: torch.Tensor, count: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -141,10 +151,9 @@ def smallest(
 def with_value(
     problem: Problem, z: torch.Tensor, coordinate: torch.Tensor, value: torch.Tensor
 ) -> torch.Tensor:
-    """Return points ``z`` (k, D) with one coordinate (k,) each set to a value (k,)."""
+    """Set one coordinate (k,) of each of the points ``z`` (k, D) to a value (k,), in place."""
     domain = problem.domain
     level = (~domain.scalar[coordinate]).nonzero()[:, 0]
-    z = z.clone()
     if len(level):
         own = domain.groups == domain.groups[coordinate[level]][:, None]
         z[level] = torch.where(own, 0.0, z[level])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 
@@ -128,12 +129,13 @@ def typical_values(column: torch.Tensor, count: int) -> torch.Tensor:
     >>> typical_values(torch.tensor([1.0, 1.0, 1.0, 2.0, 9.0]), 3).tolist()
     [1.0, 2.0, 9.0]
     """
-    distinct = column.unique()
+    ordered = column.sort().values
+    distinct = ordered.unique_consecutive()
     if len(distinct) <= count:
         return distinct
-    ordered = column.sort().values
-    by_rows = ordered[_spread(len(ordered), max(count // 2, 2), column.device)].unique()
-    picked = torch.isin(distinct, by_rows)
+    by_rows = ordered[_spread(len(ordered), max(count // 2, 2), column.device)]
+    picked = torch.zeros_like(distinct, dtype=torch.bool)
+    picked[torch.searchsorted(distinct, by_rows).clamp_max(len(distinct) - 1)] = True
     # The ranks to fill in are counted among what is left, so that no value is drawn twice.
     picked[[0, -1]] = True
     left = (~picked).nonzero()[:, 0]
@@ -143,5 +145,6 @@ def typical_values(column: torch.Tensor, count: int) -> torch.Tensor:
     return distinct[picked]
 
 
+@lru_cache(maxsize=16)
 def _spread(length: int, count: int, device: torch.device) -> torch.Tensor:
     return torch.linspace(0, length - 1, count, dtype=torch.float64, device=device).round().long()

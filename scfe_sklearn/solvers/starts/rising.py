@@ -34,7 +34,7 @@ def rise(problem: Problem, settings: Screen, pool: Pool, singles: Singles) -> Po
     All moves that gain most on their own are tried on the model in every round.
     """
     moves, root = problem.moves, problem.domain.factual[:, None]
-    gain = torch.where(singles.permitted, singles.gain, 0.0)
+    gain = torch.where(singles.permitted & ~_between_equals(problem, singles), singles.gain, 0.0)
     order = smallest(-gain, LISTED)
     useful = gain.gather(1, order) > 0
     active = torch.arange(len(root), device=root.device)
@@ -65,6 +65,19 @@ def rise(problem: Problem, settings: Screen, pool: Pool, singles: Singles) -> Po
         best = _highest(margin, price, (key % BUCKETS).flatten(1))
         beam = gather(picked(best), margin, price, plausibility, live, best)
     return pool
+
+
+def _between_equals(problem: Problem, singles: Singles) -> torch.Tensor:
+    """Which moves (n, M) set a number to a value whose neighbours do the same to the model.
+
+    The moves of a number stand side by side, its values in rising order.
+    """
+    at = problem.moves.coordinate
+    gain = (singles.gain * EQUAL).round()
+    edge = torch.zeros_like(gain[:, :1], dtype=torch.bool)
+    joined = (at[1:] == at[:-1]) & problem.domain.scalar[at[1:]]
+    same = joined & (gain[:, 1:] == gain[:, :-1])
+    return torch.cat([edge, same], 1) & torch.cat([same, edge], 1)
 
 
 def _highest(margin: torch.Tensor, price: torch.Tensor, support: torch.Tensor) -> torch.Tensor:
