@@ -178,10 +178,12 @@ class BlackBox:
         if (np.isnan(rows) & ~self._missing).any() or not self._trees.readable(rows).all():
             return None
         owner = np.repeat(np.arange(len(self.columns)), [c.width for c in self.columns])
-        replaced = np.where(owner == column[:, None], others, rows[:1])
-        if np.isnan(others[owner == column[:, None]]).any():
+        own = owner == column[:, None]
+        gaps = np.isnan(others)
+        if gaps.any() and (gaps & own).any():
             return None
-        if not self._trees.readable(replaced).all():
+        levels = any(c.levels is not None for c in self.columns)
+        if levels and not self._trees.readable(np.where(own, others, rows[:1])).all():
             return None
         value = self._trees.value_after(rows, others, column)
         scores = self._reading.scores(value.reshape(len(u) * len(other), *value.shape[2:]))

@@ -16,7 +16,7 @@ from scfe_sklearn.solvers.fallback.ledger import Ledger, smallest
 from scfe_sklearn.solvers.problem import TOLERANCE, Domain
 
 EVEN = 6
-"""Values of a line that are spread evenly over the range, besides those of training rows."""
+"""Values of a line that are spread evenly over the range, besides twice as many training values."""
 
 PEAKS = 4
 """Brackets of one line at most."""
@@ -59,8 +59,8 @@ class Columns:
         """Return the values (n, S, P) of every line, rising and padded with infinity.
 
         Up to ``count`` training values within the range of the row, evenly spread by rank, some
-        evenly spread by value, the ends of the range, the factual value and the ``present`` one
-        of a point (n, D).
+        evenly spread by value if ``count`` is not small, the ends of the range, the factual value
+        and the ``present`` one of a point (n, D).
         """
         at, known = self.coordinate, self.value
         lower, upper = (part[:, at].T.contiguous() for part in (domain.lower, domain.upper))
@@ -80,7 +80,8 @@ class Columns:
         outside = low > high
         low, high = torch.where(outside, lower, low), torch.where(outside, upper, high)
         even = low[..., None] + (high - low)[..., None] * torch.linspace(0, 1, EVEN).to(known)
-        found = torch.cat([taken, ends, even], 2).transpose(0, 1)
+        parts = [taken, ends, even] if count >= 2 * EVEN else [taken, ends]
+        found = torch.cat(parts, 2).transpose(0, 1)
         found = torch.where(found.isfinite(), found, torch.inf)
         found = snapped(domain, at[:, None], found)
         may = domain.allowed[:, at] & (domain.lower[:, at] <= domain.upper[:, at])
