@@ -33,7 +33,10 @@ THOROUGH: dict[str, Any] = {
     "undone": 8,
     "polishing": 8,
 }
-"""Settings of the effort "thorough": wider and longer, about ten times the work."""
+"""Settings of the effort "thorough": wider and longer."""
+
+SHORTER = (0.25, 0.02)
+"""Lengths of the steps of a second run of it, which ends at other supports."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class GradientSettings:
     points: int = 40
     sparse: tuple[int, ...] = (2, 4)
     steps: int = 10
-    length: tuple[float, float] = (0.5, 0.1)
+    length: tuple[float, float] = (0.5, 0.03)
     overshoot: tuple[float, float] = (0.05, 0.005)
     multipliers: int = 5
     thinned: dict[int, int] = field(default_factory=lambda: {4: 4, 7: 3})
@@ -112,7 +115,10 @@ class GradientSettings:
     @classmethod
     def of(cls, effort: str) -> GradientSettings:
         """Return the settings of an effort, "default" or "thorough"."""
-        return cls() if effort == "default" else cls(further=(cls(**THOROUGH),))
+        if effort == "default":
+            return cls()
+        wide = cls(**THOROUGH)
+        return cls(further=(wide, replace(wide, length=SHORTER)))
 
     def several(self, count: int) -> GradientSettings:
         """Return the settings of a search for ``count`` answers per row."""
