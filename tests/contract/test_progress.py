@@ -54,7 +54,8 @@ class Clock:
 def same(one, two):
     # Where a row without an answer stands in the frame, its columns are nullable.
     frames = [result.to_frame() for result in (one, two)]
-    pd.testing.assert_frame_equal(*frames, check_exact=True, check_dtype=False)
+    # Probabilities of other batches differ in the last bit: matrix products of other sizes.
+    pd.testing.assert_frame_equal(*frames, rtol=1e-12, atol=0, check_dtype=False)
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
