@@ -91,8 +91,8 @@ class CounterfactualExplainer(
 
     where numbers are measured in training standard deviations, a changed category adds 1 to the
     squared distance, p = 0 (the default `penalty`) counts the changed features g, A(x) is what
-    the rules allow, q is a density of the training rows of class
-    t and s_t the distance between the lower quartile and the median of their log-densities.
+    the rules allow, q is a density of the training rows of class t and s_t the distance between
+    the lower quartile and the median of their log-densities.
     For models with a gradient, proximal gradient runs over all features from several starts per
     row: penalty, budget, box, lattice and levels are one exact proximal map, and the margin is
     linearised in each step. Where at most two numbers out of a few may change, all their planes

@@ -46,9 +46,6 @@ ROUNDING = 1e-9
 AT_ONCE = 2**28
 """Numbers that the tables of extended moves may hold at once: 2 GiB."""
 
-VALUES = 12
-"""Values of each number among the single moves."""
-
 TABLES = 12
 """Such tables that are alive at the same time, about."""
 

@@ -174,7 +174,7 @@ def _rest_of_rows(
 ) -> Pool:
     """Try training rows where no answer was found or many features change, then pushes."""
     # Where much has to change, whole training rows are better starts than sums of moves.
-    many = problem.domain.changed(pool.z[:, :1])[:, 0].sum(1) > settings.recall.beyond_asked
+    many = problem.domain.changed(pool.z[:, :1])[:, 0].sum(1) > settings.recall.beyond
     pool = _recalled(problem, pool, anchors, settings, (pool.best == torch.inf) | many)
     return _climbed(problem, pool)
 

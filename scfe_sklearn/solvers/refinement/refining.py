@@ -12,9 +12,7 @@ COARSE_STEP = 0.1
 """Lattices coarser than this (in standard deviations) are searched, not relaxed."""
 
 
-def refine(
-    problem: Problem, pool: Pool, settings: Descent, starts: int, sprint: Descent | None = None
-) -> Pool:
+def refine(problem: Problem, pool: Pool, settings: Descent, starts: int) -> Pool:
     """Improve the points of the pool by proximal gradient within their supports.
 
     The continuous (or finely stepped) coordinates that a point changes are free in their
@@ -30,9 +28,6 @@ def refine(
         Length of the run.
     starts : int
         Points per row that are refined.
-    sprint : Descent or None
-        A short run of all points of the pool first, which decides on the starts; None takes
-        the cheapest.
 
     Returns
     -------
@@ -40,24 +35,14 @@ def refine(
         The pool with the refined points.
     """
     domain = problem.domain
-    considered = starts if sprint is None else pool.cost.shape[1]
-    moved = (pool.z[:, :considered] - domain.factual[:, None]).abs() > 0
+    moved = (pool.z[:, :starts] - domain.factual[:, None]).abs() > 0
     free = moved & domain.scalar & (domain.step < COARSE_STEP)
-    instance = ((pool.cost[:, :considered] < torch.inf) & free.any(-1)).nonzero()
+    instance = ((pool.cost[:, :starts] < torch.inf) & free.any(-1)).nonzero()
     if len(instance) == 0:
         return pool
     rows, entry = instance[:, 0], instance[:, 1]
     space = Subspace.around(problem.take(rows), pool.z[rows, entry], free[rows, entry])
-    warm = None
-    if sprint is not None:
-        warm = descend(space, _box(space), sprint)
-        price = torch.full_like(pool.cost, torch.inf)
-        changes = problem.change_price(pool.z)[rows, entry]
-        price[rows, entry] = warm.value + space.rest + changes
-        ahead = (price.argsort(dim=1).argsort(dim=1) < starts)[rows, entry].nonzero()[:, 0]
-        space, warm = space.take(ahead), warm.take(ahead)
-        rows, entry = rows[ahead], entry[ahead]
-    run = descend(space, _box(space), settings, warm=warm)
+    run = descend(space, _box(space), settings)
     x = restore(space, run.z)
     snap = space.problem.domain.snap
     pool = merge_instances(problem, pool, rows, entry, snap(space.embed(x)))

@@ -31,8 +31,6 @@ class Recall:
         Training rows tried per row.
     beyond : int
         Rows whose answer changes more features than this are tried too.
-    beyond_asked : int
-        The same where there is no gradient.
     undone : int
         Valid ones per row whose changes are undone, where there is no gradient.
     undoable : int
@@ -41,8 +39,7 @@ class Recall:
     """
 
     anchors: int = 24
-    beyond: int = 2
-    beyond_asked: int = 3
+    beyond: int = 3
     undone: int = 8
     undoable: int = 16
 
