@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from scfe_sklearn.densities.base import Density
-from scfe_sklearn.densities.nearby import PointDensity
+from scfe_sklearn.densities.nearby import Everywhere, Nearby, NearestPoints, PointDensity
 
 BLOCK = 32
 """Rows whose distances to all training points are held at once: they stay in the cache."""
@@ -19,6 +19,9 @@ GROUPS = 5
 
 WIDEST = 256
 """Rows with more coordinates see the whole density: copies of points would cost more."""
+
+TIE = 1e-12
+"""Relative difference below which squared distances are equal."""
 
 FAR = 1e12
 """Squared distance of a place of the table that holds no point."""
@@ -32,6 +35,9 @@ class Around(Protocol):
 
     def log_prob_and_grad(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-densities (n, S) of points (n, S, D) and their gradients (n, S, D)."""
+
+    def along(self, z: torch.Tensor, row: torch.Tensor, support: torch.Tensor) -> Nearby:
+        """The density around points ``z`` (N, D) of the rows ``row`` (N,), along ``support``."""
 
     def take(self, rows: torch.Tensor) -> Around:
         """Return the density of some of the rows."""
@@ -86,6 +92,9 @@ class _Whole:
         value, gradient = self.density.log_prob_and_grad(z.flatten(0, 1))
         return value.reshape(z.shape[:2]), gradient.reshape(z.shape)
 
+    def along(self, z: torch.Tensor, row: torch.Tensor, support: torch.Tensor) -> Nearby:
+        return Everywhere(self.density, z, support)
+
     def take(self, rows: torch.Tensor) -> _Whole:
         return self
 
@@ -97,18 +106,18 @@ class _Table:
     Parameters
     ----------
     density : PointDensity
-    index : LongTensor of shape (n, T)
-        Positions of the points in ``samples_``.
+    facts : tuple of Tensor of shape (n, T)
+        What the density knows of the points.
     origin : Tensor of shape (n, D)
         What the points are measured from.
-    points : Tensor of shape (n, T, D), float32
+    points : Tensor of shape (n, T, D)
         Their differences from the origin.
-    squares : Tensor of shape (n, T), float32
+    squares : Tensor of shape (n, T)
         Squared lengths of these; ``FAR`` where there is no point.
     """
 
     density: PointDensity
-    index: torch.Tensor
+    facts: tuple[torch.Tensor, ...]
     origin: torch.Tensor
     points: torch.Tensor
     squares: torch.Tensor
@@ -125,32 +134,69 @@ class _Table:
         origin = centres[:, 0]
         points = density._tensor("samples_", centres)[index] - origin[:, None]
         squares = points.square().sum(-1).masked_fill_(~there, FAR)
-        return cls(density, index, origin, points, squares)
+        return cls(density, density.facts(index), origin, points, squares)
+
+    def along(self, z: torch.Tensor, row: torch.Tensor, support: torch.Tensor) -> Nearby:
+        """Return the nearest points of the table around each of ``z``, along its support."""
+        offset, real = z - self.origin[row], support < z.shape[1]
+        # By row, without a copy of the table for every point.
+        order = torch.arange(len(row), device=row.device)
+        place = order - torch.searchsorted(row, row)
+        width = int(place.max()) + 1 if len(row) else 0
+        grid = torch.zeros(len(self.origin), width, z.shape[1], dtype=z.dtype, device=z.device)
+        grid[row, place] = offset
+        squares = self._squares_from(grid)[row, place]
+        size = (3 * (getattr(self.density, "n_neighbors", None) or 20)) // 2
+        columns = torch.where(real, support, torch.zeros_like(support))
+        there = _smallest(squares, size)
+        index = row[:, None]
+        points = self.points[index[..., None], there[..., None], columns[:, None]]
+        points -= offset.gather(1, columns)[:, None]
+        points *= real[:, None]
+        facts = tuple(part[index, there] for part in self.facts)
+        return NearestPoints(self.density, facts, squares.gather(1, there), points, real)
 
     def take(self, rows: torch.Tensor) -> _Table:
-        parts = (self.index, self.origin, self.points, self.squares)
-        return _Table(self.density, *(part[rows] for part in parts))
+        facts = tuple(part[rows] for part in self.facts)
+        parts = (self.origin, self.points, self.squares)
+        return _Table(self.density, facts, *(part[rows] for part in parts))
 
     @torch.no_grad()
     def log_prob(self, z: torch.Tensor) -> torch.Tensor:
-        _, squared = self._squared(z)
-        return self.density.value_from_distances(squared, self.index[:, None])
+        squared = self._squares_from(z - self.origin[:, None])
+        return self.density.value_from_distances(squared, self.facts)
 
     @torch.no_grad()
     def log_prob_and_grad(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        offset, squared = self._squared(z)
-        value, pull = self.density.from_distances(squared, self.index[:, None])
+        offset = z - self.origin[:, None]
+        value, pull = self.density.from_distances(self._squares_from(offset), self.facts)
         toward = torch.bmm(pull, self.points) - pull.sum(-1, keepdim=True) * offset
         return value, toward
 
-    def _squared(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Offsets (n, S, D) from the origin, and squared distances (n, S, T)."""
-        offset = z - self.origin[:, None]
+    def _squares_from(self, offset: torch.Tensor) -> torch.Tensor:
+        """Squared distances (n, S, T) at offsets (n, S, D) from the origin."""
         squared = torch.baddbmm(
             self.squares[:, None], offset, self.points.transpose(1, 2), alpha=-2
         )
         squared += offset.square().sum(-1, keepdim=True)
-        return offset, squared.clamp_min_(0)
+        return squared.clamp_min_(0)
+
+
+def _smallest(values: torch.Tensor, size: int) -> torch.Tensor:
+    """Where the smallest ``size`` of each row of (n, T) are, in rising order of their places.
+
+    Of equal ones the first: which, must not depend on T, which depends on the batch.
+    """
+    total = values.shape[1]
+    place = torch.arange(total, device=values.device)
+    if size >= total:
+        return place.expand(len(values), -1)
+    values = values * (1 + TIE * place)
+    if values.device.type != "cpu":
+        found = values.topk(size, dim=1, largest=False, sorted=False).indices
+    else:
+        found = torch.from_numpy(np.argpartition(values.numpy(), size - 1, axis=1)[:, :size].copy())
+    return found.sort(1).values
 
 
 class _Single:

@@ -181,14 +181,30 @@ class GaussianKDE(PointDensity):
             gradient[rows] = pull[:, :-1] - (z[rows] - offset) * pull[:, -1:]
         return value, gradient
 
+    def facts(self, index: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Precision and log-height of the kernels ``index``."""
+        like = torch.empty(0, dtype=torch.float64, device=index.device)
+        return self._tensor("_precision", like)[index], self._tensor("_log_height", like)[index]
+
     def from_distances(
-        self, squared: torch.Tensor, index: torch.Tensor
+        self, squared: torch.Tensor, facts: tuple[torch.Tensor, ...]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Log-density and weights of the gradient from squared distances (..., S)."""
-        precision = self._tensor("_precision", squared)[index]
-        logits = self._tensor("_log_height", squared)[index] - squared * precision / 2
+        """Log-density and weights of the gradient from squared distances (n, K, S)."""
+        logits = self._from_squares(squared, facts)
         value = torch.logsumexp(logits, dim=-1)
-        return value, (logits - value[..., None]).exp() * precision
+        weights = logits.sub_(value[..., None]).exp_()
+        return value, weights.mul_(facts[0][:, None])
+
+    def value_from_distances(
+        self, squared: torch.Tensor, facts: tuple[torch.Tensor, ...]
+    ) -> torch.Tensor:
+        """Log-density from squared distances (n, K, S)."""
+        return torch.logsumexp(self._from_squares(squared, facts), dim=-1)
+
+    @staticmethod
+    def _from_squares(squared: torch.Tensor, facts: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        precision, height = facts
+        return torch.addcmul(height[:, None], squared, precision[:, None], value=-0.5)
 
     def from_sums(self, squared: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
         """Log-densities of all combinations of points and moves by one matrix product.

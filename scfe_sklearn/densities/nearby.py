@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -27,14 +28,16 @@ class Nearby(Protocol):
 
     An instance is a point and its *support*: w coordinates, padded with D. Where it goes is
     given by offsets from the point along its support. Offsets at padded places have no effect,
-    and gradients there are 0.
+    and gradients there are 0. ``instances`` (k,) are those that are asked about; None for all.
     """
 
-    def log_prob(self, offset: torch.Tensor, instances: torch.Tensor) -> torch.Tensor:
+    def log_prob(
+        self, offset: torch.Tensor, instances: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Log-densities (k, K) at offsets (k, K, w), row i being about ``instances[i]``."""
 
     def log_prob_and_grad(
-        self, offset: torch.Tensor, instances: torch.Tensor
+        self, offset: torch.Tensor, instances: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-densities (k,) at offsets (k, w) and their gradients (k, w)."""
 
@@ -45,29 +48,35 @@ class PointDensity(Density, ABC):
     samples_: np.ndarray
 
     @abstractmethod
+    def facts(self, index: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """What the density knows of the points ``index`` (n, S), each (n, S)."""
+
+    @abstractmethod
     def from_distances(
-        self, squared: torch.Tensor, index: torch.Tensor
+        self, squared: torch.Tensor, facts: tuple[torch.Tensor, ...]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-density from squared distances to some of the points, which include all near ones.
 
         Parameters
         ----------
-        squared : Tensor of shape (..., S)
-            Squared distances.
-        index : LongTensor broadcastable to (..., S)
-            Positions of the points in ``samples_``.
+        squared : Tensor of shape (n, K, S)
+            Squared distances of K places each to S points.
+        facts : tuple of Tensor of shape (n, S)
+            `facts` of the points.
 
         Returns
         -------
-        value : Tensor of shape (...)
+        value : Tensor of shape (n, K)
             Log-density.
-        pull : Tensor of shape (..., S)
+        pull : Tensor of shape (n, K, S)
             Weights a of the gradient ``sum_i a_i (y_i - z)``.
         """
 
-    def value_from_distances(self, squared: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    @abstractmethod
+    def value_from_distances(
+        self, squared: torch.Tensor, facts: tuple[torch.Tensor, ...]
+    ) -> torch.Tensor:
         """Return the log-density alone, as `from_distances`."""
-        return self.from_distances(squared, index)[0]
 
     def nearest(self, z: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Positions (n, size) of the points nearest to each row, in any order; their squares."""
@@ -148,71 +157,103 @@ def near(density: Density, z: torch.Tensor, support: torch.Tensor, size: int = 1
     if isinstance(density, PointDensity) and support.shape[1] <= WIDEST:
         # Neighbours change while an instance moves, and a density cannot do with fewer.
         size = max(size, 2 * (getattr(density, "n_neighbors", None) or 0))
-        return _NearestPoints(density, z, support, min(size, len(density.samples_)))
-    return _Everywhere(density, z, support)
+        index, squares = density.nearest(z, min(size, len(density.samples_)))
+        at = torch.cat([z, torch.zeros_like(z[:, :1])], 1).gather(1, support)
+        samples = density._tensor("samples_", z)
+        padded = torch.cat([samples, torch.zeros_like(samples[:, :1])], 1)
+        points = padded[index[..., None], support[:, None]] - at[:, None]
+        return NearestPoints(density, density.facts(index), squares, points, support < z.shape[1])
+    return Everywhere(density, z, support)
 
 
-class _Everywhere:
-    """The whole density, whatever the instance."""
+@dataclass(frozen=True, eq=False)
+class Everywhere:
+    """The whole density, whatever the instance.
 
-    def __init__(self, density: Density, z: torch.Tensor, support: torch.Tensor) -> None:
-        self.density, self.z, self.support = density, z, support
+    Parameters
+    ----------
+    density : Density
+    z : Tensor of shape (n, D)
+        The points of the instances.
+    support : LongTensor of shape (n, w)
+        Their coordinates, padded with D.
+    """
 
-    def log_prob(self, offset: torch.Tensor, instances: torch.Tensor) -> torch.Tensor:
-        z, support = self.z[instances][:, None], self.support[instances][:, None]
+    density: Density
+    z: torch.Tensor
+    support: torch.Tensor
+
+    def log_prob(
+        self, offset: torch.Tensor, instances: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        z, support = (_some(part, instances)[:, None] for part in (self.z, self.support))
         points = embed(z.expand(-1, offset.shape[1], -1), support.expand_as(offset), offset)
         return self.density.log_prob(points.reshape(-1, z.shape[-1])).reshape(offset.shape[:2])
 
     def log_prob_and_grad(
-        self, offset: torch.Tensor, instances: torch.Tensor
+        self, offset: torch.Tensor, instances: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        support = self.support[instances]
-        points = embed(self.z[instances], support, offset)
+        support = _some(self.support, instances)
+        points = embed(_some(self.z, instances), support, offset)
         value, gradient = self.density.log_prob_and_grad(points)
         padded = torch.cat([gradient, torch.zeros_like(gradient[:, :1])], 1)
         return value, padded.gather(1, support)
 
 
-class _NearestPoints:
-    """The points nearest to each instance, along its support."""
+@dataclass(frozen=True, eq=False)
+class NearestPoints:
+    """S training points near each of n instances, along its support of w coordinates.
 
-    def __init__(
-        self, density: PointDensity, z: torch.Tensor, support: torch.Tensor, size: int
-    ) -> None:
-        self.density = density
-        samples = density._tensor("samples_", z)
-        self.index, self.squares = density.nearest(z, size)
-        padded = torch.cat([samples, torch.zeros_like(samples[:, :1])], 1)
-        at = torch.cat([z, torch.zeros_like(z[:, :1])], 1).gather(1, support)
-        self.points = padded[self.index[..., None], support[:, None]] - at[:, None]
-        self.real = support < z.shape[1]
-        self.padded = not bool(self.real.all())
+    Parameters
+    ----------
+    density : PointDensity
+    facts : tuple of Tensor of shape (n, S)
+        What the density knows of the points.
+    squares : Tensor of shape (n, S)
+        Their squared distances from the instance.
+    points : Tensor of shape (n, S, w)
+        Their differences from it along the support.
+    real : BoolTensor of shape (n, w)
+        Which places of the support are coordinates.
+    """
 
-    def log_prob(self, offset: torch.Tensor, instances: torch.Tensor) -> torch.Tensor:
-        offset = self._along(offset, instances)
-        squared = self._squared(offset, self.points[instances], instances)
-        return self.density.value_from_distances(squared, self.index[instances][:, None])
+    density: PointDensity
+    facts: tuple[torch.Tensor, ...]
+    squares: torch.Tensor
+    points: torch.Tensor
+    real: torch.Tensor
+
+    def log_prob(
+        self, offset: torch.Tensor, instances: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        offset = offset * _some(self.real, instances)[:, None]
+        squared = self._squared(offset, _some(self.points, instances), instances)
+        return self.density.value_from_distances(squared, self._facts(instances))
 
     def log_prob_and_grad(
-        self, offset: torch.Tensor, instances: torch.Tensor
+        self, offset: torch.Tensor, instances: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        offset, points = self._along(offset[:, None], instances), self.points[instances]
+        offset = (offset * _some(self.real, instances))[:, None]
+        points = _some(self.points, instances)
         squared = self._squared(offset, points, instances)
-        value, pull = self.density.from_distances(squared, self.index[instances][:, None])
+        value, pull = self.density.from_distances(squared, self._facts(instances))
         toward = torch.bmm(pull, points) - pull.sum(-1, keepdim=True) * offset
         return value[:, 0], toward[:, 0]
 
-    def _along(self, offset: torch.Tensor, instances: torch.Tensor) -> torch.Tensor:
-        """Offsets (k, K, w) without what stands at padded places."""
-        return offset * self.real[instances][:, None] if self.padded else offset
+    def _facts(self, instances: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
+        return tuple(_some(part, instances) for part in self.facts)
 
     def _squared(
-        self, offset: torch.Tensor, points: torch.Tensor, instances: torch.Tensor
+        self, offset: torch.Tensor, points: torch.Tensor, instances: torch.Tensor | None
     ) -> torch.Tensor:
-        squares = self.squares[instances][:, None]
+        squares = _some(self.squares, instances)[:, None]
         squared = torch.baddbmm(squares, offset, points.transpose(1, 2), alpha=-2)
         squared += offset.square().sum(-1, keepdim=True)
         return squared.clamp_min_(0)
+
+
+def _some(values: torch.Tensor, instances: torch.Tensor | None) -> torch.Tensor:
+    return values if instances is None else values[instances]
 
 
 def embed(z: torch.Tensor, support: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:

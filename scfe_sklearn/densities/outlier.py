@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Self
 
 import numpy as np
@@ -144,6 +145,7 @@ class LocalOutlierDensity(PointDensity):
             around = self.local_density_[index].mean(axis=1)
             self.training_log_prob_ = np.log(self.local_density_) - np.log(around)
         self.scale_ = float(2 * np.mean(self.reach_**2))
+        self._reach_squares = self.reach_**2
         return self
 
     def log_prob(self, z: torch.Tensor) -> torch.Tensor:
@@ -189,39 +191,44 @@ class LocalOutlierDensity(PointDensity):
         check_is_fitted(self)
         return self.training_log_prob_
 
+    def facts(self, index: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Squared reachability and local density of the points ``index``."""
+        like = torch.empty(0, dtype=torch.float64, device=index.device)
+        return self._tensor("_reach_squares", like)[index], self._tensor("local_density_", like)[index]
+
     def from_distances(
-        self, squared: torch.Tensor, index: torch.Tensor
+        self, squared: torch.Tensor, facts: tuple[torch.Tensor, ...]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Log-density and weights of the gradient from squared distances (..., S)."""
-        if squared.shape[-1] < FEW and squared.device.type == "cpu":
-            return self._ratio_of_all(squared, index)
-        value, position, weight, crowded = self._nearby(squared, index)
-        pull = torch.zeros_like(squared).scatter_(-1, position, weight)
-        if bool(crowded.any()):
-            within = index.expand_as(squared)[crowded]
-            value[crowded], pull[crowded] = self._ratio_of_all(squared[crowded], within)
-        return value, pull
+        """Log-density and weights of the gradient from squared distances (n, K, S)."""
+        share, reach, total, value = self._means(squared, facts)
+        beyond = squared > facts[0][:, None] + self._slack(squared)
+        return value, share.mul_(beyond).div_(reach.mul_(total[..., None]))
 
-    def value_from_distances(self, squared: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-        """Log-density from squared distances (..., S)."""
-        if squared.device.type == "cpu" and squared.shape[-1] < FEW and not squared.requires_grad:
-            table = squared.reshape(-1, squared.shape[-1])
-            columns = index.expand_as(squared).reshape(table.shape)
-            return self._value_of_all(table, columns).reshape(squared.shape[:-1])
-        value, _, _, crowded = self._nearby(squared, index)
-        if bool(crowded.any()):
-            within = index.expand_as(squared)[crowded]
-            value[crowded] = self._ratio_of_all(squared[crowded], within)[0]
-        return value
+    def value_from_distances(
+        self, squared: torch.Tensor, facts: tuple[torch.Tensor, ...]
+    ) -> torch.Tensor:
+        """Log-density from squared distances (n, K, S)."""
+        return self._means(squared, facts)[-1]
 
-    def _nearby(
-        self, squared: torch.Tensor, index: torch.Tensor
+    def _means(
+        self, squared: torch.Tensor, facts: tuple[torch.Tensor, ...]
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Values, places and gradient weights of the nearest, and where they are too few."""
-        near, position = _nearest(squared, min(self._n_neighbors + SPARE, squared.shape[-1]))
-        rows = index.expand_as(squared).gather(-1, position)
-        value, weight, crowded = self._ratio(near, rows, squared.shape[-1])
-        return value, position, weight, crowded
+        """Shares and reachability distances (n, K, S), the sum of these and the value (n, K)."""
+        k = min(self._n_neighbors, squared.shape[-1])
+        border = _kth(squared, k)
+        slack = self._slack(squared) + TIE * border
+        counts = squared <= border + slack
+        number = counts.sum(-1, keepdim=True)
+        share = counts.to(squared.dtype)
+        if int(number.max() if number.numel() else k) > k:  # ties share the places left
+            inside = squared < border - slack
+            place = (k - inside.sum(-1, keepdim=True)) / (number - inside.sum(-1, keepdim=True))
+            share = torch.where(inside, share, share * place)
+        reach = torch.maximum(squared, facts[0][:, None]).sqrt_()
+        total = (share * reach).sum(-1)
+        # Minus the logs of the means; the number of neighbours cancels.
+        value = 2 * math.log(k) - total.log() - (share * facts[1][:, None]).sum(-1).log()
+        return share, reach, total, value
 
     def _ratio(
         self, near: torch.Tensor, rows: torch.Tensor, size: int
@@ -236,18 +243,11 @@ class LocalOutlierDensity(PointDensity):
         crowded = (near[..., -1] <= last) & (near.shape[-1] < size)
         return *self._from_shares(near, rows, share), crowded
 
-    def _ratio_of_all(
-        self, squared: torch.Tensor, index: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _ratio_of_all(self, squared: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Value (n,) and gradient weights (n, S) from all distances, whatever ties there are."""
         k = min(self._n_neighbors, squared.shape[-1])
-        if squared.device.type == "cpu":
-            table = np.partition(squared.detach().numpy(), k - 1, axis=-1)
-            border = torch.from_numpy(table[..., k - 1 : k].copy())
-        else:
-            border = squared.kthvalue(k, dim=-1, keepdim=True).values
-        rows = torch.arange(squared.shape[-1], device=squared.device) if index is None else index
-        share, _ = self._shares(squared, border, k)
+        rows = torch.arange(squared.shape[-1], device=squared.device)
+        share, _ = self._shares(squared, _kth(squared, k), k)
         return self._from_shares(squared, rows.expand_as(squared), share)
 
     @property
@@ -287,10 +287,8 @@ class LocalOutlierDensity(PointDensity):
         return value, weight.to(near.dtype)
 
     @np.errstate(divide="ignore", invalid="ignore")  # no value where a row is no numbers
-    def _value_of_all(
-        self, squared: torch.Tensor, columns: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Value (n,) from distances to a few points (n, S), all of them or ``columns`` (n, S).
+    def _value_of_all(self, squared: torch.Tensor) -> torch.Tensor:
+        """Value (n,) from the distances to all of a few points (n, S).
 
         The same as `_ratio_of_all`. But nothing is sorted: of each row the k-th distance is
         found, and only the points up to it are looked at.
@@ -304,7 +302,7 @@ class LocalOutlierDensity(PointDensity):
         found = np.flatnonzero(table <= last[:, None])
         row = found // size
         near = table.reshape(-1)[found]
-        place = found - row * size if columns is None else columns.numpy().reshape(-1)[found]
+        place = found - row * size
         inner = near < nearer[row]
         count, inside = (np.bincount(row, some, n) for some in (None, inner))
         # Points that tie for the last places share them, rounded as in `_shares`.
@@ -337,14 +335,15 @@ class LocalOutlierDensity(PointDensity):
                 again = crowded.nonzero()[:, 0] + rows.start
                 relative, own = self._distances(z)(z[again])
                 squared = (relative + own).clamp_min(0)
-                value[again], weight = self._ratio_of_all(squared, None)
+                value[again], weight = self._ratio_of_all(squared)
                 if gradient:
                     slope[again] = weight @ samples - weight.sum(1, keepdim=True) * z[again]
         return value, slope
 
 
-def _nearest(squared: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The smallest squared distances (..., width) of (..., S), in order, and their places."""
-    near, position = smallest(squared.reshape(-1, squared.shape[-1]), width)
-    shape = (*squared.shape[:-1], width)
-    return near.reshape(shape), position.reshape(shape)
+def _kth(values: torch.Tensor, k: int) -> torch.Tensor:
+    """The k-th smallest numbers (..., 1) of (..., S)."""
+    if values.device.type != "cpu":
+        return values.kthvalue(k, dim=-1, keepdim=True).values
+    table = np.partition(values.detach().numpy(), k - 1, axis=-1)
+    return torch.from_numpy(table[..., k - 1 : k].copy())

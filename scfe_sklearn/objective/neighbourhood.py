@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from scfe_sklearn.densities.around import Around
+from scfe_sklearn.densities.nearby import Nearby
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +52,23 @@ class Neighbourhood:
             value[rows], gradient[rows] = density.log_prob_and_grad(z[rows])
         return value, gradient
 
+    def along(self, z: torch.Tensor, row: torch.Tensor, support: torch.Tensor) -> Along:
+        """Densities around points ``z`` (N, D) of rows ``row`` (N,), which rise, along supports.
+
+        Supports (N, w) are coordinates, padded with D.
+        """
+        if len(self.parts) == 1 and len(self.parts[0][0]) == len(self.weight):
+            everything = torch.arange(len(row), device=row.device)
+            return Along([(everything, self.parts[0][1].along(z, row, support))])
+        parts = []
+        for rows, density in self.parts:
+            place = torch.full_like(self.weight, -1, dtype=torch.long)
+            place[rows] = torch.arange(len(rows), device=rows.device)
+            own = (place[row] >= 0).nonzero()[:, 0]
+            if len(own):
+                parts.append((own, density.along(z[own], place[row[own]], support[own])))
+        return Along(parts)
+
     def take(self, index: torch.Tensor) -> Neighbourhood:
         """Return the neighbourhood of some of the rows, none of them twice."""
         place = torch.full((len(self.weight),), -1, device=index.device)
@@ -62,3 +80,32 @@ class Neighbourhood:
                 now, order = place[rows[kept]].sort()
                 parts.append((now, density.take(kept[order])))
         return Neighbourhood(parts, self.weight[index], self.unit[index], self.limit[index])
+
+
+@dataclass(frozen=True, eq=False)
+class Along:
+    """Log-densities of N instances, each along w coordinates of its own.
+
+    Parameters
+    ----------
+    parts : sequence of (instances, density)
+        Positions of the instances (k,) of each kind of answer, and their density.
+    """
+
+    parts: Sequence[tuple[torch.Tensor, Nearby]]
+
+    def log_density(self, offset: torch.Tensor) -> torch.Tensor:
+        """Log-densities (N, K) at offsets (N, K, w); 0 where neither price nor limit."""
+        value = torch.zeros_like(offset[..., 0])
+        for own, density in self.parts:
+            value[own] = density.log_prob(offset[own])
+        return value
+
+    def log_density_and_grad(self, offset: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-densities (N,) at offsets (N, w) and their gradients (N, w)."""
+        if len(self.parts) == 1 and len(self.parts[0][0]) == len(offset):
+            return self.parts[0][1].log_prob_and_grad(offset)
+        value, gradient = torch.zeros_like(offset[:, 0]), torch.zeros_like(offset)
+        for own, density in self.parts:
+            value[own], gradient[own] = density.log_prob_and_grad(offset[own])
+        return value, gradient

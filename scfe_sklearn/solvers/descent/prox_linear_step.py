@@ -21,6 +21,9 @@ NARROW = 1e-2
 NEAR = 1.15
 """Factor by which the second trial differs from a guess."""
 
+KINKS = 6
+"""Steps of Newton's method inside a box at most."""
+
 FULL = 0.75
 """Share of the rows below which the others leave."""
 
@@ -110,6 +113,63 @@ def prox_linear_step(
             change, ahead, slope, aim = change[left], ahead[left], slope[left], aim[left]
             scale = scale if isinstance(scale, float) else scale[left]
     return out, multiplier
+
+
+def step_in_box(
+    change: torch.Tensor,
+    ahead: torch.Tensor,
+    slope: torch.Tensor,
+    length: torch.Tensor,
+    aim: torch.Tensor,
+    low: torch.Tensor,
+    high: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return `prox_linear_step` where g is a box: what is gained is linear but for kinks.
+
+    Newton's method finds the multiplier, in one step where no coordinate meets its bound.
+
+    Parameters
+    ----------
+    change, ahead, slope : Tensor of shape (k, w)
+    length, aim : Tensor of shape (k,)
+    low, high : Tensor of shape (k, w)
+        The box.
+
+    Returns
+    -------
+    u : Tensor of shape (k, w)
+    multiplier : Tensor of shape (k,)
+
+    Examples
+    --------
+    >>> import torch
+    >>> zero, slope, aim = torch.zeros(1, 2), torch.tensor([[1.0, 2.0]]), torch.tensor([2.5])
+    >>> box = -torch.ones(1, 2), torch.ones(1, 2)
+    >>> step_in_box(zero, zero, slope, torch.tensor([0.5]), aim, *box)
+    (tensor([[0.5000, 1.0000]]), tensor([1.]))
+    """
+    u = torch.minimum(torch.maximum(ahead, low), high)
+    missing = aim - (slope * (u - change)).sum(1)
+    exact = ROUNDING * (1 + aim.abs())
+    multiplier = torch.zeros_like(aim)
+    open_ = missing > exact
+    reach, squares = length[:, None] * slope, slope.square()
+    for _ in range(KINKS):
+        if not bool(open_.any()):
+            break
+        v = ahead + multiplier[:, None] * reach
+        rising = torch.where(slope > 0, (v >= low) & (v < high), (v > low) & (v <= high))
+        rate = length * (squares * rising).sum(1)
+        # Where nothing moves yet: as if what will move did already.
+        later = torch.where(slope > 0, v < high, v > low)
+        rate = torch.where(rate > 0, rate, length * (squares * later).sum(1))
+        open_ = open_ & (rate > 0)
+        step = missing / torch.where(open_, rate, torch.ones_like(rate))
+        multiplier = torch.where(open_, (multiplier + step).clamp_min(0), multiplier)
+        u = torch.minimum(torch.maximum(ahead + multiplier[:, None] * reach, low), high)
+        missing = aim - (slope * (u - change)).sum(1)
+        open_ = open_ & (missing.abs() > exact)
+    return u, multiplier
 
 
 @dataclass(eq=False)

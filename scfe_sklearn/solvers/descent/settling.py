@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import torch
 
-from scfe_sklearn.solvers.descent.prox_linear_step import prox_linear_step
+from scfe_sklearn.solvers.descent.prox_linear_step import step_in_box
 from scfe_sklearn.solvers.descent.settings import GradientSettings
-from scfe_sklearn.solvers.descent.state import Instances, Run, Search
+from scfe_sklearn.solvers.descent.state import Run, Search
+from scfe_sklearn.solvers.descent.supports import Supports
 from scfe_sklearn.solvers.problem import TOLERANCE, Pool, Problem, first_flagged
 
 CLEARANCE = 1e-7
@@ -25,9 +26,6 @@ LENGTHS = (1e-4, 2.0)
 
 RESTING = 1e-5
 """Change of a number in one step below which a row is at rest."""
-
-CORNERS = 2
-"""Numbers of which both neighbours on the lattice are tried."""
 
 SHARES = ((0.05, 0.1, 0.2, 0.35, 0.5), (0.01, 0.025))
 """Shares of a change by which it is lengthened and shortened, round by round."""
@@ -50,50 +48,52 @@ def settle(
     last steps only meet the margin. Then the numbers return to their lattices, to the nearest
     point and to those on either side that the margin favours.
     """
-    part = Instances.of(search, z)
-    domain = part.problem.domain
-    start = part.changes(z)
-    moving = (start.abs() > TOLERANCE) & domain.scalar
-    low = torch.where(moving, domain.lower - domain.factual, start)
-    high = torch.where(moving, domain.upper - domain.factual, start)
-    run = Run.of(start)
+    domain = search.problem.domain
+    row, slot = there.nonzero().T
+    if len(row) == 0:
+        return pool
+    points = z[row, slot]
+    free = ((points - domain.factual[row]).abs() > TOLERANCE) & domain.scalar
+    moving = free.any(1).nonzero()[:, 0]
+    if len(moving):
+        part = Supports.of(search, points[moving], row[moving], free[moving])
+        points[moving] = _descended(part, settings, fine)
+    # A row's points side by side: as many places as the row with most of them needs.
+    place = torch.arange(len(row), device=row.device) - torch.searchsorted(row, row)
+    grid = domain.factual[:, None].repeat(1, int(place.max()) + 1, 1)
+    asked = torch.zeros(grid.shape[:2], dtype=torch.bool, device=grid.device)
+    grid[row, place], asked[row, place] = points, True
+    return pool.merged(search.problem, grid, search.cost(grid, asked, fine))
+
+
+def _descended(part: Supports, settings: GradientSettings, fine: float) -> torch.Tensor:
+    """Return the points (N, D) on the lattice that proximal gradient leads to."""
+    box = part.domain.lower, part.domain.upper
+    run = Run.of(part.start)
     length = torch.full_like(part.short, FIRST_LENGTH)
     before = None
-
-    def prox(v: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
-        if rows is None:
-            return torch.minimum(torch.maximum(v, low), high)
-        return torch.minimum(torch.maximum(v, low[rows]), high[rows])
-
     total = settings.settling + CORRECTIONS
     for step in range(total + 1):
-        here = part.evaluate(run.change, fine).along(moving)
+        here = part.evaluate(run.change, fine)
         run.keep(run.change, here)
         if step == total:
             break
+        ahead = run.change
         if step < settings.settling:
             run.limit(part, here)
             gradient = here.pull - run.price(part)[:, None] * here.lift
-            gradient = gradient + part.problem.penalty_slope(run.change) * moving
+            gradient = gradient + part.penalty_slope(run.change)
             if before is not None:
                 length = _curvature_length(length, run.change - before[0], gradient - before[1])
             before = (run.change, gradient)
             ahead = run.change - length[:, None] * gradient
-        else:
-            # The nearest change that meets the margin, and the limit where that is missed more.
-            ahead = run.change
-            run.pull = torch.zeros_like(run.pull)
-        # Beyond the floor by more than rounding, which must not decide what is valid.
+        # In the end the nearest change that meets the margin, and the limit where that is
+        # missed more. Beyond the floor by more than rounding, which must not decide what is
+        # valid.
         aim = CLEARANCE * (1 + part.short) - here.margin
-        run.move(
-            prox_linear_step(
-                prox, run.change, ahead, here.slope, length, aim, run.pull, settings.multipliers
-            )
-        )
-    found = part.points(torch.where(run.least[:, None] < torch.inf, run.best, start))
-    points = _on_lattice(search.problem, found, part.points(start), here.slope.reshape(z.shape))
-    asked = there.repeat(1, points.shape[1] // z.shape[1])
-    return pool.merged(search.problem, points, search.cost(points, asked, fine))
+        run.move(step_in_box(run.change, ahead, here.slope, length, aim, *box))
+    found = torch.where(run.least[:, None] < torch.inf, run.best, part.start)
+    return part.settled(found, here.slope, fine)
 
 
 def _curvature_length(
@@ -104,30 +104,6 @@ def _curvature_length(
     # The bend of a step that short is rounding.
     known = torch.isfinite(found) & (found > 0) & (change.abs().amax(1) > RESTING)
     return torch.where(known, torch.minimum(found, 4 * length).clamp(*LENGTHS), length)
-
-
-def _on_lattice(
-    problem: Problem, z: torch.Tensor, start: torch.Tensor, slope: torch.Tensor
-) -> torch.Tensor:
-    """Return points on the lattice (n, P K, D) around relaxed points ``z`` (n, K, D)."""
-    domain = problem.domain
-    moved = ((start - domain.factual[:, None]).abs() > TOLERANCE) & domain.scalar
-    gridded = moved & (domain.step > 0)
-    if not bool(gridded.any()):
-        return z
-    half = (0.5 - 1e-6) * domain.step * gridded
-    uphill = z + half * torch.sign(slope)
-    # All corners around the numbers with the coarsest lattices.
-    width = min(int(gridded.sum(-1).max()), CORNERS)
-    coarse = (domain.step * gridded).topk(width, dim=-1)
-    found = [z, uphill]
-    for corner in range(2**width):
-        sign = [1.0 if corner >> k & 1 else -1.0 for k in range(width)]
-        shift = coarse.values * torch.tensor(sign, dtype=z.dtype, device=z.device)
-        found.append(uphill.scatter(-1, coarse.indices, z.gather(-1, coarse.indices) + shift * 0.5))
-    points = torch.cat(found, 1)
-    index = torch.arange(len(z), device=z.device).repeat_interleave(points.shape[1])
-    return domain.take(index).snap(points.flatten(0, 1)).reshape(points.shape)
 
 
 def polish(search: Search, pool: Pool, settings: GradientSettings) -> Pool:

@@ -112,10 +112,6 @@ class Evaluated:
     cost: torch.Tensor
     valid: torch.Tensor
 
-    def along(self, free: torch.Tensor) -> Evaluated:
-        """Return the same with gradients along the ``free`` (N, D) coordinates only."""
-        return replace(self, slope=self.slope * free, lift=self.lift * free, pull=self.pull * free)
-
     def take(self, index: torch.Tensor) -> Evaluated:
         """Return the same of some of the instances."""
         return Evaluated(*(getattr(self, part.name)[index] for part in fields(self)))

@@ -12,10 +12,11 @@ from scfe_sklearn.solvers.problem.pool import (
 )
 from scfe_sklearn.solvers.problem.predicted import Predicted
 from scfe_sklearn.solvers.problem.problem import Kind, Problem, of_rows
-from scfe_sklearn.solvers.problem.protocols import Cells, Neighbourhood
+from scfe_sklearn.solvers.problem.protocols import Along, Cells, Neighbourhood
 from scfe_sklearn.solvers.problem.subspace import Subspace
 
 __all__ = [
+    "Along",
     "BUCKETS",
     "EQUAL",
     "Cells",

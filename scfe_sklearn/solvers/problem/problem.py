@@ -11,9 +11,6 @@ from scfe_sklearn.solvers.problem.domain import TOLERANCE, Domain
 from scfe_sklearn.solvers.problem.moves import Moves
 from scfe_sklearn.solvers.problem.protocols import Objective
 
-FLATTER = 1e-2
-"""Change of a number below which the penalty counts as no steeper."""
-
 
 @dataclass(frozen=True, eq=False)
 class Problem:
@@ -98,14 +95,6 @@ class Problem:
         if self.cost is None:
             return self.beta[:, None] * sizes.sum(-1)
         return self.beta[:, None] * (sizes * self.cost[:, None]).sum(-1)
-
-    def penalty_slope(self, change: torch.Tensor) -> torch.Tensor:
-        """Gradient (n, D) of the penalty at changes (n, D) of numbers; 0 where none changes."""
-        if self.exponent == 0:
-            return torch.zeros_like(change)
-        weight = self.change_weight.expand(-1, self.domain.n_features)[:, self.domain.groups]
-        steep = change.abs().clamp_min(FLATTER).pow(self.exponent - 1)
-        return self.exponent * weight * steep * torch.sign(change)
 
     def move_price(self, moves: Moves) -> torch.Tensor:
         """Return what each of M moves costs from the factual, distance included: (n, M)."""

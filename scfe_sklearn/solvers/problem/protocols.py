@@ -19,6 +19,16 @@ class Local(Protocol):
         """Plausibilities (k,) at offsets (k, w) from ``instances`` (k,), and gradients (k, w)."""
 
 
+class Along(Protocol):
+    """Log-densities of N instances, each along w coordinates of its own."""
+
+    def log_density(self, offset: torch.Tensor) -> torch.Tensor:
+        """Log-densities (N, K) at offsets (N, K, w)."""
+
+    def log_density_and_grad(self, offset: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-densities (N,) at offsets (N, w) and their gradients (N, w)."""
+
+
 class Neighbourhood(Protocol):
     """Log-densities of n rows near some centres of each."""
 
@@ -39,6 +49,12 @@ class Neighbourhood(Protocol):
 
     def log_density_and_grad(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-densities (n, S) of points ``z`` (n, S, D), and their gradients (n, S, D)."""
+
+    def along(self, z: torch.Tensor, row: torch.Tensor, support: torch.Tensor) -> Along:
+        """Densities around points ``z`` (N, D) of rows ``row`` (N,), which rise, along supports.
+
+        Supports (N, w) are coordinates, padded with D.
+        """
 
     def take(self, index: torch.Tensor) -> Neighbourhood:
         """Return the neighbourhood of some of the rows, none of them twice."""

@@ -1,0 +1,175 @@
+"""Points seen along the numbers that they change, with densities around each of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+
+from scfe_sklearn.solvers.descent.state import LOCAL_ERROR, Evaluated, Search
+from scfe_sklearn.solvers.problem import TOLERANCE, Along, Domain, Problem, first_flagged
+
+FLATTER = 1e-2
+"""Change of a number below which a penalty with p < 1 counts as no steeper."""
+
+CORNERS = 2
+"""Numbers of which both neighbours on the lattice are tried."""
+
+
+@dataclass(frozen=True, eq=False)
+class Supports:
+    """N points, each free along w numbers of its own; levels and other numbers stay.
+
+    Parameters
+    ----------
+    problem : Problem
+        The problem of the N points.
+    at : Tensor of shape (N, D)
+        The points.
+    support : LongTensor of shape (N, w)
+        The coordinates of their numbers, padded with D.
+    domain : Domain
+        Bounds and lattices along the supports, of changes: the factual is 0.
+    start : Tensor of shape (N, w)
+        The changes of the points.
+    scale, price : Tensor of shape (N, w)
+        Weights of the squared changes and of their penalties; 0 at padded places.
+    rest : Tensor of shape (N,)
+        Squared distance and penalty of everything else.
+    near : Along
+        Densities around the points.
+    weight, unit, limit, short : Tensor of shape (N,)
+        Price, unit and limit of log-density; margin that the factual is short of.
+    """
+
+    problem: Problem
+    at: torch.Tensor
+    support: torch.Tensor
+    domain: Domain
+    start: torch.Tensor
+    scale: torch.Tensor
+    price: torch.Tensor
+    rest: torch.Tensor
+    near: Along
+    weight: torch.Tensor
+    unit: torch.Tensor
+    limit: torch.Tensor
+    short: torch.Tensor
+
+    @classmethod
+    def of(cls, search: Search, at: torch.Tensor, row: torch.Tensor, free: torch.Tensor) -> Self:
+        """Take points ``at`` (N, D) of rows ``row`` (N,), which rise, free where ``free`` says."""
+        problem, near = search.problem.take(row), search.near
+        domain, size = problem.domain, at.shape[1]
+        there, column = first_flagged(free, max(int(free.sum(1).max()), 1))
+        factual = domain.factual.gather(1, column)
+
+        def along(values: torch.Tensor) -> torch.Tensor:
+            return torch.where(there, values.expand_as(at).gather(1, column), 0.0)
+
+        start = along(at - domain.factual)
+        weights = torch.ones_like(domain.factual)
+        if problem.cost is not None:
+            weights = problem.cost[:, domain.groups]
+        scale = along(weights)
+        price = scale * problem.beta[:, None]
+        support = torch.where(there, column, size)
+        numbers = Domain(
+            torch.zeros_like(start),
+            along(domain.lower) - torch.where(there, factual, 0.0),
+            along(domain.upper) - torch.where(there, factual, 0.0),
+            there,
+            torch.arange(start.shape[1], device=at.device),
+            torch.ones_like(start[0], dtype=torch.bool),
+            along(domain.step[None]),
+            along(domain.offset[None]) - torch.where(there, factual, 0.0),
+        )
+        own = (scale * start.square() + price * _powers(start, problem.exponent)).sum(1)
+        return cls(
+            problem,
+            at,
+            support,
+            numbers,
+            start,
+            scale,
+            price,
+            problem.sparse_distance(at[:, None])[:, 0] - own,
+            near.along(at, row, support),
+            near.weight[row],
+            search.unit[row],
+            near.limit[row],
+            search.short[row],
+        )
+
+    def evaluate(self, change: torch.Tensor, fine: float) -> Evaluated:
+        """Evaluate objective, margin and gradients at changes (N, w); see `Search.cost`."""
+        margin, slope = self.problem.objective.margin_and_grad(self.points(change))
+        slope = torch.cat([slope, torch.zeros_like(slope[:, :1])], 1).gather(1, self.support)
+        density, lift = self.near.log_density_and_grad(change - self.start)
+        cost = self._cost(change, density, fine)
+        beyond = margin - self.problem.floor
+        pull = 2 * change * self.scale
+        return Evaluated(beyond, slope, density, lift, pull, cost, beyond >= 0)
+
+    def penalty_slope(self, change: torch.Tensor) -> torch.Tensor:
+        """Gradient (N, w) of the penalty where a number changes."""
+        power = self.problem.exponent
+        if power == 0:
+            return torch.zeros_like(change)
+        steep = change.abs().clamp_min(FLATTER).pow(power - 1)
+        return power * self.price * steep * torch.sign(change)
+
+    def points(self, change: torch.Tensor) -> torch.Tensor:
+        """Return changes (..., N, w) as points (..., N, D)."""
+        at = torch.cat([self.at, torch.zeros_like(self.at[:, :1])], 1)
+        shift = change - self.start
+        at = at.expand(*shift.shape[:-1], -1)
+        return at.scatter_add(-1, self.support.expand_as(shift), shift)[..., :-1]
+
+    def settled(self, change: torch.Tensor, slope: torch.Tensor, fine: float) -> torch.Tensor:
+        """Return the best points (N, D) on the lattice around changes (N, w).
+
+        The nearest one is tried, and those on either side that the margin favours, by its
+        ``slope`` (N, w); without any valid one it is the nearest.
+        """
+        tried = self._rounded(change, slope)
+        points = self.points(tried)
+        if len(tried) == 1:
+            return points[0]
+        density = self.near.log_density((tried - self.start).transpose(0, 1)).T
+        valid = self.problem.valid(points.transpose(0, 1)).T
+        cost = torch.where(valid, self._cost(tried, density, fine), torch.inf)
+        best = cost.argmin(0)
+        return points[best, torch.arange(len(best), device=best.device)]
+
+    def _rounded(self, change: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
+        """Changes (K, N, w) on the lattice around ``change`` (N, w)."""
+        step = self.domain.step * (self.start.abs() > TOLERANCE)
+        gridded = step > 0
+        if not bool(gridded.any()):
+            return change[None]
+        uphill = change + (0.5 - 1e-6) * step * torch.sign(slope)
+        # All corners around the numbers with the coarsest lattices.
+        width = min(int(gridded.sum(1).max()), CORNERS)
+        coarse = step.topk(width, dim=1)
+        found = [change, uphill]
+        for corner in range(2**width):
+            sign = [0.5 if corner >> k & 1 else -0.5 for k in range(width)]
+            shift = coarse.values * torch.tensor(sign, dtype=step.dtype, device=step.device)
+            middle = change.gather(1, coarse.indices) + shift
+            found.append(uphill.scatter(1, coarse.indices, middle))
+        return self.domain.snap(torch.stack(found))
+
+    def _cost(self, change: torch.Tensor, density: torch.Tensor, fine: float) -> torch.Tensor:
+        """Objective (..., N) at changes (..., N, w) of known log-density (..., N)."""
+        own = self.scale * change.square() + self.price * _powers(change, self.problem.exponent)
+        missing = (self.limit - LOCAL_ERROR - density).clamp_min(0)
+        return own.sum(-1) + self.rest - self.weight * density + fine * self.unit * missing
+
+
+def _powers(change: torch.Tensor, power: float) -> torch.Tensor:
+    """Penalties of changes, before their weights."""
+    if power == 0:
+        return (change.abs() > TOLERANCE).to(change.dtype)
+    return change.abs().pow(power)
