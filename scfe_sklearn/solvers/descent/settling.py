@@ -119,7 +119,7 @@ def polish(search: Search, pool: Pool, settings: GradientSettings) -> Pool:
         part, now = search.take(active), pool.take(active)
         shares = SHARES[turn] if turn < len(SHARES) else ()
         trial, there = _neighbours(part.problem, now.z[:, 0], shares)
-        found = now.merged(part.problem, trial, part.cost(trial, there))
+        found = now.merged(part.problem, trial, part.cost(trial, there, below=now.best))
         pool = pool.scattered(active, found)
         if turn >= len(SHARES):
             active = active[found.best < now.best - 1e-9]
@@ -140,14 +140,13 @@ def _neighbours(
     offset, step = (z - domain.factual).gather(1, number), domain.step[number]
     shifts = [sign * share * offset for share in shares for sign in (1, -1)]
     shifts += [sign * step * torch.sign(offset) for sign in (1, -1)]
-    shift = torch.stack(shifts, 1)
-    one = z[:, None, None].expand(-1, len(shifts), width, -1)
-    one = one.scatter_add(3, number[:, None, :, None].expand(*shift.shape, 1), shift[..., None])
-    flags = there[:, None] & (shift.abs() > TOLERANCE)
+    numbers = domain.along(number)
+    value = numbers.snap(z.gather(1, number) + torch.stack(shifts)).transpose(0, 1)
+    own = number[:, None, :, None].expand(*value.shape, 1)
+    one = z[:, None, None].expand(-1, len(shifts), width, -1).scatter(3, own, value[..., None])
+    flags = there[:, None] & (value - z.gather(1, number)[:, None]).abs().gt(TOLERANCE)
     changed = domain.changed(z[:, None])[:, 0]
     there, feature = first_flagged(changed, max(int(changed.sum(1).max()), 1))
     less = torch.where(domain.groups == feature[..., None], domain.factual[:, None], z[:, None])
     trial = torch.cat([one.flatten(1, 2), less], 1)
-    index = torch.arange(len(z), device=z.device).repeat_interleave(trial.shape[1])
-    trial = domain.take(index).snap(trial.flatten(0, 1)).reshape(trial.shape)
     return trial, torch.cat([flags.flatten(1), there], 1)

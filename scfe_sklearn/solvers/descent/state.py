@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields, replace
 import torch
 
 from scfe_sklearn.proximal.feature_sets import FeatureSets
-from scfe_sklearn.solvers.problem import Neighbourhood, Problem
+from scfe_sklearn.solvers.descent.picking import picked
+from scfe_sklearn.solvers.problem import Neighbourhood, Problem, first_flagged
 
 DEMAND = (2.0, 64.0)
 """First and largest multiplier of a limit of log-density, in units of the neighbourhood."""
@@ -17,6 +18,9 @@ LOCAL_ERROR = 1e-5
 
 DEFAULT_BETA = 4.0
 """Price of a change that the prices of a missed limit are meant for."""
+
+DENSE = 0.7
+"""Share of the points above which all of them are looked at, wanted or not."""
 
 RISE, FALL = 1.6, 0.7
 """Factors of that multiplier after a step that missed the limit, and after one that met it."""
@@ -62,15 +66,34 @@ class Search:
             self.problem.take(rows), self.sets.take(rows), self.near.take(rows), self.short[rows]
         )
 
-    def cost(self, z: torch.Tensor, where: torch.Tensor, fine: float = torch.inf) -> torch.Tensor:
+    def cost(
+        self,
+        z: torch.Tensor,
+        where: torch.Tensor,
+        fine: float = torch.inf,
+        below: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Objective (n, K) of points ``z`` (n, K, D); infinite where they are no answers.
 
-        ``fine`` is what a unit of log-density below the limit costs, in units of `unit`.
+        ``fine`` is what a unit of log-density below the limit costs, in units of `unit`. Points
+        that can hardly cost less than ``below`` (n,) are left out, if that is given.
         """
         problem = self.problem
         changed = problem.domain.changed(z)
         where = where & (changed.sum(-1) <= problem.max_changes[:, None]) & changed.any(-1)
-        return torch.where(problem.valid(z, where), self.priced(z, fine), torch.inf)
+        if below is not None:
+            where = where & (problem.sparse_distance(z) - self.ceiling[:, None] < below[:, None])
+        return self._of_some(z, problem.valid(z, where), fine)
+
+    def _of_some(self, z: torch.Tensor, where: torch.Tensor, fine: float) -> torch.Tensor:
+        """Objective (n, K) where ``where`` (n, K) says, infinite elsewhere."""
+        width = int(where.sum(1).max()) if where.numel() else 0
+        if width > DENSE * where.shape[1]:
+            return torch.where(where, self.priced(z, fine), torch.inf)
+        there, place = first_flagged(where, width)
+        cost = self.priced(picked(z, place), fine)
+        out = torch.full_like(where, torch.inf, dtype=z.dtype)
+        return out.scatter(1, place, torch.where(there, cost, torch.inf))
 
     def priced(self, z: torch.Tensor, fine: float = torch.inf) -> torch.Tensor:
         """Objective (n, K) of points ``z`` (n, K, D) whatever the model returns for them."""

@@ -98,6 +98,20 @@ class Domain:
         part.__dict__.update(n_features=self.n_features, owner=self.owner)
         return part
 
+    def along(self, coordinates: torch.Tensor) -> Domain:
+        """Return the numbers at ``coordinates`` (n, w) as a domain of their own, for `snap`."""
+        own = torch.arange(coordinates.shape[1], device=coordinates.device)
+        return Domain(
+            self.factual.gather(1, coordinates),
+            self.lower.gather(1, coordinates),
+            self.upper.gather(1, coordinates),
+            self.allowed.gather(1, coordinates),
+            own,
+            torch.ones_like(own, dtype=torch.bool),
+            self.step[coordinates],
+            self.offset[coordinates],
+        )
+
     def changed(self, z: torch.Tensor) -> torch.Tensor:
         """Return which raw features of ``z`` (n, ..., D) differ from the factual: (n, ..., d)."""
         factual = self.factual.reshape(
@@ -113,7 +127,7 @@ class Domain:
         return moved.to(torch.float32) @ self.owner > 0
 
     def snap(self, z: torch.Tensor) -> torch.Tensor:
-        """Round moved scalar coordinates of ``z`` (n, D) onto their lattice, inside the interval.
+        """Round moved scalar coordinates of ``z`` (..., n, D) onto their lattice, in the interval.
 
         The bounds are lattice points themselves, so rounding and clipping commute.
         """
