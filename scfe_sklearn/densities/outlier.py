@@ -217,17 +217,17 @@ class LocalOutlierDensity(PointDensity):
         k = min(self._n_neighbors, squared.shape[-1])
         border = _kth(squared, k)
         slack = self._slack(squared) + TIE * border
-        counts = squared <= border + slack
-        number = counts.sum(-1, keepdim=True)
-        share = counts.to(squared.dtype)
-        if int(number.max() if number.numel() else k) > k:  # ties share the places left
-            inside = squared < border - slack
-            place = (k - inside.sum(-1, keepdim=True)) / (number - inside.sum(-1, keepdim=True))
-            share = torch.where(inside, share, share * place)
+        share = (squared <= border + slack).to(squared.dtype)
+        number = share.sum(-1, keepdim=True)
+        if bool((number > k).any()):  # ties share the places left
+            inside = (squared < border - slack).to(squared.dtype)
+            inner = inside.sum(-1, keepdim=True)
+            share = torch.where(inside > 0, inside, share * ((k - inner) / (number - inner)))
         reach = torch.maximum(squared, facts[0][:, None]).sqrt_()
         total = (share * reach).sum(-1)
         # Minus the logs of the means; the number of neighbours cancels.
-        value = 2 * math.log(k) - total.log() - (share * facts[1][:, None]).sum(-1).log()
+        around = torch.bmm(share, facts[1][..., None])[..., 0]
+        value = 2 * math.log(k) - total.log() - around.log()
         return share, reach, total, value
 
     def _ratio(

@@ -91,19 +91,19 @@ class GradientSettings:
     """
 
     moves: int = 200
-    singles: int = 5
-    pairs: int = 16
+    singles: int = 4
+    pairs: int = 8
     training_rows: int = 2
     points: int = 40
     sparse: tuple[int, ...] = (2, 4)
-    steps: int = 10
+    steps: int = 6
     length: tuple[float, float] = (0.5, 0.03)
     overshoot: tuple[float, float] = (0.05, 0.005)
-    multipliers: int = 5
-    thinned: dict[int, int] = field(default_factory=lambda: {4: 4, 7: 3})
+    multipliers: int = 4
+    thinned: dict[int, int] = field(default_factory=lambda: {3: 4, 5: 2})
     momentum: bool = False
     settled: int = 3
-    settling: int = 8
+    settling: int = 6
     exchanges: int = 6
     exchanged: int = 24
     undone: int = 4

@@ -117,36 +117,32 @@ def polish(search: Search, pool: Pool, settings: GradientSettings) -> Pool:
         if len(active) == 0:
             break
         part, now = search.take(active), pool.take(active)
+        z, there = _undone(part.problem, now.z[:, 0])
         shares = SHARES[turn] if turn < len(SHARES) else ()
-        trial, there = _neighbours(part.problem, now.z[:, 0], shares)
-        found = now.merged(part.problem, trial, part.cost(trial, there, below=now.best))
+        points, better = _stepped(part, now.z[:, 0], shares)
+        z, there = torch.cat([points[:, None], z], 1), torch.cat([better[:, None], there], 1)
+        found = now.merged(part.problem, z, part.cost(z, there, below=now.best))
         pool = pool.scattered(active, found)
         if turn >= len(SHARES):
             active = active[found.best < now.best - 1e-9]
     return pool
 
 
-def _neighbours(
-    problem: Problem, z: torch.Tensor, shares: Sequence[float]
+def _stepped(
+    search: Search, z: torch.Tensor, shares: Sequence[float]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Points (k, K, D) with one number of ``z`` (k, D) set anew, or one change undone.
+    """Points (n, D) with one number of ``z`` (n, D) moved, and where that is better."""
+    free = ((z - search.problem.domain.factual).abs() > TOLERANCE) & search.problem.domain.scalar
+    own, better = free.any(1).nonzero()[:, 0], torch.zeros_like(free[:, 0])
+    if len(own):
+        z = z.clone()
+        z[own], better[own] = Supports.of(search, z[own], own, free[own]).stepped(shares)
+    return z, better
 
-    A number moves by shares of its change, and by a step of its lattice.
-    """
-    domain = problem.domain
-    moved = ((z - domain.factual).abs() > TOLERANCE) & domain.scalar
-    width = max(int(moved.sum(1).max()), 1)
-    there, number = first_flagged(moved, width)
-    offset, step = (z - domain.factual).gather(1, number), domain.step[number]
-    shifts = [sign * share * offset for share in shares for sign in (1, -1)]
-    shifts += [sign * step * torch.sign(offset) for sign in (1, -1)]
-    numbers = domain.along(number)
-    value = numbers.snap(z.gather(1, number) + torch.stack(shifts)).transpose(0, 1)
-    own = number[:, None, :, None].expand(*value.shape, 1)
-    one = z[:, None, None].expand(-1, len(shifts), width, -1).scatter(3, own, value[..., None])
-    flags = there[:, None] & (value - z.gather(1, number)[:, None]).abs().gt(TOLERANCE)
-    changed = domain.changed(z[:, None])[:, 0]
+
+def _undone(problem: Problem, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Points (n, K, D) with one change of ``z`` (n, D) undone, and which are some."""
+    changed = problem.domain.changed(z[:, None])[:, 0]
     there, feature = first_flagged(changed, max(int(changed.sum(1).max()), 1))
-    less = torch.where(domain.groups == feature[..., None], domain.factual[:, None], z[:, None])
-    trial = torch.cat([one.flatten(1, 2), less], 1)
-    return trial, torch.cat([flags.flatten(1), there], 1)
+    owns = problem.domain.groups == feature[..., None]
+    return torch.where(owns, problem.domain.factual[:, None], z[:, None]), there

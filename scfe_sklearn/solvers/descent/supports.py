@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import torch
 
+from scfe_sklearn.solvers.descent.picking import picked
 from scfe_sklearn.solvers.descent.state import LOCAL_ERROR, Evaluated, Search
 from scfe_sklearn.solvers.problem import TOLERANCE, Along, Domain, Problem, first_flagged
 
@@ -134,21 +136,52 @@ class Supports:
         ``slope`` (N, w); without any valid one it is the nearest.
         """
         tried = self._rounded(change, slope)
-        points = self.points(tried)
-        if len(tried) == 1:
-            return points[0]
-        density = self.near.log_density((tried - self.start).transpose(0, 1)).T
-        valid = self.problem.valid(points.transpose(0, 1)).T
-        cost = torch.where(valid, self._cost(tried, density, fine), torch.inf)
-        best = cost.argmin(0)
-        return points[best, torch.arange(len(best), device=best.device)]
+        if tried.shape[1] == 1:
+            return self.points(tried[:, 0])
+        return self._best(tried, torch.ones_like(tried[..., 0], dtype=torch.bool), fine)[0]
+
+    def stepped(self, shares: Sequence[float]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the best points (N, D) with one number moved, and which are better.
+
+        A number moves by shares of its change, and by a step of its lattice, either way.
+        """
+        start, step = self.start, self.domain.step * torch.sign(self.start)
+        moves = [sign * share * start for share in shares for sign in (1, -1)] + [step, -step]
+        value = self.domain.snap(start + torch.stack(moves))
+        own = torch.eye(start.shape[1], dtype=torch.bool, device=start.device)
+        tried = torch.where(own[:, None], value[:, None], start[None, None])
+        there = ((value - start).abs() > TOLERANCE)[:, None] & own[:, None]
+        now = start[:, None], torch.ones_like(self.rest, dtype=torch.bool)[:, None]
+        tried = torch.cat([now[0], tried.flatten(0, 1).transpose(0, 1)], 1)
+        there = torch.cat([now[1], there.any(-1).flatten(0, 1).T], 1)
+        points, place = self._best(tried, there, torch.inf)
+        return points, place > 0
+
+    def _best(
+        self, tried: torch.Tensor, where: torch.Tensor, fine: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the best (N, D) of changes (N, K, w) where ``where`` says, and its place (N,).
+
+        It is the first one where none is valid.
+        """
+        points = self.points(tried.transpose(0, 1)).transpose(0, 1)
+        where = self.problem.valid(points, where)
+        there, place = first_flagged(where, int(where.sum(1).max()))
+        some = picked(tried, place)
+        density = self.near.log_density(some - self.start[:, None])
+        cost = self._cost(some.transpose(0, 1), density.T, fine).T
+        cost = torch.full_like(tried[..., 0], torch.inf).scatter(
+            1, place, torch.where(there, cost, torch.inf)
+        )
+        best = cost.argmin(1)
+        return picked(points, best[:, None])[:, 0], best
 
     def _rounded(self, change: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
-        """Changes (K, N, w) on the lattice around ``change`` (N, w)."""
+        """Changes (N, K, w) on the lattice around ``change`` (N, w)."""
         step = self.domain.step * (self.start.abs() > TOLERANCE)
         gridded = step > 0
         if not bool(gridded.any()):
-            return change[None]
+            return change[:, None]
         uphill = change + (0.5 - 1e-6) * step * torch.sign(slope)
         # All corners around the numbers with the coarsest lattices.
         width = min(int(gridded.sum(1).max()), CORNERS)
@@ -159,13 +192,16 @@ class Supports:
             shift = coarse.values * torch.tensor(sign, dtype=step.dtype, device=step.device)
             middle = change.gather(1, coarse.indices) + shift
             found.append(uphill.scatter(1, coarse.indices, middle))
-        return self.domain.snap(torch.stack(found))
+        return self.domain.snap(torch.stack(found)).transpose(0, 1)
 
     def _cost(self, change: torch.Tensor, density: torch.Tensor, fine: float) -> torch.Tensor:
         """Objective (..., N) at changes (..., N, w) of known log-density (..., N)."""
         own = self.scale * change.square() + self.price * _powers(change, self.problem.exponent)
         missing = (self.limit - LOCAL_ERROR - density).clamp_min(0)
-        return own.sum(-1) + self.rest - self.weight * density + fine * self.unit * missing
+        cost = own.sum(-1) + self.rest - self.weight * density
+        if fine == torch.inf:
+            return torch.where(missing > 0, torch.inf, cost)
+        return cost + fine * self.unit * missing
 
 
 def _powers(change: torch.Tensor, power: float) -> torch.Tensor:
