@@ -196,7 +196,7 @@ def _improved(
         now = pool.take(moving)
         there = _centred(there, part, now, settings)
         first = now.z[:, : settings.settled], now.cost[:, : settings.settled] < torch.inf
-        now = settle(there, _ranked(there, now, fine), *first, settings, fine)
+        now = settle(there, _refreshed(there, now, settings, fine), *first, settings, fine)
         others = exchange(there, part, of_rows(kinds, moving), now, settings, fine)
         better = settle(there, now, *others, settings, fine)
         pool = pool.scattered(moving, better)
@@ -214,6 +214,13 @@ def _centred(search: Search, problem: Problem, pool: Pool, settings: GradientSet
 def _ranked(search: Search, pool: Pool, fine: float = torch.inf) -> Pool:
     """Return the pool ranked by the densities near by; see `Search.cost`."""
     cost = search.cost(pool.z, pool.cost < torch.inf, fine)
+    return Pool.of(search.problem, pool.z, cost, pool.cost.shape[1])
+
+
+def _refreshed(search: Search, pool: Pool, settings: GradientSettings, fine: float) -> Pool:
+    """Return the pool ranked anew by the densities near by, as far as points are looked at."""
+    z, old = pool.z[:, : 2 * settings.settled], pool.cost[:, : 2 * settings.settled]
+    cost = torch.cat([search.cost(z, old < torch.inf, fine), pool.cost[:, z.shape[1] :]], 1)
     return Pool.of(search.problem, pool.z, cost, pool.cost.shape[1])
 
 

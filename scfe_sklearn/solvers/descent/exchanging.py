@@ -15,6 +15,9 @@ from scfe_sklearn.solvers.problem import Kind, Pool, Problem, first_flagged
 EXCHANGED = 2
 """Exchanges per row and round that are improved."""
 
+CLOSE = 1.0
+"""How much more than the best point an exchange may cost at least: settling may save it."""
+
 MOST_LIFT = 2.0
 """Plausibility that the slope may promise of an exchange at most."""
 
@@ -56,7 +59,7 @@ def exchange(
             density = limited.take(own).objective.log_densities(trial, promising)
             cost = torch.where(promising, there.price_of(trial, density, fine), torch.inf)
         else:
-            cost = there.cost(trial, promising, fine)
+            cost = there.cost(trial, promising, fine, below=pool.best[own] + CLOSE)
         out = out.scattered(own, Pool.of(part, trial, cost, EXCHANGED))
     # What is no point of any row need not be settled.
     width = int(some.sum(1).max())
