@@ -69,6 +69,7 @@ def tuning(names):
     assert (np.diff(quantile) > 0).all()
     assert (np.diff(list(names["few"].values())) <= 0).all()
     assert (names["result"].density_quantile >= 0.1).all()
+    assert names["own_result"].success.all()
 
 
 def models(names):

@@ -31,14 +31,10 @@ class Density(Documented, DensityMixin, BaseEstimator, ABC):
 
     Attributes
     ----------
-    scale_ : float
-        Twice the mean variance per coordinate of the kernels or components, in squared
-        solver units. ``scale_ * log_prob`` is commensurable with a squared distance.
     n_features_in_ : int
         Number of solver coordinates, D.
     """
 
-    scale_: float
     n_features_in_: int
 
     @abstractmethod

@@ -21,7 +21,7 @@ class ClassConditionalDensity(Documented, BaseEstimator):
 
     Parameters
     ----------
-    density : "kde", "gmm", "knn" or Density, default="kde"
+    density : "kde", "gmm", "knn", "lof" or Density, default="kde"
         Fitted anew, as a clone, on the rows of each class.
 
     Attributes
@@ -30,8 +30,6 @@ class ClassConditionalDensity(Documented, BaseEstimator):
         Sorted class labels; a class index is a position in it.
     densities_ : list of Density
         In the order of `classes_`.
-    scale_ : ndarray of shape (n_classes,)
-        The `scale_` of each density.
     reference_log_prob_ : list of ndarray
         Sorted log-densities of the training rows of each class, each row left out of its own
         value.
@@ -77,8 +75,8 @@ class ClassConditionalDensity(Documented, BaseEstimator):
         check_consistent_length(Z, labels)
         self.classes_, index = np.unique(labels, return_inverse=True)
         groups = [Z[index == c] for c in range(len(self.classes_))]
-        self.densities_ = [clone(template).fit(rows) for rows in groups]
-        self.scale_ = np.array([density.scale_ for density in self.densities_])
+        # safe=False: a density without parameters is copied.
+        self.densities_ = [clone(template, safe=False).fit(rows) for rows in groups]
         self.reference_log_prob_ = [
             np.sort(density.training_log_prob(rows))
             for density, rows in zip(self.densities_, groups, strict=True)
@@ -91,7 +89,6 @@ class ClassConditionalDensity(Documented, BaseEstimator):
         out = copy(self)
         out.densities_ = [density for one in every for density in one.densities_]
         out.reference_log_prob_ = [values for one in every for values in one.reference_log_prob_]
-        out.scale_ = np.concatenate([one.scale_ for one in every])
         out.classes_ = np.arange(len(out.densities_))
         return out
 

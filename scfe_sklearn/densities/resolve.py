@@ -24,8 +24,8 @@ def resolve_density(density: Any) -> Density:
     Parameters
     ----------
     density : "kde", "gmm", "knn", "lof" or Density
-        A density (any estimator with `fit`, `log_prob`, `log_prob_and_grad` and
-        `training_log_prob`) is returned as it is.
+        Any object with `fit`, `log_prob`, `log_prob_and_grad` and `training_log_prob`, as
+        `Density` describes them, is a density. It is returned as it is.
 
     Returns
     -------

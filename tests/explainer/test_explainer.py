@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.stats import multivariate_normal
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_selector, make_column_transformer
@@ -34,6 +35,7 @@ from scfe_sklearn.explainer import CounterfactualExplainer
 from scfe_sklearn.features import Relative, Rules
 from scfe_sklearn.models import TorchClassifier, UnsupportedModelError
 from scfe_sklearn.status import Status
+from tests.densities.own_density import OwnDensity
 
 
 def mixed_pipeline(classifier):
@@ -143,9 +145,10 @@ FAMILIES = {
     "torch": torch_net,
     "skorch": skorch_net,
 }
+DENSITIES = {name: name for name in ("lof", "kde", "gmm", "knn")} | {"own": OwnDensity()}
 
 
-@pytest.mark.parametrize("density", ["lof", "kde", "gmm", "knn"])
+@pytest.mark.parametrize("density", DENSITIES)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_success_is_valid_for_every_model_and_density(family, density, iris):
     X, y = iris
@@ -157,7 +160,7 @@ def test_every_success_is_valid_for_every_model_and_density(family, density, iri
     columns = list(X.columns) if hasattr(X, "columns") else list(range(4))
     explainer = CounterfactualExplainer(
         FrozenEstimator(model),
-        density=density,
+        density=DENSITIES[density],
         max_changes=budget,
         immutable=[columns[frozen]],
         ranges={columns[0]: (5.0, 7.0), columns[2]: Relative(-4.0, 4.0)},
@@ -184,6 +187,23 @@ def test_every_success_is_valid_for_every_model_and_density(family, density, iri
         )
     else:
         assert np.isnan(result.probability_after).all()
+
+
+@pytest.mark.parametrize("solver", ["apg", "search"])
+def test_own_density_is_fitted_on_the_rows_of_the_target(solver, iris):
+    X, y = iris
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+    explainer = CounterfactualExplainer(
+        FrozenEstimator(model), density=OwnDensity(), solver=solver, tau=20
+    ).fit(X, y)
+    result = pickle.loads(pickle.dumps(explainer)).explain(X[:10], target=2)
+    assert result.success.all()
+    rows = explainer.space_.encode(X[(model.predict(X) == 2) & (y == 2)])
+    gaussian = multivariate_normal(rows.mean(axis=0), np.diag(rows.var(axis=0) + 0.1))
+    expected = gaussian.logpdf(explainer.space_.encode(result.counterfactuals))
+    np.testing.assert_allclose(result.log_density, expected)
+    closest = clone(explainer).set_params(tau=0).fit(X, y).explain(X[:10], target=2)
+    assert (result.log_density > closest.log_density).all()
 
 
 def test_a_model_without_a_gradient_is_only_asked(iris):
