@@ -31,9 +31,7 @@ class Nearby(Protocol):
     and gradients there are 0. ``instances`` (k,) are those that are asked about; None for all.
     """
 
-    def log_prob(
-        self, offset: torch.Tensor, instances: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def log_prob(self, offset: torch.Tensor, instances: torch.Tensor | None = None) -> torch.Tensor:
         """Log-densities (k, K) at offsets (k, K, w), row i being about ``instances[i]``."""
 
     def log_prob_and_grad(
@@ -183,9 +181,7 @@ class Everywhere:
     z: torch.Tensor
     support: torch.Tensor
 
-    def log_prob(
-        self, offset: torch.Tensor, instances: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def log_prob(self, offset: torch.Tensor, instances: torch.Tensor | None = None) -> torch.Tensor:
         z, support = (_some(part, instances)[:, None] for part in (self.z, self.support))
         points = embed(z.expand(-1, offset.shape[1], -1), support.expand_as(offset), offset)
         return self.density.log_prob(points.reshape(-1, z.shape[-1])).reshape(offset.shape[:2])
@@ -223,9 +219,7 @@ class NearestPoints:
     points: torch.Tensor
     real: torch.Tensor
 
-    def log_prob(
-        self, offset: torch.Tensor, instances: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def log_prob(self, offset: torch.Tensor, instances: torch.Tensor | None = None) -> torch.Tensor:
         offset = offset * _some(self.real, instances)[:, None]
         squared = self._squared(offset, _some(self.points, instances), instances)
         return self.density.value_from_distances(squared, self._facts(instances))

@@ -17,7 +17,7 @@ from scfe_sklearn.densities.base import (
     training_rows,
 )
 from scfe_sklearn.densities.nearby import PointDensity
-from scfe_sklearn.densities.nearest import FEW, smallest
+from scfe_sklearn.densities.nearest import FEW
 
 _SMALLEST_REACH = 1e-3
 """Least reachability distance, as a share of the geometric mean: duplicates stay finite."""
@@ -194,7 +194,9 @@ class LocalOutlierDensity(PointDensity):
     def facts(self, index: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Squared reachability and local density of the points ``index``."""
         like = torch.empty(0, dtype=torch.float64, device=index.device)
-        return self._tensor("_reach_squares", like)[index], self._tensor("local_density_", like)[index]
+        return self._tensor("_reach_squares", like)[index], self._tensor("local_density_", like)[
+            index
+        ]
 
     def from_distances(
         self, squared: torch.Tensor, facts: tuple[torch.Tensor, ...]
