@@ -204,18 +204,18 @@ class _Single:
 
     def __init__(self, samples: torch.Tensor) -> None:
         self.offset = samples.mean(0)
-        self.points = samples - self.offset
-        self.squares = self.points.square().sum(1)
-        self.transposed = self.points.T.contiguous()
+        points = (samples - self.offset).to(torch.float32)
+        self.squares = points.square().sum(1)
+        self.transposed = points.T.contiguous()
 
 
 def _near_any(
     single: _Single, centres: torch.Tensor, size: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Positions (L,) of the points near any centre of each row, row by row; how many (n,)."""
-    total, width = len(single.points), centres.shape[1]
+    total, width = len(single.squares), centres.shape[1]
     found, counts = [torch.empty(0, dtype=torch.long)], [torch.empty(0, dtype=torch.long)]
-    for part in (centres - single.offset).split(BLOCK):
+    for part in (centres - single.offset).to(torch.float32).split(BLOCK):
         if size >= total:
             near = torch.ones(len(part), total, dtype=torch.bool, device=centres.device)
         else:

@@ -20,7 +20,7 @@ from scfe_sklearn.solvers.descent import (
     survey,
 )
 from scfe_sklearn.solvers.planes import solve_in_planes
-from scfe_sklearn.solvers.plausibility_floor import baselines, floors, with_floors
+from scfe_sklearn.solvers.plausibility_floor import Baselines, floors, with_floors
 from scfe_sklearn.solvers.problem import Kind, Pool, Problem, of_rows
 from scfe_sklearn.solvers.starts import (
     Continuation,
@@ -34,6 +34,9 @@ from scfe_sklearn.solvers.starts import (
 
 RESTARTED = 3
 """Points per row that the search for a missed limit begins with."""
+
+CLOSE = 1.0
+"""Objective by which the densities near by may be wrong at most."""
 
 WORTH = 1e-3
 """Share of the objective that an exchange must save for another round."""
@@ -84,12 +87,12 @@ def solve_by_gradient(
     part, own = problem.take(left), of_rows(kinds, left)
     if too_wide(part):
         return pool.scattered(left, _wide(part, own, settings))
-    baseline, valid = baselines(part, own)
+    baselines = Baselines.of(part, own)
     if with_floor:
-        part = with_floors(part, floors(part, baseline, valid))
-    found = _descended(part, own, baseline, settings)
+        part = with_floors(part, floors(part, baselines))
+    found = _descended(part, own, baselines, settings)
     for more in settings.further:
-        other = _descended(part, own, baseline, more)
+        other = _descended(part, own, baselines, more)
         found = found.merged(part, other.z, other.cost)
     return pool.scattered(left, found)
 
@@ -102,16 +105,16 @@ def improve_by_gradient(problem: Problem, pool: Pool, settings: GradientSettings
     search = Search(free, feature_sets(problem.domain), near, short)
     first, there = pool.z[:, : settings.settled], pool.cost[:, : settings.settled] < torch.inf
     found = settle(search, _ranked(search, pool), first, there, settings, STRICT)
-    found = _exact(problem, polish(search, _ranked(search, found), settings))
+    found = _exact(problem, polish(search, _ranked(search, found), settings), settings)
     return pool.merged(problem, found.z, found.cost)
 
 
 def _descended(
-    problem: Problem, kinds: Sequence[Kind], baseline: torch.Tensor, settings: GradientSettings
+    problem: Problem, kinds: Sequence[Kind], baselines: Baselines, settings: GradientSettings
 ) -> Pool:
     """Survey, descend, settle and exchange, meet the floor, polish."""
     free = replace(problem, objective=problem.objective.unlimited())
-    search, pool, starts = survey(free, problem, kinds, baseline, settings)
+    search, pool, starts = survey(free, problem, kinds, baselines, settings)
     open_, factual = _open_rows(free, pool), problem.domain.factual
     if len(open_):
         first, most = _sparse(starts[open_], factual[open_], settings)
@@ -119,9 +122,9 @@ def _descended(
         pool = pool.scattered(open_, pool.take(open_).merged(free.take(open_), z, cost))
     pool = _rescued(problem, pool, kinds, settings)
     search, pool = _improved(search, problem, kinds, pool, settings, FINE)
-    strict = _repaired(search, problem, kinds, pool, baseline, settings)
+    strict = _repaired(search, problem, kinds, pool, baselines.ends, settings)
     pool = polish(search, strict, settings)
-    return _exact(problem, pool, baseline)
+    return _exact(problem, pool, settings, baselines.ends)
 
 
 def _wide(problem: Problem, kinds: Sequence[Kind], settings: GradientSettings) -> Pool:
@@ -197,6 +200,13 @@ def _improved(
         there = _centred(there, part, now, settings)
         first = now.z[:, : settings.settled], now.cost[:, : settings.settled] < torch.inf
         now = settle(there, _refreshed(there, now, settings, fine), *first, settings, fine)
+        pool = pool.scattered(moving, now)
+        # All single changes have been looked at.
+        open_ = _open_rows(part, now)
+        moving, now = moving[open_], now.take(open_)
+        if len(moving) == 0:
+            break
+        part, there = part.take(open_), there.take(open_)
         others = exchange(there, part, of_rows(kinds, moving), now, settings, fine)
         better = settle(there, now, *others, settings, fine)
         pool = pool.scattered(moving, better)
@@ -241,12 +251,19 @@ def _rescued(
     return pool
 
 
-def _exact(problem: Problem, pool: Pool, baseline: torch.Tensor | None = None) -> Pool:
+def _exact(
+    problem: Problem,
+    pool: Pool,
+    settings: GradientSettings,
+    baseline: torch.Tensor | None = None,
+) -> Pool:
     """Return the pool with its costs computed by the densities themselves.
 
-    The baseline meets every limit, so that it is an answer where nothing else turned out as one.
+    Points that cost much more by the densities near by are left out. The baseline meets every
+    limit, so that it is an answer where nothing else turned out as one.
     """
-    z, there = pool.z, pool.cost < torch.inf
+    most = pool.cost[:, settings.settled - 1 : settings.settled] + CLOSE
+    z, there = pool.z, (pool.cost < torch.inf) & (pool.cost <= most)
     if baseline is not None:
         z = torch.cat([z, baseline[:, None]], 1)
         there = torch.cat([there, torch.ones_like(there[:, :1])], 1)

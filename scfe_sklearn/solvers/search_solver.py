@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from scfe_sklearn.solvers.plausibility_floor import baselines, floors, with_floors
+from scfe_sklearn.solvers.plausibility_floor import Baselines, floors, with_floors
 from scfe_sklearn.solvers.problem import Kind, Pool, Problem, of_rows
 from scfe_sklearn.solvers.refinement import Enrich, Section, Stepping, enrich, narrow, step
 from scfe_sklearn.solvers.starts import (
@@ -239,12 +239,12 @@ def _suspects(problem: Problem, kinds: Sequence[Kind], pool: Pool, spreads: floa
 
 def _floored(problem: Problem, kinds: Sequence[Kind], pool: Pool) -> tuple[torch.Tensor, Pool]:
     """Return the floors (n,) of rows, and the points that keep them; the baseline is one."""
-    ends, valid = baselines(problem, kinds)
-    limit = floors(problem, ends, valid)
+    baselines = Baselines.of(problem, kinds)
+    limit = floors(problem, baselines)
     kept = _log_densities(problem, pool) >= limit[:, None]
     pool = Pool.of(problem, pool.z, torch.where(kept, pool.cost, torch.inf), pool.cost.shape[1])
-    z = ends[:, None]
-    cost = problem.sparse_distance(z) - problem.plausibility(z, valid[:, None])
+    z = baselines.ends[:, None]
+    cost = problem.sparse_distance(z) - problem.plausibility(z, baselines.valid[:, None])
     return limit, pool.merged(problem, z, cost)
 
 

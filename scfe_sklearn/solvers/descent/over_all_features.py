@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from scfe_sklearn.solvers.descent.prox_linear_step import Prox, prox_linear_step
@@ -90,11 +92,15 @@ def _prox(part: Instances, length: float) -> Prox:
     """Return the proximal map of the price and the budget of changes, over the rules."""
     budget, price, power = within(part.problem), part.problem.change_weight, part.problem.exponent
 
+    known: list[Any] = [None, part.sets, price, budget]
+
     def prox(v: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
         if rows is None:
             return part.sets.prox(v, length, price, power, budget)
-        own = None if budget is None else budget[rows]
-        return part.sets.take(rows).prox(v, length, price[rows], power, own)
+        if known[0] is not rows:  # the same rows are asked about many times
+            own = None if budget is None else budget[rows]
+            known[:] = rows, part.sets.take(rows), price[rows], own
+        return known[1].prox(v, length, known[2], power, known[3])
 
     return prox
 

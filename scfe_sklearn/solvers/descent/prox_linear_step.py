@@ -154,19 +154,20 @@ def step_in_box(
     multiplier = torch.zeros_like(aim)
     open_ = missing > exact
     reach, squares = length[:, None] * slope, slope.square()
+    v = ahead
     for _ in range(KINKS):
         if not bool(open_.any()):
             break
-        v = ahead + multiplier[:, None] * reach
-        rising = torch.where(slope > 0, (v >= low) & (v < high), (v > low) & (v <= high))
-        rate = length * (squares * rising).sum(1)
-        # Where nothing moves yet: as if what will move did already.
-        later = torch.where(slope > 0, v < high, v > low)
-        rate = torch.where(rate > 0, rate, length * (squares * later).sum(1))
-        open_ = open_ & (rate > 0)
-        step = missing / torch.where(open_, rate, torch.ones_like(rate))
-        multiplier = torch.where(open_, (multiplier + step).clamp_min(0), multiplier)
-        u = torch.minimum(torch.maximum(ahead + multiplier[:, None] * reach, low), high)
+        rate = length * (squares * (u == v)).sum(1)
+        if not bool((rate > 0).all()):
+            # Where nothing moves yet: as if what will move did already.
+            later = torch.where(slope > 0, v < high, v > low)
+            rate = torch.where(rate > 0, rate, length * (squares * later).sum(1))
+            open_ = open_ & (rate > 0)
+        further = (multiplier + missing / rate).clamp_min(0)
+        multiplier = torch.where(open_, further, multiplier)
+        v = torch.addcmul(ahead, multiplier[:, None], reach)
+        u = torch.minimum(torch.maximum(v, low), high)
         missing = aim - (slope * (u - change)).sum(1)
         open_ = open_ & (missing.abs() > exact)
     return u, multiplier

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Protocol
 
 import torch
 
@@ -233,6 +234,19 @@ class Instances:
         return Evaluated(beyond, slope, density, lift, pull, cost, valid)
 
 
+class Priced(Protocol):
+    """Price, unit and limit of log-density of N changes, (N,) each."""
+
+    @property
+    def weight(self) -> torch.Tensor: ...
+
+    @property
+    def unit(self) -> torch.Tensor: ...
+
+    @property
+    def limit(self) -> torch.Tensor: ...
+
+
 @dataclass(eq=False)
 class Run:
     """N running changes, the best that each of them met, and its multipliers.
@@ -292,14 +306,14 @@ class Run:
         self.inertia = torch.where(grew, torch.ones_like(self.inertia), self.inertia)
         self.value = value
 
-    def limit(self, part: Instances, here: Evaluated) -> None:
+    def limit(self, part: Priced, here: Evaluated) -> None:
         """Let the multiplier of the limit rise where it is missed, and fall where it is met."""
         missed = here.density < part.limit
         raised = torch.maximum(RISE * self.demand, DEMAND[0] * part.unit)
         demand = torch.where(missed, raised, FALL * self.demand)
         self.demand = torch.minimum(demand, DEMAND[1] * part.unit)
 
-    def price(self, part: Instances) -> torch.Tensor:
+    def price(self, part: Priced) -> torch.Tensor:
         """Price (N,) of log-density: its weight and the multiplier of its limit."""
         return part.weight + self.demand
 

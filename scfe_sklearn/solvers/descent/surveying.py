@@ -10,13 +10,14 @@ import torch
 from scfe_sklearn.solvers.descent.picking import cheapest, least, picked
 from scfe_sklearn.solvers.descent.settings import FINE, GradientSettings
 from scfe_sklearn.solvers.descent.state import Search
+from scfe_sklearn.solvers.plausibility_floor import Baselines
 from scfe_sklearn.solvers.problem import Kind, Pool, Problem
-from scfe_sklearn.solvers.starts import feature_sets, hybrids, nearest_anchors
+from scfe_sklearn.solvers.starts import feature_sets
 
 BEYOND = 0.05
 """Share of the rest of the way by which a number goes beyond where the margin should be met."""
 
-PAIRED = 48
+PAIRED = 32
 """Single changes per row of which any two are combined."""
 
 
@@ -24,22 +25,20 @@ def survey(
     problem: Problem,
     limited: Problem,
     kinds: Sequence[Kind],
-    baseline: torch.Tensor,
+    baselines: Baselines,
     settings: GradientSettings,
 ) -> tuple[Search, Pool, torch.Tensor]:
     """Return the search, the valid ones of the starts and single changes, and the starts."""
-    factual = problem.domain.factual
+    factual, baseline = problem.domain.factual, baselines.ends
     margin = problem.margin(factual[:, None])[:, 0]
     listed = 6 * settings.singles + settings.pairs
     single = factual[:, None].repeat(1, listed, 1)
     valid = torch.zeros(single.shape[:2], dtype=torch.bool, device=factual.device)
-    rows = factual[:, None].repeat(1, settings.training_rows, 1)
-    for own, anchors, moves in kinds:
+    rows = baselines.near[:, : settings.training_rows]
+    for own, _, moves in kinds:
         part = replace(problem.take(own), moves=moves)
         z, good = _best_singles(part, margin[own], settings)
         single[own, : z.shape[1]], valid[own, : z.shape[1]] = z, good
-        z = hybrids(part.domain, nearest_anchors(part.domain, anchors, settings.training_rows))
-        rows[own, : z.shape[1]] = z
     points = torch.cat([baseline[:, None], single, rows], 1)
     there = torch.cat([problem.domain.changed(points[:, :1]).any(-1), valid], 1)
     there = torch.cat([there, problem.domain.changed(rows).any(-1)], 1)

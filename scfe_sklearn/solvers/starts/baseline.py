@@ -14,7 +14,9 @@ STEPS = 24
 """Features that are copied at most."""
 
 
-def greedy_baseline(problem: Problem, anchors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def greedy_baseline(
+    problem: Problem, anchors: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Take over features of the nearest training row of the target until the model agrees.
 
     The feature that helps the model most comes first, as in NICE (Brughmans, Leyman,
@@ -33,12 +35,14 @@ def greedy_baseline(problem: Problem, anchors: torch.Tensor) -> tuple[torch.Tens
         Where the walks end.
     valid : BoolTensor of shape (n,)
         Whether that is an answer.
+    ends : Tensor of shape (n, K, D)
+        What the rules let the rows become of the nearest training rows, nearest first.
     """
     domain = problem.domain
     here = domain.factual.clone()
     valid = torch.zeros(len(problem), dtype=torch.bool, device=here.device)
     if len(problem) == 0 or len(anchors) == 0:
-        return here, valid
+        return here, valid, here[:, None, :].repeat(1, 0, 1)
     ends = hybrids(domain, nearest_anchors(domain, anchors, TRIED))
     distance = (ends - domain.factual[:, None]).square().sum(-1)
     good = problem.valid(ends, distance > TOLERANCE)
@@ -58,4 +62,4 @@ def greedy_baseline(problem: Problem, anchors: torch.Tensor) -> tuple[torch.Tens
         left[walking, feature] = False
         valid[walking] = margin >= problem.floor
         walking = walking[~valid[walking] & left[walking].any(1)]
-    return here, valid
+    return here, valid, ends
