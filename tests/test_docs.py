@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import inspect
 import io
 import pkgutil
 import re
@@ -13,6 +14,8 @@ import pytest
 
 import scfe_sklearn
 import scfe_sklearn.image
+from scfe_sklearn.densities import resolve_density
+from scfe_sklearn.models.compiled.dispatch import compile_classifier, supported
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGES = sorted(DOCS.glob("*.md")) + sorted((DOCS / "guide").glob("*.md"))
@@ -20,7 +23,11 @@ API = (DOCS / "api.rst").read_text(encoding="utf-8")
 ELSEWHERE = {"scikit_learn"}  # tests/contract/test_guide.py runs it
 HOW_IT_IS_DONE = {"cli", "objective", "presentation", "solvers", "targets"}
 """Packages that the reference leaves out, and says so."""
-EXTRAS = {"matplotlib": [".plot(", "Display"], "jinja2": [".to_html("]}
+EXTRAS = {
+    "matplotlib": [".plot(", "Display"],
+    "jinja2": [".to_html(", "serve("],
+    "skops": ["save("],
+}
 """What a page does that needs an optional package; all other pages run without."""
 
 
@@ -115,6 +122,22 @@ def failures(names):
     assert tuple(re.findall(r"^\| `([a-z][^`]+)` \|", table, re.M)[1:]) == scfe_sklearn.Status.ALL
 
 
+def displays(names):
+    assert names["result"].success.any()
+    assert "What you can do" in names["page"]
+    assert names["address"].startswith("http://127.0.0.1:")
+
+
+def recipes(names):
+    status = scfe_sklearn.Status
+    assert set(names["policy"].status) == {status.FOUND, status.ALREADY_TARGET}
+    assert names["missing"].success.all()
+    assert (names["answers"]["months"] >= 0).any()
+    assert names["reply"][0]["status"] == status.FOUND
+    assert names["everything"].success.all()
+    assert status.CLOSEST in set(names["closest"].status)
+
+
 def mathematics(names):
     assert names["v"].shape == (1, 3)
     assert "[[ 3.,  0., -2.]]" in names["printed"]
@@ -132,6 +155,8 @@ CHECKS = {
         fairness,
         images,
         failures,
+        displays,
+        recipes,
         mathematics,
     )
 }
@@ -157,6 +182,79 @@ def test_the_blocks_run_and_do_what_is_said(page):
             importlib.import_module("matplotlib.pyplot").close("all")
 
 
+def page_text(name):
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def test_the_table_of_parameters_has_the_defaults_of_the_code():
+    text = page_text("guide/tuning.md")
+    defaults = inspect.signature(scfe_sklearn.CounterfactualExplainer).parameters
+    for name in ("tau", "beta", "max_changes", "density"):
+        shown = re.search(rf"^\| `{name}` \| ([^|]+) \|", text, flags=re.M)[1]
+        default = defaults[name].default
+        words = f"{default:g}" if isinstance(default, float) else str(default)
+        assert shown.strip('` "') == words
+    densities = re.findall(r'^\| `"(\w+)"`', text, flags=re.M)
+    assert len(densities) == 4
+    for density in densities:
+        resolve_density(density)
+
+
+def test_the_table_of_the_result_names_what_it_has():
+    table = page_text("guide/first_steps.md").split("| of the result |")[1].split("\n\n")[0]
+    names = [n for n in re.findall(r"`(\w+)[`(]", table) if n != "result"]
+    assert len(names) > 10
+    result = scfe_sklearn.Explanation
+    assert set(names) <= set(dir(result)) | set(result.__dataclass_fields__)
+
+
+def test_every_classifier_with_an_adapter_is_listed():
+    listed = page_text("guide/models.md").replace("(CV)", "CV")
+    for name in supported(compile_classifier):
+        if name != "Pipeline":
+            assert name in listed or name in listed.replace("CV", ""), name
+
+
+def test_the_commands_of_the_benchmarks_exist():
+    commands = re.findall(r"^\$ python -m benchmarks\.(\w+)(.*)$", page_text("benchmarks.md"), re.M)
+    assert len(commands) == 14
+    for name, options in commands:
+        source = "".join(
+            (DOCS.parent / "benchmarks" / file).read_text(encoding="utf-8")
+            for file in (f"{name}.py", "reporting.py")
+        )
+        for option in re.findall(r"--[\w-]+", options):
+            assert f'"{option}"' in source, (name, option)
+
+
+def test_the_short_benchmarks_are_those_that_were_printed():
+    text = page_text("benchmarks.md")
+    short = text.split("## Published tables")[0]
+
+    def column(command, header, name, rows=""):
+        """Numbers of a column of a printed table, of the rows that hold a text."""
+        block = text.split(f"$ python -m benchmarks.{command}\n")[1].split("```")[0]
+        table = block[block.index(header) :].split("\n\n")[0].splitlines()
+        end = table[0].index(name) + len(name)
+        return [float(line[:end].split()[-1]) for line in table[1:] if rows in line]
+
+    batch = column("speed", "cell  ", "ms a row")
+    assert f"{min(batch):.0f} to {max(batch):.0f} ms a row in a batch" in short
+    one = column("speed", "cell  ", "one row, ms")
+    assert f"{min(one):.0f} to {max(one):.0f} ms for a single row" in short
+    ours = column("mixed_quality", "cell  ", "ms a row", "tau x 1 ")
+    nice = column("mixed_quality", "cell  ", "ms a row", "NICE")
+    assert f"{min(ours):.1f} to {max(ours):.1f} ms a row against" in short
+    assert f"against {min(nice):.0f} to {max(nice):.0f}" in short
+    for name in ("changes", "distance"):
+        pair = [column("mixed_quality", "cell  ", name, who) for who in ("tau x 1 ", "NICE")]
+        assert np.less(*pair).all()
+    trees = "mixed_quality --models boosting,forest --rows 200 --dice-rows 200"
+    for who, form in (("tau x 1 ", ".1f"), ("NICE", ".0f"), ("DiCE", ".0f")):
+        times = column(trees, "cell  ", "ms a row", who)
+        assert f"{min(times):{form}} to {max(times):{form}}" in short
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_links_lead_somewhere(page):
     for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
@@ -174,7 +272,8 @@ def test_every_parameter_in_backticks_exists(page):
     """Words such as `tau=0` are those of the explainer, of explain or of another public call."""
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
     known = {"target", "n_counterfactuals", "best_effort", "callback", "time_limit", "progress"}
-    known |= {"of", "at_least", "bandwidth", "cost", "cv", "max_size", "trusted"}
+    known |= {"of", "at_least", "bandwidth", "cost", "cv", "max_size", "rules", "trusted"}
+    known |= {"OMP_NUM_THREADS"}  # of the environment
     known |= set(scfe_sklearn.CounterfactualExplainer(None).get_params(deep=False))
     known |= set(scfe_sklearn.image.GroupSparseExplainer(None).get_params(deep=False))
     assert set(re.findall(r"[`(, ](\w+)=[^=]", " ".join(re.findall(r"`[^`]+`", text)))) <= known
