@@ -121,6 +121,16 @@ ALLOWED = {
         "status",
         "validation",
     },
+    "learning": {
+        "documentation",
+        "features",
+        "image",
+        "presentation",
+        "proximal",
+        "solvers",
+        "status",
+        "validation",
+    },
     "inspection": {
         "explanation",
         "files",
