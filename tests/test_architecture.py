@@ -122,6 +122,7 @@ ALLOWED = {
         "validation",
     },
     "learning": {
+        "answering",
         "documentation",
         "features",
         "image",

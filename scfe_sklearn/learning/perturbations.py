@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from sklearn.base import clone
 
+from scfe_sklearn.answering.threads import one_thread
 from scfe_sklearn.image import PlausibleImageExplainer, ProjectedGradient
 from scfe_sklearn.image.explainer import ImageExplainer
 from scfe_sklearn.presentation.containers import columns_in_order, narrowed, take_rows
@@ -154,7 +155,9 @@ def _table_attack(
     success = np.zeros(len(query.Z), dtype=bool)
     if len(open_rows) == 0:
         return Perturbed(take_rows(X, open_rows), success, radius)
-    found = auto_projected_gradient(evaluate, project, torch.zeros_like(z), p, radius, n_iter)
+    with one_thread():
+        start = torch.zeros_like(z)
+        found = auto_projected_gradient(evaluate, project, start, p, radius, n_iter)
     Z = np.where(rows.holes, query.Z[open_rows], (z + found.u).numpy())
     verdict = replace(judge, max_changes=None)(
         Z,

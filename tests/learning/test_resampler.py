@@ -12,7 +12,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from scfe_sklearn import CounterfactualExplainer
-from scfe_sklearn.datasets import make_loan_applications
 from scfe_sklearn.demo import open_loan_desk
 from scfe_sklearn.image import GroupSparseExplainer, PlausibleImageExplainer
 from scfe_sklearn.learning import CounterfactualResampler
@@ -214,7 +213,10 @@ def test_imbalanced_learn_takes_it_for_a_sampler():
     from imblearn.pipeline import make_pipeline as make_sampling_pipeline
 
     inner = CounterfactualExplainer(LogisticRegression(max_iter=300), density="knn")
-    resampler = CounterfactualResampler(inner, random_state=0)
+    # The convention is the same for all perturbations; this one takes the least time.
+    resampler = CounterfactualResampler(
+        inner, perturbation="pgd-linf", radius=1.0, n_iter=5, random_state=0
+    )
     assert is_sampler(resampler)
     names = []
     for estimator, check in checks.estimator_checks_generator(resampler):
@@ -225,24 +227,3 @@ def test_imbalanced_learn_takes_it_for_a_sampler():
     checks.check_dataframe_column_names_consistency("CounterfactualResampler", resampler)
     pipeline = make_sampling_pipeline(StandardScaler(), resampler, LogisticRegression())
     assert pipeline.fit(X, Y).score(X, Y) > 0.9
-
-
-def test_loans_take_seconds_not_minutes_worth_of_calls():
-    rows, labels = make_loan_applications(300, random_state=0)
-    counts = []
-
-    class Counting(LogisticRegression):
-        def predict(self, X):
-            counts.append(len(X))
-            return super().predict(X)
-
-    from sklearn.compose import make_column_selector, make_column_transformer
-    from sklearn.preprocessing import OneHotEncoder
-
-    columns = make_column_transformer(
-        (StandardScaler(), make_column_selector(dtype_include="number")),
-        (OneHotEncoder(), make_column_selector(dtype_exclude="number")),
-    )
-    inner = CounterfactualExplainer(make_pipeline(columns, Counting()))
-    CounterfactualResampler(inner, random_state=0).fit_resample(rows, labels)
-    assert len(counts) < 300  # batches, not rows
