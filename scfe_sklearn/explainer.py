@@ -43,6 +43,7 @@ from scfe_sklearn.answering.trade_offs import (
 )
 from scfe_sklearn.background import Background, summarise
 from scfe_sklearn.densities import Density
+from scfe_sklearn.densities.resolve import DENSITIES
 from scfe_sklearn.documentation import Documented
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.features import FeatureSpace, Linear, Rules
@@ -235,7 +236,7 @@ class CounterfactualExplainer(
 
     _parameter_constraints: dict[str, list[Any]] = {
         "estimator": [HasMethods(["predict"]), HasMethods(["predict_proba"]), callable],
-        "density": [StrOptions({"lof", "kde", "gmm", "knn"}), HasMethods(["log_prob"])],
+        "density": [StrOptions(set(DENSITIES)), HasMethods(["log_prob"])],
         "tau": [Interval(Real, 0, None, closed="left")],
         "beta": [Interval(Real, 0, None, closed="left")],
         "penalty": [StrOptions(set(EXPONENTS))],

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from scfe_sklearn.cli.values import weight, whole
 from scfe_sklearn.demo import REFUSED, TARGET, Quality, judge_answers, open_loan_desk
+from scfe_sklearn.densities.resolve import DENSITIES
 from scfe_sklearn.explainer import CounterfactualExplainer
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.quiet import ignore_warnings
@@ -78,7 +79,7 @@ def _parser(prog: str | None) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--density",
-        choices=("lof", "kde", "gmm", "knn"),
+        choices=tuple(DENSITIES),
         default=usual.density,
         help="what plausible means (default: %(default)s)",
     )

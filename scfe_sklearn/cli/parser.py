@@ -9,6 +9,7 @@ from scfe_sklearn.archives import MAX_SIZE
 from scfe_sklearn.cli.refusal import EXIT_CODES
 from scfe_sklearn.cli.rule_files import EXAMPLE, LISTS
 from scfe_sklearn.cli.values import budget, mebibytes, number, port, seconds, weight, whole
+from scfe_sklearn.densities.resolve import DENSITIES
 from scfe_sklearn.explainer import CounterfactualExplainer
 
 EXPLAIN = """\
@@ -247,7 +248,7 @@ def _fit(commands: Any) -> None:
     command.add_argument("--out", required=True, metavar="FILE", help="the explainer: .skops")
     command.add_argument(
         "--density",
-        choices=("lof", "kde", "gmm", "knn"),
+        choices=tuple(DENSITIES),
         help=f"what plausible means (usual: {usual.density})",
     )
     command.add_argument(

@@ -10,12 +10,13 @@ from scfe_sklearn.densities.mixture import GaussianMixture
 from scfe_sklearn.densities.neighbours import NearestNeighbours
 from scfe_sklearn.densities.outlier import LocalOutlierDensity
 
-_NAMES: dict[str, type[Density]] = {
+DENSITIES: dict[str, type[Density]] = {
     "kde": GaussianKDE,
     "gmm": GaussianMixture,
     "knn": NearestNeighbours,
     "lof": LocalOutlierDensity,
 }
+"""All short names, with their classes; explainers, command line and tests read them here."""
 
 
 def resolve_density(density: Any) -> Density:
@@ -36,12 +37,12 @@ def resolve_density(density: Any) -> Density:
     >>> resolve_density("kde")
     GaussianKDE()
     """
-    if isinstance(density, str) and density in _NAMES:
-        return _NAMES[density]()
+    if isinstance(density, str) and density in DENSITIES:
+        return DENSITIES[density]()
     methods = ("fit", "log_prob", "log_prob_and_grad", "training_log_prob")
     if not isinstance(density, type) and all(hasattr(density, name) for name in methods):
         return density
-    names = ", ".join(repr(name) for name in _NAMES)
+    names = ", ".join(repr(name) for name in DENSITIES)
     raise ValueError(
         f"The 'density' parameter must be one of {names} or a Density. Got {density!r} instead."
     )

@@ -31,6 +31,7 @@ from sklearn.svm import SVC, LinearSVC
 
 from scfe_sklearn.datasets import make_loan_applications
 from scfe_sklearn.densities import GaussianKDE
+from scfe_sklearn.densities.resolve import DENSITIES as NAMED
 from scfe_sklearn.explainer import CounterfactualExplainer
 from scfe_sklearn.features import Relative, Rules
 from scfe_sklearn.models import TorchClassifier, UnsupportedModelError
@@ -145,7 +146,7 @@ FAMILIES = {
     "torch": torch_net,
     "skorch": skorch_net,
 }
-DENSITIES = {name: name for name in ("lof", "kde", "gmm", "knn")} | {"own": OwnDensity()}
+DENSITIES = {name: name for name in NAMED} | {"own": OwnDensity()}
 
 
 @pytest.mark.parametrize("density", DENSITIES)
