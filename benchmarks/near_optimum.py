@@ -26,10 +26,10 @@ import numpy as np
 import torch
 
 from benchmarks import free_optimum
-from benchmarks.asked import Asked
 from benchmarks.datasets import LOANS, Table, add_data_option, published_table
 from benchmarks.exhaustive import best_pair
 from benchmarks.models import MODELS, published_network
+from benchmarks.problems import TableProblem
 from benchmarks.reporting import Bars, add_check_option, numbers, print_table, words
 from scfe_sklearn import CounterfactualExplainer, TorchClassifier
 from scfe_sklearn.densities import Density
@@ -45,7 +45,7 @@ def gaps(
     """Return the gap and the optimum above its lower bound, and both relative to the optimum."""
     explainer = CounterfactualExplainer(model, density=density, tau=tau, beta=0.0, max_changes=2)
     explainer.fit(table.X, table.y)
-    asked = Asked.of(explainer, table)
+    asked = TableProblem.of(explainer, table)
     rows = asked.rows[:n_rows]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)

@@ -31,10 +31,10 @@ import torch
 from sklearn.frozen import FrozenEstimator
 
 from benchmarks import rival_speed
-from benchmarks.asked import Asked
 from benchmarks.datasets import LOANS, Table, add_data_option, loans, published_table
 from benchmarks.memory_probe import probe
 from benchmarks.models import loan_case, published_network
+from benchmarks.problems import TableProblem
 from benchmarks.reporting import Bars, add_check_option, print_table, words
 from benchmarks.scoring import table_scores
 from benchmarks.textbook import Rows, Schedule, solve
@@ -71,7 +71,7 @@ def curvature(density: Density) -> float:
 
 
 def textbook(
-    explainer: CounterfactualExplainer, asked: Asked, schedule: Schedule
+    explainer: CounterfactualExplainer, asked: TableProblem, schedule: Schedule
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Run the textbook schedule on the explainer's own model, densities, boxes and budget."""
     space, target = explainer.space_, asked.target
@@ -109,7 +109,7 @@ def against_textbook(
         model, density=density, tau=tau, beta=0.0, max_changes=MAX_CHANGES
     )
     explainer.fit(table.X, table.y)
-    asked = Asked.of(explainer, table)
+    asked = TableProblem.of(explainer, table)
     rows = asked.rows
     queries, targets = table.queries[rows], table.targets[rows]
     part = Table(table.name, table.X, table.y, queries, table.query_labels[rows])

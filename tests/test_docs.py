@@ -97,7 +97,7 @@ def several(names):
     three = names["three"]
     for row in range(0, len(three), 3):
         assert len({tuple(changed) for changed in three.changed[row : row + 3]}) == 3
-    assert np.less_equal(names["survival"]["usual"], names["survival"]["surer"]).all()
+    assert np.less_equal(names["survival"]["plain"], names["survival"]["surer"]).all()
 
 
 def fairness(names):

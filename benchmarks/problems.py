@@ -14,7 +14,7 @@ from scfe_sklearn.targets import class_wishes
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class TableProblem:
     """Queries that the model does not yet give their target, in solver coordinates."""
 
     rows: np.ndarray
@@ -26,7 +26,7 @@ class Asked:
     parts: list[Plausible]
 
     @classmethod
-    def of(cls, explainer: CounterfactualExplainer, table: Table) -> Asked:
+    def of(cls, explainer: CounterfactualExplainer, table: Table) -> TableProblem:
         """Collect them; a box reaches from the least to the largest training value."""
         rows = np.flatnonzero(explainer.estimator_.predict(table.queries) != table.targets)
         space, target = explainer.space_, table.targets[rows]
