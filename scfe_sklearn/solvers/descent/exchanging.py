@@ -12,7 +12,7 @@ from scfe_sklearn.solvers.descent.settings import STRICT, GradientSettings
 from scfe_sklearn.solvers.descent.state import Search
 from scfe_sklearn.solvers.problem import Kind, Pool, Problem, first_flagged
 
-EXCHANGED = 2
+EXCHANGED = 3
 """Exchanges per row and round that are improved."""
 
 CLOSE = 1.0

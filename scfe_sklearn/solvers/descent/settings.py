@@ -30,7 +30,7 @@ THOROUGH: dict[str, Any] = {
     "settling": 12,
     "exchanges": 16,
     "exchanged": 64,
-    "undone": 8,
+    "undone": 16,
     "polishing": 8,
 }
 """Settings of the effort "thorough": wider and longer."""
@@ -106,7 +106,7 @@ class GradientSettings:
     settling: int = 6
     exchanges: int = 6
     exchanged: int = 24
-    undone: int = 4
+    undone: int = 10
     polishing: int = 2
     pool: int = 16
     planes: PlaneSettings = field(default_factory=PlaneSettings)
