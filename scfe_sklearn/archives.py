@@ -108,7 +108,7 @@ def _parts(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
     Raises
     ------
     ValueError
-        If it is longer or shorter than the archive says.
+        If its size is not the one that the archive gives.
     """
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError("A member of the archive must be stored or deflated.")
@@ -123,7 +123,7 @@ def _parts(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
                 break
             yield part
     if size != info.file_size:
-        raise ValueError("A member of the archive must have the size that the archive says.")
+        raise ValueError("A member of the archive must have the size that the archive gives.")
 
 
 def _total(archive: zipfile.ZipFile) -> int:

@@ -354,7 +354,7 @@ def _shown(block: Block, frame: pd.DataFrame, row: int) -> list[Any]:
 
 
 def _block_problems(block: Block, frame: pd.DataFrame) -> list[str]:
-    """Say of every row what is wrong with its block, and what would be right."""
+    """Return for every row what is wrong with its block, and what would be right."""
     on = _indicators(block, frame)
     names = [frame.columns[k] for k in block.columns if k is not None]
     such = f"the columns of {block.name!r}, {names[:8]}{' and others' if len(names) > 8 else ''}"

@@ -24,7 +24,7 @@ def is_sklearn_callback(callback: Any) -> bool:
 
 
 class CallbackTasks:
-    """Tells a callback of scikit-learn how far a call is.
+    """Reports the progress of a call to a callback of scikit-learn.
 
     Parameters
     ----------
@@ -43,8 +43,8 @@ class CallbackTasks:
         self._task: Any = None
         self._done = 0
 
-    def tell(self, done: int, total: int) -> bool:
-        """Say that so many rows are done; return whether the callback wants to stop."""
+    def update(self, done: int, total: int) -> bool:
+        """Report the number of rows that are done; return whether the callback stops the call."""
         steps = min(STEPS, total)
         if self._task is None:
             self._task = self._estimator._init_callback_context("explain", max_subtasks=steps)

@@ -140,7 +140,7 @@ def _people(n: int, rng: np.random.RandomState) -> dict[str, np.ndarray]:
 
 
 def _loans(people: dict[str, np.ndarray], rng: np.random.RandomState) -> dict[str, np.ndarray]:
-    """What they ask for, and what they owe already."""
+    """Loans that people apply for, and debts that they have."""
     n, income = len(people["age"]), people["income"]
     purpose = rng.choice(len(_PURPOSES), n, p=_PURPOSE_SHARES)
     amount = _PURPOSE_MEDIANS[purpose] * (income / 40_000) ** 0.5

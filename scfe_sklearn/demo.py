@@ -1,7 +1,7 @@
 """The loan desk of ``python -m scfe_sklearn``: a model, the people it refuses, a judgement.
 
 Everything is generated, so nothing is downloaded. The judgement uses the model, the raw values
-and `scfe_sklearn.metrics`, never what the solver says about its own answers.
+and `scfe_sklearn.metrics`, never what the solver computed about its own answers.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ LABEL = "documentation"
 class Documented:
     """Mixin, before BaseEstimator: the question mark in the HTML leads to the page of the class.
 
-    scikit-learn asks `_get_doc_link`, and draws no link where the answer is empty: where the
+    scikit-learn calls `_get_doc_link`, and draws no link if the result is empty: if the
     documentation has no address, and for a class of somebody else that inherits from ours.
     """
 

@@ -56,25 +56,25 @@ from scfe_sklearn.models import (
 )
 from scfe_sklearn.predictions import Predicts, take_kind
 from scfe_sklearn.presentation.containers import take_rows
-from scfe_sklearn.progress import Progress, Watch, answer_in_parts
+from scfe_sklearn.progress import Progress, ProgressMonitor, answer_in_parts
 from scfe_sklearn.quiet import keep_filters
 from scfe_sklearn.row_values import KeepsLists, listed
-from scfe_sklearn.scoring import recourse, usual_target
+from scfe_sklearn.scoring import default_target, recourse_score
 from scfe_sklearn.validation import HasMethods, Integral, Interval, Real, StrOptions, fit_context
 from scfe_sklearn.view import View
 
 SAMPLE_ROWS = 2000
-"""Training rows that are kept for models which are asked by raw rows."""
+"""Training rows that are kept for models which predict raw rows."""
 
 CHECKED_ROWS = 256
 """Training rows for which a model must return probabilities, if it returns any."""
 
 
 PARTS = 16
-"""Chunks of rows that are answered together at most where there is no callback."""
+"""Most chunks of rows that are answered together without a callback."""
 
 PROGRAMS = 8
-"""Rows between two words where every row is a program of its own."""
+"""Rows between two reports of progress where every row is a program of its own."""
 
 
 class CounterfactualExplainer(
@@ -111,8 +111,9 @@ class CounterfactualExplainer(
     density : {"lof", "kde", "gmm", "knn"} or Density, default="lof"
         Density of each class, see `scfe_sklearn.densities`.
     tau : float, default=2.0
-        Weight of plausibility: how much squared distance the way from the lower quartile to
-        the median of plausibility may cost.
+        Weight of the plausibility term. Log-densities are scaled so that the gap between the
+        lower quartile and the median of the class is 1; tau is the squared distance traded
+        for it.
     beta : float, default=4.0
         Price of a changed feature in squared standard deviations.
     penalty : {"l0", "l1/2", "l2/3", "l1"}, default="l0"
@@ -142,7 +143,7 @@ class CounterfactualExplainer(
         Whether an answer must end within all ranges, relations and implications, also where the
         row breaks one already. Otherwise a value that breaks a rule already may stay as it is;
         `Explanation.outside_rules` marks such answers. A row that has the target already needs
-        no answer, also where it is outside of the rules; the reason says so.
+        no answer, also where it is outside of the rules; the reason mentions it.
     blocks : dict, default=None
         ``{name: [0/1 columns] or {level: column}}``: one-hot blocks that the user encoded before
         the model; each moves as one categorical feature of that name.
@@ -151,7 +152,7 @@ class CounterfactualExplainer(
         computed again in every answer, and are no changes of their own. A row in which such a
         column holds another value than its function gives is invalid input.
     categorical, integer, continuous : list of columns, default=None
-        Kinds of columns where the dtypes do not say it.
+        Kinds of columns that their dtypes do not show.
     ordinal : dict or list of columns, default=None
         ``{column: [levels in order]}``.
     steps : dict, default=None
@@ -160,8 +161,8 @@ class CounterfactualExplainer(
         What a numeric unit of distance is: the training standard deviation of the column, or
         (None) one unit of the data, for columns that are comparable as they are, such as pixels.
     solver : {"auto", "apg", "search", "milp"}, default="auto"
-        "apg" descends along the exact gradient of the model; "search" only asks it, and works for
-        whatever has predictions; "auto" takes the first where the gradient is known. "milp"
+        "apg" descends along the exact gradient of the model; "search" needs predictions
+        only, and works for all models; "auto" takes the first where the gradient is known. "milp"
         finds, for tree ensembles of moderate size, answers that are proved to be the cheapest by
         distance and `beta` (with ``max_changes="fewest"``: to have the fewest changes), or
         proves that there is none; plausibility does not count.
@@ -175,16 +176,17 @@ class CounterfactualExplainer(
         as a greedy baseline, which copies features of the nearest training row of the class
         that the rules permit until the prediction flips.
     ensemble : int or list of models, default=None
-        Further models that must give the target, too: so many clones trained on bootstrap
-        samples, or a list of models. Fitted ones are kept as they are, others are trained by
-        `fit`. A clone of the explainer, as in a grid search, keeps those in a FrozenEstimator.
+        Further models that must give the target, too: a number of clones trained on
+        bootstrap samples, or a list of models. Fitted ones are kept as they are, others are
+        trained by `fit`. A clone of the explainer, as in a grid search, keeps those in a
+        FrozenEstimator.
     shortfall : float in [0, 1), default=0.0
         Share of every change of a number that may be left undone without losing the target.
     surrogate : bool, default=False
-        Whether a small network learns the model that "search" asks, and its answers are tried as
+        Whether a small network learns the model for "search", and its answers are tried as
         further starts: about one answer in ten gets cheaper, in two to three times the time.
     milp_seconds : float or None, default=60.0
-        Seconds that "milp" may take for a row; `Explanation.gap` says what is not proved.
+        Seconds that "milp" may take for a row; `Explanation.gap` shows what is not proved.
     chunk_size : int, default=1000
         Rows solved together: bounds the memory, not the answers.
     random_state : int, RandomState or None, default=None
@@ -205,8 +207,8 @@ class CounterfactualExplainer(
     density_ : ClassConditionalDensity
         Densities of the classes, each fitted on the training rows that have the class and are
         given it by the model (if there are none, that are given it).
-    anchors_, spares_ : list of ndarray of shape (T, D)
-        These rows, per class; and further rows that the model gives the class.
+    reference_rows_, extra_reference_rows_ : list of ndarray of shape (T, D)
+        These rows, per class; and further rows that the model predicts to have the class.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of shape (d,)
@@ -443,9 +445,9 @@ class CounterfactualExplainer(
         first = learned.position[:1]
         self._rules().bind(space, take_rows(X, first), space.encode(take_rows(X, first)))
         if hasattr(self, "classes_"):
-            examples, self.spares_ = rows_of_classes(learned, y, self.classes_)
+            examples, self.extra_reference_rows_ = rows_of_classes(learned, y, self.classes_)
             surroundings = Surroundings.of_rows(self.density, examples, self.memory)
-            self.density_, self.anchors_ = surroundings.density, surroundings.anchors
+            self.density_, self.reference_rows_ = surroundings.density, surroundings.anchors
         else:
             self.training_rows_, self.training_values_ = learned.Z, learned.value
             self.unit_ = float(np.std(learned.value)) or 1.0
@@ -509,7 +511,7 @@ class CounterfactualExplainer(
             to one, marked as not valid.
         callback : callable or None, default=None
             Called after every part of the rows with a `Progress`: how many are ``done`` of the
-            ``total``, how many were ``found``, and the ``seconds``. What is true stops the call.
+            ``total``, how many were ``found``, and the ``seconds``. Return a true value to stop.
             Also a callback of scikit-learn, since 1.9, such as `sklearn.callback.ProgressBar()`.
         time_limit : float or None, default=None
             Seconds after which no further part is begun.
@@ -521,8 +523,8 @@ class CounterfactualExplainer(
         Explanation
             ``n_counterfactuals`` entries per row, one after the other. A row without an answer
             has missing values and a status. Where the time limit, the callback or Ctrl-C ended
-            the call, the rows that nobody came to have the status "budget exhausted" and a
-            reason that says so.
+            the call, the rows that were not reached have the status "budget exhausted" and a
+            reason that names the cause.
 
         Raises
         ------
@@ -565,7 +567,7 @@ class CounterfactualExplainer(
         self._check_fitted()
         check_count(n_counterfactuals)
         check_best_effort(best_effort)
-        watch = Watch(callback, time_limit, progress)
+        monitor = ProgressMonitor(callback, time_limit, progress)
         X = as_table(X)
         with one_thread(), keep_filters():
             engine, judge, query = self._prepared(X, target, rules, n_counterfactuals)
@@ -575,7 +577,7 @@ class CounterfactualExplainer(
 
             def answer_part(judge: Judge, query: Query) -> Answers:
                 if exact is not None:
-                    answers = exact.within(watch.left).answer(engine, judge, query)
+                    answers = exact.within(monitor.left).answer(engine, judge, query)
                 elif self.max_changes == "fewest":
                     answers = answer_fewest(engine, judge, query, n_counterfactuals, prover)
                 else:
@@ -588,9 +590,9 @@ class CounterfactualExplainer(
                 return answers
 
             size = self.chunk_size if exact is None else PROGRAMS
-            largest = size if watch.heard or exact is not None else PARTS * size
+            largest = size if monitor.has_listener or exact is not None else PARTS * size
             query, answers = answer_in_parts(
-                answer_part, judge, query, n_counterfactuals, size, watch, largest
+                answer_part, judge, query, n_counterfactuals, size, monitor, largest
             )
             return self._report(engine, judge, query, answers, X)
 
@@ -642,7 +644,7 @@ class CounterfactualExplainer(
         self._check_fitted()
         factors, budgets = listed(factors), listed(budgets)
         check_trade_offs(factors, budgets)
-        watch = Watch(callback, time_limit, progress)
+        monitor = ProgressMonitor(callback, time_limit, progress)
         X = as_table(X)
         with one_thread(), keep_filters():
             engine, judge, query = self._prepared(X, target, rules, 1)
@@ -654,7 +656,7 @@ class CounterfactualExplainer(
 
             settings = len(factors) * len(budgets)
             query, answers = answer_in_parts(
-                answer_part, judge, query, settings, self.chunk_size, watch
+                answer_part, judge, query, settings, self.chunk_size, monitor
             )
             everything = self._report(engine, judge, query, answers, X)
         return undominated(everything, len(query.Z))
@@ -689,4 +691,4 @@ class CounterfactualExplainer(
         X = as_table(X)
         if X.shape[0] == 0:
             raise ValueError("X must have at least one row to be scored. Got none.")
-        return recourse(self._explain(X, usual_target(self, X)))
+        return recourse_score(self._explain(X, default_target(self, X)))

@@ -24,11 +24,11 @@ from scfe_sklearn.presentation.containers import is_polars
 
 __all__ = ["load", "save"]
 
-VERSION = 3
+VERSION = 4
 """Raised whenever a saved type gets another attribute or module: other versions are refused."""
 
 MANIFEST = "scfe_sklearn.json"
-"""The member of the file that says what it is, and holds the checksum of the others."""
+"""The member of the file that identifies it and holds the checksum of the others."""
 
 TRUSTED = (
     "scfe_sklearn.background.Background",

@@ -39,8 +39,8 @@ _SPARE_ROWS = 1 << 20
 def pack(value: Any) -> Any:
     """Turn a value into what ``json.dumps(..., allow_nan=False)`` takes.
 
-    Whatever is no plain text, number, truth value or None becomes an object whose ``"is"`` says
-    what it was. Numbers that JSON does not know are texts: "nan", "inf" and "-inf".
+    Whatever is no plain text, number, truth value or None becomes an object whose ``"is"``
+    names its type. Numbers that JSON does not know are texts: "nan", "inf" and "-inf".
 
     Parameters
     ----------
@@ -251,7 +251,7 @@ def _pack_array(array: np.ndarray) -> dict[str, Any]:
 
 
 def _name(dtype: np.dtype) -> str:
-    """Return the name of a type, without the byte order; that of texts says how long they are."""
+    """Return the name of a type, without the byte order; for texts with their length."""
     return dtype.str.lstrip("<>=|") if dtype.kind in "UmM" else dtype.name
 
 
@@ -314,7 +314,7 @@ def _pack_column(values: Any) -> dict[str, Any]:
         return {"dtype": span, "zone": None if zone is None else str(zone), **moments}
     missing = np.asarray(pd.isna(values), dtype=bool)
     plain = np.asarray(values, dtype=object)
-    # What is missing in a column of this type is said by the type.
+    # The type of the column determines its missing value.
     cells = [None if gone else pack(v) for v, gone in zip(plain.tolist(), missing, strict=True)]
     if isinstance(dtype, pd.StringDtype):
         nan = getattr(dtype, "na_value", pd.NA) is not pd.NA

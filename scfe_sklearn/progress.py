@@ -1,4 +1,4 @@
-"""Rows in parts: with a word after each, a limit of time, and what is done when one interrupts."""
+"""Answer rows in chunks, with progress callbacks, a time limit and clean interruption."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from scfe_sklearn.answering.query import Query, unset
 from scfe_sklearn.callback_tasks import CallbackTasks, is_sklearn_callback
 from scfe_sklearn.status import Status
 
-__all__ = ["Progress", "Watch", "answer_in_parts"]
+__all__ = ["Progress", "ProgressMonitor", "answer_in_parts"]
 
 FIRST = 32
-"""Rows of the first part under a limit of time; how long it takes says how many follow."""
+"""Rows of the first part under a time limit; its time determines the size of the next ones."""
 
 QUICK = 5.0
 """Seconds that a larger part may take, about."""
@@ -31,16 +31,16 @@ SHARE = 0.25
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a call of ``explain`` has come.
+    """Progress of a call of ``explain``.
 
     Parameters
     ----------
     done : int
         Rows that are settled.
     total : int
-        Rows that were asked about.
+        Rows of the query.
     found : int
-        Rows that were given an answer.
+        Rows with an answer.
     seconds : float
         Time since the call.
     """
@@ -52,13 +52,13 @@ class Progress:
 
 
 @dataclass(eq=False)
-class Watch:
-    """What the user wants to hear, and how long the user waits.
+class ProgressMonitor:
+    """Progress reports and the time limit of a call.
 
     Parameters
     ----------
     callback : callable, callback of scikit-learn or None
-        Takes a `Progress`; what is true stops the call.
+        Takes a `Progress`; a true return value stops the call.
     time_limit : float or None
         Seconds.
     bar : bool
@@ -90,8 +90,8 @@ class Watch:
         self._tasks = CallbackTasks(self.callback) if theirs else None
 
     @property
-    def heard(self) -> bool:
-        """Whether anybody is told of the progress."""
+    def has_listener(self) -> bool:
+        """Whether progress is reported to anybody."""
         return self.bar or self.callback is not None
 
     @property
@@ -104,17 +104,17 @@ class Watch:
         """Seconds that are left."""
         return np.inf if self.time_limit is None else float(self.time_limit) - self.seconds
 
-    def tell(self, done: int, total: int, found: int) -> bool:
-        """Say how far the call is; return whether it shall stop."""
+    def update(self, done: int, total: int, found: int) -> bool:
+        """Report the progress of the call; return whether it should stop."""
         progress = Progress(done, total, found, self.seconds)
         if self._shown is not None:
             self._shown.show(progress)
         if self._tasks is not None:
-            return self._tasks.tell(done, total)
+            return self._tasks.update(done, total)
         return self.callback is not None and bool(self.callback(progress))
 
     def close(self) -> None:
-        """Leave the line of the bar, and tell a callback of scikit-learn that this is the end."""
+        """End the line of the bar, and the task of a callback of scikit-learn."""
         if self._shown is not None:
             self._shown.close()
         if self._tasks is not None:
@@ -127,10 +127,10 @@ def answer_in_parts(
     query: Query,
     k: int,
     size: int,
-    watch: Watch,
+    monitor: ProgressMonitor,
     largest: int = 0,
 ) -> tuple[Query, Answers]:
-    """Answer rows part by part; those that a stop leaves over have a status that says so.
+    """Answer rows part by part; rows that a stop leaves out have a status and a reason.
 
     The parts change no answer: rows do not depend on one another.
 
@@ -146,8 +146,8 @@ def answer_in_parts(
         Answers per row.
     size : int
         Rows in a part at most.
-    watch : Watch
-        Told after every part.
+    monitor : ProgressMonitor
+        Updated after every part.
     largest : int, default=0
         Rows in a part at most once some are done, if that is more: larger parts save work, and an
         interruption loses the part that it falls in.
@@ -166,26 +166,26 @@ def answer_in_parts(
     answers = Answers.none(query, k)
     open_ = np.flatnonzero(unset(query.status))
     n, at, reason = len(query.Z), 0, ""
-    part = min(FIRST, size) if watch.time_limit is not None else size
+    part = min(FIRST, size) if monitor.time_limit is not None else size
     largest = max(largest, size)
     settled = n - len(open_)
     try:
-        stop = len(open_) == 0 and watch.tell(settled, n, 0)
+        stop = len(open_) == 0 and monitor.update(settled, n, 0)
         while at < len(open_) and not (stop or reason):
-            if watch.left <= 0:
+            if monitor.left <= 0:
                 reason = "time limit"
                 break
-            rows, before = open_[at : at + part], watch.seconds
+            rows, before = open_[at : at + part], monitor.seconds
             found = answer(judge.take(rows), query.take(rows))
             answers.write(rows, found)
             at += len(rows)
-            taken = watch.seconds - before
-            if watch.time_limit is not None:
+            taken = monitor.seconds - before
+            if monitor.time_limit is not None:
                 each = max(taken, 1e-9) / len(rows)
-                part = int(np.clip(SHARE * watch.left / each, 1, largest))
+                part = int(np.clip(SHARE * monitor.left / each, 1, largest))
             else:
                 part = int(np.clip(QUICK * len(rows) / max(taken, 1e-9), size, largest))
-            stop = watch.tell(settled + at, n, int(answers.found.sum()))
+            stop = monitor.update(settled + at, n, int(answers.found.sum()))
         if stop:
             reason = "stopped by the callback"
     except KeyboardInterrupt:
@@ -193,7 +193,7 @@ def answer_in_parts(
             raise
         reason = "interrupted"
     finally:
-        watch.close()
+        monitor.close()
     return _left_over(query, open_[at:], reason), answers
 
 

@@ -2,7 +2,7 @@
 
 ``warnings.catch_warnings`` replaces the filters of the process: where two threads use it at the
 same time, the second may put back what the first has added. Here filters are added and removed
-under a lock, and match in the threads that asked for them only.
+under a lock, and match in the threads that added them only.
 """
 
 from __future__ import annotations

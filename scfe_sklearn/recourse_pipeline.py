@@ -1,4 +1,4 @@
-"""RecoursePipeline: preprocessing and explainer in one pipeline that is asked by raw rows."""
+"""RecoursePipeline: preprocessing and explainer in one pipeline that explains raw rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["RecoursePipeline"]
 
 
 def _model_has(method: str) -> Callable[[Any], bool]:
-    """Say whether the model of the last step has a method, so that the pipeline has it too."""
+    """Return whether the model of the last step has a method, so that the pipeline has it too."""
     return lambda pipeline: hasattr(getattr(pipeline.steps[-1][1], "estimator", None), method)
 
 
@@ -94,7 +94,7 @@ class RecoursePipeline(Documented, Pipeline):
     """
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Tell scikit-learn whether `fit` was called."""
+        """Return whether `fit` was called."""
         return hasattr(self, "explainer_")
 
     def __sklearn_tags__(self) -> Any:
@@ -135,7 +135,7 @@ class RecoursePipeline(Documented, Pipeline):
             warn_if_fitted(model, stacklevel=2)
             model = clone(model)
         fitted: list[tuple[str, Any]] = []
-        if len(self.steps) > 1 and y is not None:  # else the explainer says what is wrong
+        if len(self.steps) > 1 and y is not None:  # else the explainer raises
             whole = Pipeline(
                 [*self.steps[:-1], (name, model)],
                 transform_input=self.transform_input,

@@ -1,4 +1,4 @@
-"""Whether answers survive a model that is trained again, or a person who does a little less."""
+"""Survival of answers under a model that is trained again, or a smaller change than advised."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def survival_under_noise(
     r"""Share of imperfect implementations of an answer that still get its target.
 
     Of every change of a number only a part is done, drawn from the uniform distribution on
-    ``[1 - noise, 1]``; categories change as told.
+    ``[1 - noise, 1]``; categories change in full.
 
     Parameters
     ----------

@@ -16,7 +16,14 @@ from scfe_sklearn.quiet import ignore_warnings
 from scfe_sklearn.status import Status
 from scfe_sklearn.targets import Interval
 
-__all__ = ["METRICS", "RecourseScorer", "SparsestValid", "quality", "recourse", "usual_target"]
+__all__ = [
+    "METRICS",
+    "RecourseScorer",
+    "SparsestValid",
+    "default_target",
+    "recourse_components",
+    "recourse_score",
+]
 
 METRICS = ("validity", "few_changes", "near", "plausible", "recourse")
 """What a `RecourseScorer` can measure; each is in [0, 1], and more is better."""
@@ -49,11 +56,11 @@ class RecourseScorer(Documented, BaseEstimator):
     metric : str or sequence of str, default="recourse"
         One of the names above for a number, several for a dict of numbers.
     target : default=None
-        What is asked of `CounterfactualExplainer.explain`; rows that have it already do not
+        The target of `CounterfactualExplainer.explain`; rows that have it already do not
         count. None is the nearest other class, and for a regressor the other side of the median
         of its predictions for the training rows.
     max_rows : int or None, default=None
-        At most so many rows of a fold are asked about, evenly spread over it.
+        Most rows of a fold that are explained, evenly spread over it.
 
     References
     ----------
@@ -122,14 +129,14 @@ class RecourseScorer(Documented, BaseEstimator):
         if self.max_rows is not None and X.shape[0] > self.max_rows:
             spread = np.linspace(0, X.shape[0] - 1, self.max_rows).astype(np.intp)
             X = take_rows(X, spread)
-        target = usual_target(explainer, X) if self.target is None else self.target
+        target = default_target(explainer, X) if self.target is None else self.target
         # Rows without an answer are what is measured here.
         result = explainer._explain(X, target)
         needed = result.status != Status.ALREADY_TARGET
         values = {"validity": result.success.astype(np.float64)}
         if set(names) - {"validity"}:
             plausible = _ordinariness(explainer, result)
-            values |= quality(result, plausible)
+            values |= recourse_components(result, plausible)
         means = {name: _mean(values[name][needed]) for name in names}
         return means[self.metric] if isinstance(self.metric, str) else means
 
@@ -199,7 +206,7 @@ class SparsestValid(Documented, BaseEstimator):
         return int(np.lexsort((-good, -sparse, ~enough))[0])
 
 
-def quality(result: Any, plausible: np.ndarray) -> dict[str, np.ndarray]:
+def recourse_components(result: Any, plausible: np.ndarray) -> dict[str, np.ndarray]:
     r"""Parts of the recourse score of every row, each in [0, 1], 0 without an answer.
 
     .. math:: \Big( \max(p, 0.01) \cdot \frac1n \cdot \frac1{1 + d} \Big)^{1/3}
@@ -232,7 +239,7 @@ def quality(result: Any, plausible: np.ndarray) -> dict[str, np.ndarray]:
     return parts | {"recourse": np.cbrt(parts["few_changes"] * parts["near"] * floored)}
 
 
-def recourse(result: Any) -> float:
+def recourse_score(result: Any) -> float:
     """Mean recourse score of some rows, with the plausibility that the explainer itself knows.
 
     Parameters
@@ -245,11 +252,11 @@ def recourse(result: Any) -> float:
     float
         In [0, 1].
     """
-    return _mean(quality(result, result.density_quantile)["recourse"])
+    return _mean(recourse_components(result, result.density_quantile)["recourse"])
 
 
-def usual_target(explainer: Any, X: Any) -> Any:
-    """What is asked where nothing is said: another class, or the other side of the median.
+def default_target(explainer: Any, X: Any) -> Any:
+    """Default target: another class, or the other side of the median for a regressor.
 
     Parameters
     ----------
@@ -285,7 +292,7 @@ def _ordinariness(explainer: Any, result: Any) -> np.ndarray:
     raw = take_rows(result.counterfactuals, answered)
     Z = np.nan_to_num(explainer.space_.encode(explainer.view_.seen(raw)))
     target = result.target[answered]
-    for label, anchors in zip(explainer.classes_, explainer.anchors_, strict=True):
+    for label, anchors in zip(explainer.classes_, explainer.reference_rows_, strict=True):
         rows = np.flatnonzero(target == label)
         if len(rows) == 0:
             continue

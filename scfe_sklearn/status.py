@@ -8,7 +8,7 @@ __all__ = ["Status"]
 
 
 class Status:
-    """What became of a row or of an option of it, as plain strings.
+    """Outcome of a row, or of an option of it, as plain strings.
 
     Examples
     --------
@@ -22,10 +22,10 @@ class Status:
     """The model gives the counterfactual its target, and every change keeps the rules."""
 
     ALREADY_TARGET: Final = "already has the target"
-    """The factual has the predicted class, or the probability, that was asked for."""
+    """The factual row has the target class, or the target probability, already."""
 
     CLOSEST: Final = "closest, but not valid"
-    """No answer was found; the row holds the change that came closest, as was asked for."""
+    """No answer was found; the row holds the change that came closest (`best_effort`)."""
 
     UNREACHABLE: Final = "not reachable under these rules"
     """The search covered what the rules leave open, and the target is not there."""
@@ -34,7 +34,7 @@ class Status:
     """The search stopped at its limits without an answer; there may be one."""
 
     NO_FURTHER: Final = "no further option"
-    """The row has an answer, but fewer options than asked for; this entry of it is empty."""
+    """The row has an answer, but fewer than `n_counterfactuals`; this entry of it is empty."""
 
     INVALID_INPUT: Final = "invalid input"
     """The factual holds a missing or infinite number, or a category never seen."""
@@ -43,7 +43,7 @@ class Status:
     """The rules of the row contradict one another."""
 
     MODEL_FAILED: Final = "model output is not finite"
-    """The model answers with NaN or infinity."""
+    """The model returns NaN or infinity."""
 
     ALL: Final = (
         FOUND,

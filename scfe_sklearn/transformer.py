@@ -37,9 +37,9 @@ class CounterfactualTransformer(
 ):
     """Turn rows into their counterfactuals, in the same columns.
 
-    A thin coat around `CounterfactualExplainer`, for places where scikit-learn wants a
-    `transform`: the last step of a Pipeline, or a part of a FeatureUnion. Ask the explainer
-    itself for reasons, statuses and several answers.
+    A thin wrapper around `CounterfactualExplainer`, for places where scikit-learn needs a
+    `transform`: the last step of a Pipeline, or a part of a FeatureUnion. The explainer
+    itself returns reasons, statuses and several answers.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class CounterfactualTransformer(
 
     See Also
     --------
-    RecoursePipeline : Preprocessing and explainer in one, asked by raw rows.
+    RecoursePipeline : Preprocessing and explainer in one, for raw rows.
 
     Notes
     -----
@@ -95,7 +95,7 @@ class CounterfactualTransformer(
         self.target = target
 
     def __sklearn_tags__(self) -> Any:
-        """Tell scikit-learn what the explainer takes; values keep their types."""
+        """Return the tags of the explainer; values keep their types."""
         tags = super().__sklearn_tags__()
         inner = get_tags(self.explainer)
         tags.input_tags = inner.input_tags
@@ -139,7 +139,7 @@ class CounterfactualTransformer(
         Returns
         -------
         DataFrame or ndarray of shape (n, d)
-            In the container of X, unless `set_output` says otherwise. The columns of a data
+            In the container of X, unless `set_output` chooses another one. The columns of a data
             frame are in the order of training, as in `get_feature_names_out`.
 
         Raises
@@ -175,7 +175,7 @@ class CounterfactualTransformer(
 
 
 def _filled(answers: Any, X: Any, keep: np.ndarray) -> Any:
-    """Rows of ``X`` where ``keep`` says so, and of ``answers`` elsewhere."""
+    """Rows of ``X`` where ``keep`` is true, and of ``answers`` elsewhere."""
     if not keep.any():
         return answers
     if keep.all():

@@ -123,7 +123,7 @@ class View:
 
 
 class Seeing:
-    """A model of the user's rows, asked by rows that a search sees."""
+    """A model of the user's rows that predicts rows in the columns of the search."""
 
     def __init__(self, model: Any, view: View) -> None:
         self.model = model

@@ -85,8 +85,8 @@ class Equipped:
     solver_: str
     sample_: Any
     density_: ClassConditionalDensity
-    anchors_: list[np.ndarray]
-    spares_: list[np.ndarray]
+    reference_rows_: list[np.ndarray]
+    extra_reference_rows_: list[np.ndarray]
     training_rows_: np.ndarray
     training_values_: np.ndarray
     surrogates_: list[Any]
@@ -206,7 +206,7 @@ class Equipped:
             models=[function.scores for function in functions],
             has_gradient=all(function.has_gradient for function in functions),
             anchors=around.anchors,
-            spares=None if values else [*self.spares_, *self._no_spares(wishes)],
+            spares=None if values else [*self.extra_reference_rows_, *self._no_spares(wishes)],
             values=around.values,
             samples=self.training_rows_ if values else None,
             tau=self.tau,
@@ -234,7 +234,7 @@ class Equipped:
             return Surroundings.of_values(
                 self.density, wishes, self.training_rows_, self.training_values_
             )
-        around = Surroundings(self.density_, self.anchors_)
+        around = Surroundings(self.density_, self.reference_rows_)
         if not wishes.asks_probability:
             return around
         Z, table = self._sample_points(), self._probabilities()
@@ -242,7 +242,9 @@ class Equipped:
 
     def _no_spares(self, wishes: ClassWishes | ValueWishes) -> list[np.ndarray]:
         """Return the spares of groups of probabilities: none, since all rows are members."""
-        return [np.empty((0, self.spares_[0].shape[1]))] * (wishes.n_groups - len(self.spares_))
+        return [np.empty((0, self.extra_reference_rows_[0].shape[1]))] * (
+            wishes.n_groups - len(self.extra_reference_rows_)
+        )
 
     def _limited(self) -> dict[Any, Any]:
         """What is known of probabilities of training rows, kept between calls."""

@@ -57,11 +57,11 @@ def demonstrate(arguments: Sequence[str] | None = None, prog: str | None = None)
 
 
 def _parser(prog: str | None) -> argparse.ArgumentParser:
-    usual = CounterfactualExplainer(None)
+    defaults = CounterfactualExplainer(None)
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Generate loan applications, train a model, and tell the people whom it "
-        "refuses what would get them the loan. Nothing is downloaded or written.",
+        description="Generate loan applications, train a model, and explain its refusals: "
+        "what would have to change. Nothing is downloaded or written.",
         epilog="Exit code: 0 if every answer is approved by the model and within the rules (or "
         "nobody was refused), 1 if one is not, 2 for a wrong option. A row without an answer is "
         "no error: it is shown with its reason and lowers the coverage. For your own model and "
@@ -80,20 +80,20 @@ def _parser(prog: str | None) -> argparse.ArgumentParser:
     parser.add_argument(
         "--density",
         choices=tuple(DENSITIES),
-        default=usual.density,
+        default=defaults.density,
         help="what plausible means (default: %(default)s)",
     )
     parser.add_argument(
         "--tau",
         type=weight,
-        default=usual.tau,
+        default=defaults.tau,
         metavar="X",
         help="weight of plausibility, 0 or more (default: %(default)g)",
     )
     parser.add_argument(
         "--max-changes",
         type=whole(1),
-        default=usual.max_changes,
+        default=defaults.max_changes,
         metavar="N",
         help="change at most N features (default: no limit)",
     )
@@ -116,7 +116,7 @@ def _print_people(result: Explanation) -> None:
 
 
 def _print_failures(result: Explanation) -> None:
-    """Say how many rows have no answer, with one of them if none was shown yet."""
+    """Print how many rows have no answer, with one of them if none was shown yet."""
     failed = result[~result.success]
     if not len(failed):
         return

@@ -29,7 +29,7 @@ def explainer_of(options: argparse.Namespace) -> Any:
                 f"The {given!r} option is for a model without training data. The "
                 "'--model' file holds an explainer, which has learned from them."
             )
-        options.usual_target = getattr(model, "target", None)  # of a transformer
+        options.default_target = getattr(model, "target", None)  # of a transformer
         return explainer
     if training is None or label is None:
         hint = " Or give '--training' and '--label'." if options.command == "explain" else ""
@@ -43,7 +43,7 @@ def explainer_of(options: argparse.Namespace) -> Any:
 def fitted_on(
     model: Any, option: str, file: str, options: argparse.Namespace, explaining: bool
 ) -> Any:
-    """Fit an explainer; what is asked of the answers is left to the question, if there is one."""
+    """Fit an explainer; parameters of the answers are left to the query, if there is one."""
     step(options, f"reading {file}")
     table = read_guessed(option, file, options.max_size)
     if options.label not in table.columns:

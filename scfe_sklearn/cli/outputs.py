@@ -61,7 +61,7 @@ def check_outputs(names: Sequence[str], known: Sequence[str] = (".html", ".csv",
 def write_explanation(
     result: Explanation, name: str, title: str | None = None, raw: bool = False
 ) -> None:
-    """Write answers in the form that the suffix of the file says; "-" is csv.
+    """Write answers in the form of the suffix of the file; "-" is csv.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The options of every command, and what ``--help`` says of them."""
+"""The options of every command, with their ``--help``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scfe_sklearn.densities.resolve import DENSITIES
 from scfe_sklearn.explainer import CounterfactualExplainer
 
 EXPLAIN = """\
-Tell the people of a table what would change the answer of a model, and write it down.
+Find what would change the prediction of a model for the people of a table, and write it down.
 The columns of a csv file are read in the types that the training data had."""
 
 EXAMPLES = """\
@@ -29,7 +29,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     """The parser of the whole command line; ``command`` names what was chosen."""
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Counterfactual explanations: what would have to change for another answer.",
+        description="Counterfactual explanations: what has to change for another prediction.",
         epilog=f"'{prog} COMMAND --help' shows the options of a command.\n\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -54,7 +54,7 @@ def _command(commands: Any, name: str, summary: str, about: str, epilog: str = "
     command.add_argument(
         "--debug", action="store_true", help="show where an error comes from (a traceback)"
     )
-    command.add_argument("--quiet", "-q", action="store_true", help="say nothing but errors")
+    command.add_argument("--quiet", "-q", action="store_true", help="print nothing but errors")
     return command
 
 
@@ -135,7 +135,7 @@ def _data_options(command: Any) -> None:
 
 
 def _search_options(command: Any) -> None:
-    usual = CounterfactualExplainer(None)
+    defaults = CounterfactualExplainer(None)
     command.add_argument(
         "--max-changes",
         type=budget,
@@ -143,16 +143,21 @@ def _search_options(command: Any) -> None:
         help="change at most N columns, or as few as possible for each person: fewest",
     )
     command.add_argument(
-        "--tau", type=weight, metavar="X", help=f"weight of plausibility (usual: {usual.tau:g})"
+        "--tau",
+        type=weight,
+        metavar="X",
+        help=f"weight of plausibility (default: {defaults.tau:g})",
     )
     command.add_argument(
-        "--beta", type=weight, metavar="X", help=f"price of a change (usual: {usual.beta:g})"
+        "--beta", type=weight, metavar="X", help=f"price of a change (default: {defaults.beta:g})"
     )
     command.add_argument(
-        "--penalty", choices=("l0", "l1/2", "l2/3", "l1"), help="penalty of the changes (usual: l0)"
+        "--penalty",
+        choices=("l0", "l1/2", "l2/3", "l1"),
+        help="penalty of the changes (default: l0)",
     )
     command.add_argument(
-        "--effort", choices=("default", "thorough"), help="how hard to search (usual: default)"
+        "--effort", choices=("default", "thorough"), help="how hard to search (default: default)"
     )
     _rule_options(command)
 
@@ -178,7 +183,7 @@ def _explain(commands: Any) -> None:
     command = _command(
         commands,
         "explain",
-        "what would change the answer, for everybody in a table",
+        "what would change the prediction, for everybody in a table",
         EXPLAIN,
         f"{EXAMPLES}\n\n{EXAMPLE}",
     )
@@ -231,7 +236,7 @@ def _progress_option(command: Any, what: str) -> None:
 
 
 def _fit(commands: Any) -> None:
-    usual = CounterfactualExplainer(None)
+    defaults = CounterfactualExplainer(None)
     command = _command(
         commands,
         "fit",
@@ -249,12 +254,12 @@ def _fit(commands: Any) -> None:
     command.add_argument(
         "--density",
         choices=tuple(DENSITIES),
-        help=f"what plausible means (usual: {usual.density})",
+        help=f"what plausible means (default: {defaults.density})",
     )
     command.add_argument(
         "--solver",
         choices=("auto", "apg", "search", "milp"),
-        help=f"how to search (usual: {usual.solver})",
+        help=f"how to search (default: {defaults.solver})",
     )
     _search_options(command)
     _progress_option(command, "which step it is at")
@@ -285,7 +290,7 @@ def _serve(commands: Any) -> None:
         commands,
         "serve",
         "a page to try out changes, for this machine only",
-        "Serve a page on which one moves the features of a person and sees what the model says.\n"
+        "Serve a page where one moves the features of a person and sees what the model predicts.\n"
         "It is at 127.0.0.1, for this machine only; Ctrl-C ends it.",
         EXAMPLE,
     )

@@ -1,4 +1,4 @@
-"""What a command asks: the rows, their names and the target."""
+"""The query of a command: rows, their names and the target."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def question(explainer: Any, options: argparse.Namespace) -> tuple[Any, Any, Any
     import pandas as pd
 
     asked = (options.target, options.at_least, options.at_most)
-    usual = getattr(options, "usual_target", None)
+    usual = getattr(options, "default_target", None)
     said = any(part is not None for part in asked)
     target = wanted(explainer, *asked) if said or usual is None else usual
     step(options, f"reading {options.data}")

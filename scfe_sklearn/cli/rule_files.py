@@ -73,7 +73,7 @@ class Columns:
 
 
 def _as_number(value: Any) -> Any:
-    """What a text says as a number, if it says one."""
+    """Return a text as a number, if it is one."""
     if not isinstance(value, str):
         return value
     for kind in (int, float):

@@ -194,7 +194,7 @@ def _read_parquet(option: str, name: str, max_size: int) -> pd.DataFrame:
 
 
 def _reading(option: str, name: str, read: Callable[[], Result]) -> Result:
-    """Read, and say in one sentence why that fails."""
+    """Read, and raise with one sentence if that fails."""
     try:
         return read()
     except Refusal:

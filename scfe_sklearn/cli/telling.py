@@ -1,4 +1,4 @@
-"""What a command says while it works and when it is done."""
+"""Messages of a command while it works and when it is done."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def summary(result: Explanation) -> str:
 
 
 def shows_progress(options: argparse.Namespace) -> bool:
-    """Whether the steps of a long command are told: as asked for, else on a terminal."""
+    """Return whether the steps of a long command are shown: by the option, else on a terminal."""
     shown = sys.stderr.isatty() if options.progress is None else options.progress
     return bool(shown and not options.quiet)
 
 
 def step(options: argparse.Namespace, text: str) -> None:
-    """Say which step of a long command comes now."""
+    """Print which step of a long command comes now."""
     if shows_progress(options):
         tell(options, f"{text} ...")
 
 
 def tell(options: argparse.Namespace, text: str) -> None:
-    """Say something beside the output, unless nothing is to be said."""
+    """Print a message to standard error, unless the command is quiet."""
     if not options.quiet:
         print(f"{options.name}: {one_line(text)}", file=sys.stderr)

@@ -36,7 +36,7 @@ def as_trained(frame: pd.DataFrame, explainer: Any, where: str) -> Any:
     -------
     DataFrame or ndarray of shape (n, d)
         In the container, order and types of training. A value that cannot have the type, such
-        as a category never seen, stays as it is: the explainer says so in the row's status.
+        as a category never seen, stays as it is: the row's status shows that.
 
     Raises
     ------

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from scfe_sklearn.explanation.result import Explanation
 
 SCHEMA = "scfe_sklearn.Explanation"
-"""What the text says that it is."""
+"""Name of the schema."""
 
 VERSION = 2
 """Raised whenever what is written changes."""

@@ -137,7 +137,7 @@ def _stacked_values(arrays: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _rules(texts: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """The rules of all parts; those that not all of them have say so."""
+    """The rules of all parts; those that not all of them have are marked."""
     plain = [[text.removeprefix(PARTLY) for text in part] for part in texts]
     common = [text for text in texts[0] if all(text in part for part in texts)]
     others = dict.fromkeys(text for part in plain for text in part if text not in common)

@@ -43,7 +43,7 @@ class Explanation:
     Parameters
     ----------
     factual : DataFrame or ndarray of shape (n, d)
-        The rows asked about (pandas, polars or array), their columns in any order.
+        The rows of the query (pandas, polars or array), their columns in any order.
     counterfactuals : DataFrame or ndarray of shape (n, d)
         The answers, in the same kind of container.
     target : array-like of shape (n,)
@@ -57,7 +57,7 @@ class Explanation:
         One of `Status` per row.
     reason : array-like of shape (n,)
         Details of a status, "" where there are none. An answer to a `Probability` that is
-        predicted to be of another class says so.
+        predicted to be of another class has a note here.
     probability_before, probability_after : array-like of shape (n,)
         Probability of the target, or of the class that a `Probability` names, for the factual
         and for the counterfactual; NaN if unknown.
@@ -79,7 +79,7 @@ class Explanation:
         Kinds of the features.
     levels : sequence of length d, default=None
         Per feature the levels in their order, or None; sentences about ordinal features need
-        it to say whether a change goes up or down.
+        it for the direction of a change.
     solver : str, default=""
         Name of the solver.
     rules_text : sequence of str, default=()
@@ -89,7 +89,7 @@ class Explanation:
     option : array-like of int, shape (n,), default=None
         Which of several answers for the same row this is, counted from 0; default: all 0.
     gap : array-like of shape (n,), default=None
-        Share by which an answer may be dearer than the cheapest one: 0 where it is proved to be
+        Share by which an answer may cost more than the cheapest one: 0 where it is proved to be
         the cheapest, NaN where nothing is proved.
     outside_rules : array-like of bool, shape (n,), default=None
         Whether a counterfactual breaks a range, relation or implication, as its factual did

@@ -127,7 +127,7 @@ class Derived(Documented, BaseEstimator):
         return good
 
     def stale(self, X: Any) -> np.ndarray:
-        """Say which rows hold another value than a function gives.
+        """Return which rows hold another value than a function gives.
 
         Parameters
         ----------

@@ -38,7 +38,7 @@ class Rules(KeepsLists, Documented, BaseEstimator):
     Parameters
     ----------
     immutable : list of columns or dict, default=None
-        Columns that must not change. A dict ``{column: bool or (n,) bool array}`` says it for
+        Columns that must not change. A dict ``{column: bool or (n,) bool array}`` applies to
         each of the n rows; a data frame of booleans is such a dict.
     increasing, decreasing : list of columns or dict, default=None
         Numeric or ordinal columns that may change in one direction only; dict as above.
@@ -63,8 +63,8 @@ class Rules(KeepsLists, Documented, BaseEstimator):
         None is the level "missing"; a missing number fulfils no condition and breaks no
         consequence.
     costs : dict, default=None
-        ``{column: weight}`` or ``{column: (n,) weights}``: how dear a change of the column is,
-        relative to 1, the default. Weights of merged rules are multiplied.
+        ``{column: weight}`` or ``{column: (n,) weights}``: price of a change of the column;
+        1 is the default. Weights of merged rules are multiplied.
     fillable : list of columns or dict, default=None
         Numeric or ordinal columns in which a missing value may become a known one; without it
         a missing value stays missing. Dict as in `immutable`.

@@ -44,7 +44,7 @@ class ChangeDisplay(ShortRepr):
     Parameters
     ----------
     title : str
-        What the model says before and after.
+        Prediction before and after.
     changes : sequence of Change
         What moves.
     strips : sequence of Strip
@@ -88,7 +88,7 @@ class ChangeDisplay(ShortRepr):
             Fitted.
         X : DataFrame or array-like of shape (n, d)
             Rows; the first one is explained.
-        target : label or other wish, default=None
+        target : label or other target, default=None
             As for `CounterfactualExplainer.explain`.
         ax : matplotlib Axes, default=None
             Where to draw; default: a new figure.

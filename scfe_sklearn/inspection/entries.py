@@ -57,7 +57,7 @@ def check_row(row: Any, n: int, display: str) -> int:
 
 
 def verdict(explanation: Explanation, entry: int) -> str:
-    """What the model says before and after: "refused \u2192 approved, 12 % \u2192 58 %"."""
+    """Prediction before and after: "refused \u2192 approved, 12 % \u2192 58 %"."""
     now, then = explanation.prediction[entry], explanation.prediction_after[entry]
     text = plain(now) if is_missing(then) else " \u2192 ".join(rounded_pair(now, then))
     before, after = explanation.probability_before[entry], explanation.probability_after[entry]
@@ -67,7 +67,7 @@ def verdict(explanation: Explanation, entry: int) -> str:
 
 
 def headline(explanation: Explanation, entry: int) -> str:
-    """Who the entry is about, and what the model says."""
+    """Name of the row of an entry, and its prediction before and after."""
     return f"{row_name(explanation.index[entry])}: {verdict(explanation, entry)}"
 
 

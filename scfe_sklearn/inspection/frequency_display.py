@@ -124,7 +124,7 @@ class FrequencyDisplay(ShortRepr):
             Fitted.
         X : DataFrame or array-like of shape (n, d)
             Rows.
-        target : label or other wish, default=None
+        target : label or other target, default=None
             As for `CounterfactualExplainer.explain`.
         max_features, ax
             As for `from_explanation`.
@@ -142,7 +142,7 @@ class FrequencyDisplay(ShortRepr):
         ----------
         explanation : Explanation
         max_features : int, default=12
-            At most so many features, the most frequent ones.
+            Most features that are drawn, the most frequent ones.
         ax : matplotlib Axes, default=None
             Where to draw; default: a new figure.
         """

@@ -23,7 +23,7 @@ _FEW = 10  # people; means of fewer are drawn hollow
 class GroupCostDisplay(ShortRepr):
     """Cost of an answer by group, with bootstrap limits, and the share of people who get one.
 
-    The mean of fewer than ten people is a hollow point, as a note says.
+    The mean of fewer than ten people is a hollow point, with a note.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class GroupCostDisplay(ShortRepr):
             Rows.
         group : column name or array-like of shape (n,)
             What they are grouped by.
-        target : label or other wish, default=None
+        target : label or other target, default=None
             As for `CounterfactualExplainer.explain`.
         cost, level, n_bootstrap, random_state, bins, ax
             As for `from_explanation`.

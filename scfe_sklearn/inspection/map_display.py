@@ -117,7 +117,7 @@ class MapDisplay(ShortRepr):
         row : int, default=0
             Position in X of the person whose boundary is drawn.
         max_arrows : int, default=40
-            At most so many other people.
+            Most other people that are drawn.
         ax : matplotlib Axes, default=None
             Where to draw; default: a new figure.
         """
@@ -271,7 +271,7 @@ def _decision(
     pair: list[int],
     grid: tuple[np.ndarray, np.ndarray],
 ) -> np.ndarray:
-    """What the model says to the person at every place of the plane."""
+    """Prediction for the person at every point of the plane."""
     space = explainer.space_
     person = take_rows(explanation.by_feature[0], np.zeros(_GRID**2, dtype=np.intp) + entry)
     Z0 = space.encode(person)
@@ -292,7 +292,7 @@ def _density(
     code = np.flatnonzero(np.asarray(explainer.classes_) == wanted)
     if not len(code):
         return None, np.empty(0)
-    points = explainer.space_.ranks(explainer.anchors_[int(code[0])])[:, pair].T
+    points = explainer.space_.ranks(explainer.reference_rows_[int(code[0])])[:, pair].T
     points = points[:, :: max(points.shape[1] // 2000, 1)]
     try:
         with ignore_warnings(RuntimeWarning):

@@ -96,7 +96,7 @@ class OptionsDisplay(ShortRepr):
             Fitted.
         X : DataFrame or array-like of shape (n, d)
             Rows; the first one is explained.
-        target : label or other wish, default=None
+        target : label or other target, default=None
             As for `CounterfactualExplainer.explain`.
         n_options : int, default=4
             How many answers to look for.

@@ -1,4 +1,4 @@
-"""Colours and manners that all pictures share."""
+"""Colours and styles that all pictures share."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class ParetoDisplay(ShortRepr):
             Fitted.
         X : DataFrame or array-like of shape (n, d)
             Rows; the first one is explained.
-        target : label or other wish, default=None
+        target : label or other target, default=None
             As for `CounterfactualExplainer.pareto`.
         ax : matplotlib Axes, default=None
             Where to draw; default: a new figure.

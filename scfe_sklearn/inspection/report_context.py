@@ -1,4 +1,4 @@
-"""What the page of an explanation says, as plain texts and places for its template."""
+"""Context of the report template: plain texts and positions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from scfe_sklearn.status import Status
 
 __all__ = ["page_context"]
 
-_OPEN_PEOPLE = 3  # so many stories are open from the start
+_OPEN_PEOPLE = 3  # stories that are open from the start
 _ALL_VALUES = 60  # features; beyond, only what changes is listed
 
 _MEANINGS = {
@@ -67,11 +67,11 @@ def _lead(first: Explanation) -> str:
     wanted = f"\u201c{targets[0]}\u201d" if len(targets) == 1 else "the wanted answer"
     if n == 1:
         return (
-            f"What this row would have to change, for the model to say {wanted}."
+            f"What this row would have to change for the model to predict {wanted}."
             if found
-            else f"What was asked: what would have to change, for the model to say {wanted}."
+            else f"The question: what would have to change for the model to predict {wanted}?"
         )
-    return f"For {found:,} of {n:,} rows there is a change that makes the model say {wanted}."
+    return f"For {found:,} of {n:,} rows there is a change that makes the model predict {wanted}."
 
 
 def _answers(n: int) -> str:
@@ -93,7 +93,7 @@ def _tiles(first: Explanation) -> list[tuple[str, str]]:
     quantile = first.density_quantile[good]
     if np.isfinite(quantile).any():
         text = percent(float(np.nanmedian(quantile)))
-        tiles.append((text, "of the training rows with the target are less usual, median"))
+        tiles.append((text, "of the training rows with the target are less typical, median"))
     return tiles
 
 
@@ -175,7 +175,7 @@ def _target(target: Any) -> str:
 
 
 def _verdict(explanation: Explanation, entry: int) -> tuple[str, str]:
-    """What the model says before and after."""
+    """Prediction before and after."""
     before, after = explanation.prediction[entry], explanation.prediction_after[entry]
     if is_missing(after):
         return plain(before), ""
@@ -198,14 +198,14 @@ def _chance(explanation: Explanation, entry: int) -> dict[str, Any] | None:
 
 
 def _answer(explanation: Explanation, outcome: Any, entry: int, curves: Curves) -> dict[str, Any]:
-    """One answer: its changes, and how usual and how far it is."""
+    """One answer: its changes, plausibility and distance."""
     facts = []
     quantile = explanation.density_quantile[entry]
     target = explanation.target[entry]
     if np.isfinite(quantile):
         whose = "the target" if is_missing(target) else f"\u201c{plain(target)}\u201d"
         facts.append(
-            f"More usual than {percent(float(quantile))} of the training rows with {whose}."
+            f"More typical than {percent(float(quantile))} of the training rows with {whose}."
         )
     if np.isfinite(explanation.distance[entry]):
         facts.append(f"Distance {explanation.distance[entry]:.2f} standard deviations.")

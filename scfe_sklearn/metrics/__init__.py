@@ -1,7 +1,7 @@
 """Scores of counterfactuals: arrays in, one value per row out.
 
 Nothing here calls an explainer. A row without an answer (missing values) scores NaN, never 0,
-so that a mean over the rows must say what it does with it; `coverage` counts such rows.
+so that a mean over the rows has to handle it; `coverage` counts such rows.
 
 "Solver space" has one coordinate per numeric feature in units of its standard deviation, and
 one per level of a categorical feature, one-hot divided by sqrt(2), so that a changed category

@@ -100,7 +100,7 @@ class _Layout:
 
     @property
     def width(self) -> int:
-        """Number of columns that tell the outcome; one also where nothing changes."""
+        """Number of columns that show the outcome; one also where nothing changes."""
         return max(len(self.features) + self.with_others, 1)
 
     @property

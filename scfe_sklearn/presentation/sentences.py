@@ -31,7 +31,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one row, with all that is said about it."""
+    """Outcome of one row, with all that sentences need."""
 
     label: Any
     status: str

@@ -57,7 +57,7 @@ def value_pair(before: Any, after: Any, *, quotes: bool = True) -> tuple[str, st
 
 
 def exact(value: Any, *, quotes: bool = False) -> str:
-    """One value of a feature in full: numbers with all digits that tell them apart from others.
+    """One value of a feature in full: numbers with all digits that distinguish them from others.
 
     Without its thousands separators the text reads as the same number in the precision of the
     column.

@@ -154,7 +154,7 @@ class FeatureSets(OwnSets):
             p of the penalty. p > 0 is exact for features of one coordinate (box and lattice
             included) and for VERTICES, and refused for others.
         max_groups : int or LongTensor of shape (n,), or None
-            In addition, at most so many groups move.
+            In addition, the most groups that move.
 
         Returns
         -------

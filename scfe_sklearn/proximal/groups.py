@@ -164,7 +164,7 @@ def prox_group_l1(
     lam = (per_row(step, v) * as_tensor_like(weight, v)).expand(v.shape[0], n_groups).contiguous()
     origin = clip(torch.zeros_like(v), lower, upper)
     outside = segment_any(origin != 0, groups, n_groups)
-    # A coordinate at a bound of zero cannot move the way v asks.
+    # A coordinate at a bound of zero cannot move in the direction of v.
     direction = torch.sign(v)
     open_side = torch.sign(clip(direction * torch.finfo(v.dtype).tiny, lower, upper)) == direction
     movable = torch.where(open_side, v, torch.zeros_like(v))

@@ -12,7 +12,7 @@ def inner_bounds(
     """Move bounds inwards to lattice points.
 
     A lattice point which a bound misses by sqrt(eps) steps still counts as inside, and is the new
-    bound, since bounds and lattices are usually computed on different ways.
+    bound, since bounds and lattices are often computed in different ways.
 
     Returns
     -------

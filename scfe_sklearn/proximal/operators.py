@@ -189,7 +189,7 @@ def _fall_to_root(
 ) -> Tensor:
     """Iterate Newton from the right of the largest root of a convex function.
 
-    Until nothing changes, or ``n_steps`` times without asking, which lets a device run on.
+    Until nothing changes, or ``n_steps`` times without a check, which lets a device run on.
 
     Iterates fall, so an entry that does not fall any more is done and stays as it is. The
     iteration uses only correctly rounded operations, unlike cos or pow, whose vector and scalar
@@ -298,7 +298,7 @@ def prox_l_half(
     """Half thresholding: prox of weight * |u|^(1/2) over a box (Xu et al. 2012).
 
     Without a box it is 0 up to |v| = 3/2 (step weight)^(2/3), where it jumps to two thirds of
-    that value. Parameters and result as in :func:`prox_l0`; ``holds_zero`` says that
+    that value. Parameters and result as in :func:`prox_l0`; ``holds_zero`` means that
     lower <= 0 <= upper, which saves work and the wait for a device: then 0 is the answer up to
     the threshold, and nothing below has to be solved for.
 

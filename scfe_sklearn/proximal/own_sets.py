@@ -20,7 +20,7 @@ ArrayLike = Any
 
 
 class OwnSets:
-    """The sets of the features, one by one; `FeatureSets` says which features move.
+    """The sets of the features, one by one; `FeatureSets` decides which features move.
 
     Parameters and attributes are those of `FeatureSets`.
     """
@@ -74,7 +74,7 @@ class OwnSets:
             real(lower, -torch.inf), real(upper, torch.inf), real(step, 0.0), real(offset, 0.0)
         )
         self._has_lattice = bool((self.step > 0).any())
-        # The nearest point to staying put tells whether staying is inside the set itself.
+        # The point nearest to no change shows whether no change is inside the set itself.
         moved = self._any(self._nearest(torch.zeros_like(self.origin)) != 0)
         self.zero_inside = ~moved & ~self.empty
 

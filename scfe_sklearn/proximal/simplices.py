@@ -50,7 +50,7 @@ def project_simplices(
         total = segment_sum(torch.where(active, y, torch.zeros_like(y)), groups, n_groups)
         theta = ((total - radius) / count)[:, groups]
         kept = active & (y > theta)
-        # Rounding may ask to drop every coordinate of a group of equals: that group is done.
+        # Rounding may drop every coordinate of a group of equals: that group is done.
         kept = kept | (active & (segment_sum(kept.to(y.dtype), groups, n_groups) == 0)[:, groups])
         if torch.equal(kept, active):
             return torch.where(active, (y - theta).clamp(min=0), torch.zeros_like(y))

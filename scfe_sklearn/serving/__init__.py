@@ -1,4 +1,4 @@
-"""A local page on which one moves the features of a person and sees what the model says."""
+"""A local page on which one moves the features of a person and sees what the model predicts."""
 
 from scfe_sklearn.serving.server import WhatIfServer, serve
 

@@ -18,7 +18,7 @@ _LISTED = ("relations", "implications")
 
 
 def notes(rules: Rules, space: Any, before: Any, after: Any) -> list[dict[str, Any]]:
-    """Say of the values of one row which of them are unusual.
+    """Return notes on values of one row that break a rule or leave the training data.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def _only(name: str, given: Any, strict: bool) -> Rules:
 
 
 def _outside(space: Any, row: Any, j: int) -> list[str]:
-    """Say that a number lies outside of the training data, if it does."""
+    """Return a note if a number lies outside of the training data."""
     if space.levels_[j] is not None:
         return []
     value = column_values(row, j, np.array([0]))[0]

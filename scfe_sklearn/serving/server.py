@@ -27,9 +27,9 @@ _SECONDS = 30  # that a question may take to arrive
 def serve(
     explainer: Any, X: Any, *, target: Any = None, rules: Rules | None = None, port: int = 0
 ) -> WhatIfServer:
-    """Serve a page on which one moves the features of a person and sees what the model says.
+    """Serve a page on which one moves the features of a person and sees what the model predicts.
 
-    Choose a person, move features, and see the prediction, its probability, how usual the values
+    Choose a person, move features, and see the prediction, its probability, how typical the values
     are among the training rows with the target, and the nearest change that would be enough. The
     page lists the rules, and marks values that break one or lie outside of the training data.
 
@@ -39,8 +39,8 @@ def serve(
         Fitted; its rules hold for the changes that are proposed, from the values that are shown.
     X : DataFrame or array-like of shape (n, d)
         The people to choose from.
-    target : label or other wish, default=None
-        The wanted answer, the same for everybody; None for the nearest other one.
+    target : label or other target, default=None
+        The target, the same for everybody; None for the nearest other one.
     rules : Rules or None, default=None
         Further rules, the same for everybody.
     port : int, default=0
@@ -84,7 +84,7 @@ class WhatIfServer:
     Parameters
     ----------
     questions : WhatIf
-        Answers what the page asks.
+        Answers the requests of the page.
     port : int
         Port, 0 for any free one.
 
@@ -127,13 +127,13 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 1024  # connections that wait; the system resets what is beyond
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a browser that went away."""
+        """Ignore a browser that went away."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One request. Every answer is made here; no file of this machine can be asked for."""
+    """One request. Every response is made here; no file can be requested."""
 
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "scfe-sklearn", ""
@@ -178,7 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.NOT_FOUND, "There is nothing at this address.")
 
     def _asked_here(self) -> bool:
-        """Refuse what a page from elsewhere makes a browser ask."""
+        """Return whether a request comes from the page itself, not from another page."""
         port = self.connection.getsockname()[1]
         hosts = {f"{_HOST}:{port}", f"localhost:{port}"}
         origin = self.headers.get("Origin")

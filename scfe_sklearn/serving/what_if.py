@@ -1,4 +1,4 @@
-"""What the page asks: a person, what the model says to changed values, the nearest recourse."""
+"""Requests of the page: a person, the prediction of changed values, the nearest recourse."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LARGEST = 1e300  # beyond, differences and squares overflow
 
 
 class BadRequest(ValueError):
-    """A question that has no answer; the message is for the person who asked."""
+    """A request that has no answer; the message is for the person at the page."""
 
 
 class WhatIf:
@@ -46,8 +46,8 @@ class WhatIf:
         Fitted.
     X : DataFrame or array-like of shape (n, d)
         The people.
-    target : label or other wish, default=None
-        The wanted answer, the same for everybody.
+    target : label or other target, default=None
+        The target, the same for everybody.
     rules : Rules or None, default=None
         Rules that hold besides those of the explainer.
 
@@ -116,7 +116,7 @@ class WhatIf:
 
     @keep_filters()
     def answer(self, number: Any, values: Any) -> dict[str, Any]:
-        """What the model says to a person with these values."""
+        """Prediction of the model for a person with these values."""
         k = self._number(number)
         row = self._row(k, values)
         with _refusing_values():
@@ -159,7 +159,7 @@ class WhatIf:
             return self._proposed(k, row)
 
     def _proposed(self, k: int, row: Any) -> dict[str, Any]:
-        explanation = self._explain(self.explainer.view_.whole(row), self._wish(k))
+        explanation = self._explain(self.explainer.view_.whole(row), self._wanted(k))
         (outcome,) = outcomes(explanation)
         found = outcome.status == Status.FOUND
         after = explanation.by_feature[1] if found else row
@@ -185,9 +185,9 @@ class WhatIf:
         }
 
     def _explain(self, row: Any, target: Any = None) -> Any:
-        # The status says where there is no answer.
-        wish = self.target if target is None else target
-        return self.explainer._explain(row, wish, rules=self.rules)
+        # The status marks rows without an answer.
+        wanted = self.target if target is None else target
+        return self.explainer._explain(row, wanted, rules=self.rules)
 
     def _number(self, number: Any) -> int:
         whole = isinstance(number, int) and not isinstance(number, bool)
@@ -198,7 +198,7 @@ class WhatIf:
         return int(number)
 
     def _label_of(self, target: Any) -> Any:
-        """The label that a target names; None if it is another kind of wish."""
+        """The label that a target names; None if it is another kind of target."""
         label = getattr(target, "label", target)
         for known in getattr(self.explainer, "classes_", ()):
             if not isinstance(label, set | frozenset | tuple | list) and known == label:
@@ -215,7 +215,7 @@ class WhatIf:
         now = np.asarray(model.predict(take_rows(self.seen, np.array([k]))))[0]
         return classes[1] if now == classes[0] else classes[0]
 
-    def _wish(self, k: int) -> Any:
+    def _wanted(self, k: int) -> Any:
         """The target of a person who may have been moved across the boundary."""
         return self._goal(k) if self.target is None else self.target
 
@@ -237,7 +237,7 @@ class WhatIf:
             elif self.space.levels_[j] is not None:
                 values.append(int(rank))
             else:
-                # A number of single precision by the digits that tell it apart.
+                # A number of single precision by the digits that distinguish it.
                 values.append(float(str(column_values(row, j, np.array([0]))[0])))
         return values
 

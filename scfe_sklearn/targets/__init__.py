@@ -1,4 +1,4 @@
-"""What is asked for: classes, confident classes, or values of a regressor, row by row."""
+"""Targets row by row: classes, probabilities of classes, or values of a regressor."""
 
 from scfe_sklearn.targets.asked import Interval, Probability, in_row_order
 from scfe_sklearn.targets.classes import ClassWishes, class_wishes

@@ -48,7 +48,7 @@ class ClassWishes:
 
     @classmethod
     def of_predictions(cls, wanted: np.ndarray) -> ClassWishes:
-        """Return wishes for predicted classes (n, C) only."""
+        """Return targets for predicted classes (n, C) only."""
         limits, c = np.full(wanted.shape, np.nan), wanted.shape[1]
         return cls(wanted, limits, limits, np.arange(c), c)
 
@@ -63,7 +63,7 @@ class ClassWishes:
         return self.n_groups > self.n_classes
 
     def take(self, rows: np.ndarray) -> ClassWishes:
-        """Return the wishes of some of the rows."""
+        """Return the targets of some of the rows."""
         return replace(self, wanted=self.wanted[rows], low=self.low[rows], high=self.high[rows])
 
     def met(self, rows: np.ndarray, group: np.ndarray, outcome: Outcome) -> np.ndarray:
@@ -181,7 +181,7 @@ def _distinct(targets: list[Any], classes: np.ndarray) -> tuple[list[Any], np.nd
 def _each(
     targets: list[Any], position: np.ndarray, classes: np.ndarray, table: Table | None
 ) -> ClassWishes:
-    """Wishes of rows of which each has one of some targets, by its ``position``."""
+    """Return targets of rows, each one of ``targets`` by its ``position``."""
     named = np.zeros((len(targets), len(classes)), dtype=bool)
     limits: list[_Limits] = []
     for k, target in enumerate(targets):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 GRID = 32
-"""Ends of intervals are told apart, for densities only, by so many quantiles."""
+"""Quantiles that distinguish ends of intervals, for densities only."""
 
 LEAST = 30
-"""A group has at least so many training rows, if there are so many."""
+"""Least number of training rows of a group, if there are as many."""
 
 
 def groups_of(

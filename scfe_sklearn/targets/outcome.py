@@ -1,4 +1,4 @@
-"""What the user's model says of rows, as far as a target may ask for it."""
+"""Outputs of the user's model for rows, as far as targets need them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Outcome:
     value : ndarray of shape (m,)
         Predicted value of a regressor; NaN for a classifier.
     probability : ndarray of shape (m, C) or None
-        Probabilities of the classes, where they were asked for.
+        Probabilities of the classes, where a target needs them.
     """
 
     code: np.ndarray
@@ -31,5 +31,5 @@ class Outcome:
         return Outcome(self.code[rows], self.value[rows], probability)
 
     def without_probability(self) -> Outcome:
-        """Return the answers of the kind that nobody asks a probability of."""
+        """Return the outcome for targets without a probability."""
         return Outcome(self.code, self.value)

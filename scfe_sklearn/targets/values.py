@@ -51,7 +51,7 @@ class ValueWishes:
         return False
 
     def take(self, rows: np.ndarray) -> ValueWishes:
-        """Return the wishes of some of the rows."""
+        """Return the targets of some of the rows."""
         return ValueWishes(self.low[rows], self.high[rows], self.group[rows], self.members)
 
     def met(self, rows: np.ndarray, group: np.ndarray, outcome: Outcome) -> np.ndarray:
@@ -81,7 +81,7 @@ def value_wishes(target: Any, n: int, values: np.ndarray) -> ValueWishes:
     target : Interval or (low, high)
         The values that would do; ``low`` or ``high`` may be None.
     n : int
-        Number of rows that are asked about.
+        Number of rows.
     values : ndarray of shape (T,)
         What the model predicts for the training rows.
 
@@ -97,8 +97,8 @@ def value_wishes(target: Any, n: int, values: np.ndarray) -> ValueWishes:
     Examples
     --------
     >>> import numpy as np
-    >>> wishes = value_wishes((2, None), 1, np.arange(5.0))
-    >>> wishes.low, wishes.high
+    >>> targets = value_wishes((2, None), 1, np.arange(5.0))
+    >>> targets.low, targets.high
     (array([2.]), array([inf]))
     """
     if isinstance(target, tuple) and len(target) == 2:

@@ -76,6 +76,6 @@ def test_an_answer_where_scores_and_predictions_disagree(monkeypatch):
     assert result.success.all()
     kept = explainer.space_.encode(result.counterfactuals)
     for z in kept:
-        known = np.concatenate([explainer.anchors_[1], explainer.spares_[1]])
+        known = np.concatenate([explainer.reference_rows_[1], explainer.extra_reference_rows_[1]])
         # Its numbers are shortened.
         assert abs(known - z).max(axis=1).min() < 5e-3

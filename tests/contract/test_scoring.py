@@ -29,7 +29,7 @@ from scfe_sklearn import (
 )
 from scfe_sklearn.datasets import make_loan_applications
 from scfe_sklearn.densities import GaussianKDE
-from scfe_sklearn.scoring import METRICS, quality
+from scfe_sklearn.scoring import METRICS, recourse_components
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*rows have no counterfactual")
 X, Y = make_loan_applications(240, random_state=0)
@@ -68,7 +68,7 @@ def test_every_metric_is_the_mean_that_its_definition_says(fitted, target):
         if not result.success[i]:
             continue
         code = int(np.flatnonzero(fitted.classes_ == result.target[i])[0])
-        lof = LocalOutlierFactor(n_neighbors=20, novelty=True).fit(fitted.anchors_[code])
+        lof = LocalOutlierFactor(n_neighbors=20, novelty=True).fit(fitted.reference_rows_[code])
         one = lof.score_samples(fitted.space_.encode(result.counterfactuals.iloc[[i]]))[0]
         parts = {
             "few_changes": 1 / result.n_changes[i],
@@ -128,7 +128,7 @@ def test_an_outlier_scores_more_than_no_answer():
         n_changes = np.array([1.0, np.nan])
         distance = np.array([1.0, np.nan])
 
-    parts = quality(Result(), np.array([0.0, np.nan]))
+    parts = recourse_components(Result(), np.array([0.0, np.nan]))
     assert parts["plausible"].tolist() == [0, 0]
     assert parts["recourse"].tolist() == pytest.approx([(0.01 / 2) ** (1 / 3), 0])
 

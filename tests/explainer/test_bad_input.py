@@ -255,7 +255,7 @@ def test_missing_and_infinite_training_values():
     holes.iloc[5, 1] = np.nan
     explainer = CounterfactualExplainer(FROZEN).fit(holes, Y)
     assert explained(explainer, QUERY).success.all()
-    assert sum(len(part) for part in explainer.anchors_) <= N - 2
+    assert sum(len(part) for part in explainer.reference_rows_) <= N - 2
     with pytest.raises(ValueError, match="NaN"):
         CounterfactualExplainer(make_model()).fit(holes, Y)
     with pytest.raises(ValueError, match="'wage' of the training data must have values"):

@@ -152,7 +152,11 @@ def test_training_rows_that_the_model_refuses_are_left_out():
 
     explainer = CounterfactualExplainer(refusing).fit(X, y)
     only = CounterfactualExplainer(refusing).fit(X[kept], y[kept])
-    assert sum(map(len, explainer.anchors_)) == sum(map(len, only.anchors_)) < kept.sum() + 1
+    assert (
+        sum(map(len, explainer.reference_rows_))
+        == sum(map(len, only.reference_rows_))
+        < kept.sum() + 1
+    )
     query = X[kept][model.predict(X[kept]) == "no"][:4]
     assert explained(explainer, query, "yes").success.all()
 

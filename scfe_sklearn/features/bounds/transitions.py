@@ -83,7 +83,7 @@ def rank_interval(
 def open_ranks(
     moves: list[Moves], feature: Feature, j: int, values: np.ndarray
 ) -> np.ndarray | None:
-    """(n, L) ranks that rows may have; None if an interval says the same in every row."""
+    """(n, L) ranks that rows may have; None if an interval has the same effect in every row."""
     allowed = rank_targets(moves, feature, j, values)
     if allowed is None:
         return None

@@ -162,7 +162,7 @@ def _is_float(dtype: Any) -> bool:
 
 
 def _missing_object(column: pd.Series) -> Any:
-    """How an object column says that a value is missing: None, NaN or NA."""
+    """Return the missing value of an object column: None, NaN or NA."""
     gone = column[column.isna()]
     return gone.iloc[0] if len(gone) else np.nan
 

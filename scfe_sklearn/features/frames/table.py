@@ -64,7 +64,7 @@ class Table(ABC):
 
     @abstractmethod
     def storage(self, j: int) -> Storage:
-        """Say how column ``j`` is stored; ValueError if it is neither number nor level."""
+        """Return how column ``j`` is stored; ValueError if it is neither number nor level."""
 
     @abstractmethod
     def numbers(self, j: int) -> np.ndarray:
@@ -83,7 +83,7 @@ class Table(ABC):
 
     @abstractmethod
     def missing_value(self, j: int) -> Any:
-        """The object by which column ``j`` says that a value is missing."""
+        """The object that marks a missing value in column ``j``."""
 
     @abstractmethod
     def take(self, rows: np.ndarray) -> Table:
@@ -362,7 +362,7 @@ def unsupported(name: Hashable, text: str) -> ValueError:
     unknown = "Complex data not supported. " if text.startswith("complex") else ""
     return ValueError(
         f"{unknown}Column {name!r} of X must hold numbers, booleans, strings or categories. "
-        f"Got {text} instead; convert it (a date, say, to a number of days) or leave it out."
+        f"Got {text} instead; convert it (for example a date to a number of days) or leave it out."
     )
 
 

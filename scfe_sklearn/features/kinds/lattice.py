@@ -7,9 +7,9 @@ from decimal import Decimal
 
 import numpy as np
 
-MAX_DECIMALS = 4  # a float column with at most so many decimals is read as stepped
+MAX_DECIMALS = 4  # most decimals of a float column that is read as stepped
 NO_ROUNDING = -999
-_MAX_WHOLE = 1e15  # beyond it, doubles do not tell whole numbers apart after arithmetic
+_MAX_WHOLE = 1e15  # beyond it, arithmetic of doubles confuses whole numbers
 
 
 _COARSE: dict[int, type[np.floating]] = {16: np.float16, 32: np.float32}

@@ -1,4 +1,4 @@
-"""Columns that a parameter names: where they stand, and what is said if there is none such."""
+"""Positions of the columns that a parameter names, and the error if there is no such column."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the user says of the kinds of columns: the parameters of a feature space, checked."""
+"""Kinds of columns that the user gives: the parameters of a feature space, checked."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Wishes:
     scaled: bool = True
 
     def names(self, j: int) -> bool:
-        """Whether a parameter says the kind of a column."""
-        said = (self.categorical, self.ordinal, self.integer, self.continuous, self.steps)
-        return any(j in columns for columns in said)
+        """Whether a parameter gives the kind of a column."""
+        given = (self.categorical, self.ordinal, self.integer, self.continuous, self.steps)
+        return any(j in columns for columns in given)
 
 
 def resolve(space: Any, names: Sequence[Hashable], hint: Any, immutable: Any = ()) -> Wishes:

@@ -131,7 +131,7 @@ class FeatureSpace(KeepsLists, Documented, BaseEstimator):
         self.scale = scale
 
     def __sklearn_tags__(self) -> Any:
-        """Tell scikit-learn that text, categories and missing values are read."""
+        """Return tags: text, categories and missing values are read."""
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         tags.input_tags.categorical = True
@@ -155,7 +155,7 @@ class FeatureSpace(KeepsLists, Documented, BaseEstimator):
         y : None
             Ignored.
         categorical_hint : iterable of columns
-            Numeric columns to read as categorical unless a parameter says otherwise, such as
+            Numeric columns to read as categorical unless a parameter gives another kind, such as
             those that a model encodes as categories.
         immutable : iterable of columns
             Columns that never change. They may hold anything: one that is neither number nor

@@ -107,7 +107,7 @@ def holds(
     bits : int
         Precision of the column.
     unknown : bool
-        What to say of a missing number or rank.
+        Result for a missing number or rank.
     """
     feature = space.features_[atom.feature]
     if atom.levels is not None:

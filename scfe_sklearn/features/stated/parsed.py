@@ -71,7 +71,7 @@ class Moves:
 class ParsedRules:
     """Rules of all parts, per feature position and row.
 
-    ``strict`` says that a row must end within the rules, also where it breaks one already.
+    ``strict``: a row must end within the rules, also where it breaks one already.
     """
 
     immutable: dict[int, np.ndarray]

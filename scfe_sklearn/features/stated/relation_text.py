@@ -57,7 +57,7 @@ def read_relation(text: str, names: Sequence[Hashable]) -> list[Reading]:
     Raises
     ------
     ValueError
-        If the string says anything else, or names an unknown column.
+        If the string is no relation, or names an unknown column.
 
     Examples
     --------

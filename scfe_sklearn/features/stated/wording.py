@@ -149,8 +149,8 @@ def _describe_joint(part: Part, space: FeatureSpace) -> list[tuple[int, str]]:
     for condition, consequence in part.implications or ():
         names = [*condition, *consequence]
         places = [position(space.names_, v, "implications", "Rules") for v in names]
-        told = _atoms(condition, "is", space), _atoms(consequence, "must be", space)
-        sentence = f"if {told[0]}, {told[1]}"
+        texts = _atoms(condition, "is", space), _atoms(consequence, "must be", space)
+        sentence = f"if {texts[0]}, {texts[1]}"
         out.append((min(places), sentence))
     return out
 

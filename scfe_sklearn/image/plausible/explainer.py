@@ -157,7 +157,7 @@ class PlausibleImageExplainer(ImageExplainer):
             self.density_ = ClassConditionalDensity(self.density).fit(rows.numpy(), labels.numpy())
         self.classes_ = np.unique(labels.numpy())
         agreed = logits.argmax(1) == labels
-        self.anchors_ = [rows[agreed & (labels == label)].numpy() for label in self.classes_]
+        self.reference_rows_ = [rows[agreed & (labels == label)].numpy() for label in self.classes_]
         return self
 
     def explain(self, images: Any, target: Any = None) -> Any:
@@ -232,7 +232,7 @@ class PlausibleImageExplainer(ImageExplainer):
         pool = Pool.empty(problem, POOL)
         for kind in owner.unique().tolist():
             own = (owner == kind).nonzero()[:, 0]
-            anchors = torch.from_numpy(self.anchors_[kind])
+            anchors = torch.from_numpy(self.reference_rows_[kind])
             pool = pool.scattered(own, descend_wide(problem.take(own), anchors, walk, POOL))
         pool = refine(problem, pool, Descent(max_iter=30), starts=1)
         found = pool.best < torch.inf

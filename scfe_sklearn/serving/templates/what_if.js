@@ -174,7 +174,7 @@ function update() {
     try {
       const answer = await ask("/api/answer", question);
       if (turn !== state.turn) return;
-      says(answer);
+      showPrediction(answer);
       const proposal = await ask("/api/recourse", question);
       if (turn !== state.turn) return;
       proposes(proposal);
@@ -187,7 +187,7 @@ function update() {
   }, 120);
 }
 
-function says(answer) {
+function showPrediction(answer) {
   answer.values.forEach((value, k) => {
     if (value === state.values[k]) return;
     state.values[k] = value;
@@ -202,15 +202,15 @@ function says(answer) {
   byId("prediction").textContent = answer.prediction;
   byId("prediction").className = `pill ${answer.reached ? "good" : ""}`;
   byId("chance-box").hidden = answer.probability === null;
-  byId("usual-box").hidden = answer.quantile === null;
+  byId("typical-box").hidden = answer.quantile === null;
   byId("goal").textContent = answer.goal ?? "";
   if (answer.probability !== null) {
     byId("chance").textContent = percent(answer.probability);
     byId("chance-bar").style.width = `${100 * answer.probability}%`;
   }
   if (answer.quantile !== null) {
-    byId("usual").textContent = percent(answer.quantile);
-    byId("usual-bar").style.width = `${100 * answer.quantile}%`;
+    byId("typical").textContent = percent(answer.quantile);
+    byId("typical-bar").style.width = `${100 * answer.quantile}%`;
   }
 }
 
@@ -224,7 +224,7 @@ function proposes(proposal) {
     facts.push(`Then the probability is ${percent(proposal.probability)}.`);
   }
   if (proposal.found && proposal.quantile !== null) {
-    facts.push(`More usual than ${percent(proposal.quantile)} of the training rows with it.`);
+    facts.push(`More typical than ${percent(proposal.quantile)} of the training rows with it.`);
   }
   byId("facts").textContent = facts.join(" ");
   byId("broken").hidden = !proposal.broken.length;
