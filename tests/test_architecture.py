@@ -125,7 +125,9 @@ ALLOWED = {
         "answering",
         "documentation",
         "features",
+        "files",
         "image",
+        "models",
         "presentation",
         "proximal",
         "solvers",
@@ -149,7 +151,7 @@ ALLOWED = {
 }
 # Rooms that a room may import as well, but only within functions: convenience of the user, for
 # which nothing is loaded before it is asked for.
-LATER = {"explanation": {"inspection"}}
+LATER = {"explanation": {"inspection"}, "learning": {"inspection"}}
 # The same within a large room: part (a folder or a file of it) -> parts that it may import. A file
 # beside the folders that has no line may import them all, and none of them may import it. What a
 # folder's ``__init__`` exports is all that others take from it.

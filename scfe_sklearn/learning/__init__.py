@@ -2,5 +2,12 @@
 
 from scfe_sklearn.learning.groups import group_report, worst_group_score
 from scfe_sklearn.learning.resampler import CounterfactualResampler
+from scfe_sklearn.learning.shortcuts import Shortcuts, find_shortcuts
 
-__all__ = ["CounterfactualResampler", "group_report", "worst_group_score"]
+__all__ = [
+    "CounterfactualResampler",
+    "Shortcuts",
+    "find_shortcuts",
+    "group_report",
+    "worst_group_score",
+]

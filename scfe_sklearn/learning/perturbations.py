@@ -69,6 +69,15 @@ def nearest(explainer: Any) -> Any:
     )
 
 
+def plausible(explainer: Any, **parameters: Any) -> Any:
+    """Return a copy of an explainer with those parameters that are not None and that it has."""
+    copy = clone(explainer)
+    known = copy.get_params(deep=False)
+    return copy.set_params(
+        **{name: value for name, value in parameters.items() if value is not None and name in known}
+    )
+
+
 def counterfactual_rows(explainer: Any, X: Any, target: np.ndarray) -> Perturbed:
     """Perturb rows by the counterfactuals of a fitted explainer."""
     with warnings.catch_warnings():
