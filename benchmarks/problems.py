@@ -10,7 +10,7 @@ import torch
 from benchmarks.datasets import Table
 from scfe_sklearn import CounterfactualExplainer
 from scfe_sklearn.objective import ClassReading, Plausible, RowObjective
-from scfe_sklearn.targets import class_wishes
+from scfe_sklearn.targets import class_target
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +31,8 @@ class TableProblem:
         rows = np.flatnonzero(explainer.estimator_.predict(table.queries) != table.targets)
         space, target = explainer.space_, table.targets[rows]
         functions = explainer._score_functions(None, None)
-        wishes = class_wishes(target, 1 - target, explainer.classes_)
-        engine = explainer._engine(functions, wishes, 1)
+        targets = class_target(target, 1 - target, explainer.classes_)
+        engine = explainer._engine(functions, targets, 1)
         parts = [engine.plausible(code) for code in (0, 1)]
         training = torch.from_numpy(space.encode(table.X))
         factual = torch.from_numpy(space.encode(table.queries[rows]))

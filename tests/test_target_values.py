@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scfe_sklearn.targets import Interval, Outcome, value_wishes
+from scfe_sklearn.targets import Interval, Outcome, interval_target
 from scfe_sklearn.targets.groups import LEAST
 
 INF = np.inf
@@ -68,30 +68,32 @@ def test_words(interval, text):
 @pytest.mark.parametrize("target", [None, 3, "high", {1}, [1, 2], (1, 2, 3), np.array([1.0, 2.0])])
 def test_targets_of_a_classifier_are_none_of_a_regressor(target):
     with pytest.raises(ValueError, match=r"must be an Interval or a pair \(low, high\) for a regr"):
-        value_wishes(target, 2, VALUES)
+        interval_target(target, 2, VALUES)
 
 
 def test_one_interval_per_row():
     with pytest.raises(ValueError, match=r"one for each of the 3 rows. Got 2 intervals instead"):
-        value_wishes(Interval([1, 2]), 3, VALUES)
-    pair = value_wishes((np.array([0.0, 1.0]), None), 2, VALUES)
+        interval_target(Interval([1, 2]), 3, VALUES)
+    pair = interval_target((np.array([0.0, 1.0]), None), 2, VALUES)
     assert pair.low.tolist() == [0, 1] and pair.high.tolist() == [INF, INF]
-    assert value_wishes((0, 1), 0, VALUES).wanted.shape[0] == 0
+    assert interval_target((0, 1), 0, VALUES).wanted.shape[0] == 0
 
 
 def test_ends_are_included():
-    wishes = value_wishes(Interval([0.0, 1.0, -1.0], [1.0, 2.0, np.nan]), 3, VALUES)
+    targets = interval_target(Interval([0.0, 1.0, -1.0], [1.0, 2.0, np.nan]), 3, VALUES)
     for value, good in ((0.0, [1, 0, 1]), (1.0, [1, 1, 1]), (np.nan, [0, 0, 0]), (-1, [0, 0, 1])):
         outcome = Outcome(np.zeros(3, dtype=int), np.full(3, value, dtype=float))
-        answered = wishes.answered_by(np.arange(3), outcome)
-        np.testing.assert_array_equal(answered, np.where(good, wishes.group, -1))
+        answered = targets.answered_by(np.arange(3), outcome)
+        np.testing.assert_array_equal(answered, np.where(good, targets.group, -1))
     outcome = Outcome(np.zeros(2, dtype=int), np.array([1.5, 1.5]))
-    assert (wishes.take(np.array([1, 0])).answered_by(np.arange(2), outcome) >= 0).tolist() == [
+    assert (targets.take(np.array([1, 0])).answered_by(np.arange(2), outcome) >= 0).tolist() == [
         True,
         False,
     ]
-    assert not wishes.asks_probability
-    assert wishes.wanted.tolist() == (wishes.group[:, None] == np.arange(wishes.n_groups)).tolist()
+    assert not targets.asks_probability
+    assert (
+        targets.wanted.tolist() == (targets.group[:, None] == np.arange(targets.n_groups)).tolist()
+    )
 
 
 def test_members_are_the_training_rows_inside():
@@ -99,10 +101,10 @@ def test_members_are_the_training_rows_inside():
     rng = np.random.default_rng(1)
     low = rng.normal(size=60)
     high = low + rng.exponential(1, size=60)
-    wishes = value_wishes(Interval(low, high), 60, VALUES)
+    targets = interval_target(Interval(low, high), 60, VALUES)
     step = len(VALUES) // 32
     for i in range(60):
-        members = wishes.members[wishes.group[i]]
+        members = targets.members[targets.group[i]]
         inside = np.flatnonzero((low[i] <= VALUES) & (high[i] >= VALUES))
         assert len(set(members)) == len(members) >= LEAST
         if len(inside) >= LEAST + 2 * step:
@@ -114,10 +116,10 @@ def test_members_are_the_training_rows_inside():
 def test_few_training_rows(total):
     values = VALUES[:total]
     for target in (Interval(100), Interval(at_most=-100), Interval(-100, 100), Interval(0, 1e-9)):
-        wishes = value_wishes(target, 2, values)
-        members = wishes.members[wishes.group[0]]
+        targets = interval_target(target, 2, values)
+        members = targets.members[targets.group[0]]
         assert len(members) >= min(total, LEAST) and set(members) <= set(range(total))
-    top = value_wishes(Interval(100), 1, values).members[0]
+    top = interval_target(Interval(100), 1, values).members[0]
     assert values[top].min() >= np.sort(values)[max(total - LEAST, 0)]
 
 
@@ -129,8 +131,8 @@ def test_a_group_is_the_same_alone_and_among_others(data):
     low = np.array(data.draw(st.lists(number, min_size=n, max_size=n)))
     width = np.array(data.draw(st.lists(st.floats(0.01, 4), min_size=n, max_size=n)))
     values = VALUES[: data.draw(st.integers(1, 200))]
-    whole = value_wishes(Interval(low, low + width), n, values)
+    whole = interval_target(Interval(low, low + width), n, values)
     for i in range(n):
-        alone = value_wishes(Interval(low[i], low[i] + width[i]), 1, values)
+        alone = interval_target(Interval(low[i], low[i] + width[i]), 1, values)
         mine, theirs = (w.members[w.group[k]] for w, k in ((whole, i), (alone, 0)))
         np.testing.assert_array_equal(mine, theirs)

@@ -4,17 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scfe_sklearn.targets import Interval, Outcome, Probability, class_wishes
+from scfe_sklearn.targets import Interval, Outcome, Probability, class_target
 
 TEXT = np.array(["high", "low", "mid"])
 
 
 def wanted_classes(target, predicted, classes):
-    """The classes of wishes that ask for no probability."""
-    wishes = class_wishes(target, predicted, classes)
-    assert wishes.n_groups == len(classes) and not wishes.asks_probability
-    assert wishes.low.shape == wishes.wanted.shape and np.isnan(wishes.low).all()
-    return wishes.wanted
+    """The classes of targets that ask for no probability."""
+    targets = class_target(target, predicted, classes)
+    assert targets.n_groups == len(classes) and not targets.asks_probability
+    assert targets.low.shape == targets.wanted.shape and np.isnan(targets.low).all()
+    return targets.wanted
 
 
 def test_none_wants_any_other_class():
@@ -139,20 +139,20 @@ def table():
 
 
 def wishes_of(target, n=3):
-    return class_wishes(target, np.zeros(n, dtype=int), TEXT, table)
+    return class_target(target, np.zeros(n, dtype=int), TEXT, table)
 
 
-def further(wishes, row=0):
+def further(targets, row=0):
     """The groups after those of the classes that a row wants: (class, low, high)."""
-    at = np.flatnonzero(wishes.wanted[row, 3:]) + 3
-    return [(int(wishes.about[g]), wishes.low[row, g], wishes.high[row, g]) for g in at]
+    at = np.flatnonzero(targets.wanted[row, 3:]) + 3
+    return [(int(targets.about[g]), targets.low[row, g], targets.high[row, g]) for g in at]
 
 
 def test_a_probability_is_for_all_rows_and_a_group_of_its_own():
-    wishes = wishes_of(Probability("low", 0.8))
-    assert wishes.asks_probability and wishes.n_groups == 4 and not wishes.wanted[:, :3].any()
-    assert [further(wishes, row) for row in range(3)] == [[(1, 0.8, 1.0)]] * 3
-    assert wishes.labels(np.array([2, 3])).tolist() == [2, 1]
+    targets = wishes_of(Probability("low", 0.8))
+    assert targets.asks_probability and targets.n_groups == 4 and not targets.wanted[:, :3].any()
+    assert [further(targets, row) for row in range(3)] == [[(1, 0.8, 1.0)]] * 3
+    assert targets.labels(np.array([2, 3])).tolist() == [2, 1]
 
 
 def test_what_must_not_be_probable_has_a_group_of_its_own():
@@ -160,9 +160,9 @@ def test_what_must_not_be_probable_has_a_group_of_its_own():
 
 
 def test_probabilities_and_labels_in_a_set():
-    wishes = wishes_of({Probability("low", 0.8), "mid"})
-    assert wishes.wanted[:, :3].tolist() == [[False, False, True]] * 3
-    assert further(wishes) == [(1, 0.8, 1.0)]
+    targets = wishes_of({Probability("low", 0.8), "mid"})
+    assert targets.wanted[:, :3].tolist() == [[False, False, True]] * 3
+    assert further(targets) == [(1, 0.8, 1.0)]
 
 
 @pytest.mark.parametrize(
@@ -170,8 +170,8 @@ def test_probabilities_and_labels_in_a_set():
 )
 def test_every_member_of_a_set_is_enough(limits):
     ends = [(low, high if high < 1 else None) for low, high in limits]
-    wishes = wishes_of({Probability("low", *both) for both in ends})
-    assert sorted(further(wishes)) == [(1, low, high) for low, high in limits]
+    targets = wishes_of({Probability("low", *both) for both in ends})
+    assert sorted(further(targets)) == [(1, low, high) for low, high in limits]
 
 
 def test_training_rows_of_a_group_have_the_probability(monkeypatch):
@@ -184,45 +184,49 @@ def test_training_rows_of_a_group_have_the_probability(monkeypatch):
 
 @pytest.mark.parametrize("container", [list, tuple, lambda x: np.array(x, dtype=object), pd.Series])
 def test_one_wish_per_row(container):
-    wishes = wishes_of(container([Probability("low", 0.8), "mid", Probability("high", 0.5)]))
-    assert wishes.wanted[:, :3].tolist() == [[False] * 3, [False, False, True], [False] * 3]
-    assert [further(wishes, row) for row in range(3)] == [[(1, 0.8, 1)], [], [(0, 0.5, 1)]]
-    some = wishes.take(np.array([2, 0]))
+    targets = wishes_of(container([Probability("low", 0.8), "mid", Probability("high", 0.5)]))
+    assert targets.wanted[:, :3].tolist() == [[False] * 3, [False, False, True], [False] * 3]
+    assert [further(targets, row) for row in range(3)] == [[(1, 0.8, 1)], [], [(0, 0.5, 1)]]
+    some = targets.take(np.array([2, 0]))
     assert [further(some, row) for row in range(2)] == [[(0, 0.5, 1)], [(1, 0.8, 1)]]
 
 
 def test_sets_row_by_row():
-    wishes = wishes_of([{"low", "mid"}, "high", {Probability("mid", 0.3)}])
-    assert wishes.wanted[:, :3].tolist() == [[False, True, True], [True, False, False], [False] * 3]
-    assert [further(wishes, row) for row in range(3)] == [[], [], [(2, 0.3, 1.0)]]
+    targets = wishes_of([{"low", "mid"}, "high", {Probability("mid", 0.3)}])
+    assert targets.wanted[:, :3].tolist() == [
+        [False, True, True],
+        [True, False, False],
+        [False] * 3,
+    ]
+    assert [further(targets, row) for row in range(3)] == [[], [], [(2, 0.3, 1.0)]]
 
 
 def test_what_is_met():
     """By the predicted class or by enough of it; a row without a prediction never is."""
     low, high = Probability("low", 0.6), Probability("high", 0.3)
     target = [low, "mid", high, "low", Probability("low", 0.3)]
-    wishes = wishes_of(target, 5)
+    targets = wishes_of(target, 5)
     table = np.array(
         [[0.2, 0.6, 0.2], [0, 1, 0], [0.29, 0.25, 0.46], [0.1, 0.8, 0.1], [0.2, 0.6, 0.2]]
     )
     outcome = Outcome(np.array([1, 1, 0, -1, -1]), np.full(5, np.nan), table)
     rows = np.arange(5)
-    got = wishes.answered_by(rows, outcome)
-    assert got[1:].tolist() == [-1, -1, -1, -1] and got[0] >= 3 and wishes.about[got[0]] == 1
+    got = targets.answered_by(rows, outcome)
+    assert got[1:].tolist() == [-1, -1, -1, -1] and got[0] >= 3 and targets.about[got[0]] == 1
     sure = Outcome(np.array([0, 1, 2, -1, 2]), outcome.value, table + 0.01)
-    got = wishes.answered_by(rows, sure)
+    got = targets.answered_by(rows, sure)
     assert (got >= 0).tolist() == [True, False, True, False, True]
-    assert wishes.about[got[[0, 2, 4]]].tolist() == [1, 0, 1]
-    assert wishes.met(rows, got.clip(0), sure).tolist() == [True, False, True, False, True]
+    assert targets.about[got[[0, 2, 4]]].tolist() == [1, 0, 1]
+    assert targets.met(rows, got.clip(0), sure).tolist() == [True, False, True, False, True]
     turned = np.array([4, 0])
-    assert wishes.answered_by(turned, sure.take(turned)).tolist() == got[turned].tolist()
+    assert targets.answered_by(turned, sure.take(turned)).tolist() == got[turned].tolist()
 
 
 def test_of_several_groups_the_predicted_one_answers_then_the_most_probable():
-    wishes = wishes_of({Probability("low", 0.2), Probability("mid", 0.2), "high"})
+    targets = wishes_of({Probability("low", 0.2), Probability("mid", 0.2), "high"})
     outcome = Outcome(np.array([1, 0, 1]), np.full(3, np.nan), TABLE[:3])
-    got = wishes.answered_by(np.arange(3), outcome)
-    assert wishes.about[got].tolist() == [2, 0, 1] and (got >= 3).tolist() == [True, False, True]
+    got = targets.answered_by(np.arange(3), outcome)
+    assert targets.about[got].tolist() == [2, 0, 1] and (got >= 3).tolist() == [True, False, True]
 
 
 @pytest.mark.parametrize(
@@ -271,4 +275,4 @@ def test_levels_that_are_no_probabilities(level):
 @pytest.mark.parametrize("target", [Probability("none", 0.5), {Probability(1, 0.5)}, Interval(1)])
 def test_wishes_for_what_is_no_class(target):
     with pytest.raises(ValueError, match="The 'target' parameter of explain must be None, a class"):
-        class_wishes(target, ZERO, TEXT)
+        class_target(target, ZERO, TEXT)

@@ -18,11 +18,9 @@ OLD += r"|thrifty|sprint|voice|voices|wish|wishes|wished|at need|for want of|so 
 SPEECH = r"says|said|asks|asked|tells|told|hears|speaks"
 TO_READERS = r"say|ask|asking|tell|hear|speak"  # pages may, docstrings may not
 TO_DO = {
-    "answering",
     "densities",
     "exact",
     "image",
-    "models",
     "objective",
     "solvers",
 }

@@ -42,9 +42,9 @@ class Answers:
     closest : ndarray of shape (n,), int
         The kind of answer that the first point comes closest to without being one, else -1.
     gap : ndarray of shape (n, k)
-        Share by which an answer may be dearer than the cheapest one; NaN where that is unknown.
+        Share by which an answer may cost more than the cheapest one; NaN where that is unknown.
     probability : ndarray of shape (n, k)
-        What the model said of the kind of answer when it was judged; NaN where nobody asked.
+        Probability of the kind of answer when it was judged; NaN where it was not computed.
     after : ndarray of shape (n, k, D)
         Coordinates of the decoded rows that were judged.
     judged : ndarray of shape (n, k), bool
@@ -73,7 +73,7 @@ class Answers:
     spare: list[Judged] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        """Begin with what nobody has judged."""
+        """Begin without verdicts."""
         self.probability = np.full(self.code.shape, np.nan)
         self.after = np.full(self.Z.shape, np.nan)
         self.judged, self.short = (np.zeros(self.code.shape, dtype=bool) for _ in range(2))
@@ -95,18 +95,18 @@ class Answers:
         self.Z[rows], self.code[rows] = found.Z, found.code
         self.proof[rows], self.closest[rows] = found.proof, found.closest
         self.gap[rows] = found.gap
-        self.heard(rows, found, np.arange(len(rows)))
+        self.copy_verdicts(rows, found, np.arange(len(rows)))
         if len(rows) == len(self.code):
             self.frame = found.frame
 
-    def heard(self, rows: np.ndarray, found: Answers, where: np.ndarray) -> None:
-        """Write down what the judge said of some of other answers, which are now of ``rows``."""
+    def copy_verdicts(self, rows: np.ndarray, found: Answers, where: np.ndarray) -> None:
+        """Copy the verdicts of some of other answers, which are now those of ``rows``."""
         for name in ("probability", "after", "judged", "short"):
             getattr(self, name)[rows] = getattr(found, name)[where]
         self.frame = None
 
-    def forget(self, rows: np.ndarray) -> None:
-        """Answers of ``rows`` are about to be replaced by others."""
+    def drop_verdicts(self, rows: np.ndarray) -> None:
+        """Drop the verdicts of ``rows``, whose answers are about to be replaced."""
         self.probability[rows], self.after[rows] = np.nan, np.nan
         self.judged[rows] = self.short[rows] = False
         self.frame = None
@@ -204,9 +204,9 @@ def _add_near(
             continue
         here, code = rows[at], near.code[at, entry]
         z = query.with_holes(near.z[at, entry], here)
-        good, verdict = _accepted(engine, judge, query, here, z, code, told=True)
+        good, verdict = _accepted(engine, judge, query, here, z, code, with_proba=True)
         _write(query, answers, here, z, code, good, verdict)
-        miss = verdict.lawful & ~good
+        miss = verdict.keeps_rules & ~good
         answers.Z[here[miss], 0], answers.closest[here[miss]] = z[miss], code[miss]
 
 
@@ -219,7 +219,7 @@ def answer_fewest(
     best = _changes(engine, query, answers)
     for budget in range(1, int(best.max(initial=0))):
         rows = np.flatnonzero(best > budget)
-        status = np.full(len(query.status), "not asked", dtype=object)
+        status = np.full(len(query.status), "left out", dtype=object)
         status[rows] = None
         tighter = answer(
             replace(engine, max_changes=budget),
@@ -230,7 +230,7 @@ def answer_fewest(
         )
         better = tighter.found
         answers.Z[better], answers.code[better] = tighter.Z[better], tighter.code[better]
-        answers.heard(better, tighter, better)
+        answers.copy_verdicts(better, tighter, better)
         best[better] = 0
     return answers
 
@@ -266,13 +266,13 @@ def _accept(
         near, moved = z, np.zeros(len(here), dtype=bool)
         if engine.shortens:
             near, moved = shorten_points(engine, query, here, wish, z)
-        good, verdict = _accepted(engine, judge, query, here, near, wish, told=True)
+        good, verdict = _accepted(engine, judge, query, here, near, wish, with_proba=True)
         _write(query, answers, here, near, wish, good, verdict)
         answers.short[here[good], 0] = engine.shortens
         again = np.flatnonzero(moved & ~good)
         if len(again):
             here, z, wish = here[again], z[again], wish[again]
-            good[again], verdict = _accepted(engine, judge, query, here, z, wish, told=True)
+            good[again], verdict = _accepted(engine, judge, query, here, z, wish, with_proba=True)
             _write(query, answers, here, z, wish, good[again], verdict)
         left = left[~good]
 
@@ -286,14 +286,14 @@ def _write(
     good: np.ndarray,
     verdict: Verdict,
 ) -> None:
-    """Write down those of the points (m, D) that are answers, and what the judge said of them."""
+    """Write down those of the points (m, D) that are answers, with their verdicts."""
     here = rows[good]
     answers.Z[here, 0], answers.code[here, 0] = z[good], code[good]
     answers.after[here, 0], answers.judged[here, 0] = verdict.after[good], True
     if good.all() and len(good) == len(answers.code):
         answers.frame = verdict.frame
     if verdict.probability is not None:
-        label = query.wishes.labels(code[good])
+        label = query.targets.labels(code[good])
         answers.probability[here, 0] = verdict.probability[good, label]
 
 
@@ -304,11 +304,11 @@ def _accepted(
     rows: np.ndarray,
     z: np.ndarray,
     code: np.ndarray,
-    told: bool = False,
+    with_proba: bool = False,
 ) -> tuple[np.ndarray, Verdict]:
-    """Whether points (m, D) of some rows are answers, and what else the judge says of them."""
+    """Return whether points (m, D) of some rows are answers, and their verdicts."""
     table = query.table.take(rows)
-    verdict = judge(z, query.Z[rows], table, rows, code, query.wishes, told)
+    verdict = judge(z, query.Z[rows], table, rows, code, query.targets, with_proba)
     return verdict.good & engine.plausible_enough(verdict.after, code), verdict
 
 
@@ -353,7 +353,7 @@ def _choose(engine: Engine, query: Query, judged: Judged, answers: Answers, fres
 
 
 def _add_options(engine: Engine, judge: Judge, query: Query, answers: Answers) -> None:
-    """Look for more answers of rows that have some, but not as many as were asked for.
+    """Look for more answers of rows that have some, but fewer than ``k``.
 
     Other sets of features first: every feature that an answer changes is kept from changing
     once, then together with all features that answer a row alone, and every feature is changed
@@ -398,7 +398,7 @@ def _add_options(engine: Engine, judge: Judge, query: Query, answers: Answers) -
             break
     rows = short()
     if len(rows):
-        own, code = np.nonzero(query.wishes.wanted[rows])
+        own, code = np.nonzero(query.targets.wanted[rows])
         found = engine.vary(query.rows.take(rows[own]), code, None)
         joined = side_by_side(len(rows), own, found, found.cost.shape[1])
         _accept_several(engine, judge, query, rows, joined, answers)

@@ -1,4 +1,4 @@
-"""What a search is asked and what it answers: encoded rows, and candidates for each of them."""
+"""Input and output of a search: encoded rows, and candidates for each of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from scfe_sklearn.features import Actionability
-from scfe_sklearn.targets import ClassWishes, ValueWishes
+from scfe_sklearn.targets import ClassTarget, IntervalTarget
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,8 +23,8 @@ class Rows:
         What has no coordinates: missing numbers, unseen levels, infinity.
     bounds : Actionability
         Where each row may go.
-    wishes : ClassWishes or ValueWishes
-        What would answer it.
+    targets : ClassTarget or IntervalTarget
+        Their targets.
     origin : ndarray of shape (n,), int
         Position of each row in the query.
     strange : ndarray of shape (n,), bool
@@ -34,7 +34,7 @@ class Rows:
     Z: np.ndarray
     holes: np.ndarray
     bounds: Actionability
-    wishes: ClassWishes | ValueWishes
+    targets: ClassTarget | IntervalTarget
     origin: np.ndarray = field(default=None)  # type: ignore[arg-type]
     strange: np.ndarray = field(default=None)  # type: ignore[arg-type]
 
@@ -51,7 +51,7 @@ class Rows:
             self.Z[rows],
             self.holes[rows],
             self.bounds.take(rows),
-            self.wishes.take(rows),
+            self.targets.take(rows),
             self.origin[rows],
             self.strange[rows],
         )

@@ -32,13 +32,13 @@ from scfe_sklearn.solvers.search_solver import (
     solve_by_search,
 )
 from scfe_sklearn.solvers.starts import nearest_miss
-from scfe_sklearn.targets import ClassWishes, ValueWishes
+from scfe_sklearn.targets import ClassTarget, IntervalTarget
 
 FLOORS = (1e-6, 1e-3, 3e-2, 0.3)
-"""Margins that are asked for, one after the other, until the user's model agrees."""
+"""Required margins, one after the other, until the user's model agrees."""
 
 CERTAIN = 1e-7
-"""A probability this close to 0 or 1 is searched for as if it were; the judge tells them apart."""
+"""A probability this close to 0 or 1 is searched for as 0 or 1; the judge distinguishes them."""
 
 ROUNDING = 1e-9
 """What log-odds may differ by from batch to batch."""
@@ -50,7 +50,7 @@ TABLES = 12
 """Such tables that are alive at the same time, about."""
 
 GUIDED_FLOOR = 0.3
-"""Margin that a stand-in is asked for, since the model itself may see less."""
+"""Margin that a surrogate must reach, since that of the model may be smaller."""
 
 SINGLE_FLOOR = 1e-4
 """First margin of a model that computes in single precision."""
@@ -65,7 +65,7 @@ VALUES = 12
 """Values of each number among the single moves."""
 
 TOLD = 10
-"""Decimals of the log-densities that are told."""
+"""Decimals of the log-densities that are reported."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,13 +84,13 @@ class Engine:
         Whether they can be differentiated.
     anchors : list of ndarray of shape (T, D)
         Training rows of each kind: that have, and get, the class.
-    spares : list of ndarray of shape (S, D) or None
+    extra_reference_rows : list of ndarray of shape (S, D) or None
         Further rows that get each class without having it.
     values : list of (ndarray of shape (T,) or None), or None
         What a regressor gives them, or the probabilities that limits are about; None where
         predictions decide.
     samples : ndarray of shape (N, D) or None
-        All training rows; None where these are the anchors and the spares.
+        All training rows; None where these are the anchors and the extra reference rows.
     tau, beta : float
         Prices of plausibility and of a change.
     max_changes : int or None
@@ -131,7 +131,7 @@ class Engine:
     models: Sequence[Scores]
     has_gradient: bool
     anchors: list[np.ndarray]
-    spares: list[np.ndarray] | None
+    extra_reference_rows: list[np.ndarray] | None
     values: list[np.ndarray | None] | None
     samples: np.ndarray | None
     tau: float
@@ -154,7 +154,7 @@ class Engine:
 
     @property
     def floors(self) -> tuple[float, ...]:
-        """Margins to ask for, one after the other, until the user's model agrees."""
+        """Required margins, one after the other, until the user's model agrees."""
         return (SINGLE_FLOOR, *FLOORS[1:]) if self.single_precision else FLOORS
 
     def search(self, rows: Rows, floor: float) -> Candidates:
@@ -176,7 +176,7 @@ class Engine:
 
     def _search(self, rows: Rows, floor: float) -> Candidates:
         n, size = len(rows.Z), self._pool_size
-        where, codes = np.nonzero(rows.wishes.wanted)
+        where, codes = np.nonzero(rows.targets.wanted)
         # One entry per row and class that would do; neighbours in a chunk share their class.
         order = np.argsort(codes, kind="stable")
         where, codes = where[order], codes[order]
@@ -212,14 +212,14 @@ class Engine:
 
     def _fall_back(self, rows: Rows, floor: float) -> tuple[Candidates, Candidates]:
         size, width = self._pool_size, rows.Z.shape[1]
-        where, codes = np.nonzero(rows.wishes.wanted)
+        where, codes = np.nonzero(rows.targets.wanted)
         found = Candidates(*self._blank(codes, 2 * size, width))
         near = Candidates(*self._blank(codes, size, width))
         for code in np.unique(codes):
             own = np.flatnonzero(codes == code)
             anchors = self.anchors[code]
-            if self.spares is not None:
-                anchors = np.concatenate([anchors, self.spares[code]])
+            if self.extra_reference_rows is not None:
+                anchors = np.concatenate([anchors, self.extra_reference_rows[code]])
             for start in range(0, len(own), self.chunk_size):
                 at = own[start : start + self.chunk_size]
                 problem = self.problem(rows.take(where[at]), codes[at], floor)
@@ -270,7 +270,7 @@ class Engine:
         if len(parts) > 1 or parts[0][1] is not self:
             near = [(at, engine.nearest_misses(rows.take(at))) for at, engine in parts]
             return joined(len(rows), near)
-        where, codes = np.nonzero(rows.wishes.wanted)
+        where, codes = np.nonzero(rows.targets.wanted)
         z, margin = nearest_miss(self.problem(rows.take(where), codes, 0.0))
         found = Candidates(z.numpy()[:, None], -margin.numpy()[:, None], codes[:, None])
         return gathered(len(rows.Z), where, found)
@@ -311,7 +311,7 @@ class Engine:
             self.has_gradient,
             [self.plausible(int(code)) for code in present],
             torch.from_numpy(owner),
-            self._reading(rows.wishes, codes),
+            self._reading(rows.targets, codes),
             self._conditions(rows, codes, floor),
         )
         budget = self.space.n_features_in_ if self.max_changes is None else self.max_changes
@@ -327,7 +327,7 @@ class Engine:
         )
 
     def _domain(self, rows: Rows) -> Domain:
-        """Say where rows may go."""
+        """Return where rows may go."""
         space, bounds = self.space, rows.bounds
         groups, scalar = self._layout
         return Domain(
@@ -342,7 +342,7 @@ class Engine:
         )
 
     def _conditions(self, rows: Rows, codes: np.ndarray, floor: float) -> Conditions:
-        """Say what answers must keep besides the verdict of the models."""
+        """Return the constraints on answers, apart from the models."""
         limit = None
         if self.min_plausibility:
             present, owner = np.unique(codes, return_inverse=True)
@@ -360,27 +360,29 @@ class Engine:
             torch.from_numpy(rows.origin),
         )
 
-    def _reading(self, wishes: ClassWishes | ValueWishes, codes: np.ndarray) -> Reading:
-        """Say how the scores are read for rows that each want one kind of answer."""
-        if isinstance(wishes, ValueWishes):
+    def _reading(self, targets: ClassTarget | IntervalTarget, codes: np.ndarray) -> Reading:
+        """Return the margins of rows that each have one target."""
+        if isinstance(targets, IntervalTarget):
             return ValueReading(
-                torch.from_numpy(wishes.low.copy()), torch.from_numpy(wishes.high.copy()), self.unit
+                torch.from_numpy(targets.low.copy()),
+                torch.from_numpy(targets.high.copy()),
+                self.unit,
             )
-        target = torch.from_numpy(wishes.labels(codes))
-        limits = self._limits(wishes, codes) if wishes.asks_probability else None
+        target = torch.from_numpy(targets.labels(codes))
+        limits = self._limits(targets, codes) if targets.asks_probability else None
         return ClassReading(target, limits)
 
-    def _limits(self, wishes: ClassWishes, codes: np.ndarray) -> ProbabilityLimits:
+    def _limits(self, targets: ClassTarget, codes: np.ndarray) -> ProbabilityLimits:
         """Return the limits of probabilities of rows that each want one kind of answer."""
         at = np.arange(len(codes)), codes
-        low, high = torch.from_numpy(wishes.low[at]), torch.from_numpy(wishes.high[at])
+        low, high = torch.from_numpy(targets.low[at]), torch.from_numpy(targets.high[at])
         # A model without a gradient often has a probability that equals its limit.
         reach = 0.0 if self.has_gradient else FLOORS[0] + ROUNDING
         return ProbabilityLimits(
             torch.logit(low.clamp(max=1 - CERTAIN)) - reach,
             torch.logit(high.clamp(min=CERTAIN)) + reach,
-            torch.from_numpy(codes >= wishes.n_classes),
-            wishes.n_classes,
+            torch.from_numpy(codes >= targets.n_classes),
+            targets.n_classes,
         )
 
     def _moves(self, code: int) -> Moves:
@@ -398,7 +400,7 @@ class Engine:
         """The training values of every number."""
         samples = self.samples
         if samples is None:
-            samples = np.concatenate([*self.anchors, *(self.spares or [])])
+            samples = np.concatenate([*self.anchors, *(self.extra_reference_rows or [])])
         return Columns(torch.from_numpy(samples), self._layout[1])
 
     @cached_property

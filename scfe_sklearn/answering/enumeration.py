@@ -125,7 +125,7 @@ def search_exhaustively(
     proof : ndarray of shape (m,), object
         Why a row has no answer; "" where it has one or was not listed.
     """
-    X, Z, wishes, bounds = query.X, query.Z, query.wishes, query.rows.bounds
+    X, Z, targets, bounds = query.X, query.Z, query.targets, query.rows.bounds
     point, code = Z[rows].copy(), np.full(len(rows), -1)
     proof = np.full(len(rows), "", dtype=object)
 
@@ -143,13 +143,13 @@ def search_exhaustively(
             proof[k] = f"none of the {(owner == k).sum()} permitted rows gets the target"
         here = rows[owner]
         frame = take_rows(X, here)
-        said = judge.outcome(engine.space.decode(points, frame, reference=Z[here]), wishes)
-        got = wishes.answered_by(here, said)
+        said = judge.outcome(engine.space.decode(points, frame, reference=Z[here]), targets)
+        got = targets.answered_by(here, said)
         fits = got >= 0
         if not fits.any():
             continue
         points, owner, here, got = points[fits], owner[fits], here[fits], got[fits]
-        verdict = judge(points, Z[here], take_rows(X, here), here, got, wishes)
+        verdict = judge(points, Z[here], take_rows(X, here), here, got, targets)
         good = verdict.good & engine.plausible_enough(verdict.after, got)
         points, owner, here, got = points[good], owner[good], here[good], got[good]
         order = np.argsort(engine.cost(points, Z[here], got, bounds.cost[here]), kind="stable")

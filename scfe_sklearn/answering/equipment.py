@@ -37,11 +37,11 @@ from scfe_sklearn.solvers.descent import GradientSettings
 from scfe_sklearn.solvers.problem import Moves
 from scfe_sklearn.solvers.search_solver import SearchSettings
 from scfe_sklearn.targets import (
-    ClassWishes,
-    ValueWishes,
-    class_wishes,
+    ClassTarget,
+    IntervalTarget,
+    class_target,
     in_row_order,
-    value_wishes,
+    interval_target,
 )
 from scfe_sklearn.view import View
 
@@ -106,10 +106,10 @@ class Equipped:
         judge = self._judge(n, rules)
         judge = replace(judge, rules=judge.rules.in_row_order(X))
 
-        def read_target(predicted: np.ndarray) -> ClassWishes | ValueWishes:
+        def read_target(predicted: np.ndarray) -> ClassTarget | IntervalTarget:
             if not hasattr(self, "classes_"):
-                return value_wishes(target, n, self.training_values_)
-            return class_wishes(target, predicted, self.classes_, self._probabilities)
+                return interval_target(target, n, self.training_values_)
+            return class_target(target, predicted, self.classes_, self._probabilities)
 
         table = keep(in_order(X, self.space_))
         Z = self.space_.encode(table)
@@ -117,11 +117,11 @@ class Equipped:
         blocks, stale = self.view_.block_problems(asked, X), self.view_.stale(asked)
         scores = [function.scores for function in functions]
         query = ask(judge, scores, X, Z, read_target, blocks, stale)
-        sure = query.wishes.asks_probability
+        sure = query.targets.asks_probability
         if sure and not all(function.has_probabilities for function in functions):
             # The scores give no probabilities; the models themselves do.
             functions = self._score_functions(table, Z, with_proba=True)
-        engine = self._engine(functions, query.wishes, count)
+        engine = self._engine(functions, query.targets, count)
         if query.rows.strange.any():
             boxes = self._compiled.black_boxes_with_proba if sure else self._compiled.black_boxes
             whole = [whole_row_scores(model, self.space_, table, Z).scores for model in boxes]
@@ -166,7 +166,7 @@ class Equipped:
         )
 
     def _models(self) -> list[Any]:
-        """The model that is explained and those that must agree, asked by rows of the search."""
+        """The model that is explained and those that must agree, for rows of the search."""
         return [self.view_.wrapped(model) for model in (self.estimator_, *self.ensemble_)]
 
     @property
@@ -194,11 +194,11 @@ class Equipped:
         return black_box_scores(model, self.space_)
 
     def _engine(
-        self, functions: list[ScoreFunction], wishes: ClassWishes | ValueWishes, count: int
+        self, functions: list[ScoreFunction], targets: ClassTarget | IntervalTarget, count: int
     ) -> Engine:
         """Return the search for ``count`` answers per row."""
-        values = isinstance(wishes, ValueWishes)
-        around, budget = self._surroundings(wishes), self._budget()
+        values = isinstance(targets, IntervalTarget)
+        around, budget = self._surroundings(targets), self._budget()
         told = not isinstance(self.min_plausibility, str)
         engine = Engine(
             space=self.space_,
@@ -206,7 +206,9 @@ class Equipped:
             models=[function.scores for function in functions],
             has_gradient=all(function.has_gradient for function in functions),
             anchors=around.anchors,
-            spares=None if values else [*self.extra_reference_rows_, *self._no_spares(wishes)],
+            extra_reference_rows=(
+                None if values else [*self.extra_reference_rows_, *self._no_extra_rows(targets)]
+            ),
             values=around.values,
             samples=self.training_rows_ if values else None,
             tau=self.tau,
@@ -228,22 +230,22 @@ class Equipped:
         learned = [surrogate.scores() for surrogate in self.surrogates_]
         return replace(engine, guide=replace(engine, models=learned, has_gradient=True))
 
-    def _surroundings(self, wishes: ClassWishes | ValueWishes) -> Surroundings:
+    def _surroundings(self, targets: ClassTarget | IntervalTarget) -> Surroundings:
         """Return the training rows that answers should look like, with their densities."""
-        if isinstance(wishes, ValueWishes):
+        if isinstance(targets, IntervalTarget):
             return Surroundings.of_values(
-                self.density, wishes, self.training_rows_, self.training_values_
+                self.density, targets, self.training_rows_, self.training_values_
             )
         around = Surroundings(self.density_, self.reference_rows_)
-        if not wishes.asks_probability:
+        if not targets.asks_probability:
             return around
         Z, table = self._sample_points(), self._probabilities()
-        return around.with_limits(self.density, wishes, Z, table, self._limited())
+        return around.with_limits(self.density, targets, Z, table, self._limited())
 
-    def _no_spares(self, wishes: ClassWishes | ValueWishes) -> list[np.ndarray]:
-        """Return the spares of groups of probabilities: none, since all rows are members."""
+    def _no_extra_rows(self, targets: ClassTarget | IntervalTarget) -> list[np.ndarray]:
+        """Return the extra rows of groups of probabilities: none, since all rows are members."""
         return [np.empty((0, self.extra_reference_rows_[0].shape[1]))] * (
-            wishes.n_groups - len(self.extra_reference_rows_)
+            targets.n_groups - len(self.extra_reference_rows_)
         )
 
     def _limited(self) -> dict[Any, Any]:
@@ -266,7 +268,7 @@ class Equipped:
         known = self._limited()
         if "table" not in known:
             judge = self._judge(len(self.sample_))
-            table = judge.outcome(self.sample_, told=True).probability
+            table = judge.outcome(self.sample_, with_proba=True).probability
             assert table is not None
             known["table"] = np.nan_to_num(table)
         return np.asarray(known["table"])

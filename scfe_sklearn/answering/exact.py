@@ -29,7 +29,7 @@ from scfe_sklearn.features.kinds import VERTEX
 from scfe_sklearn.features.space import exact_columns
 from scfe_sklearn.models import TreeEnsemble
 from scfe_sklearn.presentation.containers import take_rows
-from scfe_sklearn.targets import ValueWishes
+from scfe_sklearn.targets import IntervalTarget
 
 ATTEMPTS = 20
 """How often a point that the judge refuses is left out and the next one sought."""
@@ -73,7 +73,7 @@ class ExactSolver:
 
     def answer(self, engine: Engine, judge: Judge, query: Query) -> Answers:
         """Search first, then prove the answer the cheapest, improve it, or prove there is none."""
-        probability = query.wishes.asks_probability and self.trees.kind == "scores"
+        probability = query.targets.asks_probability and self.trees.kind == "scores"
         refuse_unknown({"a Probability of boosting of three or more classes": probability})
         # What is proved to be the cheapest does not move.
         engine = replace(engine, tau=0.0, shortens=False)
@@ -98,7 +98,7 @@ class ExactSolver:
         options = self._options(engine, query, row, rules)
         known = self._known_cost(engine, query, answers, row)
         best, bound, proven = known, np.inf, True
-        for code in np.flatnonzero(query.wishes.wanted[row]):
+        for code in np.flatnonzero(query.targets.wanted[row]):
             requirement = self._requirement(query, row, int(code))
             refused: list[np.ndarray] = []
             for _ in range(ATTEMPTS):
@@ -107,7 +107,7 @@ class ExactSolver:
                     break
                 z = to_points(space, found.u[None])
                 verdict = judge(
-                    z, query.Z[at], take_rows(query.X, at), at, np.array([code]), query.wishes
+                    z, query.Z[at], take_rows(query.X, at), at, np.array([code]), query.targets
                 )
                 if verdict.good[0]:
                     break
@@ -119,7 +119,7 @@ class ExactSolver:
                 bound = min(bound, best if sure else found.bound)
             elif verdict.good[0]:
                 answers.Z[row, 0], answers.code[row, 0] = z[0], code
-                answers.forget(at)
+                answers.drop_verdicts(at)
                 proven &= found.status == "optimal"
                 best, bound = min(best, found.cost), min(bound, found.bound)
             else:
@@ -153,13 +153,13 @@ class ExactSolver:
 
     def _requirement(self, query: Query, row: int, code: int) -> Requirement:
         """What makes an answer of one kind valid."""
-        wishes = query.wishes
-        if isinstance(wishes, ValueWishes):
-            return value_between(self.trees, float(wishes.low[row]), float(wishes.high[row]))
-        if code < wishes.n_classes:
+        targets = query.targets
+        if isinstance(targets, IntervalTarget):
+            return value_between(self.trees, float(targets.low[row]), float(targets.high[row]))
+        if code < targets.n_classes:
             return class_wins(self.trees, code)
-        low, high = float(wishes.low[row, code]), float(wishes.high[row, code])
-        return probability_between(self.trees, int(wishes.about[code]), low, high)
+        low, high = float(targets.low[row, code]), float(targets.high[row, code])
+        return probability_between(self.trees, int(targets.about[code]), low, high)
 
     def _known_cost(self, engine: Engine, query: Query, answers: Answers, row: int) -> float:
         """Objective of the answer that the search found, infinite without one."""

@@ -1,4 +1,4 @@
-"""The user's own models and rules have the last word on every answer."""
+"""The judge: every answer is checked by the user's own models and rules."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from scfe_sklearn.features.stated import ParsedRules, find_violations, parse_rul
 from scfe_sklearn.models import are_probabilities, handed, probability_table
 from scfe_sklearn.models.responses import responses
 from scfe_sklearn.presentation.containers import columns_in_order
-from scfe_sklearn.targets import ClassWishes, Outcome, ValueWishes
+from scfe_sklearn.targets import ClassTarget, IntervalTarget, Outcome
 
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """What the judge says of one point per row.
+    """Result of the judge for one point per row.
 
     Parameters
     ----------
@@ -30,17 +30,17 @@ class Verdict:
     after : ndarray of shape (n, D)
         Their coordinates.
     good : ndarray of shape (n,), bool
-        Whether the models give a row what it wants, every rule holds and something changed.
-    lawful : ndarray of shape (n,), bool
-        Whether every rule holds and something changed, whatever the models say.
+        Whether the models give a row its target, every rule holds and something changed.
+    keeps_rules : ndarray of shape (n,), bool
+        Whether every rule holds and something changed, whatever the models predict.
     probability : ndarray of shape (n, C) or None
-        What the user's model says of the classes, where that was asked for.
+        Probabilities of the classes by the user's model, where a target needs them.
     """
 
     frame: Any
     after: np.ndarray
     good: np.ndarray
-    lawful: np.ndarray
+    keeps_rules: np.ndarray
     probability: np.ndarray | None = None
 
 
@@ -59,7 +59,7 @@ class Judge:
     max_changes : int or None
         Budget of changed features.
     n_rows : int
-        Number of rows that were asked about, and that the rules are for.
+        Number of rows of the query, which the rules are for.
     others : sequence of estimators
         Further models that must agree.
     shortfall : float
@@ -106,8 +106,8 @@ class Judge:
         X: Any,
         rows: np.ndarray,
         group: np.ndarray,
-        wishes: ClassWishes | ValueWishes,
-        told: bool = False,
+        targets: ClassTarget | IntervalTarget,
+        with_proba: bool = False,
     ) -> Verdict:
         """Judge points of some of the rows.
 
@@ -118,13 +118,13 @@ class Judge:
         X : DataFrame, ndarray of shape (m, d) or Table
             The factual rows.
         rows : ndarray of shape (m,), int
-            Their positions among all rows: rules and wishes may differ from row to row.
+            Their positions among all rows: rules and targets may differ from row to row.
         group : ndarray of shape (m,), int
             The kind of answer that each point is meant for: the position of a class.
-        wishes : ClassWishes or ValueWishes
-            What would answer each of all rows.
-        told : bool
-            Whether the probabilities of a classifier are asked for, whatever is wanted.
+        targets : ClassTarget or IntervalTarget
+            Targets of all rows.
+        with_proba : bool
+            Whether the probabilities of a classifier are computed, whatever the targets.
 
         Returns
         -------
@@ -136,46 +136,46 @@ class Judge:
         count = self.space.changed(after, Z0).sum(axis=1)
         everywhere = rows if self.part is None else self.part[rows]
         broken = find_violations(self._parsed.take(everywhere), self.space, X, written)
-        lawful = ~broken.any(axis=1) & (count > 0)
+        keeps_rules = ~broken.any(axis=1) & (count > 0)
         if self.max_changes is not None:
-            lawful &= count <= self.max_changes
-        said = self.outcome(frame, wishes, told=told)
-        heard = said if wishes.asks_probability else said.without_probability()
-        good = lawful & wishes.met(rows, group, heard)
-        good &= self._agreed(frame, rows, group, wishes, self.others)
+            keeps_rules &= count <= self.max_changes
+        output = self.outcome(frame, targets, with_proba=with_proba)
+        answers = output if targets.asks_probability else output.without_probability()
+        good = keeps_rules & targets.met(rows, group, answers)
+        good &= self._agreed(frame, rows, group, targets, self.others)
         if self.shortfall:
             numbers = self.space.number_coordinates_
             short = Z.copy()
             short[:, numbers] += self.shortfall * (Z0 - Z)[:, numbers]
             nearly = self.space.decode(short, X, reference=Z0)
             every = (self.estimator, *self.others)
-            good &= self._agreed(nearly, rows, group, wishes, every)
-        return Verdict(frame, after, good, lawful, said.probability)
+            good &= self._agreed(nearly, rows, group, targets, every)
+        return Verdict(frame, after, good, keeps_rules, output.probability)
 
     def _agreed(
         self,
         frame: Any,
         rows: np.ndarray,
         group: np.ndarray,
-        wishes: ClassWishes | ValueWishes,
+        targets: ClassTarget | IntervalTarget,
         estimators: Sequence[Any],
     ) -> np.ndarray:
         """Whether models give the rows what they want."""
         good = np.ones(len(rows), dtype=bool)
         for estimator in estimators:
-            good &= wishes.met(rows, group, self.outcome(frame, wishes, estimator))
+            good &= targets.met(rows, group, self.outcome(frame, targets, estimator))
         return good
 
     def outcome(
         self,
         X: Any,
-        wishes: ClassWishes | ValueWishes | None = None,
+        targets: ClassTarget | IntervalTarget | None = None,
         estimator: Any = None,
-        told: bool = False,
+        with_proba: bool = False,
     ) -> Outcome:
-        """Ask a model about rows: the user's, unless another one is given.
+        """Predict rows by the user's model, unless another one is given.
 
-        Probabilities are asked for where somebody wishes for them, or ``told`` says so and the
+        Probabilities are computed if a target needs them, or if ``with_proba`` is set and the
         model has them.
         """
         estimator = self.estimator if estimator is None else estimator
@@ -185,11 +185,11 @@ class Judge:
             width = len(getattr(estimator, "classes_", ())) or 1
             return Outcome(empty.astype(np.intp), empty, np.empty((0, width)))
         X = in_order(X, self.space)
-        asked = wishes is not None and wishes.asks_probability
-        asked |= told and hasattr(estimator, "predict_proba")
-        asked &= hasattr(estimator, "classes_")
+        proba = targets is not None and targets.asks_probability
+        proba |= with_proba and hasattr(estimator, "predict_proba")
+        proba &= hasattr(estimator, "classes_")
         with np.errstate(invalid="ignore"):
-            names = ("predict", "predict_proba") if asked else ("predict",)
+            names = ("predict", "predict_proba") if proba else ("predict",)
             answers = responses(estimator, X, names)
         predicted = _one_for_each(answers[0], n, estimator)
         if not hasattr(estimator, "classes_"):
@@ -198,7 +198,7 @@ class Judge:
         match = predicted[:, None] == np.asarray(estimator.classes_)
         code = np.where(match.any(axis=1), match.argmax(axis=1), -1)
         probability = None
-        if asked:
+        if proba:
             probability = probability_table(estimator, answers[1], n)
             code = np.where(are_probabilities(probability), code, -1)
         return Outcome(code, np.full(n, np.nan), probability)

@@ -84,7 +84,7 @@ def nearer(one: Ladder, other: Ladder, value: np.ndarray) -> Ladder:
 
 
 def _on_grid(value: np.ndarray, exponent: np.ndarray, upward: np.ndarray) -> np.ndarray:
-    """Multiples of powers of ten next to values; NaN where doubles do not tell them apart."""
+    """Multiples of powers of ten next to values; NaN where doubles cannot distinguish them."""
     known = np.abs(exponent) < len(_POWERS)
     power = _POWERS[np.where(known, np.abs(exponent), 0).astype(np.intp)]
     fine = exponent < 0

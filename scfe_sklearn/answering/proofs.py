@@ -16,7 +16,7 @@ from scfe_sklearn.features import FeatureSpace
 from scfe_sklearn.features.bounds import ColumnBounds, column_bounds
 from scfe_sklearn.features.space import exact_columns
 from scfe_sklearn.models import LinearScores
-from scfe_sklearn.targets import ValueWishes
+from scfe_sklearn.targets import IntervalTarget
 
 PROOF = "proved: the best change of every feature is not enough"
 """Why a row has no answer."""
@@ -57,7 +57,7 @@ class LinearProver:
         joint = bound_rules(judge, query)
         for row in rows.tolist():
             rules = joint_rules(joint, self.space, query.Z, row)
-            codes = np.flatnonzero(query.wishes.wanted[row]).tolist()
+            codes = np.flatnonzero(query.targets.wanted[row]).tolist()
             if all(self._hopeless_under(judge, rules, query, row, code) for code in codes):
                 answers.proof[row] = PROOF_BY_PROGRAM
 
@@ -67,7 +67,7 @@ class LinearProver:
         rows = rows[np.isfinite(query.Z[rows]).all(axis=1)]
         if len(rows) == 0:
             return rows
-        wanted = query.wishes.wanted[rows]
+        wanted = query.targets.wanted[rows]
         hopeless = np.ones(len(rows), dtype=bool)
         for code in np.flatnonzero(wanted.any(axis=0)):
             own = np.flatnonzero(wanted[:, code])
@@ -77,15 +77,15 @@ class LinearProver:
 
     def _leads(self, query: Query, rows: np.ndarray, code: int) -> tuple[np.ndarray, np.ndarray]:
         """Weights (U, R) and constants of scores that must not be negative."""
-        wishes = query.wishes
-        if isinstance(wishes, ValueWishes):
+        targets = query.targets
+        if isinstance(targets, IntervalTarget):
             weights, own = self.scores.weights, self.scores.intercept
-            constant = np.column_stack([own - wishes.low[rows], wishes.high[rows] - own])
+            constant = np.column_stack([own - targets.low[rows], targets.high[rows] - own])
             return np.hstack([weights, -weights]), _finite(constant)
-        if code < wishes.n_classes:
+        if code < targets.n_classes:
             return self.scores.leads(code)
-        low, high = wishes.low[rows, code], wishes.high[rows, code]
-        return self._odds(int(wishes.about[code]), low, high)
+        low, high = targets.low[rows, code], targets.high[rows, code]
+        return self._odds(int(targets.about[code]), low, high)
 
     def _odds(self, code: int, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Weights (U, R) and constants (m, R) of what limits of a probability demand, at least.
@@ -110,7 +110,7 @@ class LinearProver:
         return np.hstack([weights, -weights]), _finite(constant)
 
     def _hopeless(self, judge: Judge, query: Query, rows: np.ndarray, code: int) -> np.ndarray:
-        """Whether rows (m,) cannot get one kind of answer, whatever joint rules say."""
+        """Whether rows (m,) cannot get one kind of answer, whatever the joint rules are."""
         weights, constant = self._leads(query, rows, code)
         bounds = column_bounds(self.space, query.rows.bounds.take(rows))
         factual = self._columns(query, rows)
@@ -185,7 +185,7 @@ def _finite(constant: np.ndarray) -> np.ndarray:
 
 
 def _log_odds(p: np.ndarray) -> np.ndarray:
-    """Return log-odds, infinite for limits of 0 and 1 that ask for nothing."""
+    """Return log-odds, infinite for limits of 0 and 1, which always hold."""
     with np.errstate(divide="ignore", invalid="ignore"):
         odds = np.log(p) - np.log1p(-p)
     return np.asarray(odds)

@@ -1,4 +1,4 @@
-"""The first half of ``explain``: what is asked, and which rows can be answered at all."""
+"""The first half of ``explain``: rows, targets, and which rows can be answered at all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scfe_sklearn.features.frames import Table, keep
 from scfe_sklearn.features.stated import find_outside
 from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.status import Status
-from scfe_sklearn.targets import ClassWishes, Outcome, ValueWishes
+from scfe_sklearn.targets import ClassTarget, IntervalTarget, Outcome
 
 Scores = Callable[[torch.Tensor], torch.Tensor]
 STAND_IN = 0.0
@@ -36,7 +36,7 @@ TOO_MANY_OUTSIDE = "more features are outside of the rules than may change"
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """Rows that were asked about, encoded, and what is known of them before any search.
+    """Rows of a query, encoded, and what is known of them before any search.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Query:
     rows : Rows
         The same for the solvers, with a stand-in for what is missing.
     outcome : Outcome
-        What the model says of the rows, with the probabilities that it has.
+        Output of the model for the rows, with the probabilities that it has.
     status, reason : ndarray of shape (n,), object
         None and "" for rows that can be searched.
     table : Table
@@ -63,9 +63,9 @@ class Query:
     table: Table
 
     @property
-    def wishes(self) -> ClassWishes | ValueWishes:
+    def targets(self) -> ClassTarget | IntervalTarget:
         """What would answer the rows."""
-        return self.rows.wishes
+        return self.rows.targets
 
     def take(self, rows: np.ndarray) -> Query:
         """Return some of the rows."""
@@ -94,7 +94,7 @@ def ask(
     models: Sequence[Scores],
     X: Any,
     Z: np.ndarray,
-    read_target: Callable[[np.ndarray], ClassWishes | ValueWishes],
+    read_target: Callable[[np.ndarray], ClassTarget | IntervalTarget],
     blocks: np.ndarray | None = None,
     stale: np.ndarray | None = None,
 ) -> Query:
@@ -111,7 +111,7 @@ def ask(
     Z : ndarray of shape (n, D)
         Their coordinates.
     read_target : callable
-        Predicted positions (n,) to wishes.
+        Predicted positions (n,) to targets.
     blocks : ndarray of shape (n,), object, or None
         None, or what is wrong with the one-hot blocks of a row.
     stale : ndarray of shape (n,), object, or None
@@ -134,14 +134,14 @@ def ask(
     finite[scored] = _finite(models, Z[scored], scored)
     sound = np.flatnonzero(finite)
     code, value = np.full(len(Z), -1), np.full(len(Z), np.nan)
-    said = judge.outcome(X if finite.all() else take_rows(X, sound), told=True)
-    code[sound], value[sound] = said.code, said.value
+    output = judge.outcome(X if finite.all() else take_rows(X, sound), with_proba=True)
+    code[sound], value[sound] = output.code, output.value
     probability = None
-    if said.probability is not None:
-        probability = np.full((len(Z), said.probability.shape[1]), np.nan)
-        probability[sound] = said.probability
+    if output.probability is not None:
+        probability = np.full((len(Z), output.probability.shape[1]), np.nan)
+        probability[sound] = output.probability
     known = Outcome(code, value, probability)
-    wishes = read_target(code)
+    targets = read_target(code)
     bounds = bind_rules(judge.parsed, space, table, Z)
     status = np.full(len(Z), None, dtype=object)
     reason = np.full(len(Z), "", dtype=object)
@@ -154,8 +154,8 @@ def ask(
     mark(~unset(problems), Status.INVALID_INPUT, problems)
     mark(~finite, Status.MODEL_FAILED, NOT_FINITE)
     mark(code < 0, Status.MODEL_FAILED, _why_failed(probability, code))
-    has = _has_already(judge, X, wishes, known, unset(status))
-    why = _why_already(judge, wishes, known, has)
+    has = _has_already(judge, X, targets, known, unset(status))
+    why = _why_already(judge, targets, known, has)
     if judge.strict:
         why = np.where(why == "", _words_outside(judge, table), why)
     mark(has, Status.ALREADY_TARGET, why)
@@ -166,7 +166,7 @@ def ask(
     stuck = np.asarray(~bounds.mutable.any(axis=1))
     mark(stuck, Status.UNREACHABLE, _why_stuck(judge, holes, stuck))
     placed = np.where(holes, space.stand_in_, Z)
-    rows = Rows(placed, holes, _whole(bounds, placed), wishes, np.arange(len(Z)), strange)
+    rows = Rows(placed, holes, _whole(bounds, placed), targets, np.arange(len(Z)), strange)
     return Query(X, Z, rows, known, status, reason, table)
 
 
@@ -230,17 +230,17 @@ def _refusal(judge: Judge, X: Any, rows: np.ndarray) -> str | None:
 
 
 def _why_already(
-    judge: Judge, wishes: ClassWishes | ValueWishes, known: Outcome, has: np.ndarray
+    judge: Judge, targets: ClassTarget | IntervalTarget, known: Outcome, has: np.ndarray
 ) -> np.ndarray:
     """Return the probability of rows (n,) that have the target by it, and not by the prediction."""
     why = np.full(len(has), "", dtype=object)
-    if not isinstance(wishes, ClassWishes) or not wishes.asks_probability:
+    if not isinstance(targets, ClassTarget) or not targets.asks_probability:
         return why
     rows = np.flatnonzero(has)
-    group = wishes.answered_by(rows, known.take(rows))
-    labels, about = np.asarray(judge.estimator.classes_).tolist(), wishes.labels(group)
-    shown = (group >= wishes.n_classes) & (known.code[rows] != about)
-    shown |= wishes.low[rows, group] == 0
+    group = targets.answered_by(rows, known.take(rows))
+    labels, about = np.asarray(judge.estimator.classes_).tolist(), targets.labels(group)
+    shown = (group >= targets.n_classes) & (known.code[rows] != about)
+    shown |= targets.low[rows, group] == 0
     for k in np.flatnonzero(shown):
         assert known.probability is not None
         p = known.probability[rows[k], about[k]]
@@ -257,7 +257,7 @@ def _why_failed(probability: np.ndarray | None, code: np.ndarray) -> np.ndarray:
 
 
 def _why_stuck(judge: Judge, holes: np.ndarray, stuck: np.ndarray) -> np.ndarray:
-    """Say of rows (n,) in which no feature may change whether missing values are the cause."""
+    """Return the reason of rows (n,) in which no feature may change."""
     why = np.full(len(stuck), "no feature may change", dtype=object)
     if not (stuck & holes.any(axis=1)).any():
         return why
@@ -297,18 +297,20 @@ def _finite(models: Sequence[Scores], Z: np.ndarray, rows: np.ndarray) -> np.nda
 def _has_already(
     judge: Judge,
     X: Any,
-    wishes: ClassWishes | ValueWishes,
+    targets: ClassTarget | IntervalTarget,
     known: Outcome,
     open_: np.ndarray,
 ) -> np.ndarray:
     """Whether all models give the rows what they want as they are."""
     out = np.zeros(len(open_), dtype=bool)
     rows = np.flatnonzero(open_)
-    said = known.take(rows) if wishes.asks_probability else known.take(rows).without_probability()
-    has = wishes.answered_by(rows, said) >= 0
+    output = (
+        known.take(rows) if targets.asks_probability else known.take(rows).without_probability()
+    )
+    has = targets.answered_by(rows, output) >= 0
     for estimator in judge.others:
-        said = judge.outcome(take_rows(X, rows), wishes, estimator)
-        has &= wishes.answered_by(rows, said) >= 0
+        output = judge.outcome(take_rows(X, rows), targets, estimator)
+        has &= targets.answered_by(rows, output) >= 0
     out[rows] = has
     return out
 

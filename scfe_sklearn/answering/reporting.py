@@ -19,7 +19,7 @@ from scfe_sklearn.features import FeatureSpace
 from scfe_sklearn.features.stated import describe_rules, find_outside
 from scfe_sklearn.presentation.containers import columns_in_order, take_rows
 from scfe_sklearn.status import Status
-from scfe_sklearn.targets import ClassWishes, ValueWishes
+from scfe_sklearn.targets import ClassTarget, IntervalTarget
 from scfe_sklearn.targets.asked import interval_text
 from scfe_sklearn.view import View
 
@@ -39,7 +39,7 @@ class Entries:
     success : ndarray of shape (m,), bool
         Whether the entry holds an answer.
     closest : ndarray of shape (m,), bool
-        Whether it holds, for want of one, the change that came closest.
+        Whether it holds the change that came closest instead of an answer.
     code : ndarray of shape (m,), int
         The kind of answer that it holds or comes closest to, else -1.
     frame : DataFrame or ndarray of shape (m, d)
@@ -89,9 +89,9 @@ class Entries:
         every[self.given] = values
         return every
 
-    def rows_of(self, asked: Any) -> Any:
+    def rows_of(self, queried: Any) -> Any:
         """Return the rows of a query in some other form, one for every entry."""
-        return asked if len(self) == asked.shape[0] else take_rows(asked, self.row)
+        return queried if len(self) == queried.shape[0] else take_rows(queried, self.row)
 
 
 def report(
@@ -99,12 +99,12 @@ def report(
     judge: Judge,
     query: Query,
     answers: Answers,
-    asked: Any,
+    queried: Any,
     view: View,
     solver: str,
     background: Background,
 ) -> Explanation:
-    """Put the result together: k entries per row ``asked`` by the user, one after the other."""
+    """Build the result: k entries per row of ``queried``, the user's rows, one after the other."""
     space = engine.space
     entries = Entries.of(space, query, answers)
     status, reason = _status(query, answers, entries)
@@ -117,7 +117,7 @@ def report(
     target, prediction, prediction_after = _labels(judge, query, entries)
     _explain_predictions(query, judge, entries, prediction_after, reason)
     probability_before, probability_after = _probabilities(judge, query, answers, entries)
-    factual, whole = entries.rows_of(asked), view.whole(entries.frame)
+    factual, whole = entries.rows_of(queried), view.whole(entries.frame)
     return Explanation(
         factual=factual,
         counterfactuals=columns_in_order(whole, getattr(factual, "columns", ())),
@@ -206,36 +206,36 @@ def _status(query: Query, answers: Answers, entries: Entries) -> tuple[np.ndarra
 
 def _labels(judge: Judge, query: Query, entries: Entries) -> tuple[Any, Any, Any]:
     """Targets, predictions before and predictions after, in the user's words."""
-    wishes, row = query.wishes, entries.row
-    if isinstance(wishes, ValueWishes):
-        ends = zip(wishes.low[row], wishes.high[row], strict=True)
+    targets, row = query.targets, entries.row
+    if isinstance(targets, IntervalTarget):
+        ends = zip(targets.low[row], targets.high[row], strict=True)
         target = np.array([interval_text(low, high) for low, high in ends], dtype=object)
         said = judge.outcome(take_rows(entries.frame, entries.given)).value
         return target, query.outcome.value[row], entries.spread(said)
     # Of an answer that is valid by its prediction the judge has seen it already.
-    told = np.where(entries.success, entries.code, -1)
-    asked = np.flatnonzero(entries.closest | _by_probability(wishes, entries))
-    if len(asked):
-        told[asked] = judge.predict(take_rows(entries.frame, asked))
+    shown = np.where(entries.success, entries.code, -1)
+    queried = np.flatnonzero(entries.closest | _by_probability(targets, entries))
+    if len(queried):
+        shown[queried] = judge.predict(take_rows(entries.frame, queried))
     classes = np.asarray(judge.estimator.classes_)
     labels = np.array([None, *classes.tolist()], dtype=object)
-    code, single = _wanted(wishes, entries)
+    code, single = _wanted(targets, entries)
     # A class that must not be probable is no target.
-    single &= ~(wishes.low[row, code] == 0)
-    target = np.where(single, wishes.labels(code), -1)
-    codes = (target, query.outcome.code[row], told)
+    single &= ~(targets.low[row, code] == 0)
+    target = np.where(single, targets.labels(code), -1)
+    codes = (target, query.outcome.code[row], shown)
     target, before, after = (_tidy(labels[code + 1], classes) for code in codes)
     return target, before, after
 
 
-def _by_probability(wishes: ClassWishes, entries: Entries) -> np.ndarray:
+def _by_probability(targets: ClassTarget, entries: Entries) -> np.ndarray:
     """Whether an answer is valid by its probability, (m,)."""
-    return np.asarray(entries.success & (entries.code >= wishes.n_classes))
+    return np.asarray(entries.success & (entries.code >= targets.n_classes))
 
 
-def _wanted(wishes: ClassWishes, entries: Entries) -> tuple[np.ndarray, np.ndarray]:
+def _wanted(targets: ClassTarget, entries: Entries) -> tuple[np.ndarray, np.ndarray]:
     """Kind of answer of each entry, of several wanted ones the first, and whether it is one."""
-    wanted = wishes.wanted[entries.row]
+    wanted = targets.wanted[entries.row]
     code = np.where(entries.shown, entries.code, wanted.argmax(axis=1))
     return code, entries.shown | (wanted.sum(axis=1) == 1)
 
@@ -244,14 +244,14 @@ def _explain_predictions(
     query: Query, judge: Judge, entries: Entries, predicted: np.ndarray, reason: np.ndarray
 ) -> None:
     """Write down the prediction of answers that have the probability, but not the class."""
-    wishes = query.wishes
-    if not isinstance(wishes, ClassWishes) or not wishes.asks_probability:
+    targets = query.targets
+    if not isinstance(targets, ClassTarget) or not targets.asks_probability:
         return
-    classes, told = np.asarray(judge.estimator.classes_).tolist(), predicted.tolist()
-    for k in np.flatnonzero(_by_probability(wishes, entries)):
-        same = told[k] == classes[wishes.about[entries.code[k]]]
-        if same == (wishes.low[entries.row[k], entries.code[k]] == 0):
-            reason[k] = f"has the probability that was asked for; predict gives {told[k]!r}"
+    classes, shown = np.asarray(judge.estimator.classes_).tolist(), predicted.tolist()
+    for k in np.flatnonzero(_by_probability(targets, entries)):
+        same = shown[k] == classes[targets.about[entries.code[k]]]
+        if same == (targets.low[entries.row[k], entries.code[k]] == 0):
+            reason[k] = f"has the target probability; predict gives {shown[k]!r}"
 
 
 def _tidy(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -264,15 +264,15 @@ def _probabilities(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities of the target before and after; NaN where the model has none."""
     before = np.full(len(entries), np.nan)
-    if isinstance(query.wishes, ValueWishes):
+    if isinstance(query.targets, IntervalTarget):
         return before, before.copy()
-    code, single = _wanted(query.wishes, entries)
-    code = query.wishes.labels(code)
+    code, single = _wanted(query.targets, entries)
+    code = query.targets.labels(code)
     if query.outcome.probability is not None:
         known = np.flatnonzero(single & (query.outcome.code[entries.row] >= 0))
         before[known] = query.outcome.probability[entries.row[known], code[known]]
     after = answers.probability.reshape(-1).copy()
-    # Those that the judge did not ask about.
+    # Those without a probability by the judge.
     rest = entries.given[np.isnan(after[entries.given])]
     if len(rest):
         after[rest] = judge.probability(take_rows(entries.frame, rest), code[rest])

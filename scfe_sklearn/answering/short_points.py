@@ -94,7 +94,7 @@ class Block:
     after : ndarray of shape (m, D)
         The points with short numbers.
     probability : ndarray of shape (m,)
-        What the judge was told of them.
+        Probabilities that the judge computed for them.
     is_short : ndarray of shape (m,), bool
         Which of the points have moved.
     """
@@ -274,13 +274,13 @@ class Block:
         return passes, after, probability
 
     def _asked(self, owner: np.ndarray, Z: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return which points the judge accepts, what it read and what it was told of them."""
+        """Return which points the judge accepts, their coordinates and their probabilities."""
         assert self.judge is not None
         rows, code, probability = self.rows[owner], self.code[owner], np.full(len(owner), np.nan)
-        table, wishes = self.query.table.take(rows), self.query.wishes
-        verdict = self.judge(Z, self.Z0[owner], table, rows, code, wishes, told=True)
+        table, targets = self.query.table.take(rows), self.query.targets
+        verdict = self.judge(Z, self.Z0[owner], table, rows, code, targets, with_proba=True)
         if verdict.probability is not None:
-            probability = verdict.probability[np.arange(len(owner)), wishes.labels(code)]
+            probability = verdict.probability[np.arange(len(owner)), targets.labels(code)]
         return verdict.good.copy(), verdict.after, probability
 
     def _sure(self, owner: np.ndarray, Z: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from scfe_sklearn.answering.judge import Judge
 from scfe_sklearn.answering.query import STAND_IN, unset
 from scfe_sklearn.densities import ClassConditionalDensity, Density
 from scfe_sklearn.presentation.containers import take_rows
-from scfe_sklearn.targets import ClassWishes, ValueWishes
+from scfe_sklearn.targets import ClassTarget, IntervalTarget
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,16 +44,16 @@ class Surroundings:
 
     @classmethod
     def of_values(
-        cls, density: str | Density, wishes: ValueWishes, rows: np.ndarray, values: np.ndarray
+        cls, density: str | Density, targets: IntervalTarget, rows: np.ndarray, values: np.ndarray
     ) -> Surroundings:
         """Fit a density for each group of intervals on the training rows (T, D) inside."""
-        fitted = cls.of_rows(density, [rows[members] for members in wishes.members])
-        return replace(fitted, values=[values[members] for members in wishes.members])
+        fitted = cls.of_rows(density, [rows[members] for members in targets.members])
+        return replace(fitted, values=[values[members] for members in targets.members])
 
     def with_limits(
         self,
         density: str | Density,
-        wishes: ClassWishes,
+        targets: ClassTarget,
         Z: np.ndarray,
         table: np.ndarray,
         known: dict[Any, Any],
@@ -64,8 +64,8 @@ class Surroundings:
         ----------
         density : str or Density
             Density of each group.
-        wishes : ClassWishes
-            Whose further groups are added to those of the classes.
+        targets : ClassTarget
+            Targets whose further groups are added to those of the classes.
         Z : ndarray of shape (T, D)
             Training rows.
         table : ndarray of shape (T, C)
@@ -75,7 +75,7 @@ class Surroundings:
         """
         anchors, densities = list(self.anchors), []
         values: list[np.ndarray | None] = [None] * len(self.anchors)
-        for about, members in zip(wishes.about[wishes.n_classes :], wishes.members, strict=True):
+        for about, members in zip(targets.about[targets.n_classes :], targets.members, strict=True):
             rows, key = Z[members], members.tobytes()
             if key not in known:
                 known[key] = _fitted_density(density, rows, np.zeros(len(rows), dtype=np.intp))
@@ -115,7 +115,7 @@ class Learned:
 
 
 def learn(judge: Judge, X: Any) -> Learned:
-    """Encode the training rows that the model can read and ask it about them.
+    """Encode the training rows that the model can read, and predict them.
 
     Raises
     ------
@@ -150,8 +150,9 @@ def rows_of_classes(
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Training rows that have a class and are given it by the model, for every class.
 
-    If there are none, those that are given it; else those that have it. Beside them, for every
-    class, the other rows that are given it: no examples, but answers at need.
+    If there are none, those that are predicted to have it; else those that have it. In
+    addition, for every class, the other rows that are predicted to have it: possible answers,
+    but no examples.
 
     Raises
     ------
@@ -159,16 +160,16 @@ def rows_of_classes(
         If there is no training row for a class.
     """
     labels = labels[learned.position]
-    groups, spares = [], []
+    groups, extra_reference_rows = [], []
     for code, label in enumerate(classes):
         given, has = learned.code == code, labels == label
         both = given & has
         groups.append(both if both.any() else given if given.any() else has)
-        spares.append(learned.Z[given & ~groups[-1]])
+        extra_reference_rows.append(learned.Z[given & ~groups[-1]])
     absent = ~np.array([group.any() for group in groups])
     if absent.any():
         raise ValueError(
             "Every class must have a training row without missing or infinite values. "
             f"Got none for {classes[absent].tolist()}."
         )
-    return [learned.Z[group] for group in groups], spares
+    return [learned.Z[group] for group in groups], extra_reference_rows

@@ -41,7 +41,7 @@ def collect(
             priced = replace(priced, systematic=factor == factors[0], shortens=False)
             found.append(answer(priced, replace(judge, max_changes=budget), query))
     code = np.concatenate([one.code for one in found], axis=1)
-    # Answers first, so that the first entry of a row tells whether there is any.
+    # Answers first, so that the first entry of a row shows whether there is any.
     order = np.argsort(code < 0, axis=1, kind="stable")
     Z = np.concatenate([one.Z for one in found], axis=1)
     return Answers(

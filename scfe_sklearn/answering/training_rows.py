@@ -9,7 +9,7 @@ from scfe_sklearn.answering.engine import Engine
 from scfe_sklearn.features import Actionability
 
 TRIED = 24
-"""Training rows of each class that the judge is asked about, per row."""
+"""Training rows of each class that the judge checks, per row."""
 
 CHUNK = 4_000_000
 """Coordinates compared at once."""
@@ -35,20 +35,20 @@ def training_rows(engine: Engine, rows: Rows, count: int = TRIED) -> Candidates:
     Candidates
         Nearest first.
     """
-    Z, bounds, wanted = rows.Z, rows.bounds, rows.wishes.wanted
+    Z, bounds, wanted = rows.Z, rows.bounds, rows.targets.wanted
     z = np.zeros((len(Z), count, Z.shape[1]))
     cost, code = np.full((len(Z), count), np.inf), np.zeros((len(Z), count), dtype=np.intp)
     for target in np.flatnonzero(wanted.any(axis=0)):
         anchors = engine.anchors[target]
-        if engine.spares is not None:
-            anchors = np.concatenate([anchors, engine.spares[target]])
+        if engine.extra_reference_rows is not None:
+            anchors = np.concatenate([anchors, engine.extra_reference_rows[target]])
         own = np.flatnonzero(wanted[:, target])
         for part in np.array_split(own, max(1, -(-len(own) * anchors.size // CHUNK))):
             here = bounds.take(part)
             distance = _distance(engine, Z[part], here, anchors)
             value = None if engine.values is None else engine.values[target]
             if value is not None:
-                low, high = rows.wishes.take(part).limits(int(target))
+                low, high = rows.targets.take(part).limits(int(target))
                 inside = (value >= low[:, None]) & (value <= high[:, None])
                 distance = np.where(inside, distance, np.inf)
             near = np.argsort(distance, axis=1, kind="stable")[:, :count]
@@ -72,7 +72,7 @@ def _distance(
     scalar = np.array([space.kinds_[g] != "categorical" for g in space.groups_])
     inside = (anchors >= bounds.lower[:, None] - 1e-9) & (anchors <= bounds.upper[:, None] + 1e-9)
     fits = np.where(scalar, inside, True) & bounds.allowed[:, None]
-    # Of a level that is left nothing is asked.
+    # A level that a row leaves has no condition.
     forbidden = moved & ~fits & (scalar | (anchors > 0))
     starts = [part.start for part in space.slices_]
     features = np.logical_or.reduceat(moved, starts, axis=2)

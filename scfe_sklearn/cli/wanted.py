@@ -47,11 +47,11 @@ def wanted(
     for label in labels:
         if label not in found:
             raise unknown("--target", "a class", classes, label)
-    wishes = [found[label] for label in dict.fromkeys(labels)]
+    targets = [found[label] for label in dict.fromkeys(labels)]
     if at_least is not None or at_most is not None:
         _check_probabilities(at_least, at_most)
-        wishes = [Probability(label, at_least, at_most) for label in wishes]
-    return wishes[0] if len(wishes) == 1 else set(wishes)
+        targets = [Probability(label, at_least, at_most) for label in targets]
+    return targets[0] if len(targets) == 1 else set(targets)
 
 
 def _values(labels: list[str] | None, at_least: float | None, at_most: float | None) -> Interval:

@@ -174,7 +174,7 @@ def _table_attack(
         take_rows(query.X, open_rows),
         open_rows,
         labels.numpy(),
-        query.wishes,
+        query.targets,
     )
     success[open_rows] = verdict.good
     good = take_rows(verdict.frame, np.flatnonzero(verdict.good))

@@ -1,8 +1,8 @@
 """Fitted models as functions of column space: exact and differentiable, or black boxes.
 
 `as_torch` builds an exact torch version, `verify` compares it with the estimator on rows. An
-estimator without an adapter raises `UnsupportedModelError`; `BlackBox` asks any estimator, and
-`adopt` takes whatever has predictions.
+estimator without an adapter raises `UnsupportedModelError`; `BlackBox` predicts by any
+estimator, and `adopt` takes whatever has predictions.
 """
 
 # importing them registers their adapters

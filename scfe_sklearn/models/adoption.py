@@ -176,10 +176,10 @@ def _trained_clone(model: Any, X: Any, y: np.ndarray, sample_weight: np.ndarray 
 
 def _method_of(function: Callable[[Any], Any], X: Any) -> str:
     """Return the name of the method that a function of rows stands for, by what it returns."""
-    said = np.asarray(function(_shown(X, DECIDING)))
-    if said.ndim != 2 or said.shape[1] < 2:
+    output = np.asarray(function(_shown(X, DECIDING)))
+    if output.ndim != 2 or output.shape[1] < 2:
         return "predict"
-    known = said[~np.isnan(said.astype(np.float64)).any(axis=1)]
+    known = output[~np.isnan(output.astype(np.float64)).any(axis=1)]
     return "predict_proba" if are_probabilities(known).all() else "decision_function"
 
 
@@ -190,26 +190,26 @@ def _refuse_other_columns(model: Any, X: Any) -> None:
     names = [name for name in asked if hasattr(model, name)]
     if not names:
         return
-    said = np.asarray(getattr(model, names[0])(_shown(X, 2)))
-    if said.ndim != 2 or said.shape[1] != len(model.classes_):
+    output = np.asarray(getattr(model, names[0])(_shown(X, 2)))
+    if output.ndim != 2 or output.shape[1] != len(model.classes_):
         raise ValueError(
             "The 'estimator' parameter of CounterfactualExplainer must have one column of "
             "probabilities or scores for each of the classes "
             f"{np.asarray(model.classes_).tolist()}. "
-            f"Got an array of shape {said.shape} instead."
+            f"Got an array of shape {output.shape} instead."
         )
 
 
 def _gives_values(model: Any, X: Any, y: np.ndarray) -> bool:
-    """Whether a model without ``classes_`` is a regressor; who does not say so gives fractions."""
+    """Whether a model without ``classes_`` is a regressor: by its tags, else by fractions."""
     inner = unwrap(model)
     if isinstance(inner, BaseEstimator) and (is_regressor(inner) or is_classifier(inner)):
         return bool(is_regressor(inner))
     if type_of_target(y).startswith("continuous"):
         return True
     # Whole numbers in y may be values all the same: no label lies between them.
-    said = np.asarray(model.predict(_shown(X)))
-    return said.dtype.kind == "f" and bool((said != np.rint(said)).any())
+    output = np.asarray(model.predict(_shown(X)))
+    return output.dtype.kind == "f" and bool((output != np.rint(output)).any())
 
 
 def _shown(X: Any, count: int = SAID) -> Any:

@@ -31,7 +31,7 @@ def categorical_columns(estimator: Any, names: Sequence[Hashable]) -> list[Hasha
     Parameters
     ----------
     estimator : fitted estimator
-        Usually a Pipeline.
+        Most often a Pipeline.
     names : sequence
         The raw columns: labels of the data frame, or ``range(d)`` for an array.
 

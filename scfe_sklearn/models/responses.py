@@ -119,7 +119,7 @@ def responses(estimator: Any, X: Any, names: Sequence[str]) -> list[Any]:
 
 
 def _labels(estimator: Any, X: Any, probability: np.ndarray) -> np.ndarray:
-    """Labels of the largest probabilities; the estimator itself is asked where two are close."""
+    """Labels of the largest probabilities; the estimator itself predicts where two are close."""
     if isinstance(probability, list) or probability.shape[1] < 2 or len(probability) == 0:
         return np.asarray(estimator.predict(X))
     second, first = np.partition(probability, -2, axis=1)[:, -2:].T

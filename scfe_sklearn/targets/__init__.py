@@ -1,17 +1,17 @@
 """Targets row by row: classes, probabilities of classes, or values of a regressor."""
 
 from scfe_sklearn.targets.asked import Interval, Probability, in_row_order
-from scfe_sklearn.targets.classes import ClassWishes, class_wishes
+from scfe_sklearn.targets.classes import ClassTarget, class_target
 from scfe_sklearn.targets.outcome import Outcome
-from scfe_sklearn.targets.values import ValueWishes, value_wishes
+from scfe_sklearn.targets.values import IntervalTarget, interval_target
 
 __all__ = [
-    "ClassWishes",
+    "ClassTarget",
     "Interval",
     "Outcome",
     "Probability",
-    "ValueWishes",
-    "class_wishes",
+    "IntervalTarget",
+    "class_target",
     "in_row_order",
-    "value_wishes",
+    "interval_target",
 ]

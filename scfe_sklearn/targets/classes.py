@@ -17,7 +17,7 @@ Table = Callable[[], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
-class ClassWishes:
+class ClassTarget:
     """Which kinds of answers would do for each row: predictions of a class, or probabilities.
 
     The first C groups are answers that are valid because their class is predicted. Every further
@@ -47,7 +47,7 @@ class ClassWishes:
     members: tuple[np.ndarray, ...] = ()
 
     @classmethod
-    def of_predictions(cls, wanted: np.ndarray) -> ClassWishes:
+    def of_predictions(cls, wanted: np.ndarray) -> ClassTarget:
         """Return targets for predicted classes (n, C) only."""
         limits, c = np.full(wanted.shape, np.nan), wanted.shape[1]
         return cls(wanted, limits, limits, np.arange(c), c)
@@ -62,7 +62,7 @@ class ClassWishes:
         """Whether any probability matters."""
         return self.n_groups > self.n_classes
 
-    def take(self, rows: np.ndarray) -> ClassWishes:
+    def take(self, rows: np.ndarray) -> ClassTarget:
         """Return the targets of some of the rows."""
         return replace(self, wanted=self.wanted[rows], low=self.low[rows], high=self.high[rows])
 
@@ -102,9 +102,9 @@ class ClassWishes:
         return np.asarray(self.about[group])
 
 
-def class_wishes(
+def class_target(
     target: Any, predicted: np.ndarray, classes: np.ndarray, table: Table | None = None
-) -> ClassWishes:
+) -> ClassTarget:
     """Read the target of a classifier.
 
     Parameters
@@ -122,7 +122,7 @@ def class_wishes(
 
     Returns
     -------
-    ClassWishes
+    ClassTarget
 
     Raises
     ------
@@ -132,13 +132,13 @@ def class_wishes(
     Examples
     --------
     >>> import numpy as np
-    >>> class_wishes(None, np.array([0, 1]), np.array(["no", "yes"])).wanted
+    >>> class_target(None, np.array([0, 1]), np.array(["no", "yes"])).wanted
     array([[False,  True],
            [ True, False]])
     """
     n, c = len(predicted), len(classes)
     if target is None:
-        return ClassWishes.of_predictions(predicted[:, None] != np.arange(c))
+        return ClassTarget.of_predictions(predicted[:, None] != np.arange(c))
     if isinstance(target, Interval):
         raise ValueError(_message(classes, f"{target!r}, which is for regressors"))
     if isinstance(target, (set, frozenset, Probability)):
@@ -152,7 +152,7 @@ def class_wishes(
     listed = labels.tolist()
     if any(isinstance(one, (set, frozenset, Probability)) for one in listed):
         return _each(*_distinct(listed, classes), classes, table)
-    return ClassWishes.of_predictions(_codes(listed, classes)[:, None] == np.arange(c))
+    return ClassTarget.of_predictions(_codes(listed, classes)[:, None] == np.arange(c))
 
 
 def _objects(values: Sequence[Any]) -> np.ndarray:
@@ -180,7 +180,7 @@ def _distinct(targets: list[Any], classes: np.ndarray) -> tuple[list[Any], np.nd
 
 def _each(
     targets: list[Any], position: np.ndarray, classes: np.ndarray, table: Table | None
-) -> ClassWishes:
+) -> ClassTarget:
     """Return targets of rows, each one of ``targets`` by its ``position``."""
     named = np.zeros((len(targets), len(classes)), dtype=bool)
     limits: list[_Limits] = []
@@ -195,7 +195,7 @@ def _each(
             else:
                 named[k, code] = True
     if not limits:
-        return ClassWishes.of_predictions(named[position])
+        return ClassTarget.of_predictions(named[position])
     assert table is not None
     return _with_limits(named, limits, table()).take(position)
 
@@ -209,7 +209,7 @@ class _Limits(NamedTuple):
     high: float
 
 
-def _with_limits(named: np.ndarray, limits: list[_Limits], known: np.ndarray) -> ClassWishes:
+def _with_limits(named: np.ndarray, limits: list[_Limits], known: np.ndarray) -> ClassTarget:
     """Add a group for all limits that hold about the same training rows.
 
     Parameters
@@ -241,7 +241,7 @@ def _with_limits(named: np.ndarray, limits: list[_Limits], known: np.ndarray) ->
     wanted[:, : named.shape[1]] = named
     for place, one in placed.items():
         wanted[place], low[place], high[place] = True, one.low, one.high
-    return ClassWishes(wanted, low, high, np.array(about), named.shape[1], tuple(members))
+    return ClassTarget(wanted, low, high, np.array(about), named.shape[1], tuple(members))
 
 
 def _label(target: Any) -> Any:

@@ -13,7 +13,7 @@ from scfe_sklearn.targets.outcome import Outcome
 
 
 @dataclass(frozen=True, eq=False)
-class ValueWishes:
+class IntervalTarget:
     """Which values would answer each row.
 
     Rows whose intervals hold about the same training rows form a group, which has a density
@@ -50,9 +50,9 @@ class ValueWishes:
         """Whether any probability matters: a regressor has none."""
         return False
 
-    def take(self, rows: np.ndarray) -> ValueWishes:
+    def take(self, rows: np.ndarray) -> IntervalTarget:
         """Return the targets of some of the rows."""
-        return ValueWishes(self.low[rows], self.high[rows], self.group[rows], self.members)
+        return IntervalTarget(self.low[rows], self.high[rows], self.group[rows], self.members)
 
     def met(self, rows: np.ndarray, group: np.ndarray, outcome: Outcome) -> np.ndarray:
         """Return (m,): does an outcome of row ``rows`` (m,) lie in its interval."""
@@ -73,7 +73,7 @@ class ValueWishes:
         return np.where(self.met(rows, group, outcome), group, -1)
 
 
-def value_wishes(target: Any, n: int, values: np.ndarray) -> ValueWishes:
+def interval_target(target: Any, n: int, values: np.ndarray) -> IntervalTarget:
     """Read the target of a regressor.
 
     Parameters
@@ -87,7 +87,7 @@ def value_wishes(target: Any, n: int, values: np.ndarray) -> ValueWishes:
 
     Returns
     -------
-    ValueWishes
+    IntervalTarget
 
     Raises
     ------
@@ -97,7 +97,7 @@ def value_wishes(target: Any, n: int, values: np.ndarray) -> ValueWishes:
     Examples
     --------
     >>> import numpy as np
-    >>> targets = value_wishes((2, None), 1, np.arange(5.0))
+    >>> targets = interval_target((2, None), 1, np.arange(5.0))
     >>> targets.low, targets.high
     (array([2.]), array([inf]))
     """
@@ -117,4 +117,4 @@ def value_wishes(target: Any, n: int, values: np.ndarray) -> ValueWishes:
     low, high = np.broadcast_to(low, (n,)), np.broadcast_to(high, (n,))
     group, members = groups_of(low, high, np.sort(values), np.argsort(values, kind="stable"))
     # Without rows there is one group, of all training rows.
-    return ValueWishes(low, high, group, members or [np.arange(len(values))])
+    return IntervalTarget(low, high, group, members or [np.arange(len(values))])

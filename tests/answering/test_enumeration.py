@@ -17,7 +17,7 @@ from scfe_sklearn.answering.query import ask
 from scfe_sklearn.explainer import CounterfactualExplainer
 from scfe_sklearn.features import FeatureSpace, Rules
 from scfe_sklearn.status import Status
-from scfe_sklearn.targets import class_wishes
+from scfe_sklearn.targets import class_target
 
 SIZES = ["small", "medium", "large"]
 
@@ -135,9 +135,9 @@ def test_the_cheapest_of_the_list_is_returned(seed):
         [function.scores for function in functions],
         query,
         Z,
-        lambda predicted: class_wishes(1, predicted, explainer.classes_),
+        lambda predicted: class_target(1, predicted, explainer.classes_),
     )
-    engine = explainer._engine(functions, asked.wishes, 1)
+    engine = explainer._engine(functions, asked.targets, 1)
     rows = np.array([7, 2, 5])
     point, code, proof = search_exhaustively(engine, judge, asked, rows)
     assert code.tolist() == [1, 1, 1] and proof.tolist() == ["", "", ""]

@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
 from scfe_sklearn.answering.judge import Judge, in_order
 from scfe_sklearn.features import FeatureSpace, Relative, Rules
-from scfe_sklearn.targets import Probability, class_wishes, value_wishes
+from scfe_sklearn.targets import Probability, class_target, interval_target
 
 TRAIN = pd.DataFrame(
     {
@@ -65,7 +65,7 @@ def judged(space, before, after, code, *, rules=None, budget=None, rows=None, n_
 
 def anything(n):
     """Wishes of n rows which any class would answer."""
-    return class_wishes(set(Payroll.classes_), np.zeros(n, dtype=int), Payroll.classes_)
+    return class_target(set(Payroll.classes_), np.zeros(n, dtype=int), Payroll.classes_)
 
 
 def test_labels_are_compared_by_class_and_not_by_position(space):
@@ -148,12 +148,12 @@ def test_wishes_are_of_the_row_itself(space):
         ([Probability("rich", 0.1, 0.8), Probability("rich", at_most=0.8)], [True, True]),
     ):
         judge = Judge(Payroll(), space, Rules(), None, 2)
-        wishes = class_wishes(target, np.array([1, 1]), Payroll.classes_, lambda: np.eye(3))
+        targets = class_target(target, np.array([1, 1]), Payroll.classes_, lambda: np.eye(3))
         Z, Z0 = points(space, before, after)
-        codes = wishes.wanted.argmax(axis=1)
-        assert judge(Z, Z0, before, np.arange(2), codes, wishes).good.tolist() == good
+        codes = targets.wanted.argmax(axis=1)
+        assert judge(Z, Z0, before, np.arange(2), codes, targets).good.tolist() == good
         turned = np.array([1, 0])
-        verdict = judge(Z[turned], Z0[turned], before.iloc[turned], turned, codes[turned], wishes)
+        verdict = judge(Z[turned], Z0[turned], before.iloc[turned], turned, codes[turned], targets)
         assert verdict.good.tolist() == good[::-1]
 
 
@@ -168,7 +168,7 @@ def test_all_models_must_agree(space):
     strict = Judge(Payroll(), space, Rules(), None, 3, [Payroll(limit=4.5)])
     verdict = strict(Z, Z0, before, np.arange(3), np.full(3, 2), anything(3))
     assert verdict.good.tolist() == [False, False, True]
-    assert verdict.lawful.all()
+    assert verdict.keeps_rules.all()
 
 
 def test_a_share_of_the_change_left_undone(space):
@@ -178,7 +178,7 @@ def test_a_share_of_the_change_left_undone(space):
     for shortfall, good in ((0.0, True), (0.2, True), (0.5, False)):
         judge = Judge(Payroll(), space, Rules(), None, 1, (), shortfall)
         verdict = judge(Z, Z0, before, np.array([0]), np.array([2]), anything(1))
-        assert verdict.good.tolist() == [good] and verdict.lawful.all()
+        assert verdict.good.tolist() == [good] and verdict.keeps_rules.all()
 
 
 class Price(RegressorMixin, BaseEstimator):
@@ -191,8 +191,8 @@ def test_values_of_a_regressor(space):
     after = before.assign(pay=[2.5, 4.125, 4.125], age=[20, 30, 70])
     Z, Z0 = points(space, before, after)
     judge = Judge(Price(), space, Rules(), None, 3)
-    wishes = value_wishes((3.0, np.array([5.0, 4.125, 9.0])), 3, TRAIN["pay"].to_numpy())
-    verdict = judge(Z, Z0, before, np.arange(3), wishes.group, wishes)
+    targets = interval_target((3.0, np.array([5.0, 4.125, 9.0])), 3, TRAIN["pay"].to_numpy())
+    verdict = judge(Z, Z0, before, np.arange(3), targets.group, targets)
     assert verdict.good.tolist() == [False, True, False]
     said = judge.outcome(TRAIN)
     assert said.code.tolist() == [0, 0, 0, 0, 0, -1] and np.isnan(said.value[-1])

@@ -14,7 +14,7 @@ from scfe_sklearn.answering.engine import Engine
 from scfe_sklearn.answering.training_rows import training_rows
 from scfe_sklearn.explainer import CounterfactualExplainer
 from scfe_sklearn.features import Rules
-from scfe_sklearn.targets import ClassWishes
+from scfe_sklearn.targets import ClassTarget
 
 
 def explained(budget=None, n_classes=3):
@@ -26,8 +26,8 @@ def explained(budget=None, n_classes=3):
 
 
 def engine_of(explainer):
-    wishes = ClassWishes.of_predictions(np.ones((0, 3), dtype=bool))
-    return explainer._engine(explainer._score_functions(None, None), wishes, 1)
+    targets = ClassTarget.of_predictions(np.ones((0, 3), dtype=bool))
+    return explainer._engine(explainer._score_functions(None, None), targets, 1)
 
 
 @pytest.mark.parametrize("budget", [None, 3, 1])
@@ -41,10 +41,13 @@ def test_only_what_the_rules_permit_nearest_first(budget):
     wanted = np.ones((8, 3), dtype=bool)
     wanted[::2, 0] = False
     bounds, holes = rules.bind(space, query, Z), np.zeros(Z.shape, dtype=bool)
-    got = training_rows(engine, Rows(Z, holes, bounds, ClassWishes.of_predictions(wanted)), count=5)
+    got = training_rows(engine, Rows(Z, holes, bounds, ClassTarget.of_predictions(wanted)), count=5)
     # Those that have the class and get it, and those that only get it.
-    assert sum(len(part) for part in engine.spares) > 0
-    points = [np.concatenate(pair) for pair in zip(engine.anchors, engine.spares, strict=True)]
+    assert sum(len(part) for part in engine.extra_reference_rows) > 0
+    points = [
+        np.concatenate(pair)
+        for pair in zip(engine.anchors, engine.extra_reference_rows, strict=True)
+    ]
     given = explainer.estimator_.predict(X)
     assert [len(part) for part in points] == np.bincount(given, minlength=3).tolist()
     anchors = [pd.DataFrame(space.center_ + space.scale_ * A, columns=list("abc")) for A in points]

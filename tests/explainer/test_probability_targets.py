@@ -99,7 +99,7 @@ def test_answers_have_the_probability_and_rows_that_have_it_stay(explainer, low,
     assert (after >= least).all() and (after <= most).all()
     np.testing.assert_allclose(result.probability_after[result.success], after)
     assert result.prediction_after[result.success].tolist() == model.predict(answers).tolist()
-    told = "has the probability that was asked for"
+    told = "has the target probability"
     disagree = (model.predict(answers) == label) == (low is None)
     assert not any("np." in one for one in result.reason)
     assert [told in one for one in result.reason[result.success]] == disagree.tolist()
@@ -122,16 +122,16 @@ def test_a_cut_off_is_as_cheap_as_the_same_value_of_a_regressor():
 def test_a_batch_with_other_targets_equals_its_rows():
     explainer = CounterfactualExplainer(FrozenEstimator(LOGISTIC)).fit(X, Y)
     rows = X[P < 0.1][:6]
-    wishes = [
+    targets = [
         Probability("buys", 0.2),
         "buys",
         Probability("buys", 0.2),
         Probability("no", 0.1, 0.3),
     ]
-    wishes += [{Probability("buys", 0.25), "buys"}, Probability("no", at_most=0.6)]
-    batch = explainer._explain(rows, wishes)
+    targets += [{Probability("buys", 0.25), "buys"}, Probability("no", at_most=0.6)]
+    batch = explainer._explain(rows, targets)
     assert batch.success.all()
-    for k, wish in enumerate(wishes):
+    for k, wish in enumerate(targets):
         alone = explainer._explain(rows[k : k + 1], wish)
         pd.testing.assert_frame_equal(alone.counterfactuals, batch.counterfactuals[k : k + 1])
         np.testing.assert_array_equal(alone.log_density, batch.log_density[k : k + 1])

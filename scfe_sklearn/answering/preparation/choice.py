@@ -29,7 +29,7 @@ def choose_solver(wanted: str, compiled: CompiledModels, X: Any) -> str:
     Raises
     ------
     UnsupportedModelError
-        If the solver that is asked for cannot read the model.
+        If the chosen solver cannot read the model.
     """
     if wanted == "milp":
         _ = compiled.trees  # raises for another model

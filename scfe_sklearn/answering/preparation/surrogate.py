@@ -58,7 +58,7 @@ def fit_surrogate(
     slices: Sequence[slice],
     random: np.random.RandomState,
 ) -> Surrogate:
-    """Teach a network what a model says of training rows and of mixtures of them.
+    """Fit a network to the scores of a model on training rows and mixtures of them.
 
     A mixture takes two features of a row from another one: so the network sees what single
     changes do, as an explanation tries them.

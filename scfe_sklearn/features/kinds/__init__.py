@@ -11,7 +11,7 @@ from scfe_sklearn.features.kinds.levels import (
     vertices,
 )
 from scfe_sklearn.features.kinds.naming import is_listing, position, positions
-from scfe_sklearn.features.kinds.wishes import resolve
+from scfe_sklearn.features.kinds.overrides import resolve
 
 __all__ = [
     "Feature",

@@ -18,7 +18,7 @@ from scfe_sklearn.features.kinds.lattice import (
     whole_step,
 )
 from scfe_sklearn.features.kinds.levels import level_array, match_levels, sorted_levels
-from scfe_sklearn.features.kinds.wishes import Wishes
+from scfe_sklearn.features.kinds.overrides import KindOverrides
 
 Kind = Literal["numeric", "integer", "ordinal", "categorical", "held"]
 
@@ -54,29 +54,29 @@ HELD = Feature(kind="held", low=0.0, high=0.0, floor=0.0, ceiling=0.0, constant=
 """A column that never changes, of any content: its coordinate is always 0."""
 
 
-def learn(table: Table, j: int, wishes: Wishes) -> Feature:
+def learn(table: Table, j: int, overrides: KindOverrides) -> Feature:
     """Learn one feature from the training table.
 
     A column that never changes is held as it is if it is neither number nor level, has no
     finite range, or has very many levels.
     """
-    if j not in wishes.immutable:
-        return _learn(table, j, wishes)
+    if j not in overrides.immutable:
+        return _learn(table, j, overrides)
     try:
-        feature = _learn(table, j, wishes)
+        feature = _learn(table, j, overrides)
     except ValueError:
         return HELD
     many = feature.kind == "categorical" and len(np.asarray(feature.levels)) > MANY_LEVELS
-    return HELD if many and not wishes.names(j) else feature
+    return HELD if many and not overrides.names(j) else feature
 
 
-def _learn(table: Table, j: int, wishes: Wishes) -> Feature:
+def _learn(table: Table, j: int, overrides: KindOverrides) -> Feature:
     storage = table.storage(j)
-    if j in wishes.ordinal:
-        return _learn_ordinal(table, j, storage, wishes.ordinal[j])
-    if j in wishes.categorical:
+    if j in overrides.ordinal:
+        return _learn_ordinal(table, j, storage, overrides.ordinal[j])
+    if j in overrides.categorical:
         return _learn_categorical(table, j, storage)
-    told = j in wishes.integer or j in wishes.continuous or j in wishes.steps
+    told = j in overrides.integer or j in overrides.continuous or j in overrides.steps
     if storage.family in ("boolean", "levels"):
         if told:
             raise ValueError(
@@ -86,12 +86,12 @@ def _learn(table: Table, j: int, wishes: Wishes) -> Feature:
         if storage.ordered:
             return _learn_ordinal(table, j, storage, None)
         return _learn_categorical(table, j, storage)
-    if j in wishes.hint and not told:
+    if j in overrides.hint and not told:
         return _learn_categorical(table, j, storage)
-    return _learn_number(table, j, storage, wishes)
+    return _learn_number(table, j, storage, overrides)
 
 
-def _learn_number(table: Table, j: int, storage: Storage, wishes: Wishes) -> Feature:
+def _learn_number(table: Table, j: int, storage: Storage, overrides: KindOverrides) -> Feature:
     values = table.numbers(j)
     if np.isinf(values).any():
         raise ValueError(
@@ -102,8 +102,8 @@ def _learn_number(table: Table, j: int, storage: Storage, wishes: Wishes) -> Fea
         raise _nothing(table.names[j])
     low, high = float(values.min()), float(values.max())
     center, scale = (low, 1.0) if low == high else center_and_scale(values)
-    scale = scale if wishes.scaled else 1.0
-    step, offset = _step_of(table.names[j], j, values, storage, wishes)
+    scale = scale if overrides.scaled else 1.0
+    step, offset = _step_of(table.names[j], j, values, storage, overrides)
     if step:
         decimals = decimals_of(step, offset)
     elif storage.bits < 64:
@@ -132,21 +132,21 @@ def _learn_number(table: Table, j: int, storage: Storage, wishes: Wishes) -> Fea
 
 
 def _step_of(
-    name: Hashable, j: int, values: np.ndarray, storage: Storage, wishes: Wishes
+    name: Hashable, j: int, values: np.ndarray, storage: Storage, overrides: KindOverrides
 ) -> tuple[float, float]:
     """Distance of neighbouring values of a number (0: none) and one of these values."""
     step, offset = 0.0, 0.0
-    if j in wishes.steps:
-        step = wishes.steps[j]
+    if j in overrides.steps:
+        step = overrides.steps[j]
         offset = infer_offset(values, step)
-        if j in wishes.integer and (step != round(step) or offset != round(offset)):
+        if j in overrides.integer and (step != round(step) or offset != round(offset)):
             raise ValueError(
                 "The 'steps' parameter of FeatureSpace must be whole for an integer column. "
                 f"Got {step} for {name!r} instead."
             )
-    elif j in wishes.integer:
+    elif j in overrides.integer:
         step = 1.0
-    elif j not in wishes.continuous:
+    elif j not in overrides.continuous:
         whole = storage.family == "integer"
         step = whole_step(values) if whole else infer_step(values, storage.bits)
     if storage.family == "integer" and (not step or step != round(step)):

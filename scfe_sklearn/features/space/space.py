@@ -173,8 +173,8 @@ class FeatureSpace(KeepsLists, Documented, BaseEstimator):
         """
         table = open_table(as_table(X))
         check_size(table)
-        wishes = resolve(self, table.names, categorical_hint, immutable)
-        features = [learn(table, j, wishes) for j in range(len(table.names))]
+        overrides = resolve(self, table.names, categorical_hint, immutable)
+        features = [learn(table, j, overrides) for j in range(len(table.names))]
         self.names_ = tuple(table.names)
         self.labelled_ = table.labelled
         note_columns(self, table)

@@ -1,4 +1,4 @@
-"""Estimators that can only be asked, as functions of column space."""
+"""Estimators without a gradient, as functions of column space."""
 
 from scfe_sklearn.models.black_box.black_box import BlackBox
 

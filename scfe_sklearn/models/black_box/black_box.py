@@ -1,4 +1,4 @@
-"""A fitted estimator of any kind as a function of column space: asked, never differentiated."""
+"""A fitted estimator of any kind as a function of column space, without a gradient."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ _FORESTS = (
 
 
 class BlackBox:
-    """Scores of a fitted estimator at points of column space, by asking it.
+    """Scores of a fitted estimator at points of column space, from its predictions.
 
     An estimator with probabilities, else with a decision function, else with predictions only.
     The transformers of a pipeline are replayed on bare arrays where that is possible, and the
-    estimator at its end is asked directly: no data frame is built, nothing is validated again.
-    This fast road is taken only if it reproduces the estimator on sample rows; otherwise raw
-    rows are rebuilt in the container of the sample and the whole estimator is asked. In any
+    estimator at its end is called directly: no data frame is built, nothing is validated again.
+    This fast way is taken only if it reproduces the estimator on sample rows; otherwise raw
+    rows are rebuilt in the container of the sample and the whole estimator is called. In any
     case the scores only guide a search, and the real estimator judges what it finds.
 
     Parameters
@@ -72,11 +72,11 @@ class BlackBox:
     n_classes : int
         C; 1 for a regressor.
     response_method : {"predict_proba", "decision_function", "predict"}
-        What is asked.
+        Method that is called.
     fast : bool
         Whether the fast road is taken.
     single_precision, surrogate : bool
-        False: what it says is what the estimator says.
+        False: its scores are those of the estimator.
 
     Examples
     --------
@@ -116,7 +116,7 @@ class BlackBox:
 
     @property
     def fast(self) -> bool:
-        """Whether the estimator is asked without raw rows."""
+        """Whether the estimator is called without raw rows."""
         return self._bare is not None
 
     @property
@@ -170,7 +170,7 @@ class BlackBox:
         -------
         Tensor of shape (n, M, C) or None
             As `scores` of the n rows after each of the M replacements; None where that is no
-            faster than asking about each of them.
+            faster than scoring each of them.
         """
         if self._trees is None or len(u) == 0 or len(other) == 0:
             return None
@@ -195,7 +195,7 @@ class BlackBox:
         return None if self._trees is None else TreeCells(self._trees)
 
     def readable(self, u: np.ndarray) -> np.ndarray:
-        """Rows (n,) whose places in the cells say what the model returns."""
+        """Rows (n,) whose positions in the cells determine what the model returns."""
         assert self._trees is not None
         return ~(np.isnan(u) & ~self._missing).any(axis=1) & self._trees.readable(u)
 
@@ -227,7 +227,7 @@ class BlackBox:
     def _find_fast_road(self, u: np.ndarray, expected: np.ndarray) -> None:
         """Replay what stands before the last estimator, and keep it if it is right.
 
-        Its trees, if it is made of small ones, need not even be walked.
+        Small trees are evaluated by bit tables, without a descent through them.
         """
         try:
             with ignore_warnings() as messages:
@@ -236,7 +236,7 @@ class BlackBox:
                 if _close(bare(u), expected):
                     self._bare = _silenced(bare) if messages else bare
                     self._missing = np.isnan(u).any(axis=0)
-        except Exception:  # whatever it is, the estimator itself can be asked
+        except Exception:  # whatever it is, the estimator itself works
             self._bare = None
         reading = self._reading
         if self._bare is None or reading.corrects or reading.method == "decision_function":
@@ -250,7 +250,7 @@ class BlackBox:
                 self._trees = trees
                 if not trees.slower_than_walking:
                     self._bare = self._by_bits(trees, self._bare)
-        except Exception:  # whatever it is, the trees can be walked
+        except Exception:  # whatever it is, the trees themselves work
             return
 
     def _by_bits(self, trees: BitTrees, bare: Program) -> Program:
@@ -282,7 +282,7 @@ def _direct(matrix: Program, estimator: Any, ask: Response, method: str) -> Prog
         regression = method == "predict"
 
         def forest(u: np.ndarray) -> np.ndarray:
-            # scikit-learn starts a pool of threads for every call: dearer than a small batch.
+            # scikit-learn starts a pool of threads for every call: slower than a small batch.
             with _unchecked():
                 rows = np.ascontiguousarray(matrix(u), dtype=np.float32)
             total = trees[0].predict(rows)

@@ -68,7 +68,7 @@ def replay(estimator: Any, columns: Sequence[Column]) -> tuple[Program, Any]:
     Parameters
     ----------
     estimator : fitted estimator
-        Usually a Pipeline.
+        Most often a Pipeline.
     columns : sequence of Column
         Layout of column space.
 
@@ -154,7 +154,7 @@ def _joined(parts: list[_Columns]) -> _Columns:
 
 
 def _asked(step: Any, part: _Columns) -> _Columns:
-    """Columns of a transformer of numbers, which is asked itself."""
+    """Columns of a transformer of numbers, which is called itself."""
     program = part.run()
     if type(step) is StandardScaler:
         # The same arithmetic without the checks, since nearly every pipeline has one.

@@ -1,4 +1,4 @@
-"""Whatever an estimator says as scores of classes, of which the largest is the prediction."""
+"""Any output of an estimator as scores of classes, of which the largest is the prediction."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class ResponseScores:
     classes : ndarray of shape (C,) or None
         Class labels; None for a regressor.
     method : {"predict_proba", "decision_function", "predict"}
-        What is asked.
+        Method that is called.
     corrects : bool
-        Whether predictions are asked for as well, since the largest score may be another class.
+        Whether predictions are computed as well, since the largest score may be another class.
     with_proba : bool
         Whether scores that were corrected by predictions are followed by those that were not,
         whose softmax is ``predict_proba``.
@@ -51,7 +51,7 @@ class ResponseScores:
     def of(
         cls, estimator: Any, classes: Any, raw: Any, with_proba: bool = False
     ) -> tuple[ResponseScores, np.ndarray]:
-        """Find out what to ask an estimator, and its scores (m, C) of some raw rows."""
+        """Choose the method of an estimator, and return its scores (m, C) of some raw rows."""
         labels = _class_labels(estimator, classes, raw)
         method, response = _first_response(estimator, labels, raw)
         reading = cls(labels, method)
@@ -134,14 +134,14 @@ def _class_labels(estimator: Any, classes: Any, raw: Any) -> np.ndarray | None:
 
 
 def _regresses(estimator: Any) -> bool:
-    """Whether an estimator says that it is a regressor; a function says nothing."""
+    """Whether the tags of an estimator mark a regressor; a function has none."""
     if hasattr(estimator, "__sklearn_tags__"):
         return bool(is_regressor(estimator))
     return getattr(estimator, "_estimator_type", None) == "regressor"
 
 
 def _first_response(estimator: Any, classes: np.ndarray | None, raw: Any) -> tuple[str, np.ndarray]:
-    """The method to ask, and what it says of some rows."""
+    """Return the method to call, and its output for some rows."""
     if classes is not None:
         for name in ("predict_proba", "decision_function"):
             if not hasattr(estimator, name):

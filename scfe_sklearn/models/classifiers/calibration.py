@@ -191,7 +191,7 @@ def _calibrated(estimator: Any, frame: Frame) -> Head:
 
         def scores(raw: Tensor) -> Tensor:
             guide = raw[:, n_classes:]
-            # Steps say what is predicted; on them the guide says which way to go.
+            # Steps decide the prediction; on a step the guide gives the direction.
             return guide if exact else raw[:, :n_classes].clamp_min(_LEAST) + _GUIDANCE * guide
 
         link = Link(scores, lambda raw: raw[:, :n_classes], None)

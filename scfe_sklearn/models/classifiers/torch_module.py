@@ -80,11 +80,11 @@ class TorchClassifier(Documented, ClassifierMixin, BaseEstimator):
         self.output = output
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Tell scikit-learn that the module comes trained."""
+        """Return True: the module comes trained."""
         return True
 
     def __sklearn_tags__(self) -> Any:
-        """Tell scikit-learn that nothing is learned, and how many classes the module knows."""
+        """Return the tags: nothing is learned, and the number of classes is known."""
         tags = super().__sklearn_tags__()
         tags.requires_fit = False
         tags.classifier_tags.poor_score = True
@@ -93,7 +93,7 @@ class TorchClassifier(Documented, ClassifierMixin, BaseEstimator):
         return tags
 
     def _outputs(self) -> int | None:
-        """Number of classes that the last linear layer tells apart; None without such a layer."""
+        """Number of outputs of the last linear layer; None without such a layer."""
         widths = [m.out_features for m in self.module.modules() if hasattr(m, "out_features")]
         return max(int(cast(int, widths[-1])), 2) if widths else None
 

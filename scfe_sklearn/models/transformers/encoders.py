@@ -1,4 +1,4 @@
-"""Encoders of categories: the fitted encoder itself says what becomes of every level.
+"""Encoders of categories: the fitted encoder itself encodes every level.
 
 Nothing about dropped, infrequent, unknown or missing categories is re-implemented: each
 encoder transforms every level once, and the model relaxes over that table.
@@ -86,7 +86,7 @@ def _probe(estimator: Any, levels: list[Levels]) -> Any:
     if hasattr(estimator, "feature_names_in_"):
         import pandas as pd
 
-        # With their dtype said: pandas would read text as strings, in which None becomes NaN.
+        # With their dtype: pandas would read text as strings, in which None becomes NaN.
         named = {k: pd.Series(column, dtype=column.dtype) for k, column in enumerate(columns)}
         return pd.DataFrame(named).set_axis(list(estimator.feature_names_in_), axis=1)
     plain = all(categories.dtype.kind != "O" for categories in estimator.categories_)

@@ -124,7 +124,7 @@ class Quantiles(nn.Module):
         return out.T
 
     def _interpolate(self, x: Tensor, right: bool) -> Tensor:
-        """numpy.interp per feature; `right` says which of tied quantiles counts."""
+        """numpy.interp per feature; `right` chooses among tied quantiles."""
         grid, ranks = self.grid, self.ranks
         with torch.no_grad():
             after = torch.searchsorted(grid, x.detach(), right=right)

@@ -12,13 +12,13 @@ from scfe_sklearn.models.trees.ensemble import TreeEnsemble, probabilities
 from scfe_sklearn.models.trees.replaced import BYTES, Part, Table, sums, sums_after
 
 WORDS_PER_STEP = 20
-"""Words that take as long as a step down a tree, when walking has to be much faster."""
+"""Words that take as long as a step down a tree, where descents have to be much faster."""
 
 MANY_TABLES = 200
-"""Columns from which on walking is considered: few rows of few columns are slow to walk."""
+"""Least number of columns for descents: with few columns, few rows descend slowly."""
 
 LARGEST = 2**25
-"""Bytes of all tables at most: larger ones are slower than walking the trees."""
+"""Most bytes of all tables: larger ones are slower than descents through the trees."""
 
 SAME = 1e-14
 """Relative difference of sums that are the same."""
@@ -29,7 +29,7 @@ TOGETHER = 128
 
 @dataclass(frozen=True, eq=False)
 class _Number:
-    """A column of numbers that trees ask, and its table.
+    """A column of numbers that trees test, and its table.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class _Number:
 
 @dataclass(frozen=True, eq=False)
 class _Levels:
-    """Columns with levels that trees ask, and their common table.
+    """Columns with levels that trees test, and their common table.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ class _Levels:
 
 
 class BitTrees:
-    r"""The sums of a tree ensemble, without walking its trees.
+    r"""The sums of a tree ensemble, without descents through its trees.
 
     Every leaf of a tree is a bit of a word. A value of one column leaves in each tree the leaves
     that can still be reached; a row reaches the one that all of its columns leave. So the

@@ -16,7 +16,7 @@ class TreeCells:
     """What trees return where one column of a state changes, for many states and changes.
 
     A state is a row by its places: what each of its columns adds to the position in the table
-    of the trees' leaves. It is looked up once, and then only the trees that ask a changed column.
+    of the trees' leaves. It is looked up once, and then only the trees that test a changed column.
 
     Parameters
     ----------

@@ -15,17 +15,17 @@ from scfe_sklearn.columns import Column
 
 Kind = Literal["mean", "margin", "signed", "scores", "median"]
 
-_CELLS = 4_000_000  # rows times trees that are walked at once
+_CELLS = 4_000_000  # rows times trees that are evaluated at once
 
 
 @dataclass(frozen=True, eq=False)
 class TreeEnsemble:
     r"""A fitted tree ensemble over column space, node by node.
 
-    A row walks every tree from its root. At a number it goes left iff ``u[coordinate] <=
+    A row descends every tree from its root. At a number it goes left iff ``u[coordinate] <=
     threshold`` in float64, exactly as the estimator decides after all its transformers; at a
     column with levels, iff its level is flagged in ``level_sets``. The leaves' values are
-    added up over the trees, and `kind` says what becomes of the sums.
+    added up over the trees, and `kind` determines the score of the sums.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class TreeEnsemble:
     left, right : ndarray of shape (N,), int
         Children; a leaf is its own child.
     column : ndarray of shape (N,), int
-        Raw column that the node asks; -1 at a leaf.
+        Raw column that the node tests; -1 at a leaf.
     coordinate : ndarray of shape (N,), int
         Its coordinate, the first one of a column with levels.
     threshold : ndarray of shape (N,)

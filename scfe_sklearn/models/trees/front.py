@@ -1,4 +1,4 @@
-"""What stands before a tree: the real transformers, asked where they cross a threshold.
+"""Transformers before a tree: probed where they cross a threshold.
 
 Nothing about scaling, rounding or encoding is re-implemented. Every transformer must be
 column-wise (each column that it makes reads one column), so that a column of the tree's input
@@ -240,7 +240,7 @@ class FrontMap:
     tables : list of (ndarray of shape (L, F) or None)
         The matrix at every level of each raw column with levels.
     low, high : ndarray of shape (J,)
-        How far out numbers can be asked for.
+        Ends of the numbers that can be probed.
     falling : ndarray of shape (F,), bool
         Columns that fall as the raw number grows.
     missing : ndarray of shape (J, F)
@@ -263,7 +263,7 @@ class FrontMap:
 
     @classmethod
     def of(cls, front: Front) -> FrontMap:
-        """Ask a front what it depends on: at every level, and far out on both sides."""
+        """Probe the transformers: at every level, and far out on both sides."""
         columns = front.probe.columns
         base = np.ones(len(columns))
         origin = _origin(front, base)
@@ -396,7 +396,7 @@ def _farthest(
     try:
         return np.full(len(base), tries[0]), front(numbers, codes)
     except (TypeError, ValueError):
-        pass  # some column refuses: ask one by one
+        pass  # some column refuses: probe one by one
     found = np.full(len(base), np.nan)
     rows: list[np.ndarray | None] = [None] * len(base)
     for j in range(len(base)):

@@ -19,9 +19,9 @@ class Tree:
     left, right : ndarray of shape (n,), int
         Children, -1 at leaves; node 0 is the root.
     feature : ndarray of shape (n,), int
-        Column that the node asks.
+        Column that the node tests.
     threshold : ndarray of shape (n,)
-        A number goes left iff it is at most this, after rounding where `single` says so.
+        A number goes left iff it is at most this, after rounding where `single` is set.
     missing_left : ndarray of shape (n,), bool
         Where NaN goes.
     value : ndarray of shape (n, K)
@@ -29,7 +29,7 @@ class Tree:
     single : bool
         Whether numbers are rounded to float32 before they are compared.
     categorical : ndarray of shape (n,), bool, or None
-        Nodes that ask for a category code.
+        Nodes that test a category code.
     bits : ndarray of shape (n, B), bool, or None
         The codes that go left there.
     """
@@ -45,11 +45,11 @@ class Tree:
     bits: np.ndarray | None = None
 
     def key(self, node: int) -> tuple[object, ...]:
-        """What a node asks; nodes with the same key go the same way."""
-        told = self.categorical is not None and self.bits is not None and self.categorical[node]
+        """Test of a node; nodes with the same key split in the same way."""
+        coded = self.categorical is not None and self.bits is not None and self.categorical[node]
         return (
             int(self.feature[node]),
-            self.bits[node].tobytes() if told else float(self.threshold[node]),  # type: ignore[index]
+            self.bits[node].tobytes() if coded else float(self.threshold[node]),  # type: ignore[index]
             bool(self.missing_left[node]),
             self.single,
         )

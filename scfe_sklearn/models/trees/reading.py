@@ -139,7 +139,7 @@ def read_matrix_trees(
 
 
 def _refuse_large(trees: list[Tree]) -> None:
-    """Refuse trees that take long to be read, and longer to be asked than to be walked."""
+    """Refuse trees that take long to read, and are slower by their cells than by descents."""
     leaves = sum(int((tree.left < 0).sum()) for tree in trees)
     asked = [
         np.stack([tree.feature, tree.threshold], axis=1)[tree.left >= 0].astype(np.float64)
@@ -282,7 +282,7 @@ class _Sets:
     def __init__(self, width: int) -> None:
         self.width = width
         self.place: dict[bytes, int] = {}
-        self.known: dict[tuple[Any, ...], int] = {}  # by what a node asks
+        self.known: dict[tuple[Any, ...], int] = {}  # by the test of a node
 
     def add(self, flags: np.ndarray) -> int:
         return self.place.setdefault(flags.tobytes(), len(self.place))
@@ -350,7 +350,7 @@ def _nodes(
             sets.known[key] = sets.add(flags)
         level_set[node] = sets.known[key]
     left, right = np.where(flip, right, left), np.where(flip, left, right)
-    # a node that never branches still asks something: its first column, with no effect
+    # a node that never branches still tests its first column, with no effect
     column = np.where(inner, np.maximum(owner, 0), -1)
     return (
         left + offset,
@@ -374,7 +374,7 @@ def _goes_left(tree: Tree, nodes: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def _readable(estimator: Any, probe: Probe, starts: np.ndarray) -> np.ndarray:
-    """Ask the estimator which numbers may be missing."""
+    """Find by the estimator which numbers may be missing."""
     out = np.ones(int(starts[-1]), dtype=bool)
     numbers = [j for j, column in enumerate(probe.columns) if column.levels is None]
     if _reads_missing(estimator, probe, numbers):  # then it does one by one, too
@@ -445,7 +445,7 @@ def _compare(
     if not np.all(gap <= tolerance * (1 + np.abs(got))):
         raise UnsupportedModelError(
             f"The trees read from {name} differ from its {method} by up to {np.max(gap):.3g}, "
-            "so it does more than they tell."
+            "so it does more than they show."
         )
     if ensemble.n_classes:
         _compare_classes(ensemble, estimator, rows, u, name, tolerance)

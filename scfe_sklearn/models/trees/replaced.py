@@ -39,7 +39,7 @@ class Table(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """The words of the trees that ask what a table is about.
+    """Words of the trees that test the columns of a table.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def sums_after(
 ) -> np.ndarray:
     """What trees add up to if a column of some rows becomes that of other rows, one at a time.
 
-    Trees that do not ask the column add what they added before.
+    Trees that do not test the column add what they added before.
 
     Parameters
     ----------

@@ -419,7 +419,7 @@ def test_a_tree_that_was_tampered_with_is_noticed(world, monkeypatch):
     monkeypatch.setattr(
         GradientBoostingClassifier, "decision_function", lambda self, X: plain(self, X) + 1e-6
     )
-    with pytest.raises(UnsupportedModelError, match="more than they tell"):
+    with pytest.raises(UnsupportedModelError, match="more than they show"):
         read_trees(model, w.columns, w.X)
 
 

@@ -12,7 +12,7 @@ from scfe_sklearn.features.kinds.naming import is_listing, position, positions
 
 
 @dataclass(frozen=True, eq=False)
-class Wishes:
+class KindOverrides:
     """The constructor's parameters, resolved to column positions."""
 
     categorical: frozenset[int]
@@ -30,7 +30,7 @@ class Wishes:
         return any(j in columns for columns in given)
 
 
-def resolve(space: Any, names: Sequence[Hashable], hint: Any, immutable: Any = ()) -> Wishes:
+def resolve(space: Any, names: Sequence[Hashable], hint: Any, immutable: Any = ()) -> KindOverrides:
     """Check the parameters of a feature space and resolve their columns."""
     ordinal: dict[int, Sequence[Any] | None] = {}
     if isinstance(space.ordinal, Mapping):
@@ -56,7 +56,7 @@ def resolve(space: Any, names: Sequence[Hashable], hint: Any, immutable: Any = (
             f"The 'scale' parameter of FeatureSpace must be 'std' or None. Got {space.scale!r} "
             "instead."
         )
-    wishes = Wishes(
+    overrides = KindOverrides(
         categorical=positions(names, space.categorical, "categorical"),
         ordinal=ordinal,
         integer=positions(names, space.integer, "integer"),
@@ -66,8 +66,8 @@ def resolve(space: Any, names: Sequence[Hashable], hint: Any, immutable: Any = (
         immutable=positions(names, immutable, "immutable", "FeatureSpace.fit"),
         scaled=space.scale == "std",
     )
-    _refuse_contradictions(wishes, names)
-    return wishes
+    _refuse_contradictions(overrides, names)
+    return overrides
 
 
 def _ordered(name: Hashable, levels: Any) -> list[Any]:
@@ -86,12 +86,12 @@ def _ordered(name: Hashable, levels: Any) -> list[Any]:
     return listed
 
 
-def _refuse_contradictions(wishes: Wishes, names: Sequence[Hashable]) -> None:
+def _refuse_contradictions(overrides: KindOverrides, names: Sequence[Hashable]) -> None:
     claims: dict[str, Iterable[int]] = {
-        "categorical": wishes.categorical,
-        "ordinal": wishes.ordinal,
-        "integer": wishes.integer,
-        "continuous": wishes.continuous,
+        "categorical": overrides.categorical,
+        "ordinal": overrides.ordinal,
+        "integer": overrides.integer,
+        "continuous": overrides.continuous,
     }
     taken: dict[int, str] = {}
     for parameter, columns in claims.items():
@@ -102,7 +102,7 @@ def _refuse_contradictions(wishes: Wishes, names: Sequence[Hashable]) -> None:
                     f"{taken[j]!r}. Got {names[j]!r} in both."
                 )
             taken[j] = parameter
-    for j in wishes.steps:
+    for j in overrides.steps:
         if taken.get(j, "integer") != "integer":
             raise ValueError(
                 f"The 'steps' parameter of FeatureSpace must not name a column of "
