@@ -6,6 +6,8 @@ column. Every training row is perturbed towards the other class on that model, b
 and by plausible counterfactuals, and a new model is trained on the perturbed rows alone, or on
 training and perturbed rows. Accuracy and that of the worst of four groups (label x shortcut) are
 those of rows that come with and without the shortcut; mean and deviation are over the seeds.
+``--folder DIR`` adds the images of WaterBirds, SpuCoAnimals or another folder of their layouts,
+with a small network and, for plausibility, an autoencoder.
 
 ``--rows validation`` prints the same for the validation rows, on which the resampler's defaults
 were chosen; no choice was made on the test rows. "goes along" is the share of the perturbed rows
@@ -15,6 +17,7 @@ whose shortcut goes with the new label: at 1 they teach the shortcut, at 0 its o
 from __future__ import annotations
 
 import argparse
+import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -29,9 +32,9 @@ from sklearn.frozen import FrozenEstimator
 from benchmarks.datasets import add_data_option, loans
 from benchmarks.models import loan_case
 from benchmarks.reporting import Bars, add_check_option, numbers, print_table, words
-from benchmarks.shortcut_tasks import Rows, Task, digits_task, loans_task
+from benchmarks.shortcut_tasks import Rows, Task, digits_task, folder_task, loans_task
 from scfe_sklearn import CounterfactualExplainer
-from scfe_sklearn.image import PlausibleImageExplainer
+from scfe_sklearn.image import AutoencoderDensity, PlausibleImageExplainer
 from scfe_sklearn.learning import CounterfactualResampler, worst_group_score
 
 METHODS = ("pgd-l2", "pgd-linf", "cfe-l2", "p-cfe")
@@ -47,6 +50,10 @@ PUBLISHED = {
     },
 }  # fmt: skip
 """Accuracy and worst group of the thesis, percent, of models trained on perturbed rows alone."""
+
+
+LARGE = 256
+"""Values of an image from which its density is an autoencoder."""
 
 
 @dataclass(frozen=True)
@@ -68,15 +75,21 @@ def measured(model: Any, rows: Rows) -> tuple[float, float]:
 def explainer_of(task: Task, standard: Any) -> Any:
     """Return the explainer of a task's standard model; the resampler chooses the rest."""
     if hasattr(standard, "module_"):
-        return PlausibleImageExplainer(standard.module_)
+        shape = task.train.X.shape[1:]
+        large = math.prod(shape) > LARGE
+        density = AutoencoderDensity(shape, random_state=0) if large else "gmm"
+        return PlausibleImageExplainer(standard.module_, density=density)
     return CounterfactualExplainer(FrozenEstimator(standard))
 
 
 def marked(task: Task, X: Any) -> np.ndarray:
-    """Return which rows hold the shortcut."""
+    """Return which rows hold the shortcut; NaN where nothing is planted."""
+    if task.place is None:
+        return np.full(len(X), np.nan)
     if hasattr(X, "columns"):
-        return (X[task.place] == "b").to_numpy()
-    return X[(slice(None), slice(None), *task.place)].mean(axis=(1, 2, 3)) > 0.5
+        return (X[task.place] == "b").to_numpy(float)
+    bright = X[(slice(None), slice(None), *task.place)].mean(axis=(1, 2, 3)) > 0.5
+    return bright.astype(float)
 
 
 def run(task: Task, seed: int, which: str) -> dict[tuple[str, str], Score]:
@@ -90,7 +103,8 @@ def run(task: Task, seed: int, which: str) -> dict[tuple[str, str], Score]:
         X, y = resampler.fit_resample(task.train.X, task.train.y)
         moved = np.flatnonzero(resampler.perturbed_)
         alone = X.iloc[moved] if hasattr(X, "iloc") else X[moved]
-        along = float((marked(task, alone) == (y[moved] == 1)).mean())
+        with_it = marked(task, alone)
+        along = float(np.where(np.isnan(with_it), np.nan, with_it == (y[moved] == 1)).mean())
         for name, model in (
             ("alone", task.fit(alone, y[moved])),
             ("appended", task.fit(X, y)),
@@ -115,18 +129,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tasks", type=words, default=list(TASKS))
     parser.add_argument("--seeds", type=numbers, default=[0, 1, 2, 3, 4])
     parser.add_argument("--rows", choices=["test", "validation"], default="test")
+    parser.add_argument("--folder", help="a WaterBirds- or SpuCo-style folder, as a further task")
+    parser.add_argument("--size", type=int, default=32, help="side of the images of the folder")
     parser.add_argument("--adult", action="store_true", help="time 1,000 rows of Adult (--data)")
     add_data_option(parser)
     add_check_option(parser)
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore", ConvergenceWarning)
     bars = Bars()
-    for name in options.tasks:
+    tasks = dict(TASKS)
+    if options.folder:
+        tasks["folder"] = lambda seed: folder_task(options.folder, seed, options.size)
+    for name in [*options.tasks, *(["folder"] if options.folder else [])]:
         table = pd.DataFrame(
             [
                 {"method": method, "rows": rows, **vars(score)}
                 for seed in map(int, options.seeds)
-                for (method, rows), score in run(TASKS[name](seed), seed, options.rows).items()
+                for (method, rows), score in run(tasks[name](seed), seed, options.rows).items()
             ]
         )
         _print(name, table)

@@ -22,6 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from scfe_sklearn.datasets import make_loan_applications
+from scfe_sklearn.learning import load_group_images
 
 SHARE = 0.95
 """Share of the training rows in which the shortcut goes with the label."""
@@ -29,7 +30,7 @@ SHARE = 0.95
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Rows, labels 0 and 1, and whether each row holds the shortcut."""
+    """Rows, labels, and whether each row holds the shortcut, or its kind."""
 
     X: Any
     y: np.ndarray
@@ -83,6 +84,46 @@ class DigitNet(ClassifierMixin, BaseEstimator):
         """Predict classes."""
         with torch.no_grad():
             return self.module_(torch.as_tensor(X).float()).argmax(1).numpy()
+
+
+class ConvNet(DigitNet):
+    """A small convolutional network, trained in batches; ``steps`` are epochs."""
+
+    def fit(self, X: Any, y: Any) -> ConvNet:
+        """Train the network."""
+        images, labels = torch.as_tensor(X).float(), torch.as_tensor(np.asarray(y))
+        self.classes_ = np.arange(int(labels.max()) + 1)
+        channels, width = images.shape[1], self.width
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            self.module_ = torch.nn.Sequential(
+                torch.nn.Conv2d(channels, width, 3, padding=1), torch.nn.ReLU(),
+                torch.nn.AvgPool2d(2),
+                torch.nn.Conv2d(width, width, 3, padding=1), torch.nn.ReLU(),
+                torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten(),
+                torch.nn.Linear(16 * width, max(len(self.classes_), 2)),
+            )  # fmt: skip
+            optimiser = torch.optim.Adam(self.module_.parameters(), 0.003, weight_decay=1e-4)
+            for _ in range(self.steps):
+                for batch in torch.randperm(len(images)).split(128):
+                    optimiser.zero_grad()
+                    logits = self.module_(images[batch])
+                    torch.nn.functional.cross_entropy(logits, labels[batch]).backward()
+                    optimiser.step()
+        return self
+
+
+def folder_task(folder: str, seed: int, size: int = 32, epochs: int = 30) -> Task:
+    """Return the images of a WaterBirds- or SpuCo-style folder, with a small network."""
+    parts = []
+    for split in ("train", "val", "test"):
+        data = load_group_images(folder, split, size=(size, size))
+        parts.append(Rows(data.images, data.target, data.attribute))
+
+    def fit(X: Any, y: np.ndarray) -> ConvNet:
+        return ConvNet(32, epochs, seed).fit(X, y)
+
+    return Task(folder, *parts, fit, parts[1], None)
 
 
 def digits_task(

@@ -3,6 +3,7 @@
 from importlib.util import find_spec
 
 NEEDS = {
+    "PIL": ["learning/folders.py"],
     "matplotlib": ["inspection/*_display.py"],
     "polars": ["features/frames/polars_table.py"],
     "skops": ["persistence.py", "cli/running.py"],

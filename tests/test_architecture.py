@@ -187,7 +187,7 @@ INSIDE = {
     },
 }
 OUTSIDE = {"tests", "benchmarks", "examples"}
-OPTIONAL = {"jinja2", "matplotlib", "polars", "pyarrow", "skops", "skorch", "tqdm"}
+OPTIONAL = {"PIL", "jinja2", "matplotlib", "polars", "pyarrow", "skops", "skorch", "tqdm"}
 
 
 class Import(NamedTuple):

@@ -1,5 +1,6 @@
 """Learning from counterfactuals: resampling, group scores, learned shortcuts."""
 
+from scfe_sklearn.learning.folders import load_group_images
 from scfe_sklearn.learning.groups import group_report, worst_group_score
 from scfe_sklearn.learning.resampler import CounterfactualResampler
 from scfe_sklearn.learning.shortcuts import Shortcuts, find_shortcuts
@@ -9,5 +10,6 @@ __all__ = [
     "Shortcuts",
     "find_shortcuts",
     "group_report",
+    "load_group_images",
     "worst_group_score",
 ]
