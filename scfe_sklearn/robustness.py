@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state
 
 from scfe_sklearn.explanation import Explanation
-from scfe_sklearn.features.frames import Edit, open_table
+from scfe_sklearn.features.frames import Edit, as_table, open_table
 from scfe_sklearn.models import handed, resampled, retrained
 from scfe_sklearn.presentation.containers import columns_in_order, take_rows
 
@@ -155,6 +160,189 @@ def survival_under_noise(
     hit = (predicted == np.repeat(explanation.target[good], n_samples)).reshape(-1, n_samples)
     out = np.full(len(explanation), np.nan)
     out[good] = hit.mean(axis=1)
+    return out
+
+
+def stability_curve(
+    explainer: Any,
+    X: Any,
+    target: Any = None,
+    *,
+    radii: Sequence[float] = (0.1, 0.2, 0.4, 0.8),
+    n_samples: int = 3,
+    random_state: Any = None,
+) -> pd.DataFrame:
+    r"""How far counterfactuals move when rows are disturbed by growing noise.
+
+    Noise is uniform on the sphere of a radius, in training standard deviations of the numbers
+    that may change. A disturbed row is asked for the class that was asked for the row itself.
+
+    Parameters
+    ----------
+    explainer : CounterfactualExplainer
+        Fitted, of a classifier.
+    X : DataFrame or array-like of shape (n, d)
+        Rows.
+    target : label, array-like of shape (n,) or None, default=None
+        As for `CounterfactualExplainer.explain`.
+    radii : sequence of float, default=(0.1, 0.2, 0.4, 0.8)
+        Radii of the noise.
+    n_samples : int, default=3
+        Disturbed copies of each row and radius.
+    random_state : int, RandomState or None, default=None
+        Seed of the noise.
+
+    Returns
+    -------
+    DataFrame
+        One row per radius, row and copy: ``radius``, ``row``, ``input`` (distance between the two
+        rows, after numbers are rounded to what the column can hold) and ``answer`` (distance
+        between their counterfactuals; NaN unless both rows have one that differs from the row).
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from scfe_sklearn import CounterfactualExplainer
+    >>> X, y = load_wine(return_X_y=True, as_frame=True)
+    >>> model = make_pipeline(StandardScaler(), LogisticRegression())
+    >>> explainer = CounterfactualExplainer(model, density="knn").fit(X, y)
+    >>> curve = stability_curve(explainer, X[:5], target=1, radii=[0.1, 1.0], random_state=0)
+    >>> means = curve.groupby("radius")["answer"].mean()
+    >>> bool(means[0.1] < means[1.0])
+    True
+    """
+    random, space = check_random_state(random_state), explainer.space_
+    X = as_table(X)
+    first = _quietly(explainer, X, target)
+    n, wanted = len(first), first.target
+    Z = space.encode(explainer.view_.seen(X))
+    held = set(explainer.immutable or ())
+    free = [
+        coordinate
+        for feature, coordinate in zip(
+            space.number_features_, space.number_coordinates_, strict=True
+        )
+        if space.names_[feature] not in held and space.kinds_[feature] in ("numeric", "integer")
+    ]
+    parts = []
+    for radius in radii:
+        for _ in range(n_samples):
+            noise = random.standard_normal((n, len(free)))
+            noise *= radius / np.linalg.norm(noise, axis=1, keepdims=True)
+            moved = Z.copy()
+            moved[:, free] += noise
+            rows = explainer.view_.whole(space.decode(moved, explainer.view_.seen(X)))
+            again = _quietly(explainer, rows, wanted)
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "radius": float(radius),
+                        "row": np.arange(n),
+                        "input": _distance(explainer, X, rows),
+                        "answer": _answer_distance(explainer, first, again),
+                    }
+                )
+            )
+    return pd.concat(parts, ignore_index=True)
+
+
+def consistency_under_retraining(
+    explainer: Any,
+    X_explained: Any,
+    X: Any,
+    y: Any,
+    target: Any = None,
+    *,
+    n_models: int = 5,
+    random_state: Any = None,
+) -> np.ndarray:
+    r"""How far counterfactuals move when the model is trained again on a bootstrap sample.
+
+    Only the model differs: rules, densities' training rows and parameters stay. For each class as
+    many rows are drawn as it has.
+
+    Parameters
+    ----------
+    explainer : CounterfactualExplainer
+        Fitted, of a classifier that can be trained again.
+    X_explained : DataFrame or array-like of shape (n, d)
+        Rows to explain.
+    X : DataFrame or array-like of shape (N, d)
+        Training rows.
+    y : array-like of shape (N,)
+        Their labels.
+    target : label, array-like of shape (n,) or None, default=None
+        As for `CounterfactualExplainer.explain`.
+    n_models : int, default=5
+        Number of further models.
+    random_state : int, RandomState or None, default=None
+        Seed of the samples.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        Mean distance, in solver units, between the counterfactual of the explainer and those of
+        explainers of the further models; NaN where there is none to compare.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn.linear_model import RidgeClassifier
+    >>> from scfe_sklearn import CounterfactualExplainer
+    >>> X, y = load_wine(return_X_y=True, as_frame=True)
+    >>> explainer = CounterfactualExplainer(RidgeClassifier(), density="knn").fit(X, y)
+    >>> moved = consistency_under_retraining(
+    ...     explainer, X[:3], X, y, target=1, n_models=2, random_state=0
+    ... )
+    >>> moved.shape, bool((moved > 0).all())
+    ((3,), True)
+    """
+    random, labels = check_random_state(random_state), np.asarray(y)
+    X, X_explained = as_table(X), as_table(X_explained)
+    first = _quietly(explainer, X_explained, target)
+    moved = []
+    for rows in resampled(labels, n_models, random, classes=True):
+        model = retrained(explainer.estimator_, take_rows(X, rows), labels[rows])
+        other = clone(explainer).set_params(estimator=FrozenEstimator(model)).fit(X, labels)
+        again = _quietly(other, X_explained, first.target)
+        moved.append(_answer_distance(explainer, first, again))
+    known = np.isfinite(moved)
+    total = np.where(known, moved, 0.0).sum(axis=0)
+    counts = known.sum(axis=0)
+    return np.where(counts > 0, total / np.maximum(counts, 1), np.nan)
+
+
+def _quietly(explainer: Any, X: Any, target: Any) -> Explanation:
+    """Explain without a warning about rows that have no counterfactual."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*no counterfactual", UserWarning)
+        result: Explanation = explainer.explain(X, target)
+    return result
+
+
+def _points(explainer: Any, X: Any) -> np.ndarray:
+    """Return rows in solver space, with stand-ins for missing values."""
+    space = explainer.space_
+    return np.asarray(space.filled(space.encode(explainer.view_.seen(X))))
+
+
+def _distance(explainer: Any, first: Any, second: Any) -> np.ndarray:
+    """Return the distances (n,) of rows in solver space."""
+    difference = _points(explainer, first) - _points(explainer, second)
+    return np.asarray(np.linalg.norm(difference, axis=1))
+
+
+def _answer_distance(explainer: Any, first: Explanation, second: Explanation) -> np.ndarray:
+    """Return the distances (n,) of answers; NaN where a row has none, or needs none."""
+    both = np.flatnonzero(first.changed.any(axis=1) & second.changed.any(axis=1))
+    both = both[first.success[both] & second.success[both]]
+    out = np.full(len(first), np.nan)
+    if len(both):
+        pair = (take_rows(part.counterfactuals, both) for part in (first, second))
+        out[both] = _distance(explainer, *pair)
     return out
 
 

@@ -13,7 +13,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from scfe_sklearn import CounterfactualExplainer
-from scfe_sklearn.robustness import survival_under_noise, survival_under_retraining
+from scfe_sklearn.robustness import (
+    consistency_under_retraining,
+    stability_curve,
+    survival_under_noise,
+    survival_under_retraining,
+)
 
 
 def make(n=200):
@@ -89,3 +94,55 @@ def test_wrong_noise_is_refused():
     result = CounterfactualExplainer(model).fit(X, y).explain(X[:1])
     with pytest.raises(ValueError, match="'noise' parameter of survival_under_noise"):
         survival_under_noise(result, model, noise=2)
+
+
+@pytest.fixture(scope="module")
+def explained():
+    X, y, model = make()
+    explainer = CounterfactualExplainer(model, density="knn", immutable=["k"]).fit(X, y)
+    return explainer, X, y
+
+
+def test_a_stability_curve_is_what_two_calls_give(explained):
+    explainer, X, _ = explained
+    rows = X[explainer.predict(X) == "no"][:12]
+    curve = stability_curve(explainer, rows, "yes", radii=[0.0, 0.5], n_samples=2, random_state=0)
+    assert len(curve) == 2 * 2 * 12 and list(curve.columns) == ["radius", "row", "input", "answer"]
+    still = curve[curve["radius"] == 0]
+    assert (still[["input", "answer"]] == 0).all(axis=None)
+    moved = curve[curve["radius"] == 0.5]
+    # Only u may be disturbed: k never changes, and job is no number.
+    np.testing.assert_allclose(moved["input"], 0.5)
+    first = explainer.explain(rows, "yes").counterfactuals
+    sign = np.random.RandomState(0)
+    sign.standard_normal((2, 12, 1))
+    step = 0.5 * np.sign(sign.standard_normal((12, 1)))[:, 0] * X["u"].std(ddof=0)
+    noisy = rows.assign(u=rows["u"] + step)
+    again = explainer.explain(noisy, "yes")
+    difference = (again.counterfactuals["u"] - first["u"]) / X["u"].std(ddof=0)
+    jobs = again.counterfactuals["job"] != first["job"]
+    expected = np.hypot(difference, jobs.astype(float)).to_numpy(copy=True)
+    expected[again.status != "found"] = np.nan
+    np.testing.assert_allclose(moved["answer"][:12], expected, atol=1e-6)
+
+
+def test_consistency_is_the_mean_distance_to_answers_of_models_trained_again(explained):
+    explainer, X, y = explained
+    rows = X[explainer.predict(X) == "no"][:8]
+    found = consistency_under_retraining(explainer, rows, X, y, "yes", n_models=3, random_state=1)
+    random, answers = np.random.RandomState(1), []
+    first = explainer.explain(rows, "yes")
+    for _ in range(3):
+        parts = [np.flatnonzero(y == label) for label in ("no", "yes")]
+        drawn = np.sort(
+            np.concatenate([part[random.randint(0, len(part), len(part))] for part in parts])
+        )
+        model = make()[2].fit(X.iloc[drawn], y[drawn])
+        other = CounterfactualExplainer(FrozenEstimator(model), density="knn", immutable=["k"])
+        again = other.fit(X, y).explain(rows, "yes")
+        u = (again.counterfactuals["u"] - first.counterfactuals["u"]) / X["u"].std(ddof=0)
+        jobs = again.counterfactuals["job"] != first.counterfactuals["job"]
+        distance = np.hypot(u, jobs.astype(float)).to_numpy(copy=True)
+        distance[again.status != "found"] = np.nan
+        answers.append(distance)
+    np.testing.assert_allclose(found, np.nanmean(answers, axis=0), atol=1e-6)

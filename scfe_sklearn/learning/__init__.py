@@ -1,5 +1,6 @@
 """Learning from counterfactuals: resampling, group scores, learned shortcuts."""
 
+from scfe_sklearn.learning.angles import attack_angles
 from scfe_sklearn.learning.folders import load_group_images
 from scfe_sklearn.learning.groups import group_report, worst_group_score
 from scfe_sklearn.learning.resampler import CounterfactualResampler
@@ -8,6 +9,7 @@ from scfe_sklearn.learning.shortcuts import Shortcuts, find_shortcuts
 __all__ = [
     "CounterfactualResampler",
     "Shortcuts",
+    "attack_angles",
     "find_shortcuts",
     "group_report",
     "load_group_images",
