@@ -24,7 +24,7 @@ from benchmarks.reporting import Bars, add_check_option, numbers, print_table, w
 from scfe_sklearn import CounterfactualExplainer
 from scfe_sklearn.robustness import consistency_under_retraining, stability_curve
 
-RADII = [0.05, 0.1, 0.2, 0.4, 0.8]
+RADII = [0.1, 0.4, 0.8, 1.6, 3.2]
 TAU = 20.0
 DENSITIES = ("kde", "gmm", "knn", "lof")
 
@@ -94,7 +94,7 @@ def draw(results: dict[str, pd.DataFrame], radii: Sequence[float], path: str) ->
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", type=words, default=["housing", "wine"])
-    parser.add_argument("--seeds", type=numbers, default=[0, 1, 2])
+    parser.add_argument("--seeds", type=numbers, default=[0])
     parser.add_argument("--radii", type=numbers, default=RADII)
     parser.add_argument("--rows", type=int, default=100, help="test rows, at most 100")
     parser.add_argument("--save", metavar="FILE", help="where to draw the curves")
