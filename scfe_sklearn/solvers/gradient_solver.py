@@ -20,9 +20,10 @@ from scfe_sklearn.solvers.descent import (
     survey,
 )
 from scfe_sklearn.solvers.planes import solve_in_planes
-from scfe_sklearn.solvers.plausibility_floor import Baselines, floors, with_floors
+from scfe_sklearn.solvers.plausibility_floor import floors, with_floors
 from scfe_sklearn.solvers.problem import Kind, Pool, Problem, of_rows
 from scfe_sklearn.solvers.starts import (
+    Baselines,
     Continuation,
     Recall,
     climb,
@@ -171,12 +172,16 @@ def _repaired(
 def _sparse(
     starts: torch.Tensor, factual: torch.Tensor, settings: GradientSettings
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the starts (n, S, D) and the factual once for each small budget, and budgets (S,)."""
+    """Return the starts (n, S, D) and the factual once for each small budget, and budgets (S,).
+
+    All of them once for each length of the steps.
+    """
     more = len(settings.sparse)
     z = torch.cat([starts, factual[:, None].expand(-1, more, -1)], 1)
     most = torch.full((z.shape[1],), starts.shape[2], device=z.device)
     most[starts.shape[1] :] = torch.tensor(settings.sparse, device=z.device)
-    return z, most
+    again = len(settings.lengths)
+    return z.repeat(1, again, 1), most.repeat(again)
 
 
 def _improved(
@@ -207,8 +212,10 @@ def _improved(
         if len(moving) == 0:
             break
         part, there = part.take(open_), there.take(open_)
-        others = exchange(there, part, of_rows(kinds, moving), now, settings, fine)
-        better = settle(there, now, *others, settings, fine)
+        own = of_rows(kinds, moving)
+        found = [exchange(there, part, own, now, k, settings, fine) for k in range(settings.bases)]
+        z, some = (torch.cat(parts, 1) for parts in zip(*found, strict=True))
+        better = settle(there, now, z, some, settings, fine)
         pool = pool.scattered(moving, better)
         moving = moving[better.best < now.best - WORTH * now.best.abs()]
         if len(moving) == 0:

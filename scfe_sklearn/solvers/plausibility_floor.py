@@ -2,47 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 
-from scfe_sklearn.solvers.problem import Kind, Problem
-from scfe_sklearn.solvers.starts import TRIED, greedy_baseline
+from scfe_sklearn.solvers.problem import Problem
+from scfe_sklearn.solvers.starts import Baselines
 
 ROUNDING = 1e-9
 """What the log-density of one point may differ by from batch to batch."""
-
-
-@dataclass(frozen=True, eq=False)
-class Baselines:
-    """Greedy baselines of n rows.
-
-    Parameters
-    ----------
-    ends : Tensor of shape (n, D)
-        Where they end.
-    valid : BoolTensor of shape (n,)
-        Whether that is an answer.
-    near : Tensor of shape (n, K, D)
-        What the rules let the rows become of the nearest training rows, nearest first; the
-        factuals where there are fewer.
-    """
-
-    ends: torch.Tensor
-    valid: torch.Tensor
-    near: torch.Tensor
-
-    @classmethod
-    def of(cls, problem: Problem, kinds: Sequence[Kind]) -> Baselines:
-        """Run the baselines of all rows."""
-        ends = problem.domain.factual.clone()
-        near = ends[:, None].repeat(1, TRIED, 1)
-        valid = torch.zeros(len(problem), dtype=torch.bool, device=ends.device)
-        for rows, anchors, _ in kinds:
-            ends[rows], valid[rows], rest = greedy_baseline(problem.take(rows), anchors)
-            near[rows, : rest.shape[1]] = rest
-        return cls(ends, valid, near)
 
 
 def floors(problem: Problem, baselines: Baselines) -> torch.Tensor:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from scfe_sklearn.solvers.plausibility_floor import Baselines, floors, with_floors
+from scfe_sklearn.solvers.plausibility_floor import floors, with_floors
 from scfe_sklearn.solvers.problem import Kind, Pool, Problem, of_rows
 from scfe_sklearn.solvers.refinement import Enrich, Section, Stepping, enrich, narrow, step
 from scfe_sklearn.solvers.starts import (
+    Baselines,
     Recall,
     Screen,
     climb,

@@ -62,7 +62,7 @@ def test_it_is_that_of_single_rows(tools, seed, has_gradient):
     anchors[:, :3] += rng.normal(scale=1e-3, size=(50, 3))  # no two are as near
     margin = scores(torch.from_numpy(anchors))
     anchors = anchors[(margin[:, 1] > margin[:, 0]).numpy()]
-    z, valid = greedy_baseline(problem, torch.from_numpy(anchors))
+    z, valid, _ = greedy_baseline(problem, torch.from_numpy(anchors))
     expected = [walked(tools, problem, anchors, row) for row in range(30)]
     assert valid.tolist() == [one is not None for one in expected]
     assert int(valid.sum()) > 0
@@ -74,7 +74,7 @@ def test_it_is_that_of_single_rows(tools, seed, has_gradient):
 def test_without_training_rows_or_rows_nobody_walks(tools):
     rng = np.random.default_rng(0)
     problem = tools.mixed.problem(rng, 4, tools.mixed.linear(tools, rng))
-    z, valid = greedy_baseline(problem, torch.zeros(0, 6, dtype=torch.float64))
+    z, valid, _ = greedy_baseline(problem, torch.zeros(0, 6, dtype=torch.float64))
     assert not valid.any() and torch.equal(z, problem.domain.factual)
-    z, valid = greedy_baseline(problem.take(torch.arange(0)), problem.domain.factual)
+    z, valid, _ = greedy_baseline(problem.take(torch.arange(0)), problem.domain.factual)
     assert z.shape == (0, 6) and len(valid) == 0

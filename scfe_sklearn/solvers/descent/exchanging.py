@@ -15,8 +15,8 @@ from scfe_sklearn.solvers.problem import Kind, Pool, Problem, first_flagged
 EXCHANGED = 3
 """Exchanges per row and round that are improved."""
 
-CLOSE = 1.0
-"""How much more than the best point an exchange may cost at least: settling may save it."""
+CLOSE, LESS = 2.0, 2.0
+"""How much more than their base points may cost: with an exchange, with a change undone."""
 
 MOST_LIFT = 2.0
 """Plausibility that the slope may promise of an exchange at most."""
@@ -27,25 +27,26 @@ def exchange(
     limited: Problem,
     kinds: Sequence[Kind],
     pool: Pool,
+    base: int,
     settings: GradientSettings,
     fine: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return points (n, K, D) one exchange away from the best of each row, and which are some.
+    """Return points (n, K, D) one exchange away from point ``base`` of the rows, which are some.
 
     One change is undone, one set anew. What that does to margin and plausibility is predicted by
-    their slopes at the best point; those that promise most are tried on the model. Points with
+    their slopes at that point; those that promise most are tried on the model. Points with
     a change undone and none set follow, valid or not: the other numbers may make up for it.
     """
     problem = search.problem
     out = Pool.empty(problem, EXCHANGED)
     fewer = out.z[:, :1].repeat(1, settings.undone, 1)
     some = torch.zeros(fewer.shape[:2], dtype=torch.bool, device=fewer.device)
-    best = pool.z[:, 0]
+    best, at = pool.z[:, base], pool.cost[:, base]
     margin, slope = problem.objective.margin_and_grad(best)
     density, lift = search.near.log_density_and_grad(best[:, None])
     value, rise = density * search.near.weight[:, None], lift[:, 0] * search.near.weight[:, None]
     for rows, _, moves in kinds:
-        own = rows[pool.best[rows] < torch.inf]
+        own = rows[at[rows] < torch.inf]
         if len(moves) == 0 or len(own) == 0:
             continue
         part = replace(problem.take(own), moves=moves)
@@ -54,14 +55,16 @@ def exchange(
         there = search.take(own)
         if fine == STRICT:
             could = there.problem.sparse_distance(trial) - there.ceiling[:, None]
-            promising &= could < pool.best[own, None]
+            promising &= could < at[own, None]
             promising &= there.problem.valid(trial, promising)
             density = limited.take(own).objective.log_densities(trial, promising)
             cost = torch.where(promising, there.price_of(trial, density, fine), torch.inf)
         else:
-            cost = there.cost(trial, promising, fine, below=pool.best[own] + CLOSE)
+            cost = there.cost(trial, promising, fine, below=at[own] + CLOSE)
         out = out.scattered(own, Pool.of(part, trial, cost, EXCHANGED))
-    # What is no point of any row need not be settled.
+    # What settling will hardly make up for need not be settled.
+    some &= search.priced_where(fewer, some, fine) < at[:, None] + LESS
+    out = Pool(out.z, torch.where(out.cost < at[:, None] + CLOSE, out.cost, torch.inf))
     width = int(some.sum(1).max())
     fewer, some = fewer[:, :width], some[:, :width]
     return torch.cat([out.z, fewer], 1), torch.cat([out.cost < torch.inf, some], 1)

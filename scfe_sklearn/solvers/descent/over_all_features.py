@@ -28,7 +28,8 @@ def descend(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the cheapest valid points (n, S, D) on the ways from ``z`` (n, S, D), and costs.
 
-    ``most`` (S,) limits the changes on each way, if given; a row's budget holds on all of them.
+    The starts are there once for each of the lengths of the steps. ``most`` (S,) limits the
+    changes on each way, if given; a row's budget holds on all of them.
 
     Now and then the ways of a row that are the most expensive, or the same as others, end, and
     rows leave of which all ways rest.
@@ -36,6 +37,10 @@ def descend(
     part = Instances.of(search, z)
     if most is not None:
         part = part.within(most.repeat(len(z)))
+    # The ways from all starts with the first lengths, then with the next.
+    lengths = torch.tensor(settings.lengths, dtype=z.dtype, device=z.device)
+    lengths = lengths.repeat_interleave(z.shape[1] // len(lengths), 0).repeat(len(z), 1)
+    first, last = lengths.T
     run = Run.of(part.changes(z))
     run.demand = demand * part.unit
     found, least = z.flatten(0, 1).clone(), run.least.clone()
@@ -54,10 +59,11 @@ def descend(
                 return found.reshape(z.shape), least.reshape(z.shape[:2])
             place, here = place[keep.flatten()], here.take(keep.flatten())
             part, run, at = part.take(keep), run.take(keep.flatten()), at[keep.flatten()]
+            first, last = first[keep.flatten()], last[keep.flatten()]
         share = step / max(settings.steps - 1, 1)
-        length = _between(settings.length, share)
+        length = first * (last / first) ** share
         run.limit(part, here)
-        ahead = at - length * (here.pull - run.price(part)[:, None] * here.lift)
+        ahead = at - length[:, None] * (here.pull - run.price(part)[:, None] * here.lift)
         aim = part.short * _between(settings.overshoot, share) - here.margin
         run.move(
             prox_linear_step(
@@ -88,19 +94,19 @@ def _remaining(run: Run, count: int, ways: int) -> torch.Tensor:
     return moving[:, None] * ways + order[moving]
 
 
-def _prox(part: Instances, length: float) -> Prox:
+def _prox(part: Instances, length: torch.Tensor) -> Prox:
     """Return the proximal map of the price and the budget of changes, over the rules."""
     budget, price, power = within(part.problem), part.problem.change_weight, part.problem.exponent
 
-    known: list[Any] = [None, part.sets, price, budget]
+    known: list[Any] = [None, part.sets, length, price, budget]
 
     def prox(v: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
         if rows is None:
             return part.sets.prox(v, length, price, power, budget)
         if known[0] is not rows:  # the same rows are asked about many times
             own = None if budget is None else budget[rows]
-            known[:] = rows, part.sets.take(rows), price[rows], own
-        return known[1].prox(v, length, known[2], power, known[3])
+            known[:] = rows, part.sets.take(rows), length[rows], price[rows], own
+        return known[1].prox(v, known[2], known[3], power, known[4])
 
     return prox
 

@@ -17,6 +17,9 @@ DEMANDED = 4.0
 """Multiplier of the limit that this begins with, in the same units."""
 
 
+SHORTER = ((0.25, 0.02), (0.1, 0.02))
+"""Lengths of the steps of its second run, which ends at other supports."""
+
 THOROUGH: dict[str, Any] = {
     "singles": 8,
     "pairs": 48,
@@ -34,9 +37,6 @@ THOROUGH: dict[str, Any] = {
     "polishing": 8,
 }
 """Settings of the effort "thorough": wider and longer."""
-
-SHORTER = (0.25, 0.02)
-"""Lengths of the steps of a second run of it, which ends at other supports."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,10 @@ class GradientSettings:
         Ways from the factual with at most so many changes.
     steps : int
         Steps of proximal gradient over all features.
-    length : tuple of (float, float)
-        First and last length of these steps. At 1/2 the squared distance is minimised at once,
-        so that the support is chosen anew; short steps keep it.
+    lengths : tuple of (float, float)
+        First and last length of these steps; every start is taken once with each. At 1/2 the
+        squared distance is minimised at once, so that the support is chosen anew; short steps
+        keep it.
     overshoot : tuple of (float, float)
         Margin aimed at beyond the floor, as a share of what the factual is short of.
     multipliers : int
@@ -76,6 +77,8 @@ class GradientSettings:
         Steps of that.
     exchanges : int
         Rounds of exchanging features at most; a row leaves that a round does not help.
+    bases : int
+        Points per row and round that features are exchanged at: the best ones.
     exchanged : int
         Exchanges per row and round that are tried on the model.
     undone : int
@@ -97,7 +100,7 @@ class GradientSettings:
     points: int = 40
     sparse: tuple[int, ...] = (2, 4)
     steps: int = 6
-    length: tuple[float, float] = (0.5, 0.03)
+    lengths: tuple[tuple[float, float], ...] = ((0.5, 0.03), (0.15, 0.02))
     overshoot: tuple[float, float] = (0.05, 0.005)
     multipliers: int = 4
     thinned: dict[int, int] = field(default_factory=lambda: {3: 4, 5: 2})
@@ -105,6 +108,7 @@ class GradientSettings:
     settled: int = 3
     settling: int = 6
     exchanges: int = 6
+    bases: int = 2
     exchanged: int = 24
     undone: int = 10
     polishing: int = 2
@@ -118,7 +122,7 @@ class GradientSettings:
         if effort == "default":
             return cls()
         wide = cls(**THOROUGH)
-        return cls(further=(wide, replace(wide, length=SHORTER)))
+        return cls(further=(wide, replace(wide, lengths=SHORTER)))
 
     def several(self, count: int) -> GradientSettings:
         """Return the settings of a search for ``count`` answers per row."""

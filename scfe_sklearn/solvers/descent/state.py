@@ -84,10 +84,10 @@ class Search:
         where = where & (changed.sum(-1) <= problem.max_changes[:, None]) & changed.any(-1)
         if below is not None:
             where = where & (problem.sparse_distance(z) - self.ceiling[:, None] < below[:, None])
-        return self._of_some(z, problem.valid(z, where), fine)
+        return self.priced_where(z, problem.valid(z, where), fine)
 
-    def _of_some(self, z: torch.Tensor, where: torch.Tensor, fine: float) -> torch.Tensor:
-        """Objective (n, K) where ``where`` (n, K) says, infinite elsewhere."""
+    def priced_where(self, z: torch.Tensor, where: torch.Tensor, fine: float) -> torch.Tensor:
+        """Objective (n, K) of points ``z`` (n, K, D), valid or not; infinite outside ``where``."""
         width = int(where.sum(1).max()) if where.numel() else 0
         if width > DENSE * where.shape[1]:
             return torch.where(where, self.priced(z, fine), torch.inf)

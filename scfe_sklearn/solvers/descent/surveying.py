@@ -10,9 +10,8 @@ import torch
 from scfe_sklearn.solvers.descent.picking import cheapest, least, picked
 from scfe_sklearn.solvers.descent.settings import FINE, GradientSettings
 from scfe_sklearn.solvers.descent.state import Search
-from scfe_sklearn.solvers.plausibility_floor import Baselines
 from scfe_sklearn.solvers.problem import Kind, Pool, Problem
-from scfe_sklearn.solvers.starts import feature_sets
+from scfe_sklearn.solvers.starts import Baselines, feature_sets
 
 BEYOND = 0.05
 """Share of the rest of the way by which a number goes beyond where the margin should be met."""

@@ -1,7 +1,7 @@
 """Where to start: from single moves, training rows, or the margin."""
 
 from scfe_sklearn.solvers.starts.anchors import Recall, hybrids, nearest_anchors, recall
-from scfe_sklearn.solvers.starts.baseline import TRIED, greedy_baseline
+from scfe_sklearn.solvers.starts.baseline import Baselines
 from scfe_sklearn.solvers.starts.climbing import climb
 from scfe_sklearn.solvers.starts.misses import nearest_miss
 from scfe_sklearn.solvers.starts.screening import Screen, screen
@@ -14,7 +14,7 @@ from scfe_sklearn.solvers.starts.wide import (
 )
 
 __all__ = [
-    "TRIED",
+    "Baselines",
     "Continuation",
     "Recall",
     "Screen",
@@ -23,7 +23,6 @@ __all__ = [
     "feature_sets",
     "hybrids",
     "nearest_miss",
-    "greedy_baseline",
     "nearest_anchors",
     "recall",
     "screen",
