@@ -29,8 +29,8 @@ from scfe_sklearn.image import (
     SparsePGD,
     SparseRandomSearch,
     StrAttack,
+    gse_parameters,
     noise_scores,
-    published,
 )
 
 PIXELS = 20
@@ -55,7 +55,7 @@ ATTACKS = {
     "fwnucl": (NuclearFrankWolfe, {}),
     "fwnucl, to the end": (NuclearFrankWolfe, {"stop_early": False}),
     "gse": (GroupSparseExplainer, {}),
-    "gse, published": (GroupSparseExplainer, published("cifar")),
+    "gse, published": (GroupSparseExplainer, gse_parameters("cifar")),
 }
 # One step, few queries, very few pixels, and a ball that is too small for some images.
 MAY_FAIL = {

@@ -36,7 +36,7 @@ from benchmarks.datasets import add_data_option
 from benchmarks.image_nets import NETS, correct
 from benchmarks.image_textbook import Constants, plain_group_sparse
 from benchmarks.reporting import Bars, add_check_option, print_table, words
-from scfe_sklearn.image import GroupSparseExplainer, published
+from scfe_sklearn.image import GroupSparseExplainer, gse_parameters
 from scfe_sklearn.image.metrics import lengths, n_clusters, n_patches, n_pixels
 
 PUBLISHED = {
@@ -64,7 +64,7 @@ def explained(name, module, x, y, targeted, parity):
         # The published code takes pixels from -1 to 1.
         mean, std = torch.tensor(settings["normalization"], dtype=torch.float64)
         settings = {"normalization": (2 * mean - 1, 2 * std), "bounds": (-1, 1)}
-        settings |= published("cifar", targeted)
+        settings |= gse_parameters("cifar", targeted)
         x = 2 * x - 1
     target = (y + 1) % 10 if targeted else None
     return GroupSparseExplainer(module, **settings).explain(x, target)
@@ -99,7 +99,7 @@ def plain_changes(module, x, y, targeted):
     mean, std = (torch.as_tensor(part, dtype=x.dtype, device=x.device).reshape(1, -1, 1, 1)
                  for part in NETS["resnet20"].normalization)  # fmt: skip
     label = (y + 1) % 10 if targeted else y
-    constants = Constants(n_gather=published("cifar", targeted)["n_gather"])
+    constants = Constants(n_gather=gse_parameters("cifar", targeted)["n_gather"])
     module = module.requires_grad_(False)
     return plain_group_sparse(
         lambda image: module(((image + 1) / 2 - mean) / std), 2 * x - 1, label, targeted, constants

@@ -25,7 +25,7 @@ class Constants:
     mu: float = 1.0
     step: float = 0.005
     n_gather: int = 30
-    dear: float = 0.25
+    price_growth: float = 0.25
     max_iter: int = 200
     n_searches: int = 10
     exact_box: bool = False
@@ -94,7 +94,7 @@ def _run(margin, gradient, x, price, step, constants):
         last[rows], root = u, after
         if k < constants.n_gather:
             mean = _blur((moved != 0).any(1, keepdim=True).to(x.dtype))
-            prices[rows] /= torch.where(mean > 0, 1 + mean, constants.dear)
+            prices[rows] /= torch.where(mean > 0, 1 + mean, constants.price_growth)
         moved = (x[rows] + moved).clamp(-1, 1) - x[rows]
         w[rows] = moved
         with torch.no_grad():

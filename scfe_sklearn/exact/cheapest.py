@@ -95,7 +95,7 @@ def cheapest(
     options : Options
         What the row may become, from `row_options`.
     requirement : Requirement
-        What is asked of the output.
+        Conditions on the output.
     objective : {"distance", "cost", "changes"}, default="distance"
         "distance": the squared distance. "cost": that plus `beta` for every change. "changes":
         the fewest changes, and the nearest answer among those with so few.

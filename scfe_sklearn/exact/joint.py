@@ -124,7 +124,7 @@ class JointRules:
 
     @property
     def loose(self) -> set[int]:
-        """Columns of which a relation asks more than which of the nearest values they take.
+        """Columns of which a relation needs more than the choice of the nearest values.
 
         A relation between values may need a number deep within a cell, or one that moves within
         its own. A budget of changes is best kept at the nearest end of a cell.
@@ -143,7 +143,7 @@ class JointRules:
         return cuts[np.isfinite(cuts)]
 
     def patterns(self, column: int, value: np.ndarray, factual: float) -> np.ndarray:
-        """Flags (k, M) that tell apart what rules tell apart of the options of one column."""
+        """Flags (k, M) that distinguish the options of one column as the rules do."""
         flags = [np.isnan(value)]
         flags += [atom.holds(value, False) for atom in self._atoms.get(column, [])]
         if column in self.loose:

@@ -1,8 +1,8 @@
 """Joint rules as rows of the program, with variables for how far numbers go beyond an option.
 
 An option of a number that a relation reads is a span: it begins at the value nearest to the
-factual one and goes on away from it. A variable x, at most the length of the chosen option, says
-how far: whole where the number has steps. What x adds to the squared distance is convex, so a
+factual one and goes on away from it. A variable x, at most the length of the chosen option, is the
+way along it: whole where the number has steps. What x adds to the squared distance is convex, so a
 variable q above some of its tangents is a lower bound, and exact where a tangent touches; of
 whole numbers the chords between neighbours serve, which are exact at two.
 """
@@ -21,7 +21,7 @@ _RELAXED = 1e-7  # scaled rows are wider by this: what is out of reach then is s
 _NARROWED = 2e-6  # and narrower, where an answer must not depend on the solver's tolerance
 _NOTHING = 1e-7  # squares that small need no variable
 _SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)  # of a continuous span, where tangents touch at first
-_CHORDS = 12  # so many steps have all their chords from the start
+_CHORDS = 12  # spans of at most this many steps have all their chords from the start
 
 
 @dataclass(eq=False)
@@ -109,7 +109,7 @@ def joint_rows(options: Options, further: bool, touches: Touches, margin: float)
     touches : Touches
         Where they must be exact.
     margin : float
-        Positive to demand more of the relations than they say, else less.
+        Positive for stricter relations, negative for looser ones.
 
     Returns
     -------

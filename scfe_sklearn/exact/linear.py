@@ -29,7 +29,7 @@ class LinearReach:
     gain: np.ndarray
 
     def most(self, max_changes: int | None = None) -> np.ndarray:
-        """The largest scores (n, R) with at most so many changes."""
+        """The largest scores (n, R) within a budget of changes."""
         order = np.sort(self.gain, axis=1)[:, ::-1]
         budget = order.shape[1] if max_changes is None else max_changes
         return self.factual + order[:, :budget].sum(axis=1)
@@ -46,7 +46,7 @@ def linear_reach(
     starts: np.ndarray,
     numeric: np.ndarray,
 ) -> LinearReach:
-    """Say how much each column can add to linear scores ``u @ weights + intercept``.
+    """Return how much each column can add to linear scores ``u @ weights + intercept``.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from scfe_sklearn.exact.requirements import Requirement
 
 @dataclass(frozen=True, eq=False)
 class _NoTrees:
-    """An ensemble of no trees: it asks for nothing."""
+    """An ensemble of no trees, without conditions."""
 
     columns: Sequence[Column]
     starts: np.ndarray
@@ -78,7 +78,7 @@ def prove_linear_jointly(
     max_changes: int | None = None,
     time_limit: float | None = None,
 ) -> bool:
-    """Say whether a row cannot bring all of some linear scores to zero under its rules.
+    """Return whether a row cannot bring all of some linear scores to zero under its rules.
 
     The scores ``u @ weights + intercept`` are relations themselves; if the program of all of them
     is infeasible, there is no such row.
@@ -96,7 +96,7 @@ def prove_linear_jointly(
     lower, upper, allowed : ndarray of shape (U,)
         As for `row_options`.
     unit : ndarray of shape (J,)
-        As for `row_options`; here it only says what is too little to be a change.
+        As for `row_options`; here it only bounds what is too small to be a change.
     rules : JointRules
         What the row must keep in several columns together.
     values : Values, default=None

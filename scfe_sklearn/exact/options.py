@@ -1,6 +1,6 @@
 """What one row may become: per column the few values that matter, and what each costs.
 
-Between two neighbouring thresholds of a number the ensemble cannot tell values apart, so only
+Between two neighbouring thresholds of a number the ensemble does not distinguish values, so only
 the one nearest to the factual value can be part of a cheapest answer. That makes every
 separable cost linear in the choice of an option, and exact. Where a relation joins the number to
 others, that value is where the option begins, and it spans the rest of its cell.
@@ -65,7 +65,7 @@ class Options:
     values: Values | None = None
 
     def __post_init__(self) -> None:
-        """Options are single values unless something else is said."""
+        """Options are single values by default."""
         for name in ("far", "step", "curve"):
             if getattr(self, name) is None:
                 given = self.value if name == "far" else np.zeros(len(self.value))

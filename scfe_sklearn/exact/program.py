@@ -4,7 +4,7 @@ Variables: for a number with options 0 to M - 1 the binaries ``z_p = [its option
 p = 1 to M - 1, which ascend; for a column with levels one binary per option, which add up to
 1; and for every reachable leaf of a tree with more than one of them a continuous y in [0, 1],
 which add up to 1 per tree. Below every branch, the leaves together are at most the options of
-the asked column that lead there, so whole z and x leave one leaf per tree.
+the tested column that lead there, so whole z and x leave one leaf per tree.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Program:
     Parameters
     ----------
     matrix : sparse array of shape (rows, V)
-        All rows that do not depend on what is asked of the output.
+        All rows that do not depend on the conditions on the output.
     low, high : ndarray of shape (rows,)
         Their bounds.
     pick : sparse array of shape (M, V)
@@ -183,25 +183,25 @@ def _paths(
     pick: sparse.csr_array,
     pick_constant: np.ndarray,
 ) -> tuple[sparse.csr_array, np.ndarray]:
-    """Rows: the leaves below a child are at most the options of the asked column that lead there.
+    """Rows: the leaves below a child are at most the options of the tested column that lead there.
 
-    All that the path above asked of the same column counts as well, which is what makes the
-    relaxation tight.
+    Tests of the same column on the path above count as well, which makes the relaxation
+    tight.
     """
     options = reach.options
     inner = np.flatnonzero(
         reach.reached & (ensemble.column >= 0) & (ensemble.left != ensemble.right)
     )
     child = np.concatenate([ensemble.left[inner], ensemble.right[inner]])
-    asked = np.concatenate([ensemble.column[inner]] * 2)
+    tested = np.concatenate([ensemble.column[inner]] * 2)
     some = reach.reached[child] & (np.diff(below.indptr)[child] > 0)
-    child, asked = child[some], asked[some]
-    mine = options.column[None] == asked[:, None]
+    child, tested = child[some], tested[some]
+    mine = options.column[None] == tested[:, None]
     lead = reach.passes[child] & mine
     binding = (lead != mine).any(axis=1)  # else every option leads there
-    child, asked, lead, mine = child[binding], asked[binding], lead[binding], mine[binding]
-    # of many levels, say which do not lead there: fewer entries
-    many = ~options.numeric[asked] & (2 * lead.sum(axis=1) > mine.sum(axis=1))
+    child, tested, lead, mine = child[binding], tested[binding], lead[binding], mine[binding]
+    # of many levels, list those that do not lead there: fewer entries
+    many = ~options.numeric[tested] & (2 * lead.sum(axis=1) > mine.sum(axis=1))
     flags = sparse.csr_array(np.where(many[:, None], mine & ~lead, lead).astype(np.float64))
     sign = np.where(many, -1.0, 1.0)
     over = sparse.diags_array(sign) @ (flags @ pick)

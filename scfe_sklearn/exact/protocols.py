@@ -1,4 +1,4 @@
-"""What the exact methods ask of a tree ensemble and of a lattice of values."""
+"""Protocols of the exact methods: a tree ensemble, and a lattice of values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which nodes a row can reach, and which of its options the reachable nodes tell apart."""
+"""Nodes that a row can reach, and options that the reachable nodes distinguish."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Reach:
     tree : ndarray of shape (N,), int
         Tree of each node.
     passes : ndarray of shape (N, M), bool
-        Whether an option leads to a node, as far as the path above asks its column.
+        Whether an option leads to a node, as far as the path above tests its column.
     reached : ndarray of shape (N,), bool
         Nodes that some choice of options reaches.
     """
@@ -59,7 +59,7 @@ def reduce(ensemble: Ensemble, options: Options, limits: Limits) -> tuple[Reach,
 
     Options that cost too much go first, then nodes that no remaining choice reaches within
     cost and budget; then all but the cheapest of neighbouring options that no reachable node
-    tells apart. All of this is exact.
+    distinguishes. All of this is exact.
 
     Parameters
     ----------
@@ -89,12 +89,12 @@ def _kept(options: Options, limits: Limits, keep: np.ndarray) -> tuple[Options, 
 
 
 def left_options(ensemble: Ensemble, options: Options, nodes: np.ndarray) -> np.ndarray:
-    """Options (k, M) that go left at nodes (k,); all of the columns that they do not ask."""
-    asked = ensemble.column[nodes]
-    out = options.column[None] != asked[:, None]
-    for j in np.unique(asked):
+    """Options (k, M) that go left at nodes (k,); all of the columns that they do not test."""
+    tested = ensemble.column[nodes]
+    out = options.column[None] != tested[:, None]
+    for j in np.unique(tested):
         block = slice(int(options.starts[j]), int(options.starts[j + 1]))
-        at = np.flatnonzero(asked == j)
+        at = np.flatnonzero(tested == j)
         value = options.value[block][None]
         if options.numeric[j]:
             left = value <= ensemble.threshold[nodes[at]][:, None]
@@ -107,7 +107,7 @@ def left_options(ensemble: Ensemble, options: Options, nodes: np.ndarray) -> np.
 
 
 def _reach(ensemble: Ensemble, options: Options, limits: Limits) -> Reach:
-    """Walk down all trees at once, level by level."""
+    """Descend all trees at once, level by level."""
     n, m = len(ensemble.left), len(options.value)
     sizes: np.ndarray = np.diff(np.append(ensemble.roots, n))
     tree = np.repeat(np.arange(len(ensemble.roots)), sizes)
@@ -118,17 +118,17 @@ def _reach(ensemble: Ensemble, options: Options, limits: Limits) -> Reach:
     level = np.asarray(ensemble.roots, dtype=np.intp)
     while len(level):
         level = level[ensemble.column[level] >= 0]
-        fixed = ensemble.left[level] == ensemble.right[level]  # asks nothing
+        fixed = ensemble.left[level] == ensemble.right[level]  # no test
         passes[ensemble.left[level[fixed]]] = passes[level[fixed]]
         reached[ensemble.left[level[fixed]]] = True
         below = [ensemble.left[level[fixed]]]
-        asking = level[~fixed]
-        if len(asking):
-            left = left_options(ensemble, options, asking)
-            asked = options.column[None] != ensemble.column[asking][:, None]
-            for child, goes in ((ensemble.left, left), (ensemble.right, ~left | asked)):
-                nodes = child[asking]
-                passes[nodes] = passes[asking] & goes
+        testing = level[~fixed]
+        if len(testing):
+            left = left_options(ensemble, options, testing)
+            tested = options.column[None] != ensemble.column[testing][:, None]
+            for child, goes in ((ensemble.left, left), (ensemble.right, ~left | tested)):
+                nodes = child[testing]
+                passes[nodes] = passes[testing] & goes
                 alive = _affordable(passes[nodes], options, limits)
                 reached[nodes[alive]] = True
                 below.append(nodes[alive])
@@ -149,11 +149,11 @@ def _affordable(passes: np.ndarray, options: Options, limits: Limits) -> np.ndar
 def _merged(ensemble: Ensemble, reach: Reach, limits: Limits) -> tuple[Reach, Limits]:
     """Keep the cheapest of the options that every branching node sends the same way.
 
-    Joint rules must not tell them apart, either. Of columns that a relation reads, the cells of
+    Joint rules must not distinguish them, either. Of columns that a relation reads, the cells of
     the others become part of the option that is kept.
 
-    A node with one reachable child need not be asked: the other way breaks the limits, and a
-    cheaper option does not break limits that a dearer one keeps.
+    A node with one reachable child needs no test: the other way breaks the limits, and a
+    cheaper option does not break limits that a more expensive one keeps.
     """
     options = reach.options
     branching = np.flatnonzero(
@@ -164,13 +164,13 @@ def _merged(ensemble: Ensemble, reach: Reach, limits: Limits) -> tuple[Reach, Li
     )
     keep = np.zeros(len(options.value), dtype=bool)
     keep[options.stay] = True
-    asked, named = ensemble.column[branching], options.rules.columns
+    tested, named = ensemble.column[branching], options.rules.columns
     far, away = options.far.copy(), options.away
     for j in range(len(options.stay)):
         start, stop = int(options.starts[j]), int(options.starts[j + 1])
-        mine = branching[asked == j]
+        mine = branching[tested == j]
         if stop - start == 1 or not (len(mine) or j in named):
-            continue  # nothing asks it: it may as well stay
+            continue  # nothing tests it: it may as well stay
         if j in named and not options.numeric[j]:
             keep[start:stop] = True  # what rules make of each level may differ
             continue

@@ -1,4 +1,4 @@
-"""What is asked of the output, as linear conditions on the leaves that a row reaches."""
+"""Conditions on the output, as linear conditions on the leaves that a row reaches."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def value_between(ensemble: Ensemble, low: float = -np.inf, high: float = np.inf
     ensemble : Ensemble
         A regressor.
     low, high : float
-        Ends of the interval; infinite ones ask for nothing.
+        Ends of the interval; infinite ones always hold.
 
     Returns
     -------

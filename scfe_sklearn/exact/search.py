@@ -92,7 +92,7 @@ class Point:
     told: np.ndarray
     more: np.ndarray
     cost: float
-    lawful: bool
+    keeps_rules: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +136,7 @@ class Search:
             if result.x is None:
                 return _ended(best, bound, done)
             point = self._point(result.x)
-            if not point.lawful:
+            if not point.keeps_rules:
                 cuts.forbid(point.chosen, hopeless(self.reach.options, point.chosen))
             elif not self.requirement.accepts(point.u[None])[0]:
                 cuts.leaves.append(self._leaves(point.u))
@@ -166,7 +166,7 @@ class Search:
 
     @property
     def _most(self) -> float:
-        """What an answer may cost at most; tangents do not tell less than the slack apart."""
+        """Most that an answer may cost; tangents resolve no less than the slack."""
         most = self.limits.most
         return most + self._near(most) / 2 if self._curved and np.isfinite(most) else np.inf
 
@@ -184,13 +184,17 @@ class Search:
         return result
 
     def _with_margin(self, cuts: Cuts, clock: Clock, bound: float, presolve: bool) -> Found:
-        """Too many near ties: ask for a margin, and say what is known of cheaper answers."""
+        """Too many near ties: require a margin, and return what is known of cheaper answers."""
         rounds = clock.max_rounds + 1
         result = self._solve(cuts, clock, 1.0, presolve)
         if result.x is not None:
             point = self._point(result.x)
             cost = point.cost
-            if point.lawful and cost < self._most and self.requirement.accepts(point.u[None])[0]:
+            if (
+                point.keeps_rules
+                and cost < self._most
+                and self.requirement.accepts(point.u[None])[0]
+            ):
                 same = result.status == 0 and cost <= bound * (1 + 1e-9) + 1e-9
                 same &= not cuts.doubtful
                 return Found("optimal" if same else "feasible", point.u, cost, bound, rounds)
@@ -204,7 +208,7 @@ class Search:
         presolve: bool,
         whole_leaves: bool = False,
     ) -> OptimizeResult:
-        program, limits, asked = self.program, self.limits, self.requirement
+        program, limits, required = self.program, self.limits, self.requirement
         if not program.n_variables:
             return self._fixed(margin, cuts)
         joint = self._joint(margin)
@@ -223,9 +227,9 @@ class Search:
         if len(told[1]):
             for listed, part in zip((rows, low, high), told, strict=True):
                 listed.append(part)
-        if len(asked.bound):
+        if len(required.bound):
             scale, bound = self._bounds(margin)
-            rows.append(wide(sparse.diags_array(scale) @ program.over_leaves(asked.coefficient)))
+            rows.append(wide(sparse.diags_array(scale) @ program.over_leaves(required.coefficient)))
             low.append(scale * bound)
             high.append(np.full(len(bound), np.inf))
         if limits.max_changes < len(self.reach.options.stay):
@@ -269,16 +273,16 @@ class Search:
 
     def _bounds(self, margin: float) -> tuple[np.ndarray, np.ndarray]:
         """Scale of each condition and what its reachable leaves must add up to."""
-        asked, program = self.requirement, self.program
-        some = asked.coefficient[program.leaf]
-        certain = asked.coefficient[program.certain]
-        need = asked.bound - certain.sum(axis=0)
+        required, program = self.requirement, self.program
+        some = required.coefficient[program.leaf]
+        certain = required.coefficient[program.certain]
+        need = required.bound - certain.sum(axis=0)
         size = np.abs(some).max(axis=0, initial=0.0)
         size = np.where(size > 0, size, 1.0)
-        # sums of whole numbers are exact: half of one tells equality from more
+        # sums of whole numbers are exact: half of one separates equality from more
         whole = np.all(some == np.rint(some), axis=0) & np.all(certain == np.rint(certain), axis=0)
-        whole &= asked.bound == np.rint(asked.bound)
-        shift = np.where(whole, np.where(asked.strict, 0.5, -0.5), margin * _BAND * size)
+        whole &= required.bound == np.rint(required.bound)
+        shift = np.where(whole, np.where(required.strict, 0.5, -0.5), margin * _BAND * size)
         return 1.0 / size, need + shift
 
     def _joint(self, margin: float) -> JointRows:
@@ -311,8 +315,8 @@ class Search:
         cost = float(self.limits.cost[chosen].sum())
         if self.limits.further:
             cost += float(options.further(chosen, more).sum())
-        lawful = not options.rules or options.rules.kept_by(_values(options, u), options.home)
-        return Point(u, chosen, told, more, cost, lawful)
+        keeps_rules = not options.rules or options.rules.kept_by(_values(options, u), options.home)
+        return Point(u, chosen, told, more, cost, keeps_rules)
 
     def _leaves(self, u: np.ndarray) -> np.ndarray:
         return np.asarray(self.ensemble.leaves(u[None])[0])

@@ -10,7 +10,7 @@ from scfe_sklearn.image.attacks.sparse_auto import SparseAutoAttack
 from scfe_sklearn.image.attacks.sparse_projected import SparsePGD
 from scfe_sklearn.image.attacks.structured import StrAttack
 from scfe_sklearn.image.explanation import ImageExplanation
-from scfe_sklearn.image.group_sparse.explainer import GroupSparseExplainer, published
+from scfe_sklearn.image.group_sparse.explainer import GroupSparseExplainer, gse_parameters
 from scfe_sklearn.image.noise import NoiseScores, noise_scores
 from scfe_sklearn.image.plausible.autoencoder import AutoencoderDensity
 from scfe_sklearn.image.plausible.explainer import PlausibleImageExplainer
@@ -36,6 +36,6 @@ __all__ = [
     "StrAttack",
     "VisualPaths",
     "noise_scores",
-    "published",
+    "gse_parameters",
     "visual_paths",
 ]

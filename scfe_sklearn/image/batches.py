@@ -21,7 +21,7 @@ def chunk_size(images: Tensor, most: int, device: torch.device) -> int:
     """Return how many images to work on at once, at most ``most``.
 
     A processor that runs out of memory ends the program, so large images come in small chunks;
-    an accelerator says so, see :func:`in_chunks`.
+    an accelerator raises, see :func:`in_chunks`.
 
     Examples
     --------
@@ -104,7 +104,7 @@ def _kind(images: Any) -> str:
 
 @contextmanager
 def channels_first(images: Tensor, owner: str) -> Iterator[None]:
-    """Say so where the model fails on images whose channels seem to come last."""
+    """Add a hint where the model fails on images whose channels seem to come last."""
     try:
         yield
     except RuntimeError as error:

@@ -88,7 +88,7 @@ def one_after_another(
 
 @dataclass(eq=False, repr=False)
 class ImageExplainer(Documented, BaseEstimator):
-    """Base of the image explainers; a subclass searches, this class asks and judges.
+    """Base of the image explainers; a subclass searches, this class reads and judges.
 
     Subclasses are dataclasses too: their fields are their parameters, after the ones of this
     class, by keyword, and their docstrings need not describe the latter again. They write
@@ -195,7 +195,7 @@ class ImageExplainer(Documented, BaseEstimator):
     def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
         """Propose changes of images that are not at their goal yet.
 
-        ``places`` (n,) are their places among the images that were asked about: what is drawn
+        ``places`` (n,) are their positions among the images of the call: what is drawn
         for an image may depend on nothing else.
         """
         raise NotImplementedError

@@ -17,14 +17,14 @@ __all__ = ["ImageExplanation"]
 
 @dataclass(frozen=True, eq=False)
 class ImageExplanation:
-    """Counterfactual images, aligned with the images that were asked about.
+    """Counterfactual images, aligned with the images of the call.
 
     Parameters
     ----------
     images, counterfactuals : array or Tensor of shape (n, C, H, W)
         As given; NaN in ``counterfactuals`` where nothing was found.
     target : int array of shape (n,) or None
-        Classes that were asked for; None: any other one.
+        Target classes; None: any other one.
     before, after : int array of shape (n,)
         Predicted classes of the images, and of their counterfactuals (-1 where there is none).
     confidence_before, confidence_after : float array of shape (n,)
@@ -51,7 +51,7 @@ class ImageExplanation:
 
     @property
     def success(self) -> np.ndarray:
-        """Whether the model gives the counterfactual what was asked for, per image."""
+        """Whether the model gives the counterfactual its target, per image."""
         return np.isin(self.status, (Status.FOUND, Status.ALREADY_TARGET))
 
     @property

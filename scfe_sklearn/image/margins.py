@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Goal:
-    """What is asked of each image: leave its class, or reach another one.
+    """Goal of each image: leave its class, or reach another one.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ Normalization = tuple[object, object]
 
 @dataclass(eq=False)
 class ImageModel:
-    """A module of images, its range of pixels, and how often it was asked.
+    """A module of images, its range of pixels, and the number of its passes.
 
     Everything around it works on a change ``w``; the image shown is x + w * scale. By default
     the unit of ``w`` is half the range of the pixels, so that constants published for pixels

@@ -73,7 +73,7 @@ def noise_scores(
     .. math:: obscuring_i = Z_{before}(x'_{-i}) - Z_{before}(x'), \qquad
               leading_i = Z_{after}(x') - Z_{after}(x'_{-i}).
 
-    Lin et al. (arXiv 2506.17250, 2025) tell obscuring from leading noise by looking at activation
+    Lin et al. (arXiv 2506.17250, 2025) separate obscuring from leading noise by activation
     maps; these scores are our definition of the two.
 
     Parameters

@@ -131,7 +131,7 @@ def grad_cam(module: nn.Module, layer: nn.Module, images: Tensor, label: Tensor)
     module : torch.nn.Module
         Images to logits. Used in eval mode, and left as it was.
     layer : torch.nn.Module
-        A part of it whose output has the shape (n, K, h, w), say its last convolution.
+        A part of it whose output has the shape (n, K, h, w), such as its last convolution.
     images : Tensor of shape (n, C, H, W)
         As the module takes them.
     label : LongTensor of shape (n,)
@@ -169,7 +169,7 @@ def grad_cam(module: nn.Module, layer: nn.Module, images: Tensor, label: Tensor)
 
 
 def localisation(w: np.ndarray, mask: np.ndarray, mass: float = 0.95) -> dict[str, np.ndarray]:
-    """Say how well changes stay on an object.
+    """Return how well changes stay on an object.
 
     With p the changes' absolute values summed over channels and scaled to sum 1: the expected
     distance to the object, the mass inside it, and the intersection over union of the object
@@ -213,7 +213,7 @@ def localisation(w: np.ndarray, mask: np.ndarray, mass: float = 0.95) -> dict[st
             continue
         p = change / total
         order = np.argsort(-p, axis=None, kind="stable")
-        # The pixel that crosses the mass belongs to the set; rounding must not ask for more.
+        # The pixel that crosses the mass belongs to the set; rounding must not add another one.
         needed = int((np.cumsum(p.ravel()[order]) < mass - 1e-12).sum()) + 1
         chosen = np.zeros(p.size, dtype=bool)
         chosen[order[:needed]] = True

@@ -4,7 +4,7 @@ import torch
 from sklearn.base import clone
 from torch import nn
 
-from scfe_sklearn.image import GroupSparseExplainer, published
+from scfe_sklearn.image import GroupSparseExplainer, gse_parameters
 from scfe_sklearn.image.group_sparse.neighbourhood import adjust_prices
 from scfe_sklearn.image.group_sparse.refine import closure, shorten
 from scfe_sklearn.image.group_sparse.search import critical_price
@@ -113,7 +113,7 @@ def test_the_shortest_change_of_a_linear_model_is_found():
     assert best.item() <= lengths(new).item() <= best.item() * 1.05
 
 
-@pytest.mark.parametrize("settings", [{}, published("cifar")], ids=["default", "published"])
+@pytest.mark.parametrize("settings", [{}, gse_parameters("cifar")], ids=["default", "published"])
 @pytest.mark.parametrize("targeted", [False, True])
 def test_answers_reach_their_goal_within_the_range(settings, targeted):
     net, x = small_net(), some_images(5)
@@ -230,15 +230,18 @@ def test_numpy_in_numpy_out_and_no_images():
 
 
 def test_parameters_are_those_of_scikit_learn():
-    explainer = GroupSparseExplainer(small_net(), dear=0.5)
-    assert clone(explainer).get_params()["dear"] == 0.5
-    assert explainer.set_params(**published("imagenet")).step == 0.05
+    explainer = GroupSparseExplainer(small_net(), price_growth=0.5)
+    assert clone(explainer).get_params()["price_growth"] == 0.5
+    assert explainer.set_params(**gse_parameters("imagenet")).step == 0.05
 
 
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        ({"dear": 0.0}, "The 'dear' parameter of GroupSparseExplainer must be a float in"),
+        (
+            {"price_growth": 0.0},
+            "The 'price_growth' parameter of GroupSparseExplainer must be a float in",
+        ),
         ({"momentum": "heavy"}, "The 'momentum' parameter of GroupSparseExplainer must be a str"),
         ({"bounds": (1.0, 0.0)}, "The 'bounds' parameter of GroupSparseExplainer must be two"),
         ({"n_searches": 0}, "The 'n_searches' parameter"),
@@ -269,5 +272,5 @@ def test_bad_images_and_targets_are_refused(images, target, match):
 
 
 def test_unknown_published_settings_are_refused():
-    with pytest.raises(ValueError, match="The 'name' parameter of published"):
-        published("mnist")
+    with pytest.raises(ValueError, match="The 'name' parameter of gse_parameters"):
+        gse_parameters("mnist")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from scfe_sklearn.image import GroupSparseExplainer, published
+from scfe_sklearn.image import GroupSparseExplainer, gse_parameters
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,7 +26,7 @@ def test_published_settings_against_a_plain_loop(targeted, monkeypatch):
     x = (1.1 * x).clamp(-1, 1)
     label = net(x).argmax(1)
     label = (label + 1) % 4 if targeted else label
-    settings = published("cifar", targeted)
+    settings = gse_parameters("cifar", targeted)
     assert settings["exact_box"] is False
     both = []
     for exact_box in (False, True):

@@ -46,7 +46,7 @@ class FirstSuccess:
         self.count = torch.zeros(len(x), dtype=torch.long, device=x.device)
 
     def look(self, live: Unfinished, w: Tensor, logits: Tensor) -> None:
-        """Take in what the model says of changes ``w``; successful images are done."""
+        """Record the logits of changes ``w``; successful images are done."""
         reached = (live.goal.margin(logits) < 0) & ~live.done
         self.w[live.rows] = torch.where(wide(reached), w, self.w[live.rows])
         self.count[live.rows] += (~live.done).long()

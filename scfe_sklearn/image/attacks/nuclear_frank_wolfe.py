@@ -30,7 +30,7 @@ class NuclearFrankWolfe(ImageExplainer):
     .. math:: \textstyle\sum_g \|w_g\|_* \le radius ,
 
     with one matrix of pixels per tile, its channels side by side, by Frank-Wolfe: each iteration
-    moves towards one rank-one matrix in one tile, as far as a golden-section search says. The
+    moves towards one rank-one matrix in one tile, by a golden-section search. The
     loss is that of the image clipped to its range.
 
     Parameters

@@ -29,7 +29,7 @@ class SparseRandomSearch(FewPixels):
 
     Starts with k random pixels in random corners of the colour cube. Each query restores some of
     them and paints as many others; it is kept where the margin does not rise. No gradients are
-    used. An image that reaches its goal asks no more.
+    used. An image that reaches its goal is done.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ class SparseAutoAttack(FewPixels):
     """Changes of at most k pixels by a cascade: the Sparse-AutoAttack of [1]_.
 
     :class:`SparsePGD` with the unprojected gradient, then with the projected one, then
-    :class:`SparseRandomSearch`, which needs no gradient; each asks only about the images that
+    :class:`SparseRandomSearch`, which needs no gradient; each works only on the images that
     those before it left open.
 
     Parameters

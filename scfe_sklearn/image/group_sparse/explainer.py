@@ -16,9 +16,9 @@ from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.validation import Integral, Interval, Real, StrOptions
 
-CIFAR: dict[str, Any] = {"mu": 1.0, "step": 0.005, "n_gather": 30, "dear": 0.25}
-IMAGENET: dict[str, Any] = {"mu": 0.1, "step": 0.05, "n_gather": 50, "dear": 0.9}
-IMAGENET_ROBUST: dict[str, Any] = {"mu": 0.0005, "step": 0.75, "n_gather": 150, "dear": 0.9}
+CIFAR: dict[str, Any] = {"mu": 1.0, "step": 0.005, "n_gather": 30, "price_growth": 0.25}
+IMAGENET: dict[str, Any] = {"mu": 0.1, "step": 0.05, "n_gather": 50, "price_growth": 0.9}
+IMAGENET_ROBUST: dict[str, Any] = {"mu": 0.0005, "step": 0.75, "n_gather": 150, "price_growth": 0.9}
 LENGTH_WEIGHT = {False: 100.0, True: 200.0}
 PUBLISHED_SEARCH: dict[str, Any] = {
     "momentum": "averaged",
@@ -53,8 +53,9 @@ class GroupSparseExplainer(ImageExplainer):
         Step of the proximal gradient method.
     n_gather : int in [1, inf), default=30
         Iterations of a run in which prices adapt; then the pixels that may change are fixed.
-    dear : float in (0, 1], default=0.25
-        In each of them the price of pixels away from changes is divided by it.
+    price_growth : float in (0, 1], default=0.25
+        In each of them the price of pixels away from changes is divided by it: the smaller, the
+        faster these prices grow.
     max_iter : int in [1, inf), default=60
         Iterations of a run.
     n_searches : int in [1, inf), default=6
@@ -86,7 +87,7 @@ class GroupSparseExplainer(ImageExplainer):
 
     See Also
     --------
-    scfe_sklearn.image.published : The published settings, by name.
+    scfe_sklearn.image.gse_parameters : The published settings, by name.
 
     References
     ----------
@@ -111,7 +112,7 @@ class GroupSparseExplainer(ImageExplainer):
         "mu": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "step": [Interval(Real, 0, None, closed="neither")],
         "n_gather": [Interval(Integral, 1, None, closed="left")],
-        "dear": [Interval(Real, 0, 1, closed="right")],
+        "price_growth": [Interval(Real, 0, 1, closed="right")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "n_searches": [Interval(Integral, 1, None, closed="left")],
         "momentum": [StrOptions({"nesterov", "averaged"})],
@@ -129,7 +130,7 @@ class GroupSparseExplainer(ImageExplainer):
     mu: Any = "auto"
     step: float = 0.005
     n_gather: int = 30
-    dear: float = 0.25
+    price_growth: float = 0.25
     max_iter: int = 60
     n_searches: int = 6
     momentum: str = "nesterov"
@@ -157,7 +158,7 @@ class GroupSparseExplainer(ImageExplainer):
             mu=1.0 if auto else float(self.mu),
             step=self.step,
             n_gather=self.n_gather,
-            dear=self.dear,
+            price_growth=self.price_growth,
             max_iter=self.max_iter,
             n_searches=self.n_searches,
             momentum=self.momentum,
@@ -188,7 +189,7 @@ class GroupSparseExplainer(ImageExplainer):
         return Proposal(w, count, count)
 
 
-def published(name: str, targeted: bool = False) -> dict[str, Any]:
+def gse_parameters(name: str, targeted: bool = False) -> dict[str, Any]:
     """Return the parameters of the published GSE code, for ``GroupSparseExplainer(**...)``.
 
     Parameters
@@ -198,14 +199,14 @@ def published(name: str, targeted: bool = False) -> dict[str, Any]:
 
     Examples
     --------
-    >>> published("cifar", targeted=True)["n_gather"]
+    >>> gse_parameters("cifar", targeted=True)["n_gather"]
     50
     """
     known = {"cifar": CIFAR, "imagenet": IMAGENET, "imagenet_robust": IMAGENET_ROBUST}
     if name not in known:
         raise ValueError(
-            f"The 'name' parameter of published must be a str among {set(known)}. Got {name!r} "
-            "instead."
+            f"The 'name' parameter of gse_parameters must be a str among {set(known)}. "
+            f"Got {name!r} instead."
         )
     constants = dict(known[name])
     if targeted and name == "cifar":

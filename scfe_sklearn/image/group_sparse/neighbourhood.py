@@ -10,17 +10,17 @@ RADIUS, WIDTH = 2, 1.5
 """Half the side of the window, and the standard deviation of its Gaussian, in pixels."""
 
 
-def adjust_prices(price: Tensor, w: Tensor, dear: float) -> Tensor:
-    """Make pixels cheap around those that change, and dear elsewhere.
+def adjust_prices(price: Tensor, w: Tensor, price_growth: float) -> Tensor:
+    """Lower the price of pixels around those that change, and raise it elsewhere.
 
     With m the mask of changed pixels and M its average under a 5 x 5 Gaussian (borders
-    reflected), the price is divided by 1 + M where M > 0 and by ``dear`` < 1 elsewhere.
+    reflected), the price is divided by 1 + M where M > 0 and by ``price_growth`` < 1 elsewhere.
 
     Parameters
     ----------
     price : Tensor of shape (n, 1, H, W)
     w : Tensor of shape (n, C, H, W)
-    dear : float in (0, 1]
+    price_growth : float in (0, 1]
 
     Returns
     -------
@@ -41,7 +41,7 @@ def adjust_prices(price: Tensor, w: Tensor, dear: float) -> Tensor:
     """
     changed = (w != 0).any(dim=1, keepdim=True).to(price.dtype)
     average = blur(changed)
-    return price / torch.where(average > 0, 1 + average, torch.full_like(average, dear))
+    return price / torch.where(average > 0, 1 + average, torch.full_like(average, price_growth))
 
 
 def blur(mask: Tensor) -> Tensor:

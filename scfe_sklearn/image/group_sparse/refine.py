@@ -1,6 +1,6 @@
 r"""Shorten a sparse change of an image, touch no more windows, drop what is not worth it.
 
-Which windows of an image hold a change says more than which pixels: a pixel all of whose windows
+The windows that hold a change matter more than the pixels: a pixel all of whose windows
 are touched already adds nothing to d_{2,0}. Refinement therefore starts from all such pixels
 (the closure of the change), looks for the shortest change on them, and while doing so drops the
 pixels whose part of the length is below their price,

@@ -52,7 +52,7 @@ class GroupSparseSettings:
         Step of the proximal gradient method.
     n_gather : int
         Iterations in which prices adapt.
-    dear : float
+    price_growth : float
         Prices away from changes are divided by it in each of them.
     max_iter : int
         Iterations of a run.
@@ -81,7 +81,7 @@ class GroupSparseSettings:
     mu: float = 1.0
     step: float = 0.005
     n_gather: int = 30
-    dear: float = 0.25
+    price_growth: float = 0.25
     max_iter: int = 200
     n_searches: int = 10
     momentum: str = "nesterov"
@@ -283,7 +283,7 @@ def _advance(
     """One proximal gradient step of every image, from the gradient of its hinge."""
     gathers = state.iteration < settings.n_gather
     if settings.n_gather < settings.max_iter:
-        # The prices tell which pixels the rest of the run may change.
+        # The prices decide which pixels the rest of the run may change.
         turns = wide(state.iteration == settings.n_gather)
         state.support = torch.where(turns, state.prices < wide(state.price), state.support)
         state.w = torch.where(turns & ~state.support, torch.zeros_like(state.w), state.w)
@@ -303,7 +303,7 @@ def _advance(
     u = torch.where(wide(gathers), u, v * state.support)
     w = momentum(state.iteration, u, state.last)
     state.last = u
-    adjusted = adjust_prices(state.prices, w, settings.dear)
+    adjusted = adjust_prices(state.prices, w, settings.price_growth)
     state.prices = torch.where(wide(gathers), adjusted, state.prices)
     if settings.boxed:
         state.w = torch.minimum(torch.maximum(w, state.lower), state.upper)
@@ -319,8 +319,8 @@ def _judge(state: _State, margin: Tensor, settings: GroupSparseSettings) -> None
     # Zero stays zero where every price is too high for a first step (from there on, all of them
     # rise) and where no pixel was kept.
     kept = state.iteration > settings.n_gather
-    dear = kept | (state.prices.amin(dim=(1, 2, 3)) > state.critical)
-    dead = dear & ~(state.w != 0).flatten(1).any(dim=1)
+    price_growth = kept | (state.prices.amin(dim=(1, 2, 3)) > state.critical)
+    dead = price_growth & ~(state.w != 0).flatten(1).any(dim=1)
     late = state.iteration == settings.n_gather + PATIENCE
     hopeless = late & (margin > settings.give_up * state.missing)
     failure = ~success & ((state.iteration >= settings.max_iter) | dead | hopeless)
@@ -344,7 +344,7 @@ def _judge(state: _State, margin: Tensor, settings: GroupSparseSettings) -> None
         again = failure & never
         state.mu = torch.where(again, state.mu / 10, state.mu)
         _embolden(state, again)
-        # The prices so far say nothing about the new step.
+        # The prices so far do not apply to the new step.
         limit = state.critical if settings.bounded else torch.full_like(price, torch.inf)
         state.above = torch.where(again, limit, state.above)
         price = torch.where(again, settings.start * state.critical, price)

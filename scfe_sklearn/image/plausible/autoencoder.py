@@ -36,7 +36,7 @@ class AutoencoderDensity(Density):
     V encodes an image to the mean of its latent posterior and decodes that, without noise;
     :math:`\sigma^2` is the mean squared error per value on the images of `fit`. What images of a
     class have in common is restored, anything else is not. It is a density of rows, as
-    :class:`PlausibleImageExplainer` asks for: pixels from -1 to 1, the channels of a pixel
+    :class:`PlausibleImageExplainer` needs: pixels from -1 to 1, the channels of a pixel
     together; and it is fitted once per class there.
 
     Parameters
@@ -80,8 +80,8 @@ class AutoencoderDensity(Density):
     >>> import numpy as np
     >>> X = np.repeat(np.linspace(-1, 1, 40)[:, None], 16, axis=1)
     >>> density = AutoencoderDensity((1, 4, 4), channels=(8,), latent=2, epochs=40).fit(X)
-    >>> odd = np.tile([-1.0, 1.0], 8)[None]
-    >>> bool(density.score_samples(odd)[0] < density.score_samples(X).min())
+    >>> stripes = np.tile([-1.0, 1.0], 8)[None]
+    >>> bool(density.score_samples(stripes)[0] < density.score_samples(X).min())
     True
     """
 

@@ -69,7 +69,7 @@ class PlausibleImageExplainer(ImageExplainer):
     density_ : ClassConditionalDensity
         Of rows of pixels; None where ``tau`` is 0.
     classes_ : int array of shape (n_classes,)
-        Classes that images were given of: those that can be asked for.
+        Classes of the fitted images: the possible targets.
     image_shape_ : (C, H, W)
     n_features_in_ : int
         C * H * W.
@@ -78,8 +78,8 @@ class PlausibleImageExplainer(ImageExplainer):
     -----
     Rows (n, D), as scikit-learn has them, are images of one line, (n, 1, 1, D).
 
-    Without a target, the most likely class of ``classes_`` other than the predicted one is asked
-    for.
+    Without a target, the target is the most likely class of ``classes_`` other than the
+    predicted one.
 
     References
     ----------

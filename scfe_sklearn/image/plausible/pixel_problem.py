@@ -138,7 +138,7 @@ def pixel_problem(
 ) -> Problem:
     """Return the problem of images ``rows`` (n, D) that should be of the classes ``target`` (n,).
 
-    ``owner`` (n,) tells which of ``parts`` an answer should look like.
+    ``owner`` (n,) is the position in ``parts`` of what an answer should look like.
     """
     dtype, device = model.place(rows)
 

@@ -56,7 +56,7 @@ class AutoFrankWolfe(ImageExplainer):
 
     Notes
     -----
-    Without a target, the second most likely class is asked for. Where the target is not
+    Without a target, the target is the second most likely class. Where the target is not
     predicted within the ball, the best image is kept, with the status "closest, but not valid".
 
     References

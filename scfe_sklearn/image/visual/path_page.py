@@ -19,7 +19,7 @@ LEAD = (
     "The most convincing image of another class within a distance of the image. The larger the "
     "radius, the more may change{norms}. Differences are amplified; grey is no change."
 )
-NORMS = "; the norm says whether few pixels change much or many a little"
+NORMS = "; the norm decides whether few pixels change much or many a little"
 
 
 def path_page(
