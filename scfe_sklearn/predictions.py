@@ -17,9 +17,7 @@ __all__ = ["Predicts", "take_kind"]
 
 def _has(method: str) -> Callable[[Any], bool]:
     """Return whether the model of an explainer, trained or not, has a method."""
-    return lambda explainer: hasattr(
-        getattr(explainer, "estimator_", None) or explainer.estimator, method
-    )
+    return lambda explainer: hasattr(explainer._any_model(), method)
 
 
 class Predicts:
@@ -31,6 +29,15 @@ class Predicts:
 
     estimator: Any
     estimator_: Any
+
+    def _any_model(self) -> Any:
+        """Return the model, trained or not."""
+        return getattr(self, "estimator_", None) or self.estimator
+
+    def _fitted_model(self) -> Any:
+        """Return the trained model; raise if `fit` was not called."""
+        check_is_fitted(self, "solver_")
+        return self.estimator_
 
     @available_if(_has("predict"))
     def predict(self, X: Any) -> Any:
@@ -45,8 +52,7 @@ class Predicts:
         -------
         ndarray of shape (n,)
         """
-        check_is_fitted(self, "solver_")
-        return self.estimator_.predict(X)
+        return self._fitted_model().predict(X)
 
     @available_if(_has("predict_proba"))
     def predict_proba(self, X: Any) -> Any:
@@ -61,8 +67,7 @@ class Predicts:
         -------
         ndarray of shape (n, C)
         """
-        check_is_fitted(self, "solver_")
-        return self.estimator_.predict_proba(X)
+        return self._fitted_model().predict_proba(X)
 
     @available_if(_has("decision_function"))
     def decision_function(self, X: Any) -> Any:
@@ -77,8 +82,7 @@ class Predicts:
         -------
         ndarray of shape (n,) or (n, C)
         """
-        check_is_fitted(self, "solver_")
-        return self.estimator_.decision_function(X)
+        return self._fitted_model().decision_function(X)
 
 
 def take_kind(tags: Tags, model: Any) -> None:

@@ -9,7 +9,6 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Bunch, get_tags
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from scfe_sklearn.documentation import Documented
@@ -17,14 +16,10 @@ from scfe_sklearn.explainer import CounterfactualExplainer
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.features import Rules
 from scfe_sklearn.models import is_fitted, warn_if_fitted
+from scfe_sklearn.predictions import Predicts
 from scfe_sklearn.progress import Progress
 
 __all__ = ["RecoursePipeline"]
-
-
-def _model_has(method: str) -> Callable[[Any], bool]:
-    """Return whether the model of the last step has a method, so that the pipeline has it too."""
-    return lambda pipeline: hasattr(getattr(pipeline.steps[-1][1], "estimator", None), method)
 
 
 def _of_step(name: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -39,7 +34,7 @@ def _of_step(name: str, params: dict[str, Any]) -> dict[str, Any]:
     return own
 
 
-class RecoursePipeline(Documented, Pipeline):
+class RecoursePipeline(Documented, Predicts, Pipeline):
     """A Pipeline whose last step is a `CounterfactualExplainer`, with `explain` for raw rows.
 
     The steps before the explainer and the explainer's own model are trained as one pipeline,
@@ -205,53 +200,14 @@ class RecoursePipeline(Documented, Pipeline):
         check_is_fitted(self)
         return self.explainer_.score(X, y)
 
-    @available_if(_model_has("predict"))
-    def predict(self, X: Any) -> Any:
-        """Labels or values that the model gives raw rows.
+    def _any_model(self) -> Any:
+        """Return the model of the last step, trained or not."""
+        return getattr(self.steps[-1][1], "estimator", None)
 
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n, d)
-            Rows.
-
-        Returns
-        -------
-        ndarray of shape (n,)
-        """
+    def _fitted_model(self) -> Any:
+        """Return the pipeline of the steps and the model; raise if `fit` was not called."""
         check_is_fitted(self)
-        return self.explainer_.estimator_.predict(X)
-
-    @available_if(_model_has("predict_proba"))
-    def predict_proba(self, X: Any) -> Any:
-        """Probabilities that the model gives raw rows.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n, d)
-            Rows.
-
-        Returns
-        -------
-        ndarray of shape (n, C)
-        """
-        check_is_fitted(self)
-        return self.explainer_.estimator_.predict_proba(X)
-
-    @available_if(_model_has("decision_function"))
-    def decision_function(self, X: Any) -> Any:
-        """Decisions of the model about raw rows.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n, d)
-            Rows.
-
-        Returns
-        -------
-        ndarray of shape (n,) or (n, C)
-        """
-        check_is_fitted(self)
-        return self.explainer_.estimator_.decision_function(X)
+        return self.explainer_.estimator_
 
     @property
     def classes_(self) -> Any:

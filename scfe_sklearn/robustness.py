@@ -175,7 +175,7 @@ def stability_curve(
     r"""How far counterfactuals move when rows are disturbed by growing noise.
 
     Noise is uniform on the sphere of a radius, in training standard deviations of the numbers
-    that may change. A disturbed row is asked for the class that was asked for the row itself.
+    that may change. A disturbed row has the same target as the row itself.
 
     Parameters
     ----------

@@ -14,6 +14,12 @@ from scfe_sklearn.features.derived import Derived
 from scfe_sklearn.features.frames import open_table
 
 
+class ExplainerDerived(Derived):
+    """The derived columns of an explainer, whose parameter messages name."""
+
+    _named = ("derived", "CounterfactualExplainer")
+
+
 class View:
     """Between the rows of the user and the rows of a search.
 
@@ -56,7 +62,7 @@ class View:
             )
         self.names_ = list(X.columns)
         self.expander_ = BlockExpander(self.blocks).fit(X) if self.blocks else None
-        self.derived_ = Derived(self.derived) if self.derived else None
+        self.derived_ = ExplainerDerived(self.derived) if self.derived else None
         if self.derived_ is not None:
             self.derived_.arrange(X)
             self.example_ = X[list(self.derived_.names)].iloc[:1]

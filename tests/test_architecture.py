@@ -108,6 +108,7 @@ ALLOWED = {
         "explanation",
         "features",
         "models",
+        "predictions",
         "progress",
     },
     "image": {

@@ -154,3 +154,17 @@ def test_derived_columns_of_derived_columns_hold_in_answers(turned):
     after = result.counterfactuals
     assert result.success.all() and (explainer.estimator_.predict(after) == "yes").all()
     np.testing.assert_allclose(after["double"], 2 * after["debt"] / after["income"])
+
+
+@pytest.mark.parametrize(
+    "function",
+    [3, len, lambda X: X["income"] * 3, lambda X: X["ratio"]],
+    ids=["no function", "shape", "other values", "own column"],
+)
+def test_derived_error_names_the_parameter_of_the_explainer(function):
+    X = pd.DataFrame({"debt": [1.0, 2.0, 3.0], "income": [2.0, 2.0, 4.0]})
+    X["ratio"] = X["debt"] / X["income"]
+    explainer = CounterfactualExplainer(MODELS["logistic"], derived={"ratio": function})
+    start = "The 'derived' parameter of CounterfactualExplainer must "
+    with pytest.raises(ValueError, match=start):
+        explainer.fit(X, [0, 1, 0])

@@ -16,7 +16,9 @@ ROWS = 256
 _LEVELS = 3  # levels that are written into a whole column
 
 
-def ordered(functions: Mapping[Hashable, Callable[[Any], Any]], table: Table) -> list[Hashable]:
+def ordered(
+    functions: Mapping[Hashable, Callable[[Any], Any]], table: Table, named: tuple[str, str]
+) -> list[Hashable]:
     """Return derived columns in an order in which each comes after those that it depends on.
 
     Parameters
@@ -25,6 +27,8 @@ def ordered(functions: Mapping[Hashable, Callable[[Any], Any]], table: Table) ->
         ``{column: function of rows}``.
     table : Table
         Rows with all columns.
+    named : (str, str)
+        Parameter and owner in messages.
 
     Raises
     ------
@@ -32,25 +36,25 @@ def ordered(functions: Mapping[Hashable, Callable[[Any], Any]], table: Table) ->
         If a function depends on its own column, or some depend on each other in a circle.
     """
     table = table.take(np.arange(min(table.n_rows, ROWS)))
-    waits = _dependencies(functions, table)
+    waits = _dependencies(functions, table, named)
     order: list[Hashable] = []
     while waits:
         free = [name for name, needed in waits.items() if needed.isdisjoint(waits)]
         if not free:
-            raise ValueError(_circle(waits))
+            raise ValueError(_circle(waits, named))
         order.append(free[0])
         del waits[free[0]]
     return order
 
 
 def _dependencies(
-    functions: Mapping[Hashable, Callable[[Any], Any]], table: Table
+    functions: Mapping[Hashable, Callable[[Any], Any]], table: Table, named: tuple[str, str]
 ) -> dict[Hashable, set[Hashable]]:
     """Return for every derived column the derived columns that its function depends on."""
     found: dict[Hashable, set[Hashable]] = {name: set() for name in functions}
     expected = {name: np.asarray(f(table.write({}))) for name, f in functions.items()}
     for other in functions:
-        j = position(table.names, other, "functions", "Derived")
+        j = position(table.names, other, *named)
         for edit in _edits(table, j):
             for name, function in functions.items():
                 if other in found[name]:
@@ -60,8 +64,8 @@ def _dependencies(
     for name, needed in found.items():
         if name in needed:
             raise ValueError(
-                "The 'functions' parameter of Derived must compute a column from others. Got a "
-                f"function of {name!r} that depends on {name!r} itself."
+                f"The {named[0]!r} parameter of {named[1]} must compute a column from others. "
+                f"Got a function of {name!r} that depends on {name!r} itself."
             )
     return found
 
@@ -108,7 +112,7 @@ def _edits(table: Table, j: int) -> Iterator[Edit]:
     yield Edit(every, values + step, none)
 
 
-def _circle(waits: Mapping[Hashable, set[Hashable]]) -> str:
+def _circle(waits: Mapping[Hashable, set[Hashable]], named: tuple[str, str]) -> str:
     """Return the message about columns that depend on each other."""
     path = [next(iter(waits))]
     while True:
@@ -118,6 +122,6 @@ def _circle(waits: Mapping[Hashable, set[Hashable]]) -> str:
         path.append(needed)
     circle = [*path[path.index(needed) :], needed]
     return (
-        "The 'functions' parameter of Derived must not have columns that depend on each other in "
-        f"a circle. Got {' from '.join(repr(name) for name in circle)} instead."
+        f"The {named[0]!r} parameter of {named[1]} must not have columns that depend on each other "
+        f"in a circle. Got {' from '.join(repr(name) for name in circle)} instead."
     )

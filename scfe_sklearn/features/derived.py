@@ -41,6 +41,9 @@ class Derived(Documented, BaseEstimator):
     [0.25, 0.75]
     """
 
+    _named = ("functions", "Derived")
+    """Parameter and owner in messages."""
+
     def __init__(self, functions: Functions, tol: float = 1e-6) -> None:
         self.functions = functions
         self.tol = tol
@@ -65,7 +68,7 @@ class Derived(Documented, BaseEstimator):
             a column of the rows is not what its function gives.
         """
         self.check(X)
-        self.order_ = ordered(self._checked(), open_table(X))
+        self.order_ = ordered(self._checked(), open_table(X), self._named)
         return self
 
     @property
@@ -93,13 +96,9 @@ class Derived(Documented, BaseEstimator):
             if functions depend on their own columns.
         """
         out = open_table(X).write({})
-        functions = self._checked()
         for name in self._order(open_table(X)):
-            function = functions[name]
             table = open_table(out)
-            j = position(table.names, name, "functions", "Derived")
-            # A copy: what the function does to its rows is not ours.
-            values = _values(function, table.write({}), table, j)
+            j, values = self._computed(table, name)
             known = ~_missing(values) & ~_infinite(values)
             rows = np.flatnonzero(known & ~self._same(table, j, values))
             out = table.write({j: Edit(rows, values[rows], np.flatnonzero(~known))})
@@ -121,9 +120,8 @@ class Derived(Documented, BaseEstimator):
         """
         table = open_table(X)
         good = np.ones(table.n_rows, dtype=bool)
-        for name, function in self._checked().items():
-            j = position(table.names, name, "functions", "Derived")
-            good &= self._same(table, j, _values(function, table.write({}), table, j))
+        for name in self._checked():
+            good &= self._same(table, *self._computed(table, name))
         return good
 
     def stale(self, X: Any) -> np.ndarray:
@@ -139,17 +137,16 @@ class Derived(Documented, BaseEstimator):
         ndarray of shape (n,), object
             None, or the first column and both of its values in words.
         """
-        table, functions = open_table(X), self._checked()
-        said = np.full(table.n_rows, None, dtype=object)
+        table = open_table(X)
+        found = np.full(table.n_rows, None, dtype=object)
         for name in reversed(self._order(table)):
-            j = position(table.names, name, "functions", "Derived")
-            values = _values(functions[name], table.write({}), table, j)
+            j, values = self._computed(table, name)
             values[_infinite(values)] = np.nan  # as `recompute` writes it
             rows = np.flatnonzero(~self._same(table, j, values))
             held = _held(table, j, rows)
             for row, old, new in zip(rows.tolist(), held, values[rows].tolist(), strict=True):
-                said[row] = f"{name!r} is {_word(old)}, but its function gives {_word(new)}"
-        return said
+                found[row] = f"{name!r} is {_word(old)}, but its function gives {_word(new)}"
+        return found
 
     def check(self, X: Any) -> None:
         """Refuse training rows that do not obey.
@@ -167,34 +164,40 @@ class Derived(Documented, BaseEstimator):
         wrong = np.flatnonzero(~self.obeys(X))
         if len(wrong):
             raise ValueError(
-                "The 'functions' parameter of Derived must give the columns of the training "
-                f"data. Got other values of {list(self.names)} in {len(wrong)} rows, the first "
-                f"of which is row {wrong[0]}."
+                f"{_parameter(self._named)} must give the columns of the training data. Got other "
+                f"values of {list(self.names)} in {len(wrong)} rows, the first of which is row "
+                f"{wrong[0]}."
             )
 
     def _order(self, table: Table) -> list[Hashable]:
         """Return the derived columns in the order of their computation."""
         for name in self._checked():
-            position(table.names, name, "functions", "Derived")
+            position(table.names, name, *self._named)
         known = getattr(self, "order_", [])
         if set(known) == set(self.functions):
             return list(known)
-        return ordered(self.functions, table)
+        return ordered(self.functions, table, self._named)
 
     def _checked(self) -> Functions:
         functions = self.functions
         if not isinstance(functions, Mapping) or not functions:
             raise ValueError(
-                "The 'functions' parameter of Derived must be a dict from columns to functions. "
+                f"{_parameter(self._named)} must be a dict from columns to functions. "
                 f"Got {functions!r} instead."
             )
         for name, function in functions.items():
             if not callable(function):
                 raise ValueError(
-                    "The 'functions' parameter of Derived must have functions. "
+                    f"{_parameter(self._named)} must have functions. "
                     f"Got {function!r} for {name!r} instead."
                 )
         return functions
+
+    def _computed(self, table: Table, name: Hashable) -> tuple[int, np.ndarray]:
+        """Return the position of a derived column, and what its function gives."""
+        j = position(table.names, name, *self._named)
+        # A copy: the function may change its rows.
+        return j, _values(self._checked()[name], table.write({}), table, j, self._named)
 
     def _same(self, table: Table, j: int, values: np.ndarray) -> np.ndarray:
         """(n,) whether the column holds the values already."""
@@ -211,10 +214,18 @@ class Derived(Documented, BaseEstimator):
         return (near & np.isfinite(values)) | (np.isnan(stored) & np.isnan(values))
 
 
-def _values(function: Callable[[Any], Any], X: Any, table: Table, j: int) -> np.ndarray:
+def _parameter(named: tuple[str, str]) -> str:
+    """Return the beginning of a message: the parameter and its owner."""
+    return f"The {named[0]!r} parameter of {named[1]}"
+
+
+def _values(
+    function: Callable[[Any], Any], X: Any, table: Table, j: int, named: tuple[str, str]
+) -> np.ndarray:
     """What a function gives for a column: floats, or objects if the column has levels."""
     given = function(X)
-    name, n = table.names[j], table.n_rows
+    n = table.n_rows
+    subject = f"{_parameter(named)} must have a function of {table.names[j]!r} that returns"
     # A reordered series would otherwise put values into the wrong rows in silence.
     index: Any = getattr(given, "index", None)
     moved = hasattr(X, "index") and hasattr(index, "equals") and not index.equals(X.index)
@@ -222,8 +233,7 @@ def _values(function: Callable[[Any], Any], X: Any, table: Table, j: int) -> np.
     if values.shape != (n,) or moved:
         what = "values in another order of rows" if moved else f"shape {values.shape}"
         raise ValueError(
-            f"The function of {name!r} in Derived must return one value for each of the {n} "
-            f"rows, in their order. Got {what} instead."
+            f"{subject} one value for each of the {n} rows, in their order. Got {what} instead."
         )
     family = table.storage(j).family
     if family == "levels":
@@ -238,16 +248,14 @@ def _values(function: Callable[[Any], Any], X: Any, table: Table, j: int) -> np.
         )
     except (TypeError, ValueError):
         raise ValueError(
-            f"The function of {name!r} in Derived must return numbers, as the column has. "
-            f"Got values of type {values.dtype} instead."
+            f"{subject} numbers, as the column has. Got values of type {values.dtype} instead."
         ) from None
     finite = numbers[np.isfinite(numbers)]
     allowed = {"integer": finite == np.rint(finite), "boolean": (finite == 0) | (finite == 1)}
     if not allowed.get(family, np.ones(1, dtype=bool)).all():
         kind = "whole numbers" if family == "integer" else "booleans"
         raise ValueError(
-            f"The function of {name!r} in Derived must return {kind}, as the column has. "
-            f"Got {finite[~allowed[family]][0]} instead."
+            f"{subject} {kind}, as the column has. Got {finite[~allowed[family]][0]} instead."
         )
     return numbers
 

@@ -93,9 +93,9 @@ def test_a_function_that_writes_into_its_rows_does_no_harm():
         ({"ratio": lambda X: X[["debt", "income"]]}, r"Got shape \(50, 2\) instead"),
         ({"ratio": lambda X: X["debt"][:-1]}, r"one value for each of the 50 rows"),
         ({"ratio": lambda X: X["debt"].sort_values()}, "values in another order of rows"),
-        ({"ratio": lambda X: X["word"]}, "must return numbers"),
-        ({"rank": lambda X: X["income"] / 10}, "must return whole numbers"),
-        ({"rich": lambda X: X["income"]}, "must return booleans"),
+        ({"ratio": lambda X: X["word"]}, "that returns numbers"),
+        ({"rank": lambda X: X["income"] / 10}, "that returns whole numbers"),
+        ({"rich": lambda X: X["income"]}, "that returns booleans"),
     ],
 )
 def test_wrong_functions(functions, match):
