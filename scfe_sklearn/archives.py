@@ -22,7 +22,7 @@ _NESTED = b"PK"  # how zip archives begin, such as the sparse matrices within an
 
 
 class TooLargeError(ValueError):
-    """What is read would take more memory than the limit."""
+    """Raised if a file would take more memory than the limit."""
 
 
 def read_bounded(path: str | os.PathLike[str], max_size: int) -> bytes:

@@ -1,4 +1,4 @@
-"""How the training rows of each label are spread over each feature, to draw answers against."""
+"""Spread of the training rows of each label over each feature, to draw answers against."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def _quantiles(values: np.ndarray, shares: Sequence[float]) -> np.ndarray:
 
 
 def _counts(codes: np.ndarray, n_labels: int, bins: np.ndarray, n_bins: int) -> np.ndarray:
-    """How often each bin occurs (K, n_bins): in all rows, then in those of each label."""
+    """Count the rows in each bin (K, n_bins): of all rows, then of those of each label."""
     own = np.bincount((codes + 1) * n_bins + bins, minlength=(n_labels + 1) * n_bins)
     own = own.reshape(n_labels + 1, n_bins).astype(np.float64)
     return np.vstack([own.sum(axis=0), own[1:]])

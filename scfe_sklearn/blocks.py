@@ -245,7 +245,7 @@ class BlockExpander(BaseEstimator):
         return np.asarray(self.columns_, dtype=object)
 
     def column_sources(self) -> list[tuple[int, Hashable, bool]]:
-        """Where each column of `transform` comes from.
+        """Source of each column of `transform`.
 
         Returns
         -------

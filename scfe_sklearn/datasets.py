@@ -94,7 +94,7 @@ def make_loan_applications(
 
 
 def _people(n: int, rng: np.random.RandomState) -> dict[str, np.ndarray]:
-    """Who applies: categories as codes, everything in the units of the data set."""
+    """Draw applicants: categories as codes, everything in the units of the data set."""
     age = np.clip(18 + rng.gamma(3.2, 7.5, n), 18, 80).astype(int)
     male = rng.random_sample(n) < 0.5
     # A degree takes years: the youngest cannot have the highest ones.

@@ -28,7 +28,7 @@ class Documented:
 
 
 def documentation_address() -> str:
-    """Where the built documentation is.
+    """Address of the built documentation.
 
     Returns
     -------

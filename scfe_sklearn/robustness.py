@@ -172,7 +172,7 @@ def stability_curve(
     n_samples: int = 3,
     random_state: Any = None,
 ) -> pd.DataFrame:
-    r"""How far counterfactuals move when rows are disturbed by growing noise.
+    r"""Distance that counterfactuals move when rows are disturbed by growing noise.
 
     Noise is uniform on the sphere of a radius, in training standard deviations of the numbers
     that may change. A disturbed row has the same target as the row itself.
@@ -259,7 +259,7 @@ def consistency_under_retraining(
     n_models: int = 5,
     random_state: Any = None,
 ) -> np.ndarray:
-    r"""How far counterfactuals move when the model is trained again on a bootstrap sample.
+    r"""Distance that counterfactuals move when the model is trained on a bootstrap sample.
 
     Only the model differs: rules, densities' training rows and parameters stay. For each class as
     many rows are drawn as it has.

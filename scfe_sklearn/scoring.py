@@ -1,4 +1,4 @@
-"""How good the answers of an explainer are, as one number or several: scorers for grid search."""
+"""Scores of the answers of an explainer, as one number or several, for grid search."""
 
 from __future__ import annotations
 

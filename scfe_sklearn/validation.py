@@ -1,4 +1,4 @@
-"""What the package uses of scikit-learn's parameter validation: stable, but not public there."""
+"""scikit-learn's parameter validation, as far as the package uses it: stable, but not public."""
 
 from __future__ import annotations
 

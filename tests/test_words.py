@@ -17,6 +17,8 @@ OLD += r"|thrifty|sprint|voice|voices|wish|wishes|wished|at need|for want of|so 
 # Functions return, raise and predict; they do none of these.
 SPEECH = r"says|said|asks|asked|tells|told|hears|speaks"
 TO_READERS = r"say|ask|asking|tell|hear|speak"  # pages may, docstrings may not
+# A first line names the thing, or says in the imperative what a function does.
+QUESTIONS = r"What|Whatever|How|Where|Which|Who"
 TO_DO = {
     "densities",
     "learning",
@@ -30,9 +32,13 @@ def found(text, words):
     return sorted({match.lower() for match in re.findall(rf"\b(?:{words})\b", text, re.I)})
 
 
-def docstrings(path):
-    """Docstrings of a file, also those below a constant or an attribute."""
+def docstrings(path, documented=False):
+    """Docstrings of a file, also those below a constant or an attribute unless ``documented``."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if documented:
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                yield getattr(node, "lineno", 1), ast.get_docstring(node) or ""
+            continue
         value = node.value if isinstance(node, ast.Expr) else None
         if isinstance(value, ast.Constant) and isinstance(value.value, str):
             yield node.lineno, value.value
@@ -61,6 +67,20 @@ def test_docstrings_have_no_retired_words(path):
     words = f"{OLD}|{SPEECH}|{TO_READERS}"
     hits = {line: found(text, words) for line, text in docstrings(path)}
     assert {line: words for line, words in hits.items() if words} == {}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in FILES if room(path) not in TO_DO],
+    ids=lambda path: path.relative_to(PACKAGE).as_posix(),
+)
+def test_docstrings_do_not_open_with_a_question(path):
+    opening = {
+        line: text.split("\n")[0]
+        for line, text in docstrings(path, documented=True)
+        if re.match(rf"(?:{QUESTIONS})\b", text)
+    }
+    assert opening == {}
 
 
 def test_rooms_to_do_exist_and_have_something_to_do():

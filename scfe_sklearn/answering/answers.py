@@ -118,7 +118,7 @@ class Answers:
 
 
 class Prover(Protocol):
-    """What proves that rows have no answer."""
+    """Proves that rows have no answer."""
 
     def prove_apart(self, judge: Judge, query: Query, answers: Answers) -> np.ndarray:
         """Write down proofs for rows without an answer; return the rows that are left."""

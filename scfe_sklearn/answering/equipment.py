@@ -1,4 +1,4 @@
-"""What a fitted explainer answers with: models, rules, judge and engine, built for each call."""
+"""Models, rules, judge and engine of a fitted explainer, built for each call."""
 
 from __future__ import annotations
 
@@ -249,7 +249,7 @@ class Equipped:
         )
 
     def _limited(self) -> dict[Any, Any]:
-        """What is known of probabilities of training rows, kept between calls."""
+        """Return facts about the training rows that are kept between calls."""
         if not hasattr(self, "_limits"):
             self._limits = {}
         return self._limits
@@ -293,7 +293,7 @@ class Equipped:
 
     @property
     def _prover(self) -> LinearProver | None:
-        """What proves of a linear model that rows have no answer; None for other models."""
+        """Return the prover of a linear model; None for other models."""
         scores = self._compiled.linear
         return None if scores is None else LinearProver(self.space_, scores, self.milp_seconds)
 

@@ -49,7 +49,7 @@ def refuse_unknown(wanted: dict[str, bool]) -> None:
 
 @dataclass(frozen=True, eq=False)
 class ExactSolver:
-    """What a program per row needs.
+    """Settings of a program per row.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ class ExactSolver:
         )
 
     def _requirement(self, query: Query, row: int, code: int) -> Requirement:
-        """What makes an answer of one kind valid."""
+        """Return the condition on the output for one kind of answer."""
         targets = query.targets
         if isinstance(targets, IntervalTarget):
             return value_between(self.trees, float(targets.low[row]), float(targets.high[row]))
@@ -172,7 +172,7 @@ class ExactSolver:
         return float(engine.price(z, z0, query.rows.bounds.cost[at])[0])
 
     def _options(self, engine: Engine, query: Query, row: int, rules: JointRules | None) -> Options:
-        """What one row may become, in raw units, and what that costs."""
+        """Return the options of one row, in raw units, with their costs."""
         space, bounds = engine.space, query.rows.bounds
         u = exact_columns(space.features_, space.slices_, space.lattice())(
             torch.from_numpy(query.Z[row : row + 1])

@@ -69,7 +69,7 @@ def _linear(bound: BoundRelation, space: FeatureSpace, here: np.ndarray, row: in
 
 
 def _numbers(space: FeatureSpace, j: int, here: np.ndarray, of_change: bool) -> np.ndarray | None:
-    """What the levels of a feature count; None for numbers."""
+    """Return the numbers of the levels of a feature; None for numbers."""
     feature = space.features_[j]
     if feature.levels is None:
         return None

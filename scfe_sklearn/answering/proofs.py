@@ -170,7 +170,7 @@ class LinearProver:
 
     @property
     def _numeric(self) -> np.ndarray:
-        """Which columns are numbers."""
+        """Return which columns are numbers."""
         return np.array([levels is None for levels in self.space.levels_])
 
     def _starts(self) -> np.ndarray:

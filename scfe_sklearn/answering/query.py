@@ -64,7 +64,7 @@ class Query:
 
     @property
     def targets(self) -> ClassTarget | IntervalTarget:
-        """What would answer the rows."""
+        """Targets of the rows."""
         return self.rows.targets
 
     def take(self, rows: np.ndarray) -> Query:
@@ -342,5 +342,5 @@ def _whole(bounds: Actionability, placed: np.ndarray) -> Actionability:
 
 
 def unset(values: np.ndarray) -> np.ndarray:
-    """Which objects are None, element by element."""
+    """Return which objects are None, element by element."""
     return np.asarray(values == np.array(None))

@@ -1,4 +1,4 @@
-"""How many threads torch uses while rows are answered."""
+"""Number of threads of torch while rows are answered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where answers go: a page, a table, JSON, or sentences on the standard output."""
+"""Outputs of answers: a page, a table, JSON, or sentences on the standard output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ends a command early: an exit code, and a sentence for the person who typed it."""
+"""Errors that end a command early: an exit code, and a sentence for the user."""
 
 from __future__ import annotations
 

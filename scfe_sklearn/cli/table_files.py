@@ -112,7 +112,7 @@ def _is_parquet(option: str, name: str) -> bool:
 
 
 def _source(option: str, name: str) -> Callable[[], Any]:
-    """What gives the file from its start, as often as wanted."""
+    """Return a function that opens the file at its start, any number of times."""
     if name != "-":
         return lambda: name
     stream = getattr(sys.stdin, "buffer", None)

@@ -18,7 +18,7 @@ def print_sentences(result: Explanation) -> None:
 
 
 def summary(result: Explanation) -> str:
-    """How many rows became what."""
+    """Return the number of rows of each outcome."""
     counts = [(status, int((result.status == status).sum())) for status in Status.ALL]
     parts = [f"{count:,} {status}" for status, count in counts if count]
     return f"{len(result):,} row{'' if len(result) == 1 else 's'}: {', '.join(parts)}"

@@ -23,7 +23,7 @@ _OBJECTIVES = ("changes", "distance", "cost")
 
 @dataclass(frozen=True, eq=False)
 class ExactAnswer:
-    """What is known of one row.
+    """Result of one row.
 
     Parameters
     ----------

@@ -40,7 +40,7 @@ class LinearRule:
     of_change: bool = False
 
     def counted(self, k: int, value: np.ndarray, factual: float) -> np.ndarray:
-        """What options (M,) of the k-th column count before the coefficient; NaN: not judged."""
+        """Return the numbers of options (M,) of the k-th column; NaN: not judged."""
         numbers = self.numbers[k]
         if numbers is not None:
             return np.asarray(numbers[value.astype(np.intp)])
@@ -51,7 +51,7 @@ class LinearRule:
 
 @dataclass(frozen=True, eq=False)
 class Atom:
-    """Where one column must lie.
+    """Condition on one column.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class Atom:
 
 @dataclass(frozen=True, eq=False)
 class IfThen:
-    """Where every atom of the condition holds, every atom of the consequence must hold.
+    """Implication: if every atom of the condition holds, so does every atom of the consequence.
 
     A missing number fulfils no condition and breaks no consequence.
     """
@@ -132,7 +132,7 @@ class JointRules:
         return {int(j) for rule in self.linear if not rule.of_change for j in rule.columns}
 
     def cuts(self, column: int, factual: float, unit: float) -> np.ndarray:
-        """Where cells ``(below, above]`` of numbers must end, for rules to see one cell as one."""
+        """Ends of cells ``(below, above]`` of numbers within which rules make no difference."""
         found = []
         for atom in self._atoms.get(column, []):
             found += [np.nextafter(atom.low, -np.inf), atom.high]

@@ -90,7 +90,7 @@ class JointRows:
         return matrix, self.low - shift, self.high - shift
 
     def more(self, extra: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        """How far (J,) each column goes beyond its chosen option."""
+        """Return how far (J,) each column goes beyond its chosen option."""
         x = extra[: len(self.option)]
         x = np.where(self.whole[: len(x)], np.rint(x), x)
         by_option = dict(zip(self.option.tolist(), (x * self.unit).tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""How far a linear score can be moved: closed form, and a proof where that is not enough.
+"""Reach of a linear score: closed form, and a proof where that is not enough.
 
 Over independent columns the largest linear score with at most m changes takes the m columns
 with the best gains, each at its best value. So the largest score, and the fewest changes that
@@ -15,7 +15,7 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class LinearReach:
-    """What rows can reach of linear scores.
+    """Linear scores that rows can reach.
 
     Parameters
     ----------

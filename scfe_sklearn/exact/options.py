@@ -1,4 +1,4 @@
-"""What one row may become: per column the few values that matter, and what each costs.
+"""Options of one row: per column the few values that matter, and the cost of each.
 
 Between two neighbouring thresholds of a number the ensemble does not distinguish values, so only
 the one nearest to the factual value can be part of a cheapest answer. That makes every
@@ -78,7 +78,7 @@ class Options:
 
     @property
     def changed(self) -> np.ndarray:
-        """Which options are changes (M,)."""
+        """Return which options are changes (M,)."""
         out = np.ones(len(self.value), dtype=bool)
         out[self.stay] = False
         return out
@@ -90,7 +90,7 @@ class Options:
 
     @property
     def away(self) -> np.ndarray:
-        """How far the value of each option (M,) is from the factual number; 0 of a missing one."""
+        """Distance of each option (M,) from the factual number; 0 of a missing one."""
         return np.nan_to_num(np.abs(self.value - self.home[self.column]), nan=0.0)
 
     @property
@@ -99,7 +99,7 @@ class Options:
         return np.nan_to_num(self.far - self.value, nan=0.0)
 
     def further(self, chosen: np.ndarray, more: np.ndarray) -> np.ndarray:
-        """What numbers add (..., J) to the squared distance that go `more` beyond their options."""
+        """Squared distance (..., J) that numbers add which go `more` beyond their options."""
         return self.curve[chosen] * more * (2 * self.away[chosen] + more)
 
     def point(self, chosen: np.ndarray, more: np.ndarray | float = 0.0) -> np.ndarray:
@@ -147,7 +147,7 @@ class Options:
         return np.where(moved, raw, value)
 
     def located(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Which option (J,) each column of a point takes, and how far (J,) it goes beyond it."""
+        """Return the option (J,) of each column of a point, and how far (J,) it goes beyond it."""
         chosen, more = self.stay.copy(), np.zeros(len(self.stay))
         for j, numeric in enumerate(self.numeric):
             part = slice(int(self.starts[j]), int(self.starts[j + 1]))

@@ -158,7 +158,7 @@ def _one_leaf_per_tree(reach: Reach, leaf: np.ndarray) -> sparse.csr_array:
 
 
 def _below(ensemble: Ensemble, reach: Reach, leaf: np.ndarray) -> sparse.csr_array:
-    """Which leaf variables lie below each node (N, L)."""
+    """Return which leaf variables lie below each node (N, L)."""
     n = len(ensemble.left)
     parent = np.full(n, -1, dtype=np.intp)
     inner = np.flatnonzero(reach.reached & (ensemble.column >= 0))

@@ -34,7 +34,7 @@ class Reach:
 
 @dataclass(frozen=True, eq=False)
 class Limits:
-    """What an answer may cost.
+    """Limits on the cost of an answer.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def _reach(ensemble: Ensemble, options: Options, limits: Limits) -> Reach:
 
 
 def _affordable(passes: np.ndarray, options: Options, limits: Limits) -> np.ndarray:
-    """Which nodes (k,) some choice among the options that pass (k, M) reaches within limits."""
+    """Return which nodes (k,) the options that pass (k, M) reach within limits."""
     if not len(passes):
         return np.zeros(0, dtype=bool)
     cost = np.where(passes, limits.cost, np.inf)

@@ -207,7 +207,7 @@ def all_of(requirements: Sequence[Requirement]) -> Requirement:
 
 
 def _margin(ensemble: Ensemble) -> tuple[np.ndarray, float]:
-    """What each node adds to the margin, and where it begins, before the division."""
+    """Margin that each node adds, and its start, before the division."""
     values, base = ensemble.values, ensemble.baseline
     if ensemble.kind == "margin":
         return values[:, 0], float(base[0])

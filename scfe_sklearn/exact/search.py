@@ -57,7 +57,7 @@ class Found:
 
 
 def _ended(best: Found | None, bound: float, rounds: int) -> Found:
-    """What is known when something ended the search."""
+    """Return the result when something ended the search."""
     if best is None:
         return Found("unknown", None, np.inf, bound, rounds)
     return replace(best, bound=min(bound, best.cost), rounds=rounds)
@@ -65,7 +65,7 @@ def _ended(best: Found | None, bound: float, rounds: int) -> Found:
 
 @dataclass(eq=False)
 class Cuts:
-    """What is left out: leaves (T,) whose rows were refused, and choices (J,) of options.
+    """Cuts: leaves (T,) whose rows were refused, and choices (J,) of options.
 
     Doubtful are choices that no point was found for, without a proof that there is none.
     """
@@ -155,7 +155,7 @@ class Search:
         return self._with_margin(cuts, clock, bound, presolve) if best is None else best
 
     def _nothing_else(self, best: Found | None, cuts: Cuts, done: int) -> Found:
-        """What is known when nothing better is left, unless something was left out in doubt."""
+        """Return the result when nothing better is left, unless a cut was doubtful."""
         if best is None:
             status: Status = "unknown" if cuts.doubtful else "unreachable"
             bound = 0.0 if cuts.doubtful else np.inf

@@ -14,7 +14,7 @@ _ROUNDING = 1e-12
 
 
 def settle(options: Options, chosen: np.ndarray, more: np.ndarray) -> np.ndarray:
-    """How far numbers go beyond their options in the nearest point that keeps the relations.
+    """Return how far numbers go beyond their options in the nearest point within the relations.
 
     The program's solution keeps them within the tolerance of its solver only. Numbers with
     steps stay where it has them; of the others this is a least-distance problem over a box

@@ -1,3 +1,3 @@
-"""What ``explain`` returns: its rows, tables, sentences, pictures and its form in JSON."""
+"""The result of ``explain``: rows, tables, sentences, pictures and JSON."""
 
 from scfe_sklearn.explanation.result import Explanation as Explanation

@@ -1,4 +1,4 @@
-"""What became of every row of an explanation, in raw values: what sentences are made of."""
+"""Outcome of every row of an explanation, in raw values, for sentences."""
 
 from __future__ import annotations
 

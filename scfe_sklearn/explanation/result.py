@@ -367,7 +367,7 @@ class Explanation:
             raise ValueError(f"The 'source' of from_json is damaged: {error!r}.") from error
 
     def sentences(self, max_features: int | None = None) -> list[str]:
-        """What to change, in plain English, one sentence per row.
+        """Changes in plain English, one sentence per row.
 
         Parameters
         ----------

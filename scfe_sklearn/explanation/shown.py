@@ -1,4 +1,4 @@
-"""How an explanation shows itself: a few lines in a terminal, a table in a notebook."""
+"""Short forms of an explanation: a few lines in a terminal, a table in a notebook."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _without_empty_options(explanation: Explanation) -> Explanation:
 
 
 def _title(explanation: Explanation) -> str:
-    """How many rows and options were found, and for what target."""
+    """Return the numbers of rows and options that were found, and the target."""
     first = explanation.status[first_entries(explanation)]
     found, n = int((first == Status.FOUND).sum()), len(first)
     rows = f"{found:,} of {n:,} row{'' if n == 1 else 's'} found"

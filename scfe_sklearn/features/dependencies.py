@@ -1,4 +1,4 @@
-"""Which derived columns are computed from which, found by changing them."""
+"""Dependencies between derived columns, found by changing them."""
 
 from __future__ import annotations
 

@@ -222,7 +222,7 @@ def _parameter(named: tuple[str, str]) -> str:
 def _values(
     function: Callable[[Any], Any], X: Any, table: Table, j: int, named: tuple[str, str]
 ) -> np.ndarray:
-    """What a function gives for a column: floats, or objects if the column has levels."""
+    """Return the values of a function for a column: floats, or objects if it has levels."""
     given = function(X)
     n = table.n_rows
     subject = f"{_parameter(named)} must have a function of {table.names[j]!r} that returns"

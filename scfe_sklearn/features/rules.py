@@ -1,4 +1,4 @@
-"""What a counterfactual may change: the rules of actionability."""
+"""Rules: constraints on a counterfactual."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far confidences can be trusted, and the temperature that makes them so."""
+"""Calibration: reliability of confidences, and the temperature that calibrates them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all image explainers share: the border, the chunks, and the judge."""
+"""Base of all image explainers: input and output, chunks, and the judge."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ROUNDING = 2.0**-7
 
 @dataclass(frozen=True, eq=False)
 class Proposal:
-    """What a method proposes for a batch: changes, and what they cost.
+    """Proposal of a method for a batch: changes, and their passes.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What an image explainer returns: one entry per image, failures included."""
+"""Result of an image explainer: one entry per image, failures included."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How sparse and how grouped a change of images is: one number per image, no method called."""
+"""Sparsity and grouping of a change of images: one number per image, no method called."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each changed pixel does: hide the class that was there, or lead to the new one."""
+"""Effect of each changed pixel: hide the class that was there, or lead to the new one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a model looks: adversarial saliency, class activation maps, and what changes touch."""
+"""Saliency: adversarial saliency, class activation maps, and what changes touch."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ _RIDGE = 0.42  # height of a curve; a strip is 1 high
 
 @dataclass(eq=False, repr=False)
 class ChangeDisplay(ShortRepr):
-    """What one answer changes, each feature on a scale of its own.
+    """Changes of one answer, each feature on a scale of its own.
 
     The shade is how the training rows with the target are spread; the ring is the value now, the
     arrow ends at the new one.

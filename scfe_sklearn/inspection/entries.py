@@ -1,4 +1,4 @@
-"""Which entries of an explanation belong to one person."""
+"""Entries of an explanation that belong to one person."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def headline(explanation: Explanation, entry: int) -> str:
 
 
 def row_name(label: Any) -> str:
-    """What a row is called; the number of a row is a name, without separators."""
+    """Return the name of a row; the number of a row is a name, without separators."""
     return f"Row {label}" if is_number(label) else plain(label)
 
 

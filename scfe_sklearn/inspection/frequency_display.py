@@ -34,7 +34,7 @@ _COLOURS = {"raised": UP, "lowered": DOWN, "switched": SWITCH}
 
 
 def change_frequencies(explanation: Explanation) -> pd.DataFrame:
-    """How often each feature is changed, as a share of the answers, and which way.
+    """Share of the answers that change each feature, by direction.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def change_frequencies(explanation: Explanation) -> pd.DataFrame:
 
 @dataclass(eq=False, repr=False)
 class FrequencyDisplay(ShortRepr):
-    """How often each feature is changed over many rows, and which way.
+    """Frequency of the changes of each feature over many rows, by direction.
 
     Parameters
     ----------

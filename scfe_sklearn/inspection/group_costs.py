@@ -1,4 +1,4 @@
-"""What an answer costs the people of each group, and how many get one, with limits."""
+"""Cost of answers for the people of each group, and the share with one, with limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an answer can be at best: few changes, near, or plausible."""
+"""Trade-offs of the answers of a person: few changes, near, or plausible."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def script_policy(script: str, connect: str = "'none'") -> str:
 
 
 def _final(value: Any) -> Any:
-    """What a page shows of a value; markup has been through here in parts."""
+    """Return the text of a value on a page; parts of markup are kept."""
     return neutral(value) if type(value) is str else value
 
 

@@ -98,7 +98,7 @@ def _tiles(first: Explanation) -> list[tuple[str, str]]:
 
 
 def _frequencies(first: Explanation) -> list[dict[str, Any]]:
-    """How often features change: bars of the three directions, widest first."""
+    """Return the frequencies of changes: bars of the three directions, widest first."""
     shares = change_frequencies(first)
     longest = max(shares["any"].max(), 1e-9) if len(shares) else 1.0
     return [
@@ -117,7 +117,7 @@ def _frequencies(first: Explanation) -> list[dict[str, Any]]:
 
 
 def _statuses(first: Explanation) -> list[dict[str, Any]]:
-    """What became of the rows, with the reasons that were given."""
+    """Return the statuses of the rows, with their reasons."""
     found = []
     for status in Status.ALL:
         rows = first.status == status

@@ -46,7 +46,7 @@ class Strip:
     ends: tuple[str, str]
 
     def place(self, value: Any) -> float:
-        """Where a raw value stands in [0, 1]; NaN for a missing number or an unknown level."""
+        """Position of a raw value in [0, 1]; NaN for a missing number or an unknown level."""
         if self.levels is not None:
             for k, level in enumerate(self.levels):
                 if level == value or (is_missing(level) and is_missing(value)):

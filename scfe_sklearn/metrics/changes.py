@@ -1,4 +1,4 @@
-"""Whether the changes of an answer are allowed, and all needed."""
+"""Permission and minimality of the changes of an answer."""
 
 from __future__ import annotations
 

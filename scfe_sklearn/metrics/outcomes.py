@@ -1,4 +1,4 @@
-"""Whether an answer is there, and whether the model gives it the target."""
+"""Coverage and validity of answers."""
 
 from __future__ import annotations
 

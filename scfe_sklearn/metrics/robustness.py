@@ -1,4 +1,4 @@
-"""How far an answer moves when its factual row is disturbed."""
+"""Stability: how far an answer moves when its factual row is disturbed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much is changed: norms of the change in solver space."""
+"""Size of changes: norms in solver space."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all metrics read: rows, columns and labels of any container."""
+"""Input of all metrics: rows, columns and labels of any container."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever has predictions, as something with ``predict`` and, for classes, ``classes_``."""
+"""Wrapping of whatever has predictions, with ``predict`` and, for classes, ``classes_``."""
 
 from __future__ import annotations
 

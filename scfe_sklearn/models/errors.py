@@ -1,4 +1,4 @@
-"""What can go wrong between a fitted estimator and its torch version."""
+"""Errors between a fitted estimator and its torch version."""
 
 from __future__ import annotations
 

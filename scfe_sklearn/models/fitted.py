@@ -1,4 +1,4 @@
-"""Whether an estimator is fitted already, so that another fit would replace what it has learned."""
+"""Check for fitted estimators, of which another fit would replace what was learned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which raw columns a fitted estimator reads as categories."""
+"""Raw columns that a fitted estimator reads as categories."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the methods of a fitted estimator return for rows, and whether it is of use."""
+"""Outputs of the methods of a fitted estimator for rows, checked."""
 
 from __future__ import annotations
 

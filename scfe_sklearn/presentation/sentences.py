@@ -67,7 +67,7 @@ def feature_text(feature: Hashable) -> str:
 
 
 def sentence(outcome: Outcome, max_features: int | None = None) -> str:
-    """What to change in one row, or why there is no answer.
+    """Sentence about the changes of one row, or the reason for no answer.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-r"""Which raw features move, each inside its own set: penalties, budgets and linear oracle.
+r"""Raw features that move, each inside its own set: penalties, budgets and linear oracle.
 
 A feature (group of coordinates) moves inside its own set; sparsity decides which features move.
 Both are solved together. With P_g(v) the nearest point of the set of group g, and

@@ -1,4 +1,4 @@
-"""Where operators find the double precision that they need."""
+"""Double precision for operators that need it."""
 
 from __future__ import annotations
 

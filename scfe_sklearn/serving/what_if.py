@@ -81,7 +81,7 @@ class WhatIf:
         self.every_rule = explainer._rules() if rules is None else explainer._rules().merged(rules)
 
     def setup(self) -> dict[str, Any]:
-        """What the page shows before anyone is chosen."""
+        """Return the content of the page before anyone is chosen."""
         space, background = self.space, self.explainer.background_
         features = []
         for j, name in enumerate(space.names_):

@@ -18,7 +18,7 @@ Table = Callable[[], np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class ClassTarget:
-    """Which kinds of answers would do for each row: predictions of a class, or probabilities.
+    """Kinds of answers that each row accepts: predictions of a class, or probabilities.
 
     The first C groups are answers that are valid because their class is predicted. Every further
     group holds answers that are valid because a probability lies within limits, whatever is

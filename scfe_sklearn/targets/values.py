@@ -14,7 +14,7 @@ from scfe_sklearn.targets.outcome import Outcome
 
 @dataclass(frozen=True, eq=False)
 class IntervalTarget:
-    """Which values would answer each row.
+    """Interval of values that each row accepts.
 
     Rows whose intervals hold about the same training rows form a group, which has a density
     of its own. The groups depend on the training rows and the interval only, so a row's answer

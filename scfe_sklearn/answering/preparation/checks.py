@@ -1,4 +1,4 @@
-"""What ``fit`` and ``explain`` refuse, and the form in which they take the rest."""
+"""Checks of the input of ``fit`` and ``explain``."""
 
 from __future__ import annotations
 

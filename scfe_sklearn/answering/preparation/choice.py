@@ -1,4 +1,4 @@
-"""Which solver suits the models of an explainer."""
+"""Choice of the solver that suits the models of an explainer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where each row may go: rules in solver coordinates."""
+"""Bounds of each row: rules in solver coordinates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where rows may go, in the raw units of column space."""
+"""Bounds of rows in the raw units of column space."""
 
 from __future__ import annotations
 

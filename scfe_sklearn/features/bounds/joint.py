@@ -58,7 +58,7 @@ class BoundRelation:
 
 @dataclass(frozen=True, eq=False)
 class BoundAtom:
-    """Where one feature must lie, in raw values, or in ranks of the levels that training has.
+    """Condition on one feature, in raw values, or in ranks of the levels of training.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def bind_joint(parsed: ParsedRules, space: FeatureSpace, opened: Opened, Z: np.n
 
 
 def _gaps(parsed: ParsedRules, space: FeatureSpace, Z: np.ndarray) -> list[BoundImplication]:
-    """Whatever rank an ordinal feature has, it is one that the transitions leave open.
+    """Return implications that keep ordinal features to the ranks of their transitions.
 
     Bounds hold one interval of ranks, and transitions may leave gaps in it.
     """
@@ -138,7 +138,7 @@ def _gaps(parsed: ParsedRules, space: FeatureSpace, Z: np.ndarray) -> list[Bound
 
 
 def _within(parsed: ParsedRules, space: FeatureSpace, opened: Opened) -> list[BoundImplication]:
-    """Whatever value a feature has, it is within its ranges and one of the levels it may take.
+    """Return implications that keep features within their ranges and levels.
 
     Bounds let a factual value stay that is outside of them.
     """

@@ -150,7 +150,7 @@ class _Narrowing:
     def by_implication(
         self, condition: tuple[BoundAtom, ...], consequence: tuple[BoundAtom, ...]
     ) -> None:
-        """Where the condition is certain the consequence is a limit, and the reverse."""
+        """Tighten bounds by implications: a certain condition makes the consequence a limit."""
         certain = [self.certain(atom) for atom in condition]
         always = np.logical_and.reduce(certain)
         for atom in consequence:

@@ -21,7 +21,7 @@ STRICT = 4e-9
 
 
 class Requirement(Protocol):
-    """What points must fulfil jointly in several features, for the n rows that were bound."""
+    """Joint conditions on several features, for the n rows that were bound."""
 
     def slack(self, z: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Signed distance (N,) to the border of what is allowed; not negative where it holds.
@@ -179,7 +179,7 @@ class ChangeRequirement:
     tolerance: float
 
     def slack(self, z: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """What is left of the budget, as a distance."""
+        """Rest of the budget, as a distance."""
         import torch
 
         total = torch.zeros_like(z[:, 0])
@@ -211,7 +211,7 @@ class ChangeRequirement:
 
 @dataclass(frozen=True, eq=False)
 class Span:
-    """How far inside of an interval a numeric or ordinal feature is.
+    """Slack of a numeric or ordinal feature in an interval.
 
     Parameters
     ----------
@@ -243,7 +243,7 @@ class Span:
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """How clearly a feature is at one of some levels: 1/2 at such a level, -1/2 at another.
+    """Slack of a feature at one of some levels: 1/2 at such a level, -1/2 at another.
 
     Parameters
     ----------
@@ -341,12 +341,12 @@ class Together:
 
 
 def _inside(margin: torch.Tensor, known: torch.Tensor, tolerance: float) -> torch.Tensor:
-    """How well an atom of a consequence holds; a missing value breaks nothing."""
+    """Slack of an atom of a consequence; a missing value breaks nothing."""
     return _free(_forgiven(margin, tolerance), known)
 
 
 def _held(margin: torch.Tensor, known: torch.Tensor, tolerance: float) -> torch.Tensor:
-    """How well an atom of a condition holds, away from zero; a missing value fulfils nothing."""
+    """Slack of an atom of a condition, away from zero; a missing value fulfils nothing."""
     import torch
 
     edge = torch.where(margin >= -tolerance, margin.clamp(min=STRICT), margin)

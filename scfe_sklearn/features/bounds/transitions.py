@@ -1,4 +1,4 @@
-"""Which levels may become which: for level coordinates, and as intervals of ranks."""
+"""Permitted changes of levels: for level coordinates, and as intervals of ranks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What scikit-learn wants an estimator to know of the columns that it was fitted on."""
+"""Names and number of the fitted columns, as scikit-learn expects them of an estimator."""
 
 from __future__ import annotations
 

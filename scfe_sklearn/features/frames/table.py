@@ -19,7 +19,7 @@ Family = Literal["float", "integer", "boolean", "levels"]
 
 @dataclass(frozen=True, eq=False)
 class Storage:
-    """How a column is stored.
+    """Storage of a column.
 
     Parameters
     ----------
@@ -312,7 +312,7 @@ def integer_limits(dtype: np.dtype) -> tuple[float, float]:
 
 
 def object_family(values: np.ndarray, name: Hashable) -> Family:
-    """What a column of Python objects holds, by its values."""
+    """Return the family of a column of Python objects, by its values."""
     from pandas.api.types import infer_dtype
 
     found = infer_dtype(values, skipna=True)

@@ -1,4 +1,4 @@
-"""What a column is and can hold: its kind, its levels, its lattice of values."""
+"""Columns: their kinds, levels and lattices of values."""
 
 from scfe_sklearn.features.kinds.feature import Feature, learn
 from scfe_sklearn.features.kinds.lattice import Lattice, as_stored

@@ -1,4 +1,4 @@
-"""What each raw feature is: numeric, integer, ordinal, categorical or held; what it can hold."""
+"""Kind of each raw feature: numeric, integer, ordinal, categorical or held; and its values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which values a number can take: steps, limits and precision, for many coordinates at once."""
+"""Lattices of numbers: steps, limits and precision, for many coordinates at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _COARSE: dict[int, type[np.floating]] = {16: np.float16, 32: np.float32}
 
 
 def as_stored(values: np.ndarray, bits: int) -> np.ndarray:
-    """What float64 values become in a column of 16, 32 or 64 bits, as float64."""
+    """Round float64 values to a column of 16, 32 or 64 bits, as float64."""
     if bits not in _COARSE:
         return values
     with np.errstate(over="ignore", under="ignore"):

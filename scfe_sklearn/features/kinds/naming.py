@@ -12,7 +12,7 @@ def is_listing(value: Any) -> bool:
 
 
 def position(names: Sequence[Hashable], name: Hashable, parameter: str, owner: str) -> int:
-    """Where a column named by a parameter stands; ValueError if there is none such."""
+    """Return the position of a column that a parameter names; ValueError if there is none."""
     try:
         return list(names).index(name)
     except ValueError:

@@ -16,7 +16,7 @@ SAME = 1e-9  # coordinates that differ by less are the same, in standard deviati
 
 
 def find_columns(space: FeatureSpace, table: Table) -> list[int]:
-    """Where the fitted columns stand in a table: by label, or by position if one has none."""
+    """Return the positions of the fitted columns: by label, or by position if one has none."""
     if not (table.labelled and space.labelled_):
         if len(table.names) != space.n_features_in_:
             raise ValueError(

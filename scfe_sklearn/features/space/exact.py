@@ -69,7 +69,7 @@ def exact_columns(
 
 @dataclass(frozen=True, eq=False)
 class _Places:
-    """Which column coordinate reads which solver coordinate, or which of the k numbers.
+    """Sources of column coordinates: solver coordinates, or some of the k numbers.
 
     Parameters
     ----------

@@ -223,7 +223,7 @@ class FeatureSpace(KeepsLists, Documented, BaseEstimator):
 
     @property
     def stand_in_(self) -> np.ndarray:
-        """Where a solver puts what has no coordinates (D,): missing numbers, unseen levels.
+        """Coordinates (D,) in place of missing numbers and unseen levels.
 
         A number stands at its mean, and an unseen level as far from every known one as any two
         of these are from each other.
@@ -392,7 +392,7 @@ class FeatureSpace(KeepsLists, Documented, BaseEstimator):
         return table.write({order[j]: edit for j, edit in edits.items()})
 
     def changed(self, Z: np.ndarray, reference: np.ndarray, tol: float = SAME) -> np.ndarray:
-        """Which raw features differ between two sets of points.
+        """Return which raw features differ between two sets of points.
 
         Parameters
         ----------

@@ -36,7 +36,7 @@ TOLERANCE = 1e-9  # in training standard deviations
 
 @dataclass(frozen=True, eq=False)
 class Atom:
-    """Where the values of one column must lie: in an interval, or among some levels.
+    """Condition on the values of one column: in an interval, or among some levels.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class Atom:
 
 @dataclass(frozen=True, eq=False)
 class Implication:
-    """Where every atom of the condition holds, every atom of the consequence must hold."""
+    """Implication: if every atom of the condition holds, so does every atom of the consequence."""
 
     condition: tuple[Atom, ...]
     consequence: tuple[Atom, ...]
@@ -84,7 +84,7 @@ class Implication:
 
 
 def margin_tolerance(feature: Feature) -> float:
-    """How far a value may be outside of an interval and still count as on its end."""
+    """Tolerance of a value at the ends of an interval."""
     noise = rounding(feature) if feature.levels is None else 0.0
     return TOLERANCE * (feature.scale if feature.levels is None else 1.0) + noise
 

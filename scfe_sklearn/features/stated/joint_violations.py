@@ -1,4 +1,4 @@
-"""Which relations and implications a change breaks, judged from the raw values alone."""
+"""Relations and implications that a change breaks, from the raw values alone."""
 
 from __future__ import annotations
 

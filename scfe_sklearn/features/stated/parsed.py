@@ -63,7 +63,7 @@ class Moves:
     anywhere: Targets | None = None
 
     def targets(self, level: Hashable) -> Targets | None:
-        """What a level may become; None for anything."""
+        """Return the levels that a level may become; None for all."""
         return self.anywhere if self.anywhere is not None else self.by_level.get(level)
 
 

@@ -1,4 +1,4 @@
-"""What reading and wording take of rules: one set of statements, and the sets merged into it."""
+"""Protocol of one set of rules, and the sets that are merged into it."""
 
 from __future__ import annotations
 

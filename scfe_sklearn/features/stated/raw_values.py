@@ -1,4 +1,4 @@
-"""What a raw column is worth as a number in a rule: its value, its rank, or its level's number."""
+"""Raw values as numbers in a rule: a value, its rank, or the number of its level."""
 
 from __future__ import annotations
 
@@ -80,5 +80,5 @@ _ROUNDING = {16: 2.0**-10, 32: 2.0**-23}
 
 
 def rounding(feature: Feature, bits: int = 64) -> float:
-    """How far arithmetic and storage may move a number of the feature."""
+    """Rounding of a number of the feature by arithmetic and storage."""
     return _ROUNDING.get(min(bits, feature.bits), 8 * 2.0**-52) * magnitude(feature)

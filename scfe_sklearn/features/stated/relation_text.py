@@ -17,7 +17,7 @@ _BACKTICKS = re.compile(r"`([^`]*)`")
 
 
 class _Refused(Exception):
-    """What is wrong with a relation."""
+    """Raised with the mistake in a relation."""
 
 
 class _Sum:

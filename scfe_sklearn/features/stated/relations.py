@@ -101,7 +101,7 @@ class Relation:
         return replace(self, low=np.fmin(self.low, total), high=np.fmax(self.high, total))
 
     def tolerance(self, space: FeatureSpace, bits: list[int]) -> float:
-        """How far a sum may be beyond a limit and still count as on it."""
+        """Tolerance of a sum at its limit."""
         noise = [
             abs(c) * rounding(space.features_[j], width)
             for j, c, width in zip(self.features, self.coefficients, bits, strict=True)
@@ -218,7 +218,7 @@ def _limits(linear: Linear, n: int) -> tuple[np.ndarray, np.ndarray, bool]:
 
 
 def _spread(space: FeatureSpace, j: int, of_change: bool) -> float:
-    """How much the number of a feature changes by one unit of solver distance."""
+    """Change of the number of a feature by one unit of solver distance."""
     feature = space.features_[j]
     if feature.levels is None:
         return feature.scale

@@ -1,4 +1,4 @@
-"""Which rules a change breaks, judged from the raw values alone."""
+"""Rules that a change breaks, from the raw values alone."""
 
 from __future__ import annotations
 

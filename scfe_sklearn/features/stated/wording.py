@@ -59,7 +59,7 @@ def describe_rules(parts: list[Part], space: FeatureSpace) -> list[str]:
 
 
 def _about_breaches(parts: list[Part]) -> list[str]:
-    """What is demanded of a row that breaks a rule already."""
+    """Return the sentence about rows that break a rule already."""
     single = any(
         any(not isinstance(limits, Relative) for limits in (part.ranges or {}).values())
         or any(not isinstance(given, Mapping) for given in (part.transitions or {}).values())

@@ -1,4 +1,4 @@
-"""What the attacks share whose changes have at most k pixels."""
+"""Shared parts of the attacks that change at most k pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the price of a pixel follows its neighbours: the AdjustLambda step of GSE."""
+"""Prices of pixels by their neighbours: the AdjustLambda step of GSE."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ class GroupSparseSettings:
 
 @dataclass(frozen=True, eq=False)
 class Changes:
-    """What was found for n images: rows of zeros where ``found`` is False.
+    """Changes of n images: rows of zeros where ``found`` is False.
 
     Parameters
     ----------

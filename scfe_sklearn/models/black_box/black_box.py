@@ -254,7 +254,7 @@ class BlackBox:
             return
 
     def _by_bits(self, trees: BitTrees, bare: Program) -> Program:
-        """How to get scores from trees, where a row has no level that they do not know."""
+        """Return a function of scores from trees, for rows without unknown levels."""
 
         def scores(u: np.ndarray) -> np.ndarray:
             readable = trees.readable(u)

@@ -1,4 +1,4 @@
-"""What a fitted estimator does before its last step, replayed on bare arrays of numbers.
+"""Steps of a fitted estimator before its last one, replayed on bare arrays of numbers.
 
 Encoders of levels are tables over column space; every other transformer is the user's own,
 given an array. So the matrix is the one which the estimator would see, bit for bit, without

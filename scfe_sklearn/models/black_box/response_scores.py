@@ -27,7 +27,7 @@ Response = Callable[[Any], np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class ResponseScores:
-    """How the answers of an estimator are read.
+    """Scores from the output of an estimator.
 
     Parameters
     ----------

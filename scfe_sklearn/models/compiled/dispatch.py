@@ -1,4 +1,4 @@
-"""Which adapter serves which fitted estimator."""
+"""Registers of the adapters of fitted estimators."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ Function = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Link:
-    """What a family of classifiers makes of its raw output.
+    """Link between the raw output of a family of classifiers and its probabilities.
 
     Parameters
     ----------

@@ -108,7 +108,7 @@ def _spell_missing(values: np.ndarray, categories: np.ndarray) -> np.ndarray:
 def _tabulate(
     out: sparse.csr_array, levels: list[Levels], width: int
 ) -> tuple[sparse.lil_array, np.ndarray, list[Levels | None]]:
-    """Which column every output reads, and its table; outputs that never change are constant."""
+    """Return the column of every output and its table; outputs that never change are constant."""
     n_outputs = out.shape[1]
     owner = np.full(n_outputs, -1)
     finite = out.copy()  # an encoded missing value can be NaN: a value like any other here

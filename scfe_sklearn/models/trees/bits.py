@@ -63,7 +63,7 @@ class _Number:
         return self.bins(other)[None]
 
     def bins_of(self, u: np.ndarray, block: slice) -> np.ndarray:
-        """What the column adds to the places (n,) of rows (n, U): all of it."""
+        """Position (n,) that the column adds for rows (n, U): all of it."""
         return self.bins(u)
 
 
@@ -97,7 +97,7 @@ class _Levels:
         return np.asarray(self.bins(u)[:, None] + (gained - lost[:, None]).astype(np.int64))
 
     def bins_of(self, u: np.ndarray, block: slice) -> np.ndarray:
-        """What one of the columns adds to the places (n,) of rows (n, U)."""
+        """Position (n,) that one of the columns adds for rows (n, U)."""
         return np.asarray((u[:, block] @ self.rank[block]).astype(np.int64))
 
     def joined(self, other: _Levels) -> _Levels:
@@ -227,7 +227,7 @@ class BitTrees:
         return self._answers(self.scores(u))
 
     def value_after(self, u: np.ndarray, other: np.ndarray, column: np.ndarray) -> np.ndarray:
-        """What rows are given if one of their columns becomes that of another row.
+        """Return the values of rows if one of their columns becomes that of another row.
 
         Parameters
         ----------
@@ -378,14 +378,14 @@ class _Leaves:
         return table
 
     def base(self) -> torch.Tensor:
-        """Where the values of each word begin, less what the exponents of floats begin with."""
+        """Start of the values of each word, less the start of the exponents of floats."""
         words = np.arange(len(self.full))
         if self.word == 31:
             return torch.from_numpy((32 * words - 127).astype(np.int32))
         return torch.from_numpy(64 * words - 1022)
 
     def both(self) -> float | None:
-        """What two sums add up to, where the leaves of each tree agree on that."""
+        """Return the total of two sums, if the leaves of each tree agree on it."""
         values = self.trees.values[self.leaves]
         if values.shape[1] != 2:
             return None

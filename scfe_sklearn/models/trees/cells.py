@@ -13,7 +13,7 @@ STATES = 2**22
 
 
 class TreeCells:
-    """What trees return where one column of a state changes, for many states and changes.
+    """Outputs of trees after changes of one column of a state, for many states and changes.
 
     A state is a row by its places: what each of its columns adds to the position in the table
     of the trees' leaves. It is looked up once, and then only the trees that test a changed column.
@@ -51,7 +51,7 @@ class TreeCells:
         return [every[start] for start in self._starts[:-1]]
 
     def places(self, u: np.ndarray) -> np.ndarray:
-        """What each column of rows (n, U) adds to its place (n, J).
+        """Return the positions (n, J) that the columns of rows (n, U) add.
 
         Parameters
         ----------
@@ -97,7 +97,7 @@ class TreeCells:
     def _sums(
         self, places: np.ndarray, state: np.ndarray, column: np.ndarray, place: np.ndarray
     ) -> np.ndarray:
-        """What the leaves of S states add up to after k changes: (k, K)."""
+        """Return the sums of leaves of S states after k changes: (k, K)."""
         trees = self._trees
         position = [places[:, part.columns].sum(1) for part in trees.parts]
         words = [

@@ -1,4 +1,4 @@
-"""How each family of scikit-learn keeps its trees, and how it combines them."""
+"""Trees of each family of scikit-learn, and their combination."""
 
 from __future__ import annotations
 

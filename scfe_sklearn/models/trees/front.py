@@ -229,7 +229,7 @@ def as_matrix(X: Any) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class FrontMap:
-    """What the columns of a front depend on.
+    """Dependencies of the columns of a front.
 
     Parameters
     ----------

@@ -57,7 +57,7 @@ class Tree:
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What an estimator is made of: trees, the transformers before each, and the combination."""
+    """Parts of an estimator: trees, the transformers before each, and the combination."""
 
     trees: list[tuple[Front, Tree]]
     kind: Kind

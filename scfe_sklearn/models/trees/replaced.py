@@ -34,7 +34,7 @@ class Table(Protocol):
         """Places (n, M) for rows (n, U) after a block becomes that of other rows (M, U)."""
 
     def bins_of(self, u: np.ndarray, block: slice) -> np.ndarray:
-        """What the column at a block adds to the places (n,) of rows (n, U)."""
+        """Position (n,) that the column at a block adds for rows (n, U)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ class Part:
 
 
 def sums(left: torch.Tensor, base: torch.Tensor, outputs: Outputs) -> np.ndarray:
-    """What the leaves that are ``left`` (..., w), one bit per tree, add to each sum: (..., K)."""
+    """Return what the leaves ``left`` (..., w), one bit per tree, add to each sum: (..., K)."""
     if left.dtype == torch.int64:
         # A power of two is known by the exponent of its float; a word without a bit has none.
         place = left.to(torch.float64).view(torch.int64).bitwise_right_shift_(52)
@@ -110,7 +110,7 @@ def sums_after(
     column: np.ndarray,
     starts: np.ndarray,
 ) -> np.ndarray:
-    """What trees add up to if a column of some rows becomes that of other rows, one at a time.
+    """Return the sums of trees if a column of some rows becomes that of other rows.
 
     Trees that do not test the column add what they added before.
 
