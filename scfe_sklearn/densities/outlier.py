@@ -145,7 +145,6 @@ class LocalOutlierDensity(PointDensity):
             around = self.local_density_[index].mean(axis=1)
             self.training_log_prob_ = np.log(self.local_density_) - np.log(around)
         self.scale_ = float(2 * np.mean(self.reach_**2))
-        self._reach_squares = self.reach_**2
         return self
 
     def log_prob(self, z: torch.Tensor) -> torch.Tensor:
@@ -194,9 +193,8 @@ class LocalOutlierDensity(PointDensity):
     def facts(self, index: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Squared reachability and local density of the points ``index``."""
         like = torch.empty(0, dtype=torch.float64, device=index.device)
-        return self._tensor("_reach_squares", like)[index], self._tensor("local_density_", like)[
-            index
-        ]
+        reach, local = self._tensor("reach_", like), self._tensor("local_density_", like)
+        return reach[index].square_(), local[index]
 
     def from_distances(
         self, squared: torch.Tensor, facts: tuple[torch.Tensor, ...]

@@ -236,14 +236,17 @@ class FeatureSets(OwnSets):
             keep = keep | forced
         infeasible = torch.zeros(len(u), dtype=torch.bool, device=u.device)
         if max_groups is not None:
-            budget = as_tensor_like(max_groups, gains.new_empty(0, dtype=torch.long))
-            over = (keep.sum(dim=1) > budget).nonzero()[:, 0]  # others keep to it as they are
-            if len(over):
-                budget = budget.expand(len(u))[over]
-                rank_by = torch.where(forced, torch.full_like(gains, torch.inf), gains)[over]
-                chosen = flag_largest(rank_by, budget)
-                keep[over] &= chosen
-                infeasible[over] = (forced[over] & ~chosen).any(dim=1)
+            rank_by = torch.where(forced, torch.full_like(gains, torch.inf), gains)
+            if u.device.type == "cpu":
+                budget = as_tensor_like(max_groups, gains.new_empty(0, dtype=torch.long))
+                budget = budget.expand(len(u))
+                over = (keep.sum(dim=1) > budget).nonzero()[:, 0]
+                chosen = torch.ones_like(keep)
+                chosen[over] = flag_largest(rank_by[over], budget[over])
+            else:  # which would wait to know who breaks the budget
+                chosen = flag_largest(rank_by, max_groups)
+            keep = keep & chosen
+            infeasible = (forced & ~chosen).any(dim=1)
         result = torch.where(keep[:, self.groups], u, torch.zeros_like(u))
         if self.stay:
             return result

@@ -248,7 +248,7 @@ def test_trees_are_asked_for_trust(desk, asked, tmp_path, capsys):
 
 
 def test_ctrl_c_writes_what_is_done(desk, asked, tmp_path, monkeypatch, capsys):
-    rows = pd.concat([desk.refused] * 50, ignore_index=True)
+    rows = pd.concat([desk.refused] * 100, ignore_index=True)
     file, out = str(tmp_path / "many.csv"), str(tmp_path / "answers.csv")
     rows.to_csv(file, index=False)
     calls = []
@@ -267,9 +267,9 @@ def test_ctrl_c_writes_what_is_done(desk, asked, tmp_path, monkeypatch, capsys):
     assert main(["explain", *options, "--progress"]) == INTERRUPTED
     assert "interrupted" in capsys.readouterr().err
     frame = pd.read_csv(out)
-    assert len(frame) == 600
-    assert frame["success"][:512].sum() > 0
-    assert (frame["reason"][512:] == "interrupted").all()
+    assert len(frame) == 1200
+    assert frame["success"][:1000].sum() > 0
+    assert (frame["reason"][1000:] == "interrupted").all()
 
 
 def test_ctrl_c_before_anything_is_done(asked, monkeypatch, capsys):
