@@ -92,13 +92,15 @@ def marked(task: Task, X: Any) -> np.ndarray:
     return bright.astype(float)
 
 
-def run(task: Task, seed: int, which: str) -> dict[tuple[str, str], Score]:
+def run(
+    task: Task, seed: int, which: str, methods: Sequence[str] = METHODS
+) -> dict[tuple[str, str], Score]:
     """Train all models of a task; keys are the perturbation and "alone" or "appended"."""
     rows: Rows = getattr(task, which)
     standard = task.fit(task.train.X, task.train.y)
     scores = {("standard", ""): Score(*measured(standard, rows))}
     explainer = explainer_of(task, standard)
-    for method in METHODS:
+    for method in methods:
         resampler = CounterfactualResampler(explainer, perturbation=method, random_state=seed)
         X, y = resampler.fit_resample(task.train.X, task.train.y)
         moved = np.flatnonzero(resampler.perturbed_)

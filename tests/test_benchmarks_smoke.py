@@ -30,6 +30,10 @@ SCRIPTS = (
     "image_sigma_zero",
     "image_attacks",
     "image_share",
+    "learning",
+    "shortcut_finder",
+    "stability",
+    "attack_angle",
 )
 
 
@@ -388,3 +392,69 @@ def test_credit_histories_are_as_described():
     assert percent.min().min() == 0 and percent.max().max() == 100
     assert (X.filter(regex="count|months").skew() > 0.5).all()
     assert (X.round() == X).all().all() and (X.min() >= 0).all()
+
+
+def test_learning(capsys):
+    assert module("learning").main(["--tasks", "digits", "--seeds", "0"]) == 0
+    out = capsys.readouterr().out
+    assert "met     digits, alone: worst group of p-cfe" in out
+    assert "met     digits, appended: p-cfe raises the worst group" in out
+    assert ["WaterBirds", "p-cfe", "86.54", "76.050"] in [line.split() for line in out.splitlines()]
+
+
+def test_learning_on_a_folder(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    random, rows = np.random.default_rng(0), []
+    for k in range(160):
+        label, place, split = k % 2, k // 2 % 2, (0, 0, 1, 2)[k // 4 % 4]
+        if split == 0 and k % 10:
+            place = label
+        pixels = random.integers(0, 60, (16, 16, 3), dtype=np.uint8)
+        pixels[4:12, 4:12, label] = 200  # the bird
+        pixels[:3, :, 2] = 250 * place  # the background
+        image.fromarray(pixels).save(tmp_path / f"{k}.png")
+        rows.append((k, f"{k}.png", label, split, place))
+    names = ["img_id", "img_filename", "y", "split", "place"]
+    pd.DataFrame(rows, columns=names).to_csv(tmp_path / "metadata.csv", index=False)
+    task = module("shortcut_tasks").folder_task(str(tmp_path), 0, size=16, epochs=8)
+    scores = module("learning").run(task, 0, "test", ["pgd-l2", "p-cfe"])
+    assert len(scores) == 5 and scores["standard", ""].accuracy > 60
+    assert all(0 <= score.worst <= score.accuracy <= 100 for score in scores.values())
+
+
+def test_planted_tasks_are_what_they_say():
+    tasks = module("shortcut_tasks")
+    for task in (tasks.digits_task(0), tasks.loans_task(0)):
+        share = (task.train.marked == (task.train.y == 1)).mean()
+        assert share == pytest.approx(tasks.SHARE, abs=0.005)
+        for rows in (task.validation, task.test):
+            # As many rows with the shortcut as without, in each class.
+            assert len(set(pd.crosstab(rows.y, rows.marked).T.apply(tuple))) == 2
+            assert pd.crosstab(rows.y, rows.marked).nunique(axis=1).eq(1).all()
+    bright = tasks.digits_task(0).train
+    assert (bright.X[bright.marked, 0, :2, :2] == 1).all()
+
+
+def test_shortcut_finder(capsys):
+    assert module("shortcut_finder").main(["--trials", "2", "--first", "1002", "--check"]) == 0
+    out = capsys.readouterr().out
+    assert "met     planted shortcut first: 100.0 % of 2" in out
+    assert "met     no alarm: 100.0 % of 2" in out
+
+
+def test_stability(capsys, tmp_path):
+    pytest.importorskip("matplotlib")
+    arguments = ["--sets", "wine", "--rows", "5", "--radii", "0.1,3.2"]
+    assert module("stability").main([*arguments, "--save", str(tmp_path / "curves.png")]) == 0
+    assert "met     wine, any changes, rows 3.2 apart" in capsys.readouterr().out
+    assert (tmp_path / "curves.png").stat().st_size > 1000
+
+
+def test_attack_angle(capsys, tmp_path):
+    pytest.importorskip("matplotlib")
+    arguments = ["--seeds", "0", "--images", "8", "--tau", "20"]
+    assert module("attack_angle").main([*arguments, "--save", str(tmp_path / "a.png")]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    angles = [float(line[4]) for line in lines if line[:1] in (["plain"], ["robust"])]
+    assert len(angles) == 2 and all(5 < angle < 85 for angle in angles)
+    assert (tmp_path / "a.png").stat().st_size > 1000

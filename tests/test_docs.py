@@ -15,6 +15,7 @@ import pytest
 import scfe_sklearn
 import scfe_sklearn.image
 from scfe_sklearn.densities import resolve_density
+from scfe_sklearn.learning import CounterfactualResampler
 from scfe_sklearn.models.compiled.dispatch import compile_classifier, supported
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -115,6 +116,13 @@ def images(names):
     assert "digit 7" in names["page"]
 
 
+def learning(names):
+    assert names["shortcuts"].alarms == ["channel"]
+    assert names["after"] > names["before"] + 0.03
+    means = names["curve"].groupby("radius")["answer"].mean()
+    assert means[0.1] < means[2.0]
+
+
 def failures(names):
     assert list(names["closest"].status) == [scfe_sklearn.Status.CLOSEST] * 2
     assert "'tau' parameter" in names["message"]
@@ -154,6 +162,7 @@ CHECKS = {
         several,
         fairness,
         images,
+        learning,
         failures,
         displays,
         recipes,
@@ -276,6 +285,7 @@ def test_every_parameter_in_backticks_exists(page):
     known |= {"OMP_NUM_THREADS"}  # of the environment
     known |= set(scfe_sklearn.CounterfactualExplainer(None).get_params(deep=False))
     known |= set(scfe_sklearn.image.GroupSparseExplainer(None).get_params(deep=False))
+    known |= set(CounterfactualResampler(None).get_params(deep=False)) | {"groups"}
     assert set(re.findall(r"[`(, ](\w+)=[^=]", " ".join(re.findall(r"`[^`]+`", text)))) <= known
 
 
