@@ -25,10 +25,11 @@ RADIUS = 1.0
 """Radius of the attacks of the training, in pixels from 0 to 1."""
 
 N_TRAIN = 1200
-EPOCHS = 40
 
 
-def network(images: torch.Tensor, labels: torch.Tensor, robust: bool, seed: int) -> nn.Module:
+def network(
+    images: torch.Tensor, labels: torch.Tensor, robust: bool, seed: int, epochs: int
+) -> nn.Module:
     """Train a small convolutional network, on attacked images where it shall be robust."""
     torch.manual_seed(seed)
     net = nn.Sequential(
@@ -36,7 +37,7 @@ def network(images: torch.Tensor, labels: torch.Tensor, robust: bool, seed: int)
         nn.Flatten(), nn.Linear(16 * 36, 10),
     )  # fmt: skip
     optimiser = torch.optim.Adam(net.parameters(), 0.003)
-    for epoch in range(EPOCHS):
+    for epoch in range(epochs):
         for batch in torch.randperm(len(images)).split(128):
             x = images[batch]
             if robust:
@@ -79,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=numbers, default=[0, 1, 2])
     parser.add_argument("--images", type=int, default=60)
     parser.add_argument("--tau", type=numbers, default=[0.0, 5.0, 20.0, 50.0])
+    parser.add_argument("--epochs", type=int, default=40, help="of the training")
     parser.add_argument("--save", metavar="FILE", help="where to draw digits with their changes")
     add_check_option(parser)
     options = parser.parse_args(arguments)
@@ -91,7 +93,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows, means, kept = [], {}, {}
     for name in ("plain", "robust"):
         for seed in map(int, options.seeds):
-            net = network(images[train], labels[train], name == "robust", seed).eval()
+            net = network(
+                images[train], labels[train], name == "robust", seed, options.epochs
+            ).eval()
             with torch.no_grad():
                 accuracy = float(
                     (net(images[N_TRAIN:]).argmax(1) == labels[N_TRAIN:]).float().mean()

@@ -29,12 +29,12 @@ TAU = 20.0
 DENSITIES = ("kde", "gmm", "knn", "lof")
 
 
-def settings() -> list[tuple[str, str, dict[str, Any]]]:
+def settings(densities: Sequence[str]) -> list[tuple[str, str, dict[str, Any]]]:
     """Return number of changes, density (or "none") and parameters of each curve."""
     out: list[tuple[str, str, dict[str, Any]]] = []
     for word, budget in (("two", 2), ("any", None)):
         shared: dict[str, Any] = {"beta": 0.0, "max_changes": budget}
-        out += [(word, name, {**shared, "density": name, "tau": TAU}) for name in DENSITIES]
+        out += [(word, name, {**shared, "density": name, "tau": TAU}) for name in densities]
         out.append(
             (word, "none", {**shared, "density": "knn", "tau": 0.0, "min_plausibility": 0.0})
         )
@@ -47,11 +47,13 @@ def network(table: Table, seed: int) -> MLPClassifier:
     return model.fit(table.X, table.y)
 
 
-def curves(table: Table, radii: Sequence[float], seed: int, n_rows: int) -> pd.DataFrame:
+def curves(
+    table: Table, densities: Sequence[str], radii: Sequence[float], seed: int, n_rows: int
+) -> pd.DataFrame:
     """Return the mean distance between counterfactuals of each setting and radius."""
     model, rows = network(table, seed), []
     queries, targets = table.queries[:n_rows], table.targets[:n_rows]
-    for changes, density, parameters in settings():
+    for changes, density, parameters in settings(densities):
         explainer = CounterfactualExplainer(FrozenEstimator(model), **parameters)
         explainer.fit(table.X, table.y)
         curve = stability_curve(
@@ -113,6 +115,7 @@ def _judge(name: str, table: pd.DataFrame, radii: Sequence[float], bars: Bars) -
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", type=words, default=["housing", "wine"])
+    parser.add_argument("--densities", type=words, default=list(DENSITIES))
     parser.add_argument("--seeds", type=numbers, default=[0])
     parser.add_argument("--radii", type=numbers, default=RADII)
     parser.add_argument("--rows", type=int, default=100, help="test rows, at most 100")
@@ -125,6 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parts = [
             curves(
                 published_table(name, options.data, int(seed)),
+                options.densities,
                 options.radii,
                 int(seed),
                 options.rows,

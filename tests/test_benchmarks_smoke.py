@@ -444,7 +444,7 @@ def test_shortcut_finder(capsys):
 
 def test_stability(capsys, tmp_path):
     pytest.importorskip("matplotlib")
-    arguments = ["--sets", "wine", "--rows", "5", "--radii", "0.1,3.2"]
+    arguments = ["--sets", "wine", "--densities", "knn", "--rows", "8", "--radii", "0.1,3.2"]
     assert module("stability").main([*arguments, "--save", str(tmp_path / "curves.png")]) == 0
     assert "met     wine, any changes, rows 3.2 apart" in capsys.readouterr().out
     assert (tmp_path / "curves.png").stat().st_size > 1000
@@ -452,7 +452,7 @@ def test_stability(capsys, tmp_path):
 
 def test_attack_angle(capsys, tmp_path):
     pytest.importorskip("matplotlib")
-    arguments = ["--seeds", "0", "--images", "8", "--tau", "20"]
+    arguments = ["--seeds", "0", "--images", "8", "--tau", "20", "--epochs", "3"]
     assert module("attack_angle").main([*arguments, "--save", str(tmp_path / "a.png")]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     angles = [float(line[4]) for line in lines if line[:1] in (["plain"], ["robust"])]
