@@ -2,8 +2,9 @@
 Any model, and how good the search is
 =====================================
 
-Boosting has no gradient. The explainer then only asks the model, all rows together, and says so
-in the result. For trees of moderate size the answer can also be proved to be the cheapest.
+Boosting has no gradient. The explainer then needs its predictions only, for all rows together;
+`result.solver` is "search". For trees of moderate size the answer can also be proved to be the
+cheapest.
 """
 
 import pandas as pd
@@ -32,7 +33,7 @@ def pipeline(classifier):
 rules = {"immutable": ["sex", "purpose", "age"], "increasing": ["education", "employment_years"]}
 
 # %%
-# Boosting, asked as it is.
+# Boosting, by its predictions alone.
 
 model = pipeline(HistGradientBoostingClassifier(random_state=0))
 refused = X_test[model.predict(X_test) == "refused"]

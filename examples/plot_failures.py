@@ -2,7 +2,7 @@
 Reading a failure
 =================
 
-Strict rules leave some people without an answer. Every row says why; which rule is in the way
+Strict rules leave some people without an answer. Every row has a reason; which rule is in the way
 shows when the rules are lifted one by one.
 """
 

@@ -76,8 +76,8 @@ print(result.summary().T.to_string(header=False, float_format="{:.3f}".format))
 # first three will stay as it is.
 
 fixed = Rules(immutable={"credit_score": [True, True, True, False, False, False]})
-told = explainer.explain(refused[:6], target="approved", rules=fixed)
+moved = explainer.explain(refused[:6], target="approved", rules=fixed)
 print()
-print(told)
+print(moved)
 print()
-print(told.changes)
+print(moved.changes)

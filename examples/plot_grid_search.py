@@ -3,7 +3,7 @@ Few changes, near or plausible: a grid search
 =============================================
 
 How many changes should an answer have, and how much may an ordinary answer cost? A grid search
-asks both at once: `RecourseScorer` measures what matters to people, `SparsestValid` chooses the
+measures both at once: `RecourseScorer` measures what matters to people, `SparsestValid` chooses the
 candidate with the fewest changes that still answers nearly everybody, and the trade-off curve
 shows what was given up for it.
 

@@ -48,8 +48,8 @@ print(f"accuracy on digits not seen: {right:.3f}")
 # %%
 # Few pixels that stay together. The digits are 8 x 8, so windows of 3 x 3 are counted.
 
-asked = images[1200:1205]
-result = GroupSparseExplainer(net, patch=3, pixel_price=0.05).explain(asked)
+chosen = images[1200:1205]
+result = GroupSparseExplainer(net, patch=3, pixel_price=0.05).explain(chosen)
 print(result)
 plot_panels(result)
 if options.save:
@@ -61,7 +61,7 @@ if options.save:
 
 explainer = AutoFrankWolfe(net, n_iter=40, n_restarts=2)
 balls = {1: [1, 1.8, 3], 1.5: [0.5, 0.8, 1.2], 2: [0.3, 0.5, 0.8], inf: [0.06, 0.1, 0.15]}
-paths = visual_paths(explainer, asked, balls)
+paths = visual_paths(explainer, chosen, balls)
 rows = [
     {"p": p, "radius": radius, "mean confidence": confidence}
     for p, radii in paths.radii.items()

@@ -27,8 +27,8 @@ explainer = CounterfactualExplainer(model, max_changes=3).fit(X, y)
 rows = X.sample(45, random_state=0)
 
 # %%
-# Left to itself, an answer goes to the nearest other class; a set says which ones will do; a
-# `Probability` asks for a sure one; an array asks every row for its own.
+# Without a target, an answer goes to the nearest other class. A set names the classes that will
+# do, a `Probability` demands a sure one, and an array holds a target for each row.
 
 print(explainer.explain(rows[:3]).to_frame()[["prediction", "n_changes", "distance"]])
 print(explainer.explain(rows[:3], target={"Barbera", "Grignolino"}))

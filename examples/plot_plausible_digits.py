@@ -45,8 +45,8 @@ for _ in range(100):
 # Each digit should become the next one: without regard to plausibility, with at most 12 pixels, and
 # with the densities of neighbours and of an autoencoder.
 
-asked = images[1200:1206]
-target = (net(asked).argmax(1) + 1) % 10
+chosen = images[1200:1206]
+target = (net(chosen).argmax(1) + 1) % 10
 explainers = {
     "the nearest": {"tau": 0.0},
     "12 pixels": {"density": "knn", "max_pixels": 12},
@@ -56,10 +56,10 @@ explainers = {
 found = {}
 for name, parameters in explainers.items():
     explainer = PlausibleImageExplainer(net, **parameters).fit(images[:1200], labels[:1200])
-    found[name] = explainer.explain(asked, target)
+    found[name] = explainer.explain(chosen, target)
 
 # %%
-# How odd are the answers among training images of the wanted digit? (1 is usual.)
+# How unlike training images of the wanted digit are the answers? (1 is ordinary.)
 
 rows = images[:1200].flatten(1).numpy()
 factors = {
@@ -67,22 +67,22 @@ factors = {
     for digit in target.unique().tolist()
 }
 for name, result in found.items():
-    odd = [
+    scores = [
         -factors[int(digit)].score_samples(image.reshape(1, -1).numpy())[0]
         for digit, image in zip(target, result.counterfactuals, strict=True)
         if not torch.isnan(image).any()
     ]
     pixels = np.nanmean(result.measures()["pixels"])
     print(f"{name}: {result.success.sum()} found, {pixels:.1f} pixels, outlier factor "
-          f"{np.mean(odd):.2f}")  # fmt: skip
+          f"{np.mean(scores):.2f}")  # fmt: skip
 
 # %%
 # The picture.
 
-figure, axes = plt.subplots(len(asked), 1 + len(found), figsize=(7, 8), layout="constrained")
+figure, axes = plt.subplots(len(chosen), 1 + len(found), figsize=(7, 8), layout="constrained")
 for row, axs in enumerate(axes):
-    shown = [asked[row], *(result.counterfactuals[row] for result in found.values())]
-    titles = ["asked", *found]
+    shown = [chosen[row], *(result.counterfactuals[row] for result in found.values())]
+    titles = ["image", *found]
     for axis, image, title in zip(axs, shown, titles, strict=True):
         axis.imshow(torch.nan_to_num(image[0]), cmap="gray", vmin=0, vmax=1)
         axis.set_xticks([])

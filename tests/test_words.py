@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "scfe_sklearn"
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "docs" / "api.rst"]
 PAGES += [ROOT / "benchmarks" / "README.md", ROOT / "tests" / "README.md"]
+PAGES += [*ROOT.glob("examples/*.py"), ROOT / "examples" / "README.rst"]
 PAGES = sorted(page for page in PAGES if not {"gallery", "generated", "_build"} & {*page.parts})
 
 OLD = r"dear|dearer|dearest|lawful|manners|usual|usually|odd|spares|walk|walks|walked|walking|heard"
