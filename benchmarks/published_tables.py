@@ -7,6 +7,8 @@ deviations. LOF has 20 neighbours and, as in the published script, 30. The figur
 stand in the same rows. The rows "logistic" have a logistic model of 8 principal components, in
 which norm and LOF are measured, too; their published figures are not known here.
 
+With --rivals the rivals of the paper's table are run as well (see paper_rivals).
+
 With --scan the same is done for several tau and seeds, to see which tau meet the bars.
 """
 
@@ -21,6 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks import paper_rivals
 from benchmarks.datasets import Table, add_data_option, published_table
 from benchmarks.models import published_logistic, published_network
 from benchmarks.reporting import Bars, add_check_option, numbers, print_table, words
@@ -75,12 +78,26 @@ def run(table: Table, model: Any, density: str, tau: float) -> Result:
         warnings.simplefilter("ignore", UserWarning)  # rows without an answer are counted below
         result = explainer.explain(table.queries, target=table.targets)
     seconds = time.perf_counter() - start
-    answers = np.asarray(result.counterfactuals)
+    already = np.asarray(result.status == Status.ALREADY_TARGET)
+    return _scored(table, model, np.asarray(result.counterfactuals), already, seconds)
+
+
+def run_rival(table: Table, model: Any, name: str, seed: int) -> Result:
+    """Answer the test rows of a table by a rival of the paper."""
+    start = time.perf_counter()
+    answers = paper_rivals.answer(name, table, model, seed)
+    seconds = time.perf_counter() - start
+    return _scored(table, model, answers, np.ones(len(answers), dtype=bool), seconds)
+
+
+def _scored(
+    table: Table, model: Any, answers: np.ndarray, already: np.ndarray, seconds: float
+) -> Result:
+    """Score answers, and rows that have the target ``already``."""
     labels = model.predict(np.nan_to_num(answers))
     scores = table_scores(table, labels, answers)
-    already = np.asarray(result.status == Status.ALREADY_TARGET)
     # Not on the explainer's word: the network itself must give such a row its target.
-    already &= model.predict(table.queries) == table.targets
+    already = already & (model.predict(table.queries) == table.targets)
     return Result(
         float((scores.valid | already).mean()),
         int(already.sum()),
@@ -158,6 +175,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--densities", type=words, default=list(TAU), help="kde,gmm,knn")
     for density, tau in TAU.items():
         parser.add_argument(f"--tau-{density}", type=float, default=tau, help=f"default {tau}")
+    parser.add_argument("--rivals", action="store_true", help="run the paper's rivals, too")
     parser.add_argument("--scan", type=numbers, metavar="TAU,...", help="try these tau")
     parser.add_argument("--seeds", type=int, default=5, help="seeds of a scan (default 5)")
     args = parser.parse_args(arguments)
@@ -177,11 +195,17 @@ def main(arguments: list[str] | None = None) -> int:
                 norm, lof = BARS[name]
                 text = f"{name} kde: 2-norm <= {norm} and LOF <= {lof}"
                 bars.add(text, result.beats(BARS[name]))
-        rows += [_line(name, "network", rival, None) for rival in ("DCFE", "CEM")]
+        for rival in paper_rivals.NETWORK if args.rivals else ("DCFE", "CEM"):
+            result = run_rival(table, model, rival, args.seed) if args.rivals else None
+            rows.append(_line(name, "network", rival, result))
         setup = published_logistic(table, args.seed)
         for density in args.densities:
             result = run(*setup, density, getattr(args, f"tau_{density}"))
             rows.append(_line(name, "logistic", density, result))
+        if args.rivals:
+            for rival in paper_rivals.LINEAR:
+                result = run_rival(*setup, rival, args.seed)
+                rows.append(_line(name, "logistic", rival, result))
     header = [
         "data",
         "model",

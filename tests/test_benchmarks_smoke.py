@@ -3,6 +3,7 @@
 import importlib
 import itertools
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -458,3 +459,58 @@ def test_attack_angle(capsys, tmp_path):
     angles = [float(line[4]) for line in lines if line[:1] in (["plain"], ["robust"])]
     assert len(angles) == 2 and all(5 < angle < 85 for angle in angles)
     assert (tmp_path / "a.png").stat().st_size > 1000
+
+
+@pytest.fixture(scope="module")
+def linear_setup():
+    table = importlib.import_module("benchmarks.datasets").published_table("wine")
+    table = replace(table, queries=table.queries[:25], query_labels=table.query_labels[:25])
+    return table, LogisticRegression().fit(table.X, table.y)
+
+
+def shortest(table, model, metric):
+    """Distance of each query to the other side of a linear model, without a box."""
+    margin = np.abs(model.decision_function(table.queries))
+    return margin / np.sqrt(model.coef_[0] @ metric @ model.coef_[0])
+
+
+def test_rivals_find_the_nearest_points_of_a_linear_model(linear_setup):
+    table, model = linear_setup
+    rivals, covariance = module("paper_rivals"), np.cov(table.X.T) + 1e-3 * np.eye(13)
+    for name in (*rivals.NETWORK, *rivals.LINEAR):
+        answers = rivals.answer(name, table, model)
+        found = np.isfinite(answers).all(axis=1)
+        asked = model.predict(table.queries) != table.targets
+        assert not found[~asked].any() and found[asked].mean() > 0.8, name
+        assert (model.predict(answers[found]) == table.targets[found]).all()
+        step = (answers - table.queries)[found]
+        inside = (answers[found] >= table.X.min(0) - 1e-9).all(axis=1)
+        assert inside.all() and (answers[found] <= table.X.max(0) + 1e-9).all()
+        least = shortest(table, model, np.eye(13))[found]
+        assert (np.linalg.norm(step, axis=1) >= least * (1 - 1e-6)).all()
+        if name == "Wachter, Mahalanobis":
+            length = np.sqrt(np.einsum("ij,jk,ik->i", step, np.linalg.inv(covariance), step))
+            nearest = shortest(table, model, covariance)[found]
+            assert (length >= nearest * (1 - 1e-6)).all()
+            assert np.median(length / nearest) < 1.3
+
+
+def test_density_constraints_of_pcfe_hold(linear_setup):
+    table, model = linear_setup
+    answers = module("paper_rivals").answer("PCFE", table, model)
+    factor = {}
+    for target in (0, 1):
+        rows = np.isfinite(answers).all(axis=1) & (table.targets == target)
+        lof = LocalOutlierFactor(20, novelty=True).fit(table.X[table.y == target])
+        factor[target] = -lof.score_samples(answers[rows]).mean()
+    assert max(factor.values()) < 1.2
+
+
+def test_published_table_with_rivals(capsys, monkeypatch):
+    monkeypatch.setattr(module("paper_rivals"), "STEPS", 40)
+    arguments = ["--sets", "wine", "--densities", "knn", "--rivals"]
+    assert module("published_tables").main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name in ("Wachter, l1", "Wachter, Mahalanobis", "DCFE", "CEM", "PCFE"):
+        (line,) = [line for line in lines if f"  {name}  " in line]
+        assert float(line.split(name)[1].split()[0]) > 50
