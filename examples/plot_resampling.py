@@ -51,7 +51,7 @@ for kind in ("pgd-l2", "cfe-l2", "p-cfe"):
     models[kind] = fitted(*resampler.fit_resample(train, y_train))
 
 # %%
-# Accuracy of every group on rows whose channel says nothing.
+# Accuracy of every group on rows whose channel is uninformative.
 
 reports = {
     name: group_report(y_test, model.predict(test), groups=test["channel"])
