@@ -98,20 +98,6 @@ class Domain:
         part.__dict__.update(n_features=self.n_features, owner=self.owner)
         return part
 
-    def along(self, coordinates: torch.Tensor) -> Domain:
-        """Return the numbers at ``coordinates`` (n, w) as a domain of their own, for `snap`."""
-        own = torch.arange(coordinates.shape[1], device=coordinates.device)
-        return Domain(
-            self.factual.gather(1, coordinates),
-            self.lower.gather(1, coordinates),
-            self.upper.gather(1, coordinates),
-            self.allowed.gather(1, coordinates),
-            own,
-            torch.ones_like(own, dtype=torch.bool),
-            self.step[coordinates],
-            self.offset[coordinates],
-        )
-
     def changed(self, z: torch.Tensor) -> torch.Tensor:
         """Return which raw features of ``z`` (n, ..., D) differ from the factual: (n, ..., d)."""
         factual = self.factual.reshape(
