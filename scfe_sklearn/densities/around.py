@@ -134,7 +134,7 @@ class _Table:
         origin = centres[:, 0]
         points = density._tensor("samples_", centres)[index] - origin[:, None]
         squares = points.square().sum(-1).masked_fill_(~there, FAR)
-        return cls(density, density.facts(index), origin, points, squares)
+        return cls(density, density.facts(index, centres), origin, points, squares)
 
     def along(self, z: torch.Tensor, row: torch.Tensor, support: torch.Tensor) -> Nearby:
         """Return the nearest points of the table around each of ``z``, along its support."""

@@ -181,9 +181,8 @@ class GaussianKDE(PointDensity):
             gradient[rows] = pull[:, :-1] - (z[rows] - offset) * pull[:, -1:]
         return value, gradient
 
-    def facts(self, index: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def facts(self, index: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Precision and log-height of the kernels ``index``."""
-        like = torch.empty(0, dtype=torch.float64, device=index.device)
         return self._tensor("_precision", like)[index], self._tensor("_log_height", like)[index]
 
     def from_distances(

@@ -46,8 +46,8 @@ class PointDensity(Density, ABC):
     samples_: np.ndarray
 
     @abstractmethod
-    def facts(self, index: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """What the density knows of the points ``index`` (n, S), each (n, S)."""
+    def facts(self, index: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """What the density knows of the points ``index`` (n, S), each (n, S), in like's dtype."""
 
     @abstractmethod
     def from_distances(
@@ -160,7 +160,9 @@ def near(density: Density, z: torch.Tensor, support: torch.Tensor, size: int = 1
         samples = density._tensor("samples_", z)
         padded = torch.cat([samples, torch.zeros_like(samples[:, :1])], 1)
         points = padded[index[..., None], support[:, None]] - at[:, None]
-        return NearestPoints(density, density.facts(index), squares, points, support < z.shape[1])
+        return NearestPoints(
+            density, density.facts(index, z), squares, points, support < z.shape[1]
+        )
     return Everywhere(density, z, support)
 
 

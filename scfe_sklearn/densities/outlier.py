@@ -190,9 +190,8 @@ class LocalOutlierDensity(PointDensity):
         check_is_fitted(self)
         return self.training_log_prob_
 
-    def facts(self, index: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def facts(self, index: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Squared reachability and local density of the points ``index``."""
-        like = torch.empty(0, dtype=torch.float64, device=index.device)
         reach, local = self._tensor("reach_", like), self._tensor("local_density_", like)
         return reach[index].square_(), local[index]
 
