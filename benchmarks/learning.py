@@ -33,7 +33,7 @@ from sklearn.frozen import FrozenEstimator
 from benchmarks.datasets import add_data_option, loans
 from benchmarks.models import loan_case
 from benchmarks.reporting import Bars, add_check_option, numbers, print_table, words
-from benchmarks.shortcut_tasks import Rows, Task, digits_task, folder_task, loans_task
+from benchmarks.shortcut_tasks import Rows, Task, digits_task, folder_task, loans_task, mnist_task
 from scfe_sklearn import CounterfactualExplainer
 from scfe_sklearn.image import AutoencoderDensity, PlausibleImageExplainer
 from scfe_sklearn.learning import CounterfactualResampler, worst_group_score
@@ -78,7 +78,7 @@ def explainer_of(task: Task, standard: Any) -> Any:
     if hasattr(standard, "module_"):
         shape = task.train.X.shape[1:]
         large = math.prod(shape) > LARGE
-        density = AutoencoderDensity(shape, random_state=0) if large else "gmm"
+        density = task.density or (AutoencoderDensity(shape) if large else "gmm")
         return PlausibleImageExplainer(standard.module_, density=density)
     return CounterfactualExplainer(FrozenEstimator(standard))
 
@@ -148,7 +148,9 @@ def adult_seconds(folder: str | None) -> tuple[float, float]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tasks", type=words, default=list(TASKS))
+    parser.add_argument(
+        "--tasks", type=words, default=list(TASKS), help="digits,loans, and mnist (--data)"
+    )
     parser.add_argument("--seeds", type=numbers, default=[0, 1, 2, 3, 4])
     parser.add_argument(
         "--scan", type=numbers, metavar="TAU,TAU", help="p-cfe with these tau, and as explained"
@@ -162,7 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore", ConvergenceWarning)
     bars = Bars()
-    tasks = dict(TASKS)
+    tasks = {**TASKS, "mnist": lambda seed: mnist_task(seed, options.data)}
     if options.folder:
         tasks["folder"] = lambda seed: folder_task(options.folder, seed, options.size)
     for name in [*options.tasks, *(["folder"] if options.folder else [])]:
