@@ -22,7 +22,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -77,8 +77,9 @@ def explainer_of(task: Task, standard: Any) -> Any:
     """Return the explainer of a task's standard model; the resampler chooses the rest."""
     if hasattr(standard, "module_"):
         shape = task.train.X.shape[1:]
-        large = math.prod(shape) > LARGE
-        density = task.density or (AutoencoderDensity(shape) if large else "gmm")
+        large = task.density is None and math.prod(shape) > LARGE
+        coded = large or task.density == "autoencoder"
+        density = AutoencoderDensity(shape) if coded else task.density or "gmm"
         return PlausibleImageExplainer(standard.module_, density=density)
     return CounterfactualExplainer(FrozenEstimator(standard))
 
@@ -158,6 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", choices=["test", "validation"], default="test")
     parser.add_argument("--folder", help="a WaterBirds- or SpuCo-style folder, as a further task")
     parser.add_argument("--size", type=int, default=32, help="side of the images of the folder")
+    parser.add_argument("--density", help="of images: kde, gmm, knn, lof or autoencoder")
     parser.add_argument("--adult", action="store_true", help="time 1,000 rows of Adult (--data)")
     add_data_option(parser)
     add_check_option(parser)
@@ -171,6 +173,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows = []
         for seed in map(int, options.seeds):
             task = tasks[name](seed)
+            if options.density:
+                task = replace(task, density=options.density)
             scores = (
                 scan(task, seed, options.rows, options.scan)
                 if options.scan
