@@ -43,6 +43,7 @@ from scfe_sklearn.densities import (
 from scfe_sklearn.features import Derived, FeatureSpace
 from scfe_sklearn.image import AutoencoderDensity, PlausibleImageExplainer
 from scfe_sklearn.image.explainer import ImageExplainer
+from scfe_sklearn.learning import CounterfactualResampler
 
 
 class AnyWidth(torch.nn.Module):
@@ -73,6 +74,7 @@ CHECKED = [
         [("scale", StandardScaler()), ("explain", CounterfactualExplainer(LogisticRegression()))]
     ),
     RecoursePipeline([("explain", CounterfactualExplainer(LogisticRegression()))]),
+    CounterfactualResampler(CounterfactualExplainer(LogisticRegression())),
     FeatureSpace(),
     ClassConditionalDensity(),
     GaussianKDE(),

@@ -79,15 +79,18 @@ function numberPart(feature, k, block, head) {
     box.value = value ?? "";
     box.placeholder = value === null ? "missing" : "";
     box.style.fontSize = box.value.length > 16 ? "0.8rem" : "";
-    box.style.width = `calc(${Math.max(box.value.length, 5) + 1}ch + 2.4rem)`;
+    const width = `${Math.max(box.value.length, 5) + 1}ch + 2.4rem`;
+    box.style.width = `calc(${width})`;
+    // Parts of a pixel clip what fits; browsers that cannot round keep the line above.
+    box.style.width = `round(up, ${width}, 1px)`;
     slider.min = Math.min(feature.low, value ?? feature.low, state.original[k] ?? feature.low);
     slider.max = Math.max(feature.high, value ?? feature.high, state.original[k] ?? feature.high);
     slider.value = value ?? feature.low;
     // The curve has its own ends; it keeps its place when the slider gets longer.
     const svg = slider.previousSibling, low = Number(slider.min), span = Number(slider.max) - low;
-    const width = svg.parentElement.clientWidth - 16;
-    svg.style.width = `${width * (feature.high - feature.low) / span}px`;
-    svg.style.marginLeft = `${8 + width * (feature.low - low) / span}px`;
+    const across = svg.parentElement.clientWidth - 16;
+    svg.style.width = `${across * (feature.high - feature.low) / span}px`;
+    svg.style.marginLeft = `${8 + across * (feature.low - low) / span}px`;
   };
 }
 
