@@ -204,7 +204,7 @@ class _Single:
 
     def __init__(self, samples: torch.Tensor) -> None:
         self.offset = samples.mean(0)
-        points = (samples - self.offset).to(torch.float32)
+        points = samples - self.offset
         self.squares = points.square().sum(1)
         self.transposed = points.T.contiguous()
 
@@ -215,7 +215,7 @@ def _near_any(
     """Positions (L,) of the points near any centre of each row, row by row; how many (n,)."""
     total, width = len(single.squares), centres.shape[1]
     found, counts = [torch.empty(0, dtype=torch.long)], [torch.empty(0, dtype=torch.long)]
-    for part in (centres - single.offset).to(torch.float32).split(BLOCK):
+    for part in (centres - single.offset).split(BLOCK):
         if size >= total:
             near = torch.ones(len(part), total, dtype=torch.bool, device=centres.device)
         else:

@@ -65,8 +65,8 @@ def exchange(
     # What settling will hardly make up for need not be settled.
     some &= search.priced_where(fewer, some, fine) < at[:, None] + LESS
     out = Pool(out.z, torch.where(out.cost < at[:, None] + CLOSE, out.cost, torch.inf))
-    width = int(some.sum(1).max())
-    fewer, some = fewer[:, :width], some[:, :width]
+    some, place = first_flagged(some, int(some.sum(1).max()))
+    fewer = picked(fewer, place)
     return torch.cat([out.z, fewer], 1), torch.cat([out.cost < torch.inf, some], 1)
 
 

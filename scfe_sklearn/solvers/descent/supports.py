@@ -10,7 +10,7 @@ import torch
 
 from scfe_sklearn.solvers.descent.picking import picked
 from scfe_sklearn.solvers.descent.state import LOCAL_ERROR, Evaluated, Search
-from scfe_sklearn.solvers.problem import TOLERANCE, Along, Domain, Problem, first_flagged
+from scfe_sklearn.solvers.problem import EQUAL, TOLERANCE, Along, Domain, Problem, first_flagged
 
 FLATTER = 1e-2
 """Change of a number below which a penalty with p < 1 counts as no steeper."""
@@ -173,7 +173,8 @@ class Supports:
         cost = torch.full_like(tried[..., 0], torch.inf).scatter(
             1, place, torch.where(there, cost, torch.inf)
         )
-        best = cost.argmin(1)
+        # Equal costs differ by rounding, which depends on the batch: the first one counts.
+        best = (cost * EQUAL).round().argmin(1)
         return picked(points, best[:, None])[:, 0], best
 
     def _rounded(self, change: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
