@@ -187,7 +187,7 @@ class CounterfactualExplainer(
         further starts: about one answer in ten gets cheaper, in two to three times the time.
     milp_seconds : float or None, default=60.0
         Seconds that "milp" may take for a row; `Explanation.gap` shows what is not proved.
-    chunk_size : int, default=750
+    chunk_size : int, default=600
         Rows solved together: bounds the memory, not the answers.
     random_state : int, RandomState or None, default=None
         Seed of the bootstrap samples and of the surrogate.
@@ -307,7 +307,7 @@ class CounterfactualExplainer(
         shortfall: float = 0.0,
         surrogate: bool = False,
         milp_seconds: float | None = 60.0,
-        chunk_size: int = 750,
+        chunk_size: int = 600,
         random_state: Any = None,
         memory: Any = None,
     ) -> None:
