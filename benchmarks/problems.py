@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.datasets import Table
 from scfe_sklearn import CounterfactualExplainer
-from scfe_sklearn.objective import ClassReading, Plausible, RowObjective
+from scfe_sklearn.objective import ClassMargin, PlausibilityTerm, RowObjective
 from scfe_sklearn.targets import class_target
 
 
@@ -23,7 +23,7 @@ class TableProblem:
     lower: torch.Tensor
     upper: torch.Tensor
     objective: RowObjective
-    parts: list[Plausible]
+    parts: list[PlausibilityTerm]
 
     @classmethod
     def of(cls, explainer: CounterfactualExplainer, table: Table) -> TableProblem:
@@ -47,7 +47,7 @@ class TableProblem:
                 engine.has_gradient,
                 parts,
                 torch.from_numpy(target),
-                ClassReading(torch.from_numpy(target)),
+                ClassMargin(torch.from_numpy(target)),
             ),
             parts,
         )

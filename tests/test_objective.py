@@ -10,16 +10,16 @@ from scipy.special import softmax
 
 from scfe_sklearn.densities import GaussianKDE, GaussianMixture, LocalOutlierDensity
 from scfe_sklearn.objective import (
-    ClassReading,
-    Conditions,
-    Plausible,
+    ClassMargin,
+    Constraints,
+    IntervalMargin,
+    PlausibilityTerm,
     ProbabilityLimits,
     RowObjective,
-    ValueReading,
-    margins,
-    plausible,
+    plausibility,
     rows,
 )
+from scfe_sklearn.objective.margins import lead
 from scfe_sklearn.solvers.problem.moves import Moves
 
 D, C = 5, 4
@@ -28,8 +28,8 @@ D, C = 5, 4
 def wish(scores, target, n, density=None, weight=0.0, ceiling=0.0):
     """The objective of n rows that all want one class."""
     codes = torch.full((n,), target)
-    part = Plausible(density, weight, ceiling)
-    return RowObjective([scores], True, [part], torch.zeros_like(codes), ClassReading(codes))
+    part = PlausibilityTerm(density, weight, ceiling)
+    return RowObjective([scores], True, [part], torch.zeros_like(codes), ClassMargin(codes))
 
 
 def make(density=None, weight=0.7, target=2, seed=0, n=6):
@@ -184,7 +184,7 @@ def test_combinations_of_moves(monkeypatch):
     expected = objective.plausibility(both.reshape(3, -1, D)).reshape(got.shape)
     apart = (moves.group[:, None] != moves.group).expand_as(got)
     torch.testing.assert_close(got[apart], expected[apart], rtol=1e-6, atol=1e-6)
-    monkeypatch.setattr(plausible, "COMBINATIONS", 10)
+    monkeypatch.setattr(plausibility, "COMBINATIONS", 10)
     assert objective.combined_plausibility(z, factual, moves.target, moves.keeps) is None
 
 
@@ -230,7 +230,7 @@ def test_rows_with_targets_of_their_own(order):
         True,
         [one.parts[0] for one in alone],
         owner,
-        ClassReading(torch.tensor([0, 3, 1])[owner]),
+        ClassMargin(torch.tensor([0, 3, 1])[owner]),
     )
     z = points(6, 3, D)
     where = torch.from_numpy(np.random.default_rng(6).random((6, 3)) < 0.6)
@@ -268,14 +268,14 @@ def test_margins_of_infinite_scores(own):
     """A probability of 0 or 1 is an infinite score, not an undefined margin."""
     for others in ([0.5], [0.5, -np.inf]):
         scores = torch.tensor([[own, *others]], dtype=torch.float64)
-        assert float(margins(scores, torch.tensor([0]))) == own
-        assert float(margins(scores, torch.tensor([1]))) == -own
+        assert float(lead(scores, torch.tensor([0]))) == own
+        assert float(lead(scores, torch.tensor([1]))) == -own
 
 
 def test_best_plausibility_is_exact_for_mixed_targets():
-    parts = [Plausible(None, 1 / 3, 0.1 + code) for code in range(2)]
+    parts = [PlausibilityTerm(None, 1 / 3, 0.1 + code) for code in range(2)]
     owner = torch.tensor([0, 1])
-    mixed = RowObjective([lambda z: z], True, parts, owner, ClassReading(owner))
+    mixed = RowObjective([lambda z: z], True, parts, owner, ClassMargin(owner))
     assert mixed.best_plausibility(torch.tensor([1, 0])).tolist() == [1 / 3 * 1.1, 1 / 3 * 0.1]
 
 
@@ -297,7 +297,7 @@ def test_limits_of_a_probability(copies):
     decide = rng.random(40) < 0.7
     odds = (torch.logit(torch.from_numpy(end)) for end in (low, high))
     limits = ProbabilityLimits(*odds, torch.from_numpy(decide), C)
-    asked = replace(objective, reading=ClassReading(objective.reading.target, limits))
+    asked = replace(objective, criterion=ClassMargin(objective.criterion.target, limits))
     scores = scores_of(objective, z.reshape(-1, D)).numpy().reshape(40, 5, C)
     if copies == 2:
         model = objective.models[0]
@@ -319,7 +319,7 @@ def test_a_certain_class_has_any_level_but_certainty(score):
     scores = torch.tensor([[0.0, score], [score, 0.0]], dtype=torch.float64)
     one, level = torch.tensor([1, 1]), torch.logit(torch.tensor([0.999, 0.999])).double()
     limits = ProbabilityLimits(level, torch.inf * level, one > 0, 2)
-    margin = ClassReading(one, limits).margin(scores, torch.arange(2))
+    margin = ClassMargin(one, limits).margin(scores, torch.arange(2))
     assert float(margin[0]) > 0 > float(margin[1]) and not margin.isnan().any()
 
 
@@ -327,9 +327,9 @@ def test_values_of_a_regressor():
     """Distance to the nearer end of each row's interval, in units; checked number by number."""
     low = torch.tensor([0.0, -torch.inf, 2.0], dtype=torch.float64)
     high = torch.tensor([4.0, 1.0, torch.inf], dtype=torch.float64)
-    reading = ValueReading(low, high, 2.0)
+    reading = IntervalMargin(low, high, 2.0)
     own = torch.zeros(3, dtype=torch.long)
-    objective = RowObjective([lambda z: z], True, [Plausible(None, 0.0, 0.0)], own, reading)
+    objective = RowObjective([lambda z: z], True, [PlausibilityTerm(None, 0.0, 0.0)], own, reading)
     z = torch.tensor([[1.0, 5.0, 4.0], [3.0, 1.0, -5.0], [2.0, 1.0, 9.0]]).double()[..., None]
     expected = [[0.5, -0.5, 0.0], [-1.0, 0.0, 3.0], [0.0, -0.5, 3.5]]
     assert objective.margin(z).tolist() == expected
@@ -340,9 +340,9 @@ def test_values_of_a_regressor():
 
 
 def kept(factual, **options):
-    """Conditions that ask for nothing, but for the options."""
+    """Constraints without effect, but for the options."""
     n, d = factual.shape
-    keeps = Conditions(
+    keeps = Constraints(
         factual, None, (), torch.arange(n), 0.0, torch.ones(d, dtype=torch.bool), 1e-3
     )
     return replace(keeps, **options)
@@ -368,7 +368,7 @@ def test_a_share_of_the_change_may_be_left_undone():
     movable = torch.tensor([True, True, True, False, False])
     short = z.clone()
     short[..., :3] = 0.8 * z[..., :3] + 0.2 * factual[:, None, :3]
-    both = replace(objective, conditions=kept(factual, shortfall=0.2, movable=movable))
+    both = replace(objective, constraints=kept(factual, shortfall=0.2, movable=movable))
     least = torch.minimum(objective.margin(z), objective.margin(short))
     assert bool((least < objective.margin(z)).any() and (least < objective.margin(short)).any())
     torch.testing.assert_close(both.margin(z), least)
@@ -386,8 +386,8 @@ def test_what_is_missing_is_told_to_the_model_as_missing():
         return two_scores(z.nan_to_num())
 
     factual = torch.tensor([[0.0, 1.0], [0.0, 2.0], [3.0, 0.0]], dtype=torch.float64)
-    holes = torch.tensor([[True, False], [True, False], [False, False]])
-    objective = replace(wish(scores, 1, 3), conditions=kept(factual, holes=holes))
+    missing = torch.tensor([[True, False], [True, False], [False, False]])
+    objective = replace(wish(scores, 1, 3), constraints=kept(factual, missing=missing))
     z = factual[:, None].repeat(1, 2, 1)
     z[0, 1, 0], z[1, 1, 1], z[2, 1] = 0.5, 7.0, torch.tensor([0.0, 5.0])
     objective.margin(z)
@@ -414,7 +414,7 @@ def test_requirements_are_of_the_rows_that_they_were_bound_to():
     """Instances keep the row they stand for, also when some are taken, twice or in turn."""
     z, cap = points(4, 3, D), np.array([-9.0, 9.0, 0.5, 0.0])
     objective = make(n=4)
-    bound = replace(objective, conditions=kept(z[:, 0], requirements=[Below(cap)]))
+    bound = replace(objective, constraints=kept(z[:, 0], requirements=[Below(cap)]))
     room = torch.from_numpy(cap)[:, None] - z.sum(2) + 1e-3
     torch.testing.assert_close(bound.margin(z), torch.minimum(objective.margin(z), room))
     assert bool((room < objective.margin(z)).any())
@@ -442,10 +442,10 @@ def test_a_limit_of_plausibility():
     rng = np.random.default_rng(3)
     kinds = [GaussianKDE(0.5).fit(rng.normal(size=(60, D))) for _ in range(2)]
     limits = [-9.0, -np.inf]
-    parts = [Plausible(kind, 0.7, 0.0, 2.0) for kind in kinds]
+    parts = [PlausibilityTerm(kind, 0.7, 0.0, 2.0) for kind in kinds]
     free, z = make(n=6, target=3), points(6, 4, D)
     owner = torch.tensor([0, 1, 0, 0, 1, 0])
-    limited = replace(free, parts=parts, owner=owner, conditions=kept(z[:, 0]))
+    limited = replace(free, parts=parts, owner=owner, constraints=kept(z[:, 0]))
     limited = limited.limited(torch.tensor(limits)[owner])
     dense = torch.from_numpy(kinds[0].score_samples(z.reshape(-1, D).numpy())).reshape(6, 4)
     room = (dense + 9.0) / 2.0 + 1e-3
@@ -471,18 +471,18 @@ def test_what_is_valid_within_limits(weight):
     factual = torch.zeros(6, D, dtype=torch.float64)
     (density,) = (part.density for part in objective.parts)
     usual = density.log_prob(z.reshape(-1, D)).reshape(6, 4)
-    objective = replace(objective, conditions=kept(factual, floor=0.1)).limited(
+    objective = replace(objective, constraints=kept(factual, min_margin=0.1)).limited(
         torch.where(torch.arange(6) < 3, usual.median(1).values, -torch.inf)
     )
     where = torch.rand(6, 4, generator=torch.Generator().manual_seed(0)) < 0.8
     expected = objective.margin(z, where) >= 0.1
     assert expected.any() and not expected[where].all()
     assert torch.equal(objective.valid(z, 0.1, where), expected)
-    valid, plausibility = objective.appraised(z, 0.1, where)
+    valid, plausibility = objective.evaluate(z, 0.1, where)
     assert torch.equal(valid, expected)
     torch.testing.assert_close(plausibility[valid], weight * usual[valid])
-    accepted, bound = torch.zeros_like(where), objective.bound()
-    accepted[where] = objective.accepted_at(z[where], where.nonzero()[:, 0], 0.1)
+    accepted, bound = torch.zeros_like(where), objective.plausibility_floor()
+    accepted[where] = objective.valid_before_floor(z[where], where.nonzero()[:, 0], 0.1)
     if weight == 0:  # a price of nothing tells nothing of the density
         assert bound is None and torch.equal(accepted, expected)
     else:

@@ -23,7 +23,6 @@ QUESTIONS = r"What|Whatever|How|Where|Which|Who"
 TO_DO = {
     "densities",
     "learning",
-    "objective",
     "solvers",
 }
 """Rooms whose docstrings are still to be rewritten."""

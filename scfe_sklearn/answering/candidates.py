@@ -19,7 +19,7 @@ class Rows:
     ----------
     Z : ndarray of shape (n, D)
         Coordinates, with a stand-in for what is missing.
-    holes : ndarray of shape (n, D), bool
+    missing : ndarray of shape (n, D), bool
         What has no coordinates: missing numbers, unseen levels, infinity.
     bounds : Actionability
         Where each row may go.
@@ -32,7 +32,7 @@ class Rows:
     """
 
     Z: np.ndarray
-    holes: np.ndarray
+    missing: np.ndarray
     bounds: Actionability
     targets: ClassTarget | IntervalTarget
     origin: np.ndarray = field(default=None)  # type: ignore[arg-type]
@@ -49,7 +49,7 @@ class Rows:
         """Return some of the rows."""
         return Rows(
             self.Z[rows],
-            self.holes[rows],
+            self.missing[rows],
             self.bounds.take(rows),
             self.targets.take(rows),
             self.origin[rows],

@@ -13,13 +13,13 @@ from scfe_sklearn.answering.candidates import Candidates, Rows, gathered, joined
 from scfe_sklearn.densities import ClassConditionalDensity
 from scfe_sklearn.features import FeatureSpace
 from scfe_sklearn.objective import (
-    ClassReading,
-    Conditions,
-    Plausible,
+    ClassMargin,
+    Constraints,
+    IntervalMargin,
+    Margin,
+    PlausibilityTerm,
     ProbabilityLimits,
-    Reading,
     RowObjective,
-    ValueReading,
 )
 from scfe_sklearn.objective.rows import Scores
 from scfe_sklearn.solvers.descent import GradientSettings
@@ -311,8 +311,8 @@ class Engine:
             self.has_gradient,
             [self.plausible(int(code)) for code in present],
             torch.from_numpy(owner),
-            self._reading(rows.targets, codes),
-            self._conditions(rows, codes, floor),
+            self._criterion(rows.targets, codes),
+            self._constraints(rows, codes, floor),
         )
         budget = self.space.n_features_in_ if self.max_changes is None else self.max_changes
         return Problem(
@@ -341,16 +341,16 @@ class Engine:
             torch.from_numpy(space.z_offset_),
         )
 
-    def _conditions(self, rows: Rows, codes: np.ndarray, floor: float) -> Conditions:
+    def _constraints(self, rows: Rows, codes: np.ndarray, floor: float) -> Constraints:
         """Return the constraints on answers, apart from the models."""
         limit = None
         if self.min_plausibility:
             present, owner = np.unique(codes, return_inverse=True)
             limits = np.array([self._limit(int(code)) for code in present])
             limit = torch.from_numpy(limits[owner])
-        return Conditions(
+        return Constraints(
             torch.from_numpy(rows.Z),
-            torch.from_numpy(rows.holes) if rows.holes.any() else None,
+            torch.from_numpy(rows.missing) if rows.missing.any() else None,
             rows.bounds.requirements,
             torch.arange(len(codes)),
             self.shortfall,
@@ -360,17 +360,17 @@ class Engine:
             torch.from_numpy(rows.origin),
         )
 
-    def _reading(self, targets: ClassTarget | IntervalTarget, codes: np.ndarray) -> Reading:
+    def _criterion(self, targets: ClassTarget | IntervalTarget, codes: np.ndarray) -> Margin:
         """Return the margins of rows that each have one target."""
         if isinstance(targets, IntervalTarget):
-            return ValueReading(
+            return IntervalMargin(
                 torch.from_numpy(targets.low.copy()),
                 torch.from_numpy(targets.high.copy()),
                 self.unit,
             )
         target = torch.from_numpy(targets.labels(codes))
         limits = self._limits(targets, codes) if targets.asks_probability else None
-        return ClassReading(target, limits)
+        return ClassMargin(target, limits)
 
     def _limits(self, targets: ClassTarget, codes: np.ndarray) -> ProbabilityLimits:
         """Return the limits of probabilities of rows that each want one kind of answer."""
@@ -410,7 +410,7 @@ class Engine:
         scalar = [space.kinds_[g] != "categorical" for g in space.groups_]
         return torch.from_numpy(space.groups_), torch.tensor(scalar)
 
-    def plausible(self, code: int) -> Plausible:
+    def plausible(self, code: int) -> PlausibilityTerm:
         """Return the price of plausibility of a kind of answers.
 
         One unit of tau buys the step from the lower quartile of its training rows, by
@@ -421,11 +421,13 @@ class Engine:
             quartile, median, high = np.quantile(reference, [0.25, 0.5, 0.95]).tolist()
             spread = median - quartile if median - quartile > 1e-9 else 1.0
             density = self.density.densities_[code]
-            self._plausible[code] = Plausible(density, self.tau / spread, high, spread, quartile)
+            self._plausible[code] = PlausibilityTerm(
+                density, self.tau / spread, high, spread, quartile
+            )
         return self._plausible[code]
 
     @cached_property
-    def _plausible(self) -> dict[int, Plausible]:
+    def _plausible(self) -> dict[int, PlausibilityTerm]:
         """Prices of plausibility that are known already."""
         return {}
 

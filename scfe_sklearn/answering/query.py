@@ -84,8 +84,8 @@ class Query:
     def with_holes(self, z: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Return points ``z`` (m, ..., D) of some rows with what had no coordinates restored."""
         shape = (len(rows), *[1] * (z.ndim - 2), z.shape[-1])
-        holes = self.rows.holes[rows].reshape(shape)
-        still = holes & (z == self.rows.Z[rows].reshape(shape))
+        missing = self.rows.missing[rows].reshape(shape)
+        still = missing & (z == self.rows.Z[rows].reshape(shape))
         return np.where(still, self.Z[rows].reshape(shape), z)
 
 
@@ -123,9 +123,9 @@ def ask(
         problems = np.where(unset(blocks), problems, blocks)
     if stale is not None:
         problems = np.where(unset(problems), stale, problems)
-    holes = ~np.isfinite(Z) & unset(problems)[:, None]
-    strange = _strange(space, Z, holes)
-    _mark_unreadable(judge, X, holes, strange, problems)
+    missing = ~np.isfinite(Z) & unset(problems)[:, None]
+    strange = _strange(space, Z, missing)
+    _mark_unreadable(judge, X, missing, strange, problems)
     sound = np.flatnonzero(unset(problems))
     # Models may refuse a whole batch for a single row that they cannot read.
     finite = np.zeros(len(Z), dtype=bool)
@@ -164,9 +164,9 @@ def ask(
         mark(~unset(bounds.hopeless), Status.UNREACHABLE, bounds.hopeless)
         mark(_too_many_outside(judge, table), Status.UNREACHABLE, TOO_MANY_OUTSIDE)
     stuck = np.asarray(~bounds.mutable.any(axis=1))
-    mark(stuck, Status.UNREACHABLE, _why_stuck(judge, holes, stuck))
-    placed = np.where(holes, space.stand_in_, Z)
-    rows = Rows(placed, holes, _whole(bounds, placed), targets, np.arange(len(Z)), strange)
+    mark(stuck, Status.UNREACHABLE, _why_stuck(judge, missing, stuck))
+    placed = np.where(missing, space.stand_in_, Z)
+    rows = Rows(placed, missing, _whole(bounds, placed), targets, np.arange(len(Z)), strange)
     return Query(X, Z, rows, known, status, reason, table)
 
 
@@ -183,18 +183,18 @@ def _infinite(judge: Judge, table: Table, Z: np.ndarray) -> np.ndarray:
     return problems
 
 
-def _strange(space: FeatureSpace, Z: np.ndarray, holes: np.ndarray) -> np.ndarray:
+def _strange(space: FeatureSpace, Z: np.ndarray, missing: np.ndarray) -> np.ndarray:
     """Rows (n,) with an unseen level or infinity, of which only the model knows what they mean."""
     leveled = np.array([levels is not None for levels in space.levels_])[space.groups_]
-    return np.asarray((holes & (leveled | np.isinf(Z))).any(axis=1))
+    return np.asarray((missing & (leveled | np.isinf(Z))).any(axis=1))
 
 
 def _mark_unreadable(
-    judge: Judge, X: Any, holes: np.ndarray, strange: np.ndarray, problems: np.ndarray
+    judge: Judge, X: Any, missing: np.ndarray, strange: np.ndarray, problems: np.ndarray
 ) -> None:
     """Write down why the model refuses rows with missing or unseen values, if it does."""
     names, groups = judge.space.names_, judge.space.groups_
-    missing = holes & ~strange[:, None]
+    missing = missing & ~strange[:, None]
     if missing.any():
         patterns, owner = np.unique(missing, axis=0, return_inverse=True)
         owner = owner.reshape(-1)
@@ -256,13 +256,13 @@ def _why_failed(probability: np.ndarray | None, code: np.ndarray) -> np.ndarray:
     return why
 
 
-def _why_stuck(judge: Judge, holes: np.ndarray, stuck: np.ndarray) -> np.ndarray:
+def _why_stuck(judge: Judge, missing: np.ndarray, stuck: np.ndarray) -> np.ndarray:
     """Return the reason of rows (n,) in which no feature may change."""
     why = np.full(len(stuck), "no feature may change", dtype=object)
-    if not (stuck & holes.any(axis=1)).any():
+    if not (stuck & missing.any(axis=1)).any():
         return why
     space, immutable = judge.space, judge.parsed.immutable
-    gone = space.any_coordinate(holes) & ~space.constant_
+    gone = space.any_coordinate(missing) & ~space.constant_
     for j, fixed in immutable.items():
         gone[:, j] &= ~fixed
     for i in np.flatnonzero(stuck & gone.any(axis=1)):

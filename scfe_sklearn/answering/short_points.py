@@ -175,7 +175,7 @@ class Block:
         for kind in np.unique(self.code[owner]):
             own, part = self.code[owner] == kind, self.engine.plausible(int(kind))
             points = torch.from_numpy(np.nan_to_num(Z[own]))
-            value[own], common[own] = part.value(points).numpy(), part.weight * part.common
+            value[own], common[own] = part.value(points).numpy(), part.weight * part.lower_quartile
         return value, common
 
     def shorten(self) -> None:

@@ -145,7 +145,7 @@ def _table_attack(
     rows = query.rows.take(open_rows)
     z, bounds = torch.from_numpy(rows.Z), rows.bounds
     labels = torch.from_numpy(np.searchsorted(explainer.classes_, target[open_rows]))
-    free = torch.from_numpy(bounds.allowed & ~rows.holes)
+    free = torch.from_numpy(bounds.allowed & ~rows.missing)
     lower = (torch.from_numpy(bounds.lower) - z).clamp(max=0) * free
     upper = (torch.from_numpy(bounds.upper) - z).clamp(min=0) * free
 
@@ -167,7 +167,7 @@ def _table_attack(
     with one_thread():
         start = torch.zeros_like(z)
         found = auto_projected_gradient(evaluate, project, start, p, radius, n_iter)
-    Z = np.where(rows.holes, query.Z[open_rows], (z + found.u).numpy())
+    Z = np.where(rows.missing, query.Z[open_rows], (z + found.u).numpy())
     verdict = replace(judge, max_changes=None)(
         Z,
         query.Z[open_rows],

@@ -1,23 +1,21 @@
-"""The objective of rows that each want something: margin of the model, plausibility, limits."""
+"""Objective of n rows: margin of the model, plausibility and constraints."""
 
-from scfe_sklearn.objective.conditions import Conditions
-from scfe_sklearn.objective.plausible import Plausible
-from scfe_sklearn.objective.readings import (
-    ClassReading,
+from scfe_sklearn.objective.constraints import Constraints
+from scfe_sklearn.objective.margins import (
+    ClassMargin,
+    IntervalMargin,
+    Margin,
     ProbabilityLimits,
-    Reading,
-    ValueReading,
-    margins,
 )
+from scfe_sklearn.objective.plausibility import PlausibilityTerm
 from scfe_sklearn.objective.rows import RowObjective
 
 __all__ = [
-    "ClassReading",
-    "Conditions",
-    "Plausible",
+    "ClassMargin",
+    "Constraints",
+    "PlausibilityTerm",
     "ProbabilityLimits",
-    "Reading",
+    "Margin",
     "RowObjective",
-    "ValueReading",
-    "margins",
+    "IntervalMargin",
 ]

@@ -42,13 +42,13 @@ class RowCells:
         return self.cells.side
 
     def places(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Places (n, d) of points (n, D) of the rows, and whether the model can read them."""
-        conditions = self.objective.conditions
+        """Places (n, d) of points (n, D) of the rows, and whether the model accepts them."""
+        constraints = self.objective.constraints
         rows = torch.arange(len(z))
-        return self.cells.places(z if conditions is None else conditions.opened(z, rows))
+        return self.cells.places(z if constraints is None else constraints.restore_missing(z, rows))
 
     def places_of_values(self, target: torch.Tensor) -> torch.Tensor:
-        """Places (M, d) of points (M, D) of which one feature has a meaning."""
+        """Places (M, d) of points (M, D) of which one feature is used."""
         return self.cells.places(target)[0]
 
     def margins(
@@ -61,4 +61,4 @@ class RowCells:
     ) -> torch.Tensor:
         """Margins (k,) of states (S, d) of ``rows`` (S,) after one change each."""
         scores = self.cells.scores(places, state, feature, place)
-        return self.objective.reading.margin(scores, rows[state])
+        return self.objective.criterion.margin(scores, rows[state])

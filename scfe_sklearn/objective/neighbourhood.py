@@ -1,4 +1,4 @@
-"""Log-densities of points near some centres of each row, whatever kind of answer it wants."""
+"""Log-densities of points near some centres of each row, for every kind of target."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class Neighbourhood:
     Parameters
     ----------
     parts : sequence of (rows, density)
-        Positions of the rows (k,) of each kind of answer, in rising order, and the density of
+        Positions of the rows (k,) of each kind of target, in rising order, and the density of
         that kind near their centres.
     weight : Tensor of shape (n,)
         Price of one unit of log-density.
     unit : Tensor of shape (n,)
-        The same where that is 0: one squared unit per spread.
+        The same, but one squared unit per spread where the price is 0.
     limit : Tensor of shape (n,)
-        Least log-density of an answer, minus infinity for any.
+        Least log-density of a counterfactual, minus infinity without a floor.
     """
 
     parts: Sequence[tuple[torch.Tensor, Around]]
@@ -34,7 +34,7 @@ class Neighbourhood:
     limit: torch.Tensor
 
     def log_density(self, z: torch.Tensor) -> torch.Tensor:
-        """Log-densities (n, S) of points ``z`` (n, S, D); 0 where neither price nor limit."""
+        """Log-densities (n, S) of points ``z`` (n, S, D); 0 for rows without price and limit."""
         if len(self.parts) == 1 and len(self.parts[0][0]) == len(z):
             return self.parts[0][1].log_prob(z)
         value = torch.zeros(z.shape[:2], dtype=z.dtype, device=z.device)
@@ -53,9 +53,9 @@ class Neighbourhood:
         return value, gradient
 
     def along(self, z: torch.Tensor, row: torch.Tensor, support: torch.Tensor) -> Along:
-        """Densities around points ``z`` (N, D) of rows ``row`` (N,), which rise, along supports.
+        """Densities around points ``z`` (N, D) along supports (N, w), padded with D.
 
-        Supports (N, w) are coordinates, padded with D.
+        ``row`` (N,) holds the row of each point, in rising order.
         """
         if len(self.parts) == 1 and len(self.parts[0][0]) == len(self.weight):
             everything = torch.arange(len(row), device=row.device)
@@ -70,7 +70,7 @@ class Neighbourhood:
         return Along(parts)
 
     def take(self, index: torch.Tensor) -> Neighbourhood:
-        """Return the neighbourhood of some of the rows, none of them twice."""
+        """Return the neighbourhood of some distinct rows."""
         place = torch.full((len(self.weight),), -1, device=index.device)
         place[index] = torch.arange(len(index), device=index.device)
         parts = []
@@ -89,13 +89,13 @@ class Along:
     Parameters
     ----------
     parts : sequence of (instances, density)
-        Positions of the instances (k,) of each kind of answer, and their density.
+        Positions of the instances (k,) of each kind of target, and their density.
     """
 
     parts: Sequence[tuple[torch.Tensor, Nearby]]
 
     def log_density(self, offset: torch.Tensor) -> torch.Tensor:
-        """Log-densities (N, K) at offsets (N, K, w); 0 where neither price nor limit."""
+        """Log-densities (N, K) at offsets (N, K, w); 0 without price and limit."""
         value = torch.zeros_like(offset[..., 0])
         for own, density in self.parts:
             value[own] = density.log_prob(offset[own])

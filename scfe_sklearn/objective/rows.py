@@ -1,4 +1,4 @@
-"""What the solvers see of a model, its densities and all further conditions, row by row."""
+"""Objective of n rows: margins, plausibility and constraints, as the solvers use them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ import torch
 
 from scfe_sklearn.densities.around import around
 from scfe_sklearn.objective.cells import RowCells
-from scfe_sklearn.objective.conditions import Conditions
+from scfe_sklearn.objective.constraints import Constraints
+from scfe_sklearn.objective.margins import Margin
 from scfe_sklearn.objective.neighbourhood import Neighbourhood
-from scfe_sklearn.objective.plausible import LocalPlausibility, MixedPlausibility, Plausible
-from scfe_sklearn.objective.readings import Reading
+from scfe_sklearn.objective.plausibility import (
+    LocalPlausibility,
+    MixedPlausibility,
+    PlausibilityTerm,
+)
 
 CHUNK = 2**15
 """Points scored at once: large enough for a matrix product, small enough for a cache."""
@@ -23,30 +27,30 @@ Scores = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True, eq=False)
 class RowObjective:
-    """Margin and plausibility of n rows, each with a wish and a kind of answers of its own.
+    """Margin and plausibility of n rows with a target each.
 
     Parameters
     ----------
     models : sequence of callable
-        Points (k, D) of solver space to scores (k, C); all of them must agree.
+        Points (k, D) of solver space to scores (k, C). The least margin counts.
     has_gradient : bool
         Whether the scores can be differentiated.
-    parts : sequence of Plausible
-        Densities of the kinds of answers.
+    parts : sequence of PlausibilityTerm
+        Plausibility term of each kind of target.
     owner : LongTensor of shape (n,)
         Position in ``parts`` of each row.
-    reading : Reading
-        What each row wants of the scores.
-    conditions : Conditions or None
-        What else must hold.
+    criterion : Margin
+        Turns scores into margins.
+    constraints : Constraints or None
+        Further constraints.
     """
 
     models: Sequence[Scores]
     has_gradient: bool
-    parts: Sequence[Plausible]
+    parts: Sequence[PlausibilityTerm]
     owner: torch.Tensor
-    reading: Reading
-    conditions: Conditions | None = None
+    criterion: Margin
+    constraints: Constraints | None = None
 
     def take(self, index: torch.Tensor) -> RowObjective:
         """Return the objective of some of the rows."""
@@ -55,13 +59,13 @@ class RowObjective:
             self.has_gradient,
             self.parts,
             self.owner[index],
-            self.reading.take(index),
-            None if self.conditions is None else self.conditions.take(index),
+            self.criterion.take(index),
+            None if self.constraints is None else self.constraints.take(index),
         )
 
     @torch.no_grad()
     def margin(self, z: torch.Tensor, where: torch.Tensor | None = None) -> torch.Tensor:
-        """Margins (n, K) of ``z`` (n, K, D): positive where the row has what it wants."""
+        """Margins (n, K) of ``z`` (n, K, D): positive where the target is reached."""
         rows = torch.arange(z.shape[0], device=z.device)[:, None].expand(z.shape[:2])
         if where is None:
             return self.margin_at(z.reshape(-1, z.shape[-1]), rows.reshape(-1)).reshape(z.shape[:2])
@@ -85,34 +89,36 @@ class RowObjective:
     ) -> torch.Tensor:
         """Whether points ``z`` (n, K, D) have a margin of at least ``floor``: (n, K).
 
-        As `margin` tells; but what a model refuses is not asked for its density.
+        Equal to ``margin(z) >= floor``, but the density is evaluated only where the models agree.
         """
         return self._valid_where(z, floor, where, limited=True)
 
-    def appraised(
+    def evaluate(
         self, z: torch.Tensor, floor: float, where: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Which points are `valid`, and their `plausibility`: one density for both."""
-        bound = self.bound()
+        """Return `valid` and `plausibility`; the density is evaluated once."""
+        bound = self.plausibility_floor()
         good = self._valid_where(z, floor, where, limited=bound is None)
         value = self.plausibility(z, good)
         return (good if bound is None else good & (value >= bound[:, None])), value
 
-    def bound(self) -> torch.Tensor | None:
-        """Plausibility (n,) that the limits stand for; None where it tells nothing of them."""
-        limit = None if self.conditions is None else self.conditions.limit
+    def plausibility_floor(self) -> torch.Tensor | None:
+        """Least plausibility (n,) of valid points; None without limits or with a weight of 0."""
+        limit = None if self.constraints is None else self.constraints.log_density_floor
         weight = self.weight()
         if limit is None or not bool((weight > 0).all()):
             return None
         return weight * limit
 
     @torch.no_grad()
-    def accepted_at(self, points: torch.Tensor, rows: torch.Tensor, floor: float) -> torch.Tensor:
+    def valid_before_floor(
+        self, points: torch.Tensor, rows: torch.Tensor, floor: float
+    ) -> torch.Tensor:
         """Whether points (k, D) of the rows ``rows`` (k,) are `valid`: (k,).
 
-        Whatever the limits of plausibility that `bound` stands for.
+        Limits that `plausibility_floor` covers are not checked.
         """
-        return self._valid_at(points, rows, floor, limited=self.bound() is None)
+        return self._valid_at(points, rows, floor, limited=self.plausibility_floor() is None)
 
     def _valid_where(
         self, z: torch.Tensor, floor: float, where: torch.Tensor | None, limited: bool
@@ -120,14 +126,14 @@ class RowObjective:
         """Whether points ``z`` (n, K, D) are valid, with or without the limits: (n, K)."""
         rows = torch.arange(z.shape[0], device=z.device)[:, None].expand(z.shape[:2])
         out = torch.zeros(z.shape[:2], dtype=torch.bool, device=z.device)
-        asked = torch.ones_like(out) if where is None else where
-        out[asked] = self._valid_at(z[asked], rows[asked], floor, limited)
+        chosen = torch.ones_like(out) if where is None else where
+        out[chosen] = self._valid_at(z[chosen], rows[chosen], floor, limited)
         return out
 
     def _valid_at(
         self, points: torch.Tensor, rows: torch.Tensor, floor: float, limited: bool
     ) -> torch.Tensor:
-        """Whether points (k, D) of the rows ``rows`` (k,) are valid, a part after the other."""
+        """Whether points (k, D) of the rows ``rows`` (k,) are valid, in chunks."""
         pieces = [
             self._valid(some, own, floor, limited)
             for some, own in zip(points.split(CHUNK), rows.split(CHUNK), strict=True)
@@ -141,32 +147,36 @@ class RowObjective:
     def margins_after(
         self, factual: torch.Tensor, target: torch.Tensor, feature: torch.Tensor
     ) -> torch.Tensor | None:
-        """Margins (n, M) of ``factual`` (n, D) after single moves; None where nothing is won.
+        """Margins (n, M) of ``factual`` (n, D) after single moves; None if not cheaper.
 
         A move sets a ``feature`` (M,) to what it is in ``target`` (M, D).
         """
-        conditions = self.conditions
-        opened = factual
-        if conditions is not None:
-            if conditions.requirements or conditions.shortfall or conditions.limit is not None:
+        constraints = self.constraints
+        restored = factual
+        if constraints is not None:
+            if (
+                constraints.requirements
+                or constraints.shortfall
+                or constraints.log_density_floor is not None
+            ):
                 return None
-            opened = conditions.opened(factual, torch.arange(len(factual)))
+            restored = constraints.restore_missing(factual, torch.arange(len(factual)))
         rows = torch.arange(len(factual)).repeat_interleave(len(feature))
         margin = None
         for model in self.models:
-            ask = getattr(model, "after_moves", None)
-            scores = None if ask is None else ask(opened, target, feature)
+            after_moves = getattr(model, "after_moves", None)
+            scores = None if after_moves is None else after_moves(restored, target, feature)
             if scores is None:
                 return None
-            one = self.reading.margin(scores.flatten(0, 1), rows)
+            one = self.criterion.margin(scores.flatten(0, 1), rows)
             margin = one if margin is None else torch.minimum(margin, one)
         return None if margin is None else margin.reshape(len(factual), len(feature))
 
     def cells(self) -> RowCells | None:
-        """The cells of trees; None where more than their scores decides, or has a price."""
-        given = self.conditions
+        """Cells of trees; None if constraints, several models or a density matter too."""
+        given = self.constraints
         limited = given is not None and (
-            bool(given.requirements) or bool(given.shortfall) or given.limit is not None
+            bool(given.requirements) or bool(given.shortfall) or given.log_density_floor is not None
         )
         if limited or len(self.models) != 1 or bool((self.weight() > 0).any()):
             return None
@@ -181,8 +191,8 @@ class RowObjective:
             margin = self._differentiable(leaf, rows)
             (gradient,) = torch.autograd.grad(margin.sum(), leaf)
         margin = margin.detach()
-        if self.conditions is not None and self.conditions.holes is not None:
-            gradient = gradient.nan_to_num()  # nothing moves along what is missing
+        if self.constraints is not None and self.constraints.missing is not None:
+            gradient = gradient.nan_to_num()  # no gradient along missing values
         for own, part, limit in self._limited(rows):
             slack, slope = part.slack_and_grad(z[own], limit)
             slack = slack + self._floor
@@ -193,20 +203,20 @@ class RowObjective:
 
     @torch.no_grad()
     def plausibility(self, z: torch.Tensor, where: torch.Tensor | None = None) -> torch.Tensor:
-        """Weighted log-density of each row's kind of answers: (n, K) of ``z`` (n, K, D)."""
+        """Weighted log-densities (n, K) of ``z`` (n, K, D), for the target of each row."""
         out = torch.full(z.shape[:2], -torch.inf, dtype=z.dtype, device=z.device)
         for rows, part in self._present():
-            asked = None if where is None else where[rows]
-            points = z[rows].flatten(0, 1) if asked is None else z[rows][asked]
+            chosen = None if where is None else where[rows]
+            points = z[rows].flatten(0, 1) if chosen is None else z[rows][chosen]
             if len(points) == 0:
                 continue
             value = part.value(points)
-            if asked is None:
+            if chosen is None:
                 out[rows] = value.reshape(out[rows].shape)
             else:
-                here = torch.full(asked.shape, -torch.inf, dtype=z.dtype, device=z.device)
-                here[asked] = value
-                out[rows] = here
+                values = torch.full(chosen.shape, -torch.inf, dtype=z.dtype, device=z.device)
+                values[chosen] = value
+                out[rows] = values
         return out
 
     @torch.no_grad()
@@ -230,7 +240,7 @@ class RowObjective:
 
     @torch.no_grad()
     def pair_plausibility(self, factual: torch.Tensor, values: torch.Tensor) -> torch.Tensor | None:
-        """Plausibility (n, M, M) after any two of M = D V changes, about; None if not cheap."""
+        """Plausibility (n, M, M) after two of M = D V changes, approximate; None if not cheap."""
         present = self._present()
         found = [part.pairs(factual[rows], values[rows]) for rows, part in present]
         if any(value is None for value in found):
@@ -246,7 +256,7 @@ class RowObjective:
 
     @torch.no_grad()
     def log_density(self, z: torch.Tensor) -> torch.Tensor:
-        """Log-density (n,) of points ``z`` (n, D) among the answers that each row wants."""
+        """Log-density (n,) of points ``z`` (n, D), for the target of each row."""
         out = torch.zeros_like(z[:, 0])
         for rows, part in self._present():
             out[rows] = part.log_density(z[rows])
@@ -254,7 +264,7 @@ class RowObjective:
 
     def needs_density(self) -> bool:
         """Return whether log-densities have a price or a limit."""
-        limit = None if self.conditions is None else self.conditions.limit
+        limit = None if self.constraints is None else self.constraints.log_density_floor
         return bool((self.weight() > 0).any()) or limit is not None
 
     def log_densities(self, z: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
@@ -263,15 +273,15 @@ class RowObjective:
         if not self.needs_density():
             return out
         for rows, part in self._present():
-            asked = where[rows]
-            here = torch.zeros(asked.shape, dtype=z.dtype, device=z.device)
-            here[asked] = part.log_density(z[rows][asked])
-            out[rows] = here
+            chosen = where[rows]
+            values = torch.zeros(chosen.shape, dtype=z.dtype, device=z.device)
+            values[chosen] = part.log_density(z[rows][chosen])
+            out[rows] = values
         return out
 
-    def common(self) -> torch.Tensor:
-        """Log-density (n,) that is common among the answers that each row wants."""
-        values = torch.tensor([part.common for part in self.parts], dtype=torch.float64)
+    def lower_quartile(self) -> torch.Tensor:
+        """Lower quartile (n,) of the training log-densities, for the target of each row."""
+        values = torch.tensor([part.lower_quartile for part in self.parts], dtype=torch.float64)
         return values[self.owner]
 
     def weight(self) -> torch.Tensor:
@@ -280,27 +290,27 @@ class RowObjective:
         return values[self.owner]
 
     def spread(self) -> torch.Tensor:
-        """What counts as one unit of log-density (n,) for each row."""
+        """Size of one unit of log-density (n,) for each row."""
         values = torch.tensor([part.spread for part in self.parts], dtype=torch.float64)
         return values[self.owner]
 
     def limited(self, limit: torch.Tensor) -> RowObjective:
         """Return the objective with limits of log-density (n,) for its rows."""
-        assert self.conditions is not None
-        given = self.conditions.limit
+        assert self.constraints is not None
+        given = self.constraints.log_density_floor
         raised = limit if given is None else torch.maximum(limit, given)
-        return replace(self, conditions=replace(self.conditions, limit=raised))
+        return replace(self, constraints=replace(self.constraints, log_density_floor=raised))
 
     def unlimited(self) -> RowObjective:
         """Return the objective without limits of log-density."""
-        if self.conditions is None or self.conditions.limit is None:
+        if self.constraints is None or self.constraints.log_density_floor is None:
             return self
-        return replace(self, conditions=replace(self.conditions, limit=None))
+        return replace(self, constraints=replace(self.constraints, log_density_floor=None))
 
     def neighbourhood(self, centres: torch.Tensor, size: int) -> Neighbourhood:
         """Log-densities near centres (n, C, D) of the rows, from ``size`` points around each."""
         n = len(centres)
-        limit = None if self.conditions is None else self.conditions.limit
+        limit = None if self.constraints is None else self.constraints.log_density_floor
         parts = []
         for rows, part in self._present():
             index = torch.arange(n)[rows]
@@ -314,7 +324,7 @@ class RowObjective:
         return Neighbourhood(parts, weight, unit, limit)
 
     def best_plausibility(self, rows: torch.Tensor) -> torch.Tensor:
-        """Plausibility that few training rows of the kind exceed, for ``rows`` (k,)."""
+        """Plausibility (k,) that few training rows with the target of ``rows`` (k,) exceed."""
         best = torch.tensor([part.best for part in self.parts], dtype=torch.float64)
         return best[self.owner[rows]]
 
@@ -335,7 +345,7 @@ class RowObjective:
 
     @property
     def _floor(self) -> float:
-        return 0.0 if self.conditions is None else self.conditions.floor
+        return 0.0 if self.constraints is None else self.constraints.min_margin
 
     def _margin(self, points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Least margin (k,) over models, relations and the limit of plausibility."""
@@ -347,9 +357,9 @@ class RowObjective:
     def _valid(
         self, points: torch.Tensor, rows: torch.Tensor, floor: float, limited: bool
     ) -> torch.Tensor:
-        """Whether models, relations and the limit of plausibility leave a margin of ``floor``."""
+        """Whether the margin of models, relations and plausibility is at least ``floor``."""
         good = self._differentiable(points, rows) >= floor
-        if not limited or self.conditions is None or self.conditions.limit is None:
+        if not limited or self.constraints is None or self.constraints.log_density_floor is None:
             return good
         left = good.nonzero()[:, 0]
         for own, part, limit in self._limited(rows[left]):
@@ -358,37 +368,39 @@ class RowObjective:
 
     def _differentiable(self, points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Least margin (k,) over models and relations."""
-        conditions = self.conditions
-        if conditions is None:
+        constraints = self.constraints
+        if constraints is None:
             return self._agreed(points, rows)
-        opened = conditions.opened(points, rows)
-        margin = self._agreed(opened, rows)
-        short = conditions.fallen_short(points, rows)
+        restored = constraints.restore_missing(points, rows)
+        margin = self._agreed(restored, rows)
+        short = constraints.partial_changes(points, rows)
         if short is not None:
-            margin = torch.minimum(margin, self._agreed(conditions.opened(short, rows), rows))
-        for requirement in conditions.requirements:
-            slack = requirement.slack(opened, conditions.row[rows])
-            margin = torch.minimum(margin, slack + conditions.floor)
+            margin = torch.minimum(
+                margin, self._agreed(constraints.restore_missing(short, rows), rows)
+            )
+        for requirement in constraints.requirements:
+            slack = requirement.slack(restored, constraints.row[rows])
+            margin = torch.minimum(margin, slack + constraints.min_margin)
         return margin
 
     def _agreed(self, points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Least margin (k,) over the models."""
-        margin = self.reading.margin(self._scores(self.models[0], points, rows), rows)
+        margin = self.criterion.margin(self._scores(self.models[0], points, rows), rows)
         for model in self.models[1:]:
-            other = self.reading.margin(self._scores(model, points, rows), rows)
+            other = self.criterion.margin(self._scores(model, points, rows), rows)
             margin = torch.minimum(margin, other)
         return margin
 
     def _scores(self, model: Scores, points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """Scores (k, C) of points of the rows ``rows``, whose own cells some models read."""
+        """Scores (k, C) of points of ``rows`` (k,); some models use their raw cells."""
         of_rows = getattr(model, "of_rows", None)
-        if of_rows is None or self.conditions is None or self.conditions.origin is None:
+        if of_rows is None or self.constraints is None or self.constraints.origin is None:
             return model(points)
-        scores: torch.Tensor = of_rows(points, self.conditions.origin[rows])
+        scores: torch.Tensor = of_rows(points, self.constraints.origin[rows])
         return scores
 
-    def _present(self) -> list[tuple[torch.Tensor | slice, Plausible]]:
-        """Rows of each kind that occurs; a slice where there is one kind only."""
+    def _present(self) -> list[tuple[torch.Tensor | slice, PlausibilityTerm]]:
+        """Rows of each kind of target that occurs; a slice if there is one kind only."""
         if len(self.parts) == 1:
             return [(slice(None), self.parts[0])]
         kinds = self.owner.unique().tolist()
@@ -396,11 +408,13 @@ class RowObjective:
             return [(slice(None), self.parts[kinds[0]])]
         return [((self.owner == kind).nonzero()[:, 0], self.parts[kind]) for kind in kinds]
 
-    def _limited(self, rows: torch.Tensor) -> list[tuple[torch.Tensor, Plausible, torch.Tensor]]:
-        """Positions in ``rows`` that have a limit of plausibility, for each kind of answers."""
-        if self.conditions is None or self.conditions.limit is None:
+    def _limited(
+        self, rows: torch.Tensor
+    ) -> list[tuple[torch.Tensor, PlausibilityTerm, torch.Tensor]]:
+        """Positions in ``rows`` with a limit of plausibility, for each kind of target."""
+        if self.constraints is None or self.constraints.log_density_floor is None:
             return []
-        limit, kind = self.conditions.limit[rows], self.owner[rows]
+        limit, kind = self.constraints.log_density_floor[rows], self.owner[rows]
         found = []
         for code, part in enumerate(self.parts):
             own = ((kind == code) & (limit > -torch.inf)).nonzero()[:, 0]

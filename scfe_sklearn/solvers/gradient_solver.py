@@ -276,7 +276,7 @@ def _exact(
         there = torch.cat([there, torch.ones_like(there[:, :1])], 1)
     changed = problem.domain.changed(z)
     there = there & changed.any(-1) & (changed.sum(-1) <= problem.max_changes[:, None])
-    valid, plausibility = problem.appraised(z, there)
+    valid, plausibility = problem.evaluate(z, there)
     cost = torch.where(valid, problem.sparse_distance(z) - plausibility, torch.inf)
     return Pool.of(problem, z, cost, pool.cost.shape[1])
 

@@ -32,7 +32,9 @@ def floors(problem: Problem, baselines: Baselines) -> torch.Tensor:
     Tensor of shape (n,)
     """
     objective = problem.objective
-    limit = torch.minimum(objective.log_density(baselines.ends) - ROUNDING, objective.common())
+    limit = torch.minimum(
+        objective.log_density(baselines.ends) - ROUNDING, objective.lower_quartile()
+    )
     return torch.where(baselines.valid, limit, -torch.inf)
 
 

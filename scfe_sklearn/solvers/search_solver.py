@@ -220,7 +220,7 @@ def _with_guesses(problem: Problem, pool: Pool, z: torch.Tensor) -> Pool:
     """Return the pool with those of the points ``z`` (n, K, D) that are answers."""
     changed = problem.domain.changed(z)
     there = changed.any(-1) & (changed.sum(-1) <= problem.max_changes[:, None])
-    valid, plausibility = problem.appraised(z, there)
+    valid, plausibility = problem.evaluate(z, there)
     cost = problem.sparse_distance(z) - plausibility
     return pool.merged(problem, z, torch.where(valid, cost, torch.inf))
 
@@ -231,7 +231,10 @@ def _suspects(problem: Problem, kinds: Sequence[Kind], pool: Pool, spreads: floa
     Rows of very many features have no floor: their baseline costs too much.
     """
     objective = problem.objective
-    low = _log_densities(problem, pool)[:, 0] < objective.common() + spreads * objective.spread()
+    low = (
+        _log_densities(problem, pool)[:, 0]
+        < objective.lower_quartile() + spreads * objective.spread()
+    )
     low &= pool.best < torch.inf
     for rows, _, moves in kinds:
         low[rows] &= not too_wide(replace(problem, moves=moves))

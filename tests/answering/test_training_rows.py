@@ -40,8 +40,10 @@ def test_only_what_the_rules_permit_nearest_first(budget):
     Z = space.encode(query)
     wanted = np.ones((8, 3), dtype=bool)
     wanted[::2, 0] = False
-    bounds, holes = rules.bind(space, query, Z), np.zeros(Z.shape, dtype=bool)
-    got = training_rows(engine, Rows(Z, holes, bounds, ClassTarget.of_predictions(wanted)), count=5)
+    bounds, missing = rules.bind(space, query, Z), np.zeros(Z.shape, dtype=bool)
+    got = training_rows(
+        engine, Rows(Z, missing, bounds, ClassTarget.of_predictions(wanted)), count=5
+    )
     # Those that have the class and get it, and those that only get it.
     assert sum(len(part) for part in engine.extra_reference_rows) > 0
     points = [

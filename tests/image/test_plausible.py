@@ -14,7 +14,7 @@ from scfe_sklearn.image import AutoencoderDensity, PlausibleImageExplainer
 from scfe_sklearn.image.metrics import n_pixels
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.image.plausible.pixel_problem import PixelRows, pixel_problem
-from scfe_sklearn.objective import Plausible
+from scfe_sklearn.objective import PlausibilityTerm
 from scfe_sklearn.solvers.starts.reach import Reach, _swap
 
 
@@ -218,7 +218,7 @@ def test_a_row_that_swaps_on_keeps_its_own_objective():
     net[1].bias.data = torch.tensor([100.0, 0.0]).double()
     slope = (net[1].weight[1] - net[1].weight[0]).detach()
     pixels, target = PixelRows((1, 4, 4), (-1.0, 1.0)), torch.tensor([0, 1])
-    nothing = [Plausible(None, 0.0, 0.0)]
+    nothing = [PlausibilityTerm(None, 0.0, 0.0)]
     counts = torch.zeros(2, 2, dtype=torch.long)
     model = ImageModel(net, (-1.0, 1.0))
     rows = torch.zeros(2, 16).double()
@@ -242,7 +242,7 @@ def test_a_number_that_leaves_a_changed_pixel_frees_no_budget():
     counts = torch.zeros(2, 2, dtype=torch.long)
     rows = torch.zeros(2, 27).double()
     problem = pixel_problem(
-        ImageModel(net, (-1.0, 1.0)), pixels, rows, target, [Plausible(None, 0.0, 0.0)],
+        ImageModel(net, (-1.0, 1.0)), pixels, rows, target, [PlausibilityTerm(None, 0.0, 0.0)],
         0 * target, 2, 0.0, counts,
     )  # fmt: skip
     start = rows.clone()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from scfe_sklearn.objective import ClassReading, Plausible, RowObjective
+from scfe_sklearn.objective import ClassMargin, PlausibilityTerm, RowObjective
 from scfe_sklearn.solvers.problem.domain import Domain
 from scfe_sklearn.solvers.problem.moves import Moves
 from scfe_sklearn.solvers.problem.pool import EQUAL
@@ -35,7 +35,7 @@ def curved_scores(rng, D):
 def class_one(scores, n, has_gradient, plausible):
     """The objective of n rows that all want class 1."""
     ones = torch.ones(n, dtype=torch.long)
-    return RowObjective([scores], has_gradient, [plausible], 0 * ones, ClassReading(ones))
+    return RowObjective([scores], has_gradient, [plausible], 0 * ones, ClassMargin(ones))
 
 
 def scores_of(problem, z):
@@ -89,7 +89,7 @@ def make_problem(
     samples = torch.as_tensor(factual if samples is None else samples, dtype=torch.float64)
     budget = domain.n_features if budget is None else budget
     return Problem(
-        class_one(scores, n, has_gradient, Plausible(density, weight, ceiling)),
+        class_one(scores, n, has_gradient, PlausibilityTerm(density, weight, ceiling)),
         domain,
         Moves.from_samples(samples, groups, scalar, values),
         torch.full((n,), float(beta), dtype=torch.float64),

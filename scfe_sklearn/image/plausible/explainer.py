@@ -25,7 +25,7 @@ from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.image.plausible.pixel_problem import PixelRows, image_shape, pixel_problem
 from scfe_sklearn.models.classifiers import as_constant_function
-from scfe_sklearn.objective import Plausible
+from scfe_sklearn.objective import PlausibilityTerm
 from scfe_sklearn.solvers.problem import Pool
 from scfe_sklearn.solvers.refinement import Descent, refine
 from scfe_sklearn.solvers.starts import Continuation, descend_wide
@@ -240,15 +240,15 @@ class PlausibleImageExplainer(ImageExplainer):
         n_forward, n_backward = counts.to(x.device)
         return Proposal(pixels.square(w).to(x), n_forward, n_backward)
 
-    def _plausible(self, kind: int) -> Plausible:
+    def _plausible(self, kind: int) -> PlausibilityTerm:
         """Return the price of plausibility, in the unit of the tabular explainer."""
         if self.density_ is None:
-            return Plausible(None, 0.0, 0.0)
+            return PlausibilityTerm(None, 0.0, 0.0)
         reference = self.density_.reference_log_prob_[kind]
         quartile, median, high = np.quantile(reference, [0.25, 0.5, 0.95])
         spread = float(median - quartile)
         spread = spread if spread > 1e-9 else 1.0
-        return Plausible(
+        return PlausibilityTerm(
             self.density_.densities_[kind], float(self.tau) / spread, float(high), spread
         )
 

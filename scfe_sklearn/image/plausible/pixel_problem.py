@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from scfe_sklearn.image.model import ImageModel
-from scfe_sklearn.objective import ClassReading, Plausible, RowObjective
+from scfe_sklearn.objective import ClassMargin, PlausibilityTerm, RowObjective
 from scfe_sklearn.solvers.problem import Domain, Moves, Problem
 
 FLOOR = 1e-3
@@ -103,8 +103,8 @@ class CountedObjective(RowObjective):
         part = super().take(index)
         place = None if self.place is None else self.place[index]
         return CountedObjective(
-            part.models, part.has_gradient, part.parts, part.owner, part.reading,
-            part.conditions, place, self.counts,
+            part.models, part.has_gradient, part.parts, part.owner, part.criterion,
+            part.constraints, place, self.counts,
         )  # fmt: skip
 
     def margin(self, z: Tensor, where: Tensor | None = None) -> Tensor:
@@ -130,7 +130,7 @@ def pixel_problem(
     pixels: PixelRows,
     rows: Tensor,
     target: Tensor,
-    parts: list[Plausible],
+    parts: list[PlausibilityTerm],
     owner: Tensor,
     max_pixels: int | None,
     beta: float,
@@ -156,7 +156,7 @@ def pixel_problem(
             True,
             parts,
             owner,
-            ClassReading(target),
+            ClassMargin(target),
             None,
             torch.arange(n, device=rows.device),
             counts,

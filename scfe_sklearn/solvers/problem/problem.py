@@ -127,11 +127,11 @@ class Problem:
         """Return whether ``z`` (n, K, D) are answers: (n, K), none outside ``where`` (n, K)."""
         return self.objective.valid(z, self.floor, where)
 
-    def appraised(
+    def evaluate(
         self, z: torch.Tensor, where: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return which of ``z`` (n, K, D) are answers, and their plausibilities: (n, K) each."""
-        return self.objective.appraised(z, self.floor, where)
+        return self.objective.evaluate(z, self.floor, where)
 
     def plausibility(self, z: torch.Tensor, where: torch.Tensor | None = None) -> torch.Tensor:
         """Return plausibilities (n, K) of ``z`` (n, K, D); minus infinity outside ``where``."""

@@ -123,18 +123,20 @@ class Objective(Protocol):
         Points outside ``where`` (n, K) are not evaluated: they are not.
         """
 
-    def appraised(
+    def evaluate(
         self, z: torch.Tensor, floor: float, where: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Which points are `valid`, (n, K), and their `plausibility`."""
 
-    def accepted_at(self, points: torch.Tensor, rows: torch.Tensor, floor: float) -> torch.Tensor:
+    def valid_before_floor(
+        self, points: torch.Tensor, rows: torch.Tensor, floor: float
+    ) -> torch.Tensor:
         """Whether points (k, D) of the rows ``rows`` (k,) are `valid`: (k,).
 
-        Whatever the limits that `bound` stands for.
+        Limits that `plausibility_floor` covers are not checked.
         """
 
-    def bound(self) -> torch.Tensor | None:
+    def plausibility_floor(self) -> torch.Tensor | None:
         """Plausibility (n,) that valid points have at least; None where there is no such limit."""
 
     def margin_at(self, points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -178,7 +180,7 @@ class Objective(Protocol):
     def log_density(self, z: torch.Tensor) -> torch.Tensor:
         """Log-densities (n,) of points ``z`` (n, D)."""
 
-    def common(self) -> torch.Tensor:
+    def lower_quartile(self) -> torch.Tensor:
         """Log-density (n,) that three quarters of the answers of each row's kind exceed."""
 
     def spread(self) -> torch.Tensor:

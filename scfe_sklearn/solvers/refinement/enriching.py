@@ -81,7 +81,7 @@ def enrich(problem: Problem, pool: Pool, anchors: torch.Tensor, settings: Enrich
         tried, asked = _extended(part.take(rows), z[rows, entry], anchors, settings)
         there = part.take(rows)
         asked &= there.sparse_distance(tried) - best[rows, None] < now.best[rows, None]
-        valid, plausibility = there.appraised(tried, asked)
+        valid, plausibility = there.evaluate(tried, asked)
         cost = there.sparse_distance(tried) - plausibility
         cost = torch.where(valid, cost, torch.full_like(cost, torch.inf))
         points = part.domain.factual[:, None, None].repeat(1, starts, tried.shape[1], 1)

@@ -101,7 +101,7 @@ def narrow(problem: Problem, pool: Pool, settings: Section, starts: int) -> Pool
     points = domain.factual[:, None].repeat(1, z.shape[1], 1)
     costs = torch.full_like(pool.cost[:, : z.shape[1]], torch.inf)
     points[rows, entry] = found[:, 0]
-    plausibility, bound = part.plausibility(found)[:, 0], part.objective.bound()
+    plausibility, bound = part.plausibility(found)[:, 0], part.objective.plausibility_floor()
     cost = part.sparse_distance(found)[:, 0] - plausibility
     if bound is not None:  # from near by, the density was known but for rounding
         cost = torch.where(plausibility >= bound, cost, torch.inf)
@@ -334,10 +334,10 @@ class _Judge:
         instance, place = asked.nonzero().T
         objective, owner = space.problem.objective, rows[instance]
         found = points[instance, place]
-        good = objective.accepted_at(space.embed(found, owner), owner, space.problem.floor)
+        good = objective.valid_before_floor(space.embed(found, owner), owner, space.problem.floor)
         instance, place, owner, found = (part[good] for part in (instance, place, owner, found))
         plausibility = space.local.value((found - space.start[owner])[:, None], owner)[:, 0]
-        bound = objective.bound()
+        bound = objective.plausibility_floor()
         if bound is not None:
             within = plausibility >= bound[owner]
             instance, place, plausibility = (p[within] for p in (instance, place, plausibility))

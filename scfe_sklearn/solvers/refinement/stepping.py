@@ -108,7 +108,7 @@ def _improved(
             search.descend(search.points[:, None], settings.again)
             search.exchange(settings.exchanged)
         z = search.points[:, None]
-        valid, plausibility = part.appraised(z, part.domain.changed(z).any(-1))
+        valid, plausibility = part.evaluate(z, part.domain.changed(z).any(-1))
         cost = torch.where(valid, part.sparse_distance(z) - plausibility, torch.inf)
         pool = pool.scattered(some, now.merged(part, z, cost))
     return pool

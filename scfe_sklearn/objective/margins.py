@@ -1,4 +1,4 @@
-"""How a model's scores are read: by how much a row has what it wants."""
+"""Margins: by how much scores satisfy the target."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Protocol
 import torch
 
 MOST = 1e30
-"""Scores beyond this are as good as infinite."""
+"""Bound on the absolute value of scores."""
 
 
-class Reading(Protocol):
-    """Turns the scores of points into margins, for n rows that each want something."""
+class Margin(Protocol):
+    """Margins of points from their scores, for n rows with a target each."""
 
     def margin(self, scores: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Margins (k,) of scores (k, C) of points of the rows ``rows`` (k,)."""
 
-    def take(self, index: torch.Tensor) -> Reading:
-        """Return the reading of some of the rows."""
+    def take(self, index: torch.Tensor) -> Margin:
+        """Return the margins of some of the rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class ProbabilityLimits:
     low, high : Tensor of shape (n,)
         Least and greatest log-odds, infinite where there is no limit.
     decide : BoolTensor of shape (n,)
-        Whether a row has limits, which decide alone; else the prediction does.
+        Whether the limits of a row decide; else the prediction does.
     n_classes : int
         Number of classes C.
     """
@@ -47,13 +47,13 @@ class ProbabilityLimits:
 
         The softmax of the last C scores is what ``predict_proba`` returns.
         """
-        lead = margins(scores[:, : self.n_classes], target)
-        # A probability of 0 or 1 may be an infinite score, of which there is no softmax.
+        own = lead(scores[:, : self.n_classes], target)
+        # A probability of 0 or 1 may be an infinite score, which has no softmax.
         finite = scores[:, -self.n_classes :].clamp(-MOST, MOST)
         log_p = torch.log_softmax(finite, dim=1).gather(1, target[:, None])[:, 0]
         odds = log_p - torch.log(-torch.expm1(log_p.clamp(max=-1e-15)))
         within = torch.minimum(odds - self.low[rows], self.high[rows] - odds)
-        return torch.where(self.decide[rows], within, lead)
+        return torch.where(self.decide[rows], within, own)
 
     def take(self, index: torch.Tensor) -> ProbabilityLimits:
         """Return the limits of some of the rows."""
@@ -63,15 +63,15 @@ class ProbabilityLimits:
 
 
 @dataclass(frozen=True, eq=False)
-class ClassReading:
-    """The lead of a class over the others, or how far its probability lies within limits.
+class ClassMargin:
+    """Lead of a class over the others, or distance of its log-odds to their limits.
 
     Parameters
     ----------
     target : LongTensor of shape (n,)
         Position of the class of each row.
     limits : ProbabilityLimits or None
-        Limits of its probability; None where predictions decide in all rows.
+        Limits of its probability; None if predictions decide in all rows.
     """
 
     target: torch.Tensor
@@ -81,25 +81,25 @@ class ClassReading:
         """Score of the target minus the best other score, or log-odds within the limits."""
         target = self.target[rows]
         if self.limits is None:
-            return margins(scores, target)
+            return lead(scores, target)
         return self.limits.margin(scores, target, rows)
 
-    def take(self, index: torch.Tensor) -> ClassReading:
-        """Return the reading of some of the rows."""
+    def take(self, index: torch.Tensor) -> ClassMargin:
+        """Return the margins of some of the rows."""
         limits = None if self.limits is None else self.limits.take(index)
-        return ClassReading(self.target[index], limits)
+        return ClassMargin(self.target[index], limits)
 
 
 @dataclass(frozen=True, eq=False)
-class ValueReading:
-    """How far inside of an interval the value of a regressor lies.
+class IntervalMargin:
+    """Distance of a regressor's value to the nearer end of an interval.
 
     Parameters
     ----------
     low, high : Tensor of shape (n,)
         The interval of each row.
     unit : float
-        What a margin of 1 is: the spread of the values.
+        Spread of the values: a margin of 1.
     """
 
     low: torch.Tensor
@@ -111,12 +111,12 @@ class ValueReading:
         value = scores[:, 0]
         return torch.minimum(value - self.low[rows], self.high[rows] - value) / self.unit
 
-    def take(self, index: torch.Tensor) -> ValueReading:
-        """Return the reading of some of the rows."""
-        return ValueReading(self.low[index], self.high[index], self.unit)
+    def take(self, index: torch.Tensor) -> IntervalMargin:
+        """Return the margins of some of the rows."""
+        return IntervalMargin(self.low[index], self.high[index], self.unit)
 
 
-def margins(scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def lead(scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Score of the target (k,) minus the largest of the other scores (k, C)."""
     own = scores.gather(1, target[:, None])
     if scores.shape[1] == 2:

@@ -1,4 +1,4 @@
-"""The density of one kind of answers, as a price."""
+"""The plausibility term of the objective, for one kind of target."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from scfe_sklearn.densities.kernel import GaussianKDE
 from scfe_sklearn.densities.nearby import Nearby, near
 
 COMBINATIONS = 2**25
-"""Kernels evaluated at once for combinations of moves; above, these are predicted as sums."""
+"""Most kernel values of one table; combinations of moves above it are not evaluated."""
 
 NEAREST = 96
-"""Training points that are looked at for pairs of changes."""
+"""Training points that are used for pairs of changes."""
 
 
 @dataclass(frozen=True, eq=False)
-class Plausible:
-    """Weighted log-density of the rows that answers of one kind should look like.
+class PlausibilityTerm:
+    """Weighted log-density of the training rows that have a target.
 
     Parameters
     ----------
@@ -31,8 +31,8 @@ class Plausible:
     ceiling : float
         Log-density that few of these rows exceed.
     spread : float
-        What counts as one unit of log-density.
-    common : float
+        Size of one unit of log-density.
+    lower_quartile : float
         Log-density that three quarters of these rows exceed.
     """
 
@@ -40,7 +40,7 @@ class Plausible:
     weight: float
     ceiling: float
     spread: float = 1.0
-    common: float = -math.inf
+    lower_quartile: float = -math.inf
 
     @property
     def best(self) -> float:
@@ -59,13 +59,13 @@ class Plausible:
         return self.density.log_prob(points)
 
     def slack(self, points: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:
-        """Log-density (k,) of points (k, D) beyond their limits (k,), in spreads."""
+        """Log-density (k,) of points (k, D) minus their limits (k,), in spreads."""
         return (self.log_density(points) - limit) / self.spread
 
     def slack_and_grad(
         self, points: torch.Tensor, limit: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Log-density (k,) beyond the limits (k,), in spreads, and its gradient (k, D)."""
+        """Log-density (k,) minus the limits (k,), in spreads, and its gradient (k, D)."""
         assert self.density is not None
         value, gradient = self.density.log_prob_and_grad(points)
         return (value - limit) / self.spread, gradient / self.spread
@@ -75,8 +75,8 @@ class Plausible:
     ) -> torch.Tensor | None:
         """Values (n, B, M) of points ``z`` (n, B, D) after one of M further moves each.
 
-        A move writes ``target`` (M, D) over the coordinates that ``keeps`` (M, D) does not keep,
-        which in ``z`` are still those of ``factual`` (n, D). None where it is not cheap.
+        A move writes ``target`` (M, D) where ``keeps`` (M, D) is 0; ``z`` equals ``factual``
+        (n, D) there. None if the table is too large or the density is no kernel estimate.
         """
         density = self.density
         if self.weight == 0 or not isinstance(density, GaussianKDE):
@@ -94,10 +94,10 @@ class Plausible:
         return self.weight * density.from_sums(squared, change)
 
     def pairs(self, factual: torch.Tensor, values: torch.Tensor) -> torch.Tensor | None:
-        """Values (n, M, M) of ``factual`` (n, D) after any two of M = D V changes, about.
+        """Approximate values (n, M, M) of ``factual`` (n, D) after two of M = D V changes.
 
         A change sets a coordinate to one of its ``values`` (n, D, V). Only the training points
-        nearest to what two changes can reach are looked at. None where it is not cheap.
+        nearest to any result of two changes are used. None as in `combined`.
         """
         density = self.density
         n, width, size = values.shape
@@ -112,7 +112,7 @@ class Plausible:
             return None
         apart = (factual[:, None] - samples).square_()
         squared = apart.sum(-1)
-        # Two changes may take away the two largest differences.
+        # Two changes can remove the two largest differences.
         most = apart.topk(min(2, width), dim=-1, sorted=False).values.sum(-1)
         index = (squared - most).topk(count, dim=1, largest=False, sorted=False).indices
         near = samples[index].transpose(1, 2)
@@ -137,7 +137,7 @@ class LocalPlausibility:
     Parameters
     ----------
     density : Nearby or None
-        The density around the instances; None where it has no weight.
+        The density around the instances; None if its weight is 0.
     weight : float
         Price of one unit of log-density.
     """
@@ -165,7 +165,7 @@ class LocalPlausibility:
 
 @dataclass(frozen=True, eq=False)
 class MixedPlausibility:
-    """Weighted log-densities around instances that want answers of several kinds.
+    """Weighted log-densities around instances with several kinds of targets.
 
     Parameters
     ----------
