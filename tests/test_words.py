@@ -21,8 +21,6 @@ TO_READERS = r"say|ask|asking|tell|hear|speak"  # pages may, docstrings may not
 # A first line names the thing, or says in the imperative what a function does.
 QUESTIONS = r"What|Whatever|How|Where|Which|Who"
 TO_DO = {
-    "densities",
-    "learning",
     "solvers",
 }
 """Rooms whose docstrings are still to be rewritten."""

@@ -1,4 +1,4 @@
-"""Densities: how plausible a point of solver space is, with analytic gradients in torch."""
+"""Densities of points of solver space, with analytic gradients in torch."""
 
 from scfe_sklearn.densities.base import Density
 from scfe_sklearn.densities.class_conditional import ClassConditionalDensity

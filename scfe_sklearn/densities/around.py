@@ -1,4 +1,4 @@
-"""Densities of points near some centres, from the training points around these centres only."""
+"""Densities near some centres, from the training points around these centres."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import numpy as np
 import torch
 
 from scfe_sklearn.densities.base import Density
-from scfe_sklearn.densities.nearby import Everywhere, Nearby, NearestPoints, PointDensity
+from scfe_sklearn.densities.local import LocalDensity, LocalPoints, PointDensity, WholeDensity
 
 BLOCK = 32
-"""Rows whose distances to all training points are held at once: they stay in the cache."""
+"""Rows whose distances to all training points are held at once: they fit the cache."""
 
 GROUPS = 5
-"""Groups of training points for each that is wanted; their minima bound the distances."""
+"""Groups of training points per point to find; their minima bound the distances."""
 
 WIDEST = 256
-"""Rows with more coordinates see the whole density: copies of points would cost more."""
+"""Most coordinates of rows with points of their own; wider rows use the whole density."""
 
 TIE = 1e-12
 """Relative difference below which squared distances are equal."""
 
 FAR = 1e12
-"""Squared distance of a place of the table that holds no point."""
+"""Squared distance of an empty place of the table."""
 
 
 class Around(Protocol):
@@ -36,7 +36,7 @@ class Around(Protocol):
     def log_prob_and_grad(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-densities (n, S) of points (n, S, D) and their gradients (n, S, D)."""
 
-    def along(self, z: torch.Tensor, row: torch.Tensor, support: torch.Tensor) -> Nearby:
+    def along(self, z: torch.Tensor, row: torch.Tensor, support: torch.Tensor) -> LocalDensity:
         """The density around points ``z`` (N, D) of the rows ``row`` (N,), along ``support``."""
 
     def take(self, rows: torch.Tensor) -> Around:
@@ -46,9 +46,8 @@ class Around(Protocol):
 def around(density: Density, centres: torch.Tensor, size: int) -> Around:
     """Restrict a density to the training points around centres (n, C, D) of n rows.
 
-    Kernels and neighbours far away do not count, so that each row needs the nearest ``size``
-    points of each of its centres only. They are held in single precision. All other densities
-    are evaluated whole.
+    Distant kernels and neighbours do not matter: each row keeps the nearest ``size`` points of
+    each of its centres. All other densities are evaluated whole.
 
     Parameters
     ----------
@@ -81,7 +80,7 @@ def around(density: Density, centres: torch.Tensor, size: int) -> Around:
 
 @dataclass(frozen=True, eq=False)
 class _Whole:
-    """The whole density, whatever the row."""
+    """The whole density for every row."""
 
     density: Density
 
@@ -92,8 +91,8 @@ class _Whole:
         value, gradient = self.density.log_prob_and_grad(z.flatten(0, 1))
         return value.reshape(z.shape[:2]), gradient.reshape(z.shape)
 
-    def along(self, z: torch.Tensor, row: torch.Tensor, support: torch.Tensor) -> Nearby:
-        return Everywhere(self.density, z, support)
+    def along(self, z: torch.Tensor, row: torch.Tensor, support: torch.Tensor) -> LocalDensity:
+        return WholeDensity(self.density, z, support)
 
     def take(self, rows: torch.Tensor) -> _Whole:
         return self
@@ -107,13 +106,13 @@ class _Table:
     ----------
     density : PointDensity
     facts : tuple of Tensor of shape (n, T)
-        What the density knows of the points.
+        `PointDensity.facts` of the points.
     origin : Tensor of shape (n, D)
-        What the points are measured from.
+        First centre of each row.
     points : Tensor of shape (n, T, D)
         Their differences from the origin.
     squares : Tensor of shape (n, T)
-        Squared lengths of these; ``FAR`` where there is no point.
+        Squared lengths of these; ``FAR`` at empty places.
     """
 
     density: PointDensity
@@ -136,8 +135,8 @@ class _Table:
         squares = points.square().sum(-1).masked_fill_(~there, FAR)
         return cls(density, density.facts(index, centres), origin, points, squares)
 
-    def along(self, z: torch.Tensor, row: torch.Tensor, support: torch.Tensor) -> Nearby:
-        """Return the nearest points of the table around each of ``z``, along its support."""
+    def along(self, z: torch.Tensor, row: torch.Tensor, support: torch.Tensor) -> LocalDensity:
+        """Return the nearest points of the table to each of ``z``, along its support."""
         offset, real = z - self.origin[row], support < z.shape[1]
         # By row, without a copy of the table for every point.
         order = torch.arange(len(row), device=row.device)
@@ -154,7 +153,7 @@ class _Table:
         points -= offset.gather(1, columns)[:, None]
         points *= real[:, None]
         facts = tuple(part[index, there] for part in self.facts)
-        return NearestPoints(self.density, facts, squares.gather(1, there), points, real)
+        return LocalPoints(self.density, facts, squares.gather(1, there), points, real)
 
     def take(self, rows: torch.Tensor) -> _Table:
         facts = tuple(part[rows] for part in self.facts)
@@ -183,9 +182,9 @@ class _Table:
 
 
 def _smallest(values: torch.Tensor, size: int) -> torch.Tensor:
-    """Where the smallest ``size`` of each row of (n, T) are, in rising order of their places.
+    """Columns (n, size) of the smallest values of each row of (n, T), in rising order.
 
-    Of equal ones the first: which, must not depend on T, which depends on the batch.
+    Ties go to the first column, so that the result does not depend on T.
     """
     total = values.shape[1]
     place = torch.arange(total, device=values.device)
@@ -200,7 +199,7 @@ def _smallest(values: torch.Tensor, size: int) -> torch.Tensor:
 
 
 class _Single:
-    """Training points in single precision, about their mean."""
+    """Training points in single precision, relative to their mean."""
 
     def __init__(self, samples: torch.Tensor) -> None:
         self.offset = samples.mean(0)
@@ -212,7 +211,7 @@ class _Single:
 def _near_any(
     single: _Single, centres: torch.Tensor, size: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Positions (L,) of the points near any centre of each row, row by row; how many (n,)."""
+    """Positions (L,) of the points near any centre, row by row, and their number (n,)."""
     total, width = len(single.squares), centres.shape[1]
     found, counts = [torch.empty(0, dtype=torch.long)], [torch.empty(0, dtype=torch.long)]
     for part in (centres - single.offset).split(BLOCK):
@@ -230,7 +229,7 @@ def _near_any(
 
 
 def _bound(rough: torch.Tensor, size: int) -> torch.Tensor:
-    """Numbers (n, 1) that at least ``size`` of each row (n, m) do not exceed, and few more."""
+    """Upper bound (n, 1), close to it, of the ``size`` smallest numbers of rows (n, m)."""
     groups, total = GROUPS * size, rough.shape[1]
     least = rough
     if 2 * groups <= total:

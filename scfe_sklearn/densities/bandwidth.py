@@ -23,8 +23,8 @@ def affine_rank(Y: np.ndarray) -> int:
     Returns
     -------
     int
-        At most ``min(m - 1, D)``; constant columns and the levels of a one-hot block, which
-        add up to a constant, lower it.
+        At most ``min(m - 1, D)``; constant columns lower it, and so do the levels of a
+        one-hot block, which add up to a constant.
 
     Examples
     --------
@@ -35,7 +35,7 @@ def affine_rank(Y: np.ndarray) -> int:
     centred = Y - Y.mean(axis=0)
     gram = centred @ centred.T if len(Y) < Y.shape[1] else centred.T @ centred
     spectrum = np.linalg.eigvalsh(gram)
-    # Rounding of the mean leaves about eps * |Y| in columns that are in truth constant.
+    # Rounding of the mean leaves about eps * |Y| in constant columns.
     floor = len(Y) * (16 * np.finfo(np.float64).eps * np.abs(Y).max(initial=0.0)) ** 2
     return int(np.sum(spectrum > max(1e-10 * spectrum[-1], floor)))
 
@@ -84,8 +84,8 @@ def held_out_bandwidth(
     The likelihood of rows that a fold leaves out is averaged over the folds, maximised over a
     log grid of 0.1 to 10 times Scott's bandwidth ``s m^(-1/(r+4))`` and refined between the
     neighbours of the best. Its normaliser is ``h^r``, with r the dimension of the affine hull
-    of the rows (the number of columns D for ordinary data): directions in which nothing varies
-    would reward ever narrower kernels, whatever the data.
+    of the rows (the number of columns D for ordinary data): constant directions
+    would reward ever narrower kernels.
 
     Where nearly every row has exact copies (a few categories and nothing else), the likelihood
     grows without bound as h falls, and the lower end of the grid is returned.

@@ -1,4 +1,4 @@
-"""What every density offers, and the few helpers that they share."""
+"""Base class of densities, and helpers that they share."""
 
 from __future__ import annotations
 
@@ -60,8 +60,7 @@ class Density(Documented, DensityMixin, BaseEstimator, ABC):
         Parameters
         ----------
         z : Tensor of shape (n, D)
-            Evaluated in float32 if it is float32, else in float64. Memory stays bounded
-            whatever n is.
+            Evaluated in float32 if it is float32, else in float64. Memory does not grow with n.
 
         Returns
         -------
@@ -122,7 +121,7 @@ class Density(Documented, DensityMixin, BaseEstimator, ABC):
         Parameters
         ----------
         Z : array-like of shape (n, D)
-            The rows that were given to `fit`.
+            The rows of `fit`.
 
         Returns
         -------
@@ -233,7 +232,7 @@ def floored(distances: np.ndarray, fraction: float = 0.1) -> np.ndarray:
 
 
 def parameter_error(owner: object, name: str, expected: str) -> ValueError:
-    """Build the error for a parameter out of its domain, in the one grammar of the library."""
+    """Build the error for a parameter out of its domain, in the grammar of the library."""
     value = getattr(owner, name)
     return ValueError(
         f"The '{name}' parameter of {type(owner).__name__} must be {expected}. "
@@ -242,10 +241,10 @@ def parameter_error(owner: object, name: str, expected: str) -> ValueError:
 
 
 def is_int(value: object, low: int) -> bool:
-    """Whether a value is a whole number of at least `low` (a bool is none)."""
+    """Whether a value is an integer of at least `low`, and no bool."""
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= low
 
 
 def is_positive(value: object) -> bool:
-    """Whether a value is a finite positive number (a bool is none)."""
+    """Whether a value is a finite positive number, and no bool."""
     return isinstance(value, Real) and not isinstance(value, bool) and 0 < float(value) < np.inf

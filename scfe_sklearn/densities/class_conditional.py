@@ -84,7 +84,7 @@ class ClassConditionalDensity(Documented, BaseEstimator):
         return self
 
     def joined(self, others: Sequence[ClassConditionalDensity]) -> ClassConditionalDensity:
-        """Return fitted densities with those of others after them; classes become positions."""
+        """Return these densities followed by others; classes become positions."""
         every = (self, *others)
         out = copy(self)
         out.densities_ = [density for one in every for density in one.densities_]
@@ -168,7 +168,7 @@ class ClassConditionalDensity(Documented, BaseEstimator):
         z: torch.Tensor,
         class_index: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
-        """Evaluate each row under its class; the classes that occur are visited once each."""
+        """Evaluate each row under its class, one batch per class."""
         check_is_fitted(self)
         present = np.unique(class_index.cpu().numpy())
         self._check_index(present, None)

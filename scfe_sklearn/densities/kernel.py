@@ -18,7 +18,7 @@ from scfe_sklearn.densities.base import (
     parameter_error,
     training_rows,
 )
-from scfe_sklearn.densities.nearby import PointDensity
+from scfe_sklearn.densities.local import PointDensity
 
 
 class GaussianKDE(PointDensity):
@@ -255,7 +255,7 @@ class GaussianKDE(PointDensity):
             self._tensor("_log_height", squared)[index], squared, precision, value=-0.5
         )
         moves = change.mul_((precision / -2)[:, None])
-        # The point itself may be so far away that only its first move tells which kernels count.
+        # Of a distant point the first move decides which kernels count.
         moved = moves + point[:, None]
         top, best = moved.amax(-1, keepdim=True), moves.amax(-1, keepdim=True)
         product = torch.bmm(_exp_(moved.sub_(top)), _exp_(moves.sub_(best)).transpose(1, 2))
@@ -309,7 +309,7 @@ class GaussianKDE(PointDensity):
         self._bias = -0.5 * np.einsum("ij,ij->i", centred, scaled) + self._log_height
 
     def _logits(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Log-weight of each kernel (n, m) and what is subtracted from their log-sum (n,)."""
+        """Log-weight of each kernel (n, m) and the offset of their log-sum (n,)."""
         centred = z - self._tensor("_offset", z)
         square = centred.square().sum(dim=1, keepdim=True)
         query = torch.cat([centred, square], dim=1)
@@ -324,7 +324,7 @@ class GaussianKDE(PointDensity):
 
 
 def _exp_(x: torch.Tensor) -> torch.Tensor:
-    """Exponential in place; 0 below the normal numbers, which would take ten times as long."""
+    """Exponential in place; 0 instead of subnormal numbers, which are ten times slower."""
     tiny = torch.finfo(x.dtype).tiny
     low = math.log(tiny) + 0.1
     return torch.threshold_(x.clamp_min_(low).exp_(), math.exp(low) * 1.01, 0.0)

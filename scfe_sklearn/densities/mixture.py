@@ -225,7 +225,7 @@ class GaussianMixture(Density):
             diagonals = np.diagonal(P, axis1=1, axis2=2)
         else:
             self._factor, self._shift, diagonals = P, centred * P, P
-        with np.errstate(divide="ignore"):  # an emptied component has weight zero
+        with np.errstate(divide="ignore"):  # an empty component has weight zero
             self._bias = (
                 np.log(self.weights_) + np.log(diagonals).sum(axis=1) - 0.5 * D * np.log(2 * np.pi)
             )

@@ -1,4 +1,4 @@
-"""Density gravity: how far a point is from the centre of its nearest training rows."""
+"""Density gravity: distance of a point to the centre of its nearest training rows."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class NearestNeighbours(Density):
     samples_ : ndarray of shape (m, D)
         The rows that are kept.
     local_density_ : ndarray of shape (m,)
-        rho_i, up to a common factor (which the anchor does not see). The sum of distances is
+        rho_i, up to a constant factor, which cancels in the anchor. The sum of distances is
         taken as at least a tenth of its geometric mean, so that duplicates do not weigh
         infinitely.
     scale_ : float
@@ -55,7 +55,7 @@ class NearestNeighbours(Density):
     Notes
     -----
     Rows that are equally far away, up to rounding, share the places that are left for them in
-    equal parts; the anchor so depends neither on the order of the rows nor on the batch.
+    equal parts. The anchor depends neither on the order of the rows nor on the batch.
 
     References
     ----------
@@ -188,7 +188,7 @@ class NearestNeighbours(Density):
         return values.numpy()
 
     def _anchor(self, z: torch.Tensor, own: torch.Tensor | None = None) -> torch.Tensor:
-        """Anchors of one chunk; `own` names the training row that each query must not see."""
+        """Anchors of one chunk; `own` is the training row that each query leaves out."""
         offset, centred = self._tensor("_offset", z), self._tensor("_centred", z)
         query = z - offset
         square = query.square().sum(dim=1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Local reachability density relative to the neighbours': the local outlier factor."""
+"""Local outlier factor: reachability density relative to that of the neighbours."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from scfe_sklearn.densities.base import (
     parameter_error,
     training_rows,
 )
-from scfe_sklearn.densities.nearby import PointDensity
-from scfe_sklearn.densities.nearest import FEW
+from scfe_sklearn.densities.local import PointDensity
+from scfe_sklearn.densities.topk import FEW
 
 _SMALLEST_REACH = 1e-3
 """Least reachability distance, as a share of the geometric mean: duplicates stay finite."""
@@ -26,10 +26,10 @@ TIE = 1e-9
 """Squared distances closer than this, relative to the spread of the rows, are equal."""
 
 PASSES = 4
-"""Tables of distances that are held at once where all of them are looked through."""
+"""Tables of distances that are held at once if all distances are used."""
 
 SPARE = 12
-"""Points looked at beyond the k nearest, for those that tie with the k-th."""
+"""Points after the k nearest that are used, for ties with the k-th."""
 
 
 class LocalOutlierDensity(PointDensity):
@@ -76,11 +76,11 @@ class LocalOutlierDensity(PointDensity):
     -----
     Values equal ``-log(-score_samples)`` of scikit-learn's LocalOutlierFactor with
     ``novelty=True`` as long as no reachability distance is below a thousandth of the geometric
-    mean of ``reach_``, where it is cut off (scikit-learn explodes beside repeated rows).
+    mean of ``reach_``, where it is cut off (scikit-learn's values explode at repeated rows).
 
     On whole numbers and levels many rows are equally far away. Those that tie with the k-th
-    neighbour share the places that nearer ones leave (scikit-learn takes whichever its search
-    finds first), so that a value depends neither on the order of the rows nor on rounding.
+    neighbour share the places that nearer ones leave (scikit-learn takes those that its search
+    finds first): a value depends neither on the order of the rows nor on rounding.
 
     The gradient is exact where the set of neighbours does not change and no distance is equal
     to a reachability distance.
@@ -232,10 +232,10 @@ class LocalOutlierDensity(PointDensity):
     def _ratio(
         self, near: torch.Tensor, rows: torch.Tensor, size: int
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Value and gradient weights from the nearest of ``size``, and where they are too few.
+        """Value and gradient weights from the nearest of ``size``, and rows with too few of them.
 
-        A few more than k points are looked at, which nearly always include all that tie for the
-        last place; rows where they do not are flagged, for `_ratio_of_all`.
+        A few more than k points are used, which nearly always include all ties for the last
+        place. Other rows are flagged, for `_ratio_of_all`.
         """
         k = min(self._n_neighbors, size)
         share, last = self._shares(near, near[..., k - 1 : k], k)
@@ -243,7 +243,7 @@ class LocalOutlierDensity(PointDensity):
         return *self._from_shares(near, rows, share), crowded
 
     def _ratio_of_all(self, squared: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Value (n,) and gradient weights (n, S) from all distances, whatever ties there are."""
+        """Value (n,) and gradient weights (n, S) from all distances."""
         k = min(self._n_neighbors, squared.shape[-1])
         rows = torch.arange(squared.shape[-1], device=squared.device)
         share, _ = self._shares(squared, _kth(squared, k), k)
@@ -254,13 +254,13 @@ class LocalOutlierDensity(PointDensity):
         return min(self.n_neighbors, max(len(self.samples_) - 1, 1))
 
     def _slack(self, squared: torch.Tensor) -> float:
-        """How far rounding may set equal squared distances apart, and more."""
+        """Upper bound of the difference of equal squared distances by rounding."""
         return float(max(TIE, 64 * torch.finfo(squared.dtype).eps) * self.spread_)
 
     def _shares(
         self, squared: torch.Tensor, border: torch.Tensor, k: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """How far each point counts as one of k, and the largest tie with the ``border`` (..., 1).
+        """Shares of the points among the k nearest, and the largest tie with ``border`` (..., 1).
 
         Points nearer than the k-th count in full; those as far as it share the places left.
         """
@@ -285,12 +285,12 @@ class LocalOutlierDensity(PointDensity):
         weight = beyond / (distance.clamp_min(self.floor_) * total[..., None])
         return value, weight.to(near.dtype)
 
-    @np.errstate(divide="ignore", invalid="ignore")  # no value where a row is no numbers
+    @np.errstate(divide="ignore", invalid="ignore")  # NaN rows have no value
     def _value_of_all(self, squared: torch.Tensor) -> torch.Tensor:
         """Value (n,) from the distances to all of a few points (n, S).
 
-        The same as `_ratio_of_all`. But nothing is sorted: of each row the k-th distance is
-        found, and only the points up to it are looked at.
+        The same as `_ratio_of_all` without sorting: only the points up to the k-th distance of
+        each row are used.
         """
         table = squared.numpy()
         n, size = table.shape

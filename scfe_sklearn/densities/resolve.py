@@ -16,7 +16,7 @@ DENSITIES: dict[str, type[Density]] = {
     "knn": NearestNeighbours,
     "lof": LocalOutlierDensity,
 }
-"""All short names, with their classes; explainers, command line and tests read them here."""
+"""All short names, with their classes. This is the only list."""
 
 
 def resolve_density(density: Any) -> Density:

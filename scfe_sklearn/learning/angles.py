@@ -21,8 +21,8 @@ def attack_angles(
     .. math:: \arccos \frac{\langle w_{attack}, w_{cf} \rangle}
                            {\|w_{attack}\| \, \|w_{cf}\|}
 
-    in training standard deviations, or in pixels. The attack is Auto-PGD in a 2-ball. Attacks on
-    robust models are said to look like counterfactuals: their angles are smaller.
+    in training standard deviations, or in pixels. The attack is Auto-PGD in a 2-ball. Small angles
+    mean that attacks look like counterfactuals.
 
     Parameters
     ----------
@@ -33,14 +33,14 @@ def attack_angles(
     target : label or array-like of shape (n,)
         Classes to reach.
     radius : float or "auto", default="auto"
-        Of the ball; "auto" is doubled until nine of ten attacks reach their class.
+        Radius of the ball; "auto" is doubled until nine of ten attacks reach their class.
     n_iter : int, default=40
         Steps of the attack.
 
     Returns
     -------
     ndarray of shape (n,)
-        From 0 to 180; NaN where attack or counterfactual is not found.
+        From 0 to 180; NaN without an attack or a counterfactual.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What may be a shortcut: columns of a table, windows of an image."""
+"""Candidates for shortcuts: columns of a table, windows of an image."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHUNK = 512
 
 
 class Candidates(Protocol):
-    """Parts of rows that a model may have learned as shortcuts."""
+    """Parts of rows that a model may use as shortcuts."""
 
     names: list[Any]
 
@@ -28,7 +28,7 @@ class Candidates(Protocol):
         """Predicted labels (n,)."""
 
     def use(self, X: Any, target: Any) -> tuple[np.ndarray, list[Any]]:
-        """How much counterfactuals towards a class change each candidate, and to what."""
+        """Share of the changes of counterfactuals in each candidate, and its new content."""
 
     def replaced(self, X: Any, k: int, origin: np.ndarray) -> Any:
         """Rows in which candidate ``k`` comes from the rows at ``origin``."""
@@ -54,7 +54,7 @@ class Columns:
     names: list[Any] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Read the names of the columns; raise where a column is not a feature."""
+        """Read the names of the columns; raise if a column is not a feature."""
         if not self.explainer.view_.plain:
             raise ValueError(
                 "The 'explainer' parameter of find_shortcuts must have neither 'blocks' nor "
@@ -85,7 +85,7 @@ class Columns:
         ]
 
     def _typical(self, table: Any, j: int, changed: np.ndarray) -> Any:
-        """Return the median number or the most common level; None where nothing changes."""
+        """Return the median number or the most common level; None without changes."""
         rows = np.flatnonzero(changed)
         if len(rows) == 0:
             return None
@@ -146,7 +146,7 @@ class Windows:
     names: list[Any] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Lay out the windows; those at the last rows and columns are included."""
+        """Lay out the windows, including those at the last rows and columns."""
         rows, columns = (
             sorted({*range(0, size - self.side + 1, self.step), size - self.side})
             for size in self.shape[1:]

@@ -1,4 +1,4 @@
-"""Rows and labels in the containers that a resampler was given."""
+"""Rows and labels in the containers of a resampler's input."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def stacked(first: Any, second: Any) -> Any:
 
 
 def returned_as(rows: Any, given: Any) -> Any:
-    """Return rows in the container and, where they fit, the types of the given ones."""
+    """Return rows in the container and, if they fit, the types of the input."""
     if isinstance(given, list):
         return rows.tolist()
     if hasattr(given, "iloc"):
@@ -62,7 +62,7 @@ def returned_as(rows: Any, given: Any) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """Labels of training rows, and the form in which they were given.
+    """Labels of training rows, and the container of the input.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class Labels:
 
     @classmethod
     def read(cls, y: Any) -> Labels:
-        """Read labels; raise if they are no classes or more than one output."""
+        """Read labels; raise unless they are classes of one output."""
         check_classification_targets(y)
         values = np.asarray(y)
         if values.ndim == 2 and values.shape[1] == 1:
@@ -94,7 +94,7 @@ class Labels:
         return cls(values, y)
 
     def returned(self, values: np.ndarray) -> Any:
-        """Return labels in the form in which they were given."""
+        """Return labels in the container of the input."""
         given = self.given
         if isinstance(given, list):
             return values.tolist()

@@ -1,4 +1,4 @@
-"""Images with labels and an attribute, from a folder with a metadata file or of named folders."""
+"""Images with labels and an attribute, from a metadata file or from named folders."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ALIASES = {
     "attribute": ("place", "a", "attribute", "spurious", "background"),
     "split": ("split",),
 }
-"""Names under which metadata files hold what is needed."""
+"""Column names of metadata files, by field."""
 
 ENDINGS = (".jpg", ".jpeg", ".png")
 
@@ -26,21 +26,21 @@ ENDINGS = (".jpg", ".jpeg", ".png")
 def load_group_images(
     folder: str | os.PathLike[str], split: str = "train", *, size: tuple[int, int] = (64, 64)
 ) -> Bunch:
-    """Read images whose labels go with an attribute, such as birds with backgrounds.
+    """Read images whose labels correlate with an attribute, such as birds with backgrounds.
 
     Two layouts are read. WaterBirds: a file ``metadata.csv`` with the columns ``img_filename``,
-    ``y``, ``place`` and ``split`` (0, 1 and 2, or "train", "val" and "test"); other usual names of
-    these columns will do. SpuCo: folders ``train/LABEL/ATTRIBUTE/*.jpg``, and so on. It needs
+    ``y``, ``place`` and ``split`` (0, 1 and 2, or "train", "val" and "test"), or other common names
+    of these columns. SpuCo: folders ``train/LABEL/ATTRIBUTE/*.jpg``, and so on. It needs
     Pillow.
 
     Parameters
     ----------
     folder : str or path
-        Where the data set is.
+        Folder of the data set.
     split : {"train", "val", "test"}, default="train"
-        Which part of it.
+        Part of the data set.
     size : (height, width), default=(64, 64)
-        To which images are resized.
+        Size of the returned images.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def load_group_images(
     Raises
     ------
     FileNotFoundError
-        If there is neither layout in the folder, or a listed image is missing.
+        If the folder has neither layout, or a listed image is missing.
     ValueError
         If columns are missing, or no image is in the split.
 

@@ -1,4 +1,4 @@
-"""Accuracy within groups: labels by the values of an attribute that should not matter."""
+"""Accuracy within groups: labels by the values of an irrelevant attribute."""
 
 from __future__ import annotations
 

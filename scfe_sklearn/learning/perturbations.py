@@ -20,13 +20,13 @@ from scfe_sklearn.solvers.gradients import auto_projected_gradient
 from scfe_sklearn.status import Status
 
 PERTURBATIONS = ("pgd-l2", "pgd-linf", "cfe-l2", "p-cfe")
-"""What a row may be perturbed by."""
+"""Kinds of perturbations."""
 
 ENOUGH = 0.9
 """Share of the rows that the radius "auto" must move to their class, if a larger one can."""
 
 DOUBLINGS = 8
-"""How often the radius "auto" is doubled at most."""
+"""Most doublings of the radius "auto"."""
 
 NEAREST: dict[str, Any] = {
     "tau": 0.0,
@@ -58,7 +58,7 @@ class Perturbed:
 
 
 def nearest(explainer: Any) -> Any:
-    """Return an explainer of the nearest counterfactuals, whatever the density and sparsity."""
+    """Return an explainer of the nearest counterfactuals, without density and sparsity."""
     if not isinstance(explainer, ImageExplainer):
         return clone(explainer).set_params(**NEAREST)
     return PlausibleImageExplainer(
@@ -70,7 +70,7 @@ def nearest(explainer: Any) -> Any:
 
 
 def plausible(explainer: Any, **parameters: Any) -> Any:
-    """Return a copy of an explainer with those parameters that are not None and that it has."""
+    """Return a copy of an explainer with parameters that it has and that are not None."""
     copy = clone(explainer)
     known = copy.get_params(deep=False)
     return copy.set_params(
@@ -94,7 +94,7 @@ def counterfactual_rows(explainer: Any, X: Any, target: np.ndarray) -> Perturbed
 def attacked_rows(
     explainer: Any, X: Any, target: np.ndarray, p: float, radius: float | str, n_iter: int
 ) -> Perturbed:
-    """Perturb rows by Auto-PGD within an lp-ball of the model that an explainer explains.
+    """Perturb rows by Auto-PGD within an lp-ball, against the model of an explainer.
 
     The radius "auto" is doubled until 9 of 10 rows that need it are moved to their class, or more
     do not help.
@@ -139,7 +139,7 @@ def _image_attack(
 def _table_attack(
     explainer: Any, X: Any, target: np.ndarray, p: float, radius: float, n_iter: int
 ) -> Perturbed:
-    """Attack in solver units, within what the rules allow each row; the judge decides."""
+    """Attack in solver units, within the rules of each row; the judge decides."""
     engine, judge, query = explainer._prepared(X, target, None, 1)
     open_rows = np.flatnonzero([status is None for status in query.status])
     rows = query.rows.take(open_rows)

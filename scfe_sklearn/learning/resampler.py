@@ -1,4 +1,4 @@
-"""CounterfactualResampler: training rows that a model is led to take for another class."""
+"""CounterfactualResampler: training rows perturbed towards other classes."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from scfe_sklearn.validation import HasMethods, Integral, Interval, Real, StrOpt
 
 @dataclass(slots=True)
 class SamplerTags:
-    """What a sampler does, for imbalanced-learn."""
+    """Tags of a sampler, for imbalanced-learn."""
 
     sample_indices: bool = True
 
 
 @dataclass(slots=True)
 class SamplerInputTags(InputTags):
-    """What a sampler takes, for imbalanced-learn."""
+    """Tags of a sampler's input, for imbalanced-learn."""
 
     dataframe: bool = True
 
@@ -53,9 +53,9 @@ class CounterfactualResampler(Documented, OneToOneFeatureMixin, MetaEstimatorMix
 
     For every row :math:`x_i` with label :math:`y_i` a label :math:`\tilde y_i \neq y_i` is drawn,
     the row is perturbed until a standard model predicts :math:`\tilde y_i`, and the pair
-    :math:`(\tilde x_i, \tilde y_i)` becomes a training row of a new model. What the row keeps of
-    its first class no longer goes with the label: a shortcut that the perturbation leaves behind
-    is broken.
+    :math:`(\tilde x_i, \tilde y_i)` becomes a training row of a new model. Features that the
+    row keeps no longer correlate with the label: this breaks shortcuts that the perturbation does
+    not change.
 
     Parameters
     ----------
@@ -71,13 +71,13 @@ class CounterfactualResampler(Documented, OneToOneFeatureMixin, MetaEstimatorMix
     beta : float or None, default=0.0
         Price of a changed feature of "p-cfe", in place of the explainer's; None keeps it.
     append : bool, default=True
-        Whether the perturbed rows follow the training rows. Otherwise they are all there is.
+        Whether the training rows are returned as well, in front of the perturbed ones.
     targets : dict or None, default=None
         ``{class: class to reach}``; None draws uniformly among the other classes.
     failed : {"drop", "keep"}, default="drop"
-        What becomes of a row that is not perturbed, because no perturbation is found or the model
-        predicts the class to reach already: "drop" leaves it out of the perturbed rows, "keep"
-        puts it among them as it is, with its own label.
+        Treatment of rows that are not perturbed, because no perturbation is found or the model
+        predicts the class to reach already: "drop" leaves them out of the perturbed rows, "keep"
+        includes them unchanged, with their own label.
     radius : float or "auto", default="auto"
         Radius of the ball of "pgd-l2" and "pgd-linf", in training standard deviations; in the unit
         of the pixels for images. "auto" is doubled until nine of ten rows are perturbed.
@@ -103,9 +103,9 @@ class CounterfactualResampler(Documented, OneToOneFeatureMixin, MetaEstimatorMix
     radius_ : float or None
         Radius that was used; None for counterfactuals.
     sampling_strategy_ : dict
-        For each class the number of training rows that were to reach it.
+        For each class the number of training rows with this class to reach.
     n_features_in_ : int
-        Number of columns; for rows, not for images of four dimensions.
+        Number of columns; not for images of four dimensions.
     feature_names_in_ : ndarray of shape (d,)
         Column names, where X had names.
 
@@ -114,8 +114,8 @@ class CounterfactualResampler(Documented, OneToOneFeatureMixin, MetaEstimatorMix
     Columns of data frames keep their dtypes. Rules of the explainer bind every perturbation.
     Parameters that an explainer does not have, such as the `tau` of a `GroupSparseExplainer`, are
     left out. The defaults of `tau`, `beta` and `append` were chosen on validation rows of
-    ``benchmarks.learning``: sparse counterfactuals change the shortcut and leave the rest, which
-    teaches the shortcut anew.
+    ``benchmarks.learning``: sparse counterfactuals change only the shortcut, and a model
+    trained on them learns the shortcut again.
 
     Examples
     --------
@@ -217,7 +217,7 @@ class CounterfactualResampler(Documented, OneToOneFeatureMixin, MetaEstimatorMix
         Raises
         ------
         ValueError
-            If y has less than two classes, a parameter is not as it has to be, or no row is left.
+            If y has less than two classes, a parameter is invalid, or no row is left.
         """
         rows, labels = self._fitted(X, y)
         found = self._perturbed(rows)

@@ -1,4 +1,4 @@
-"""One page of HTML about the suspicions of `find_shortcuts`."""
+"""HTML page of the shortcuts that `find_shortcuts` reports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from scfe_sklearn.learning.shortcuts import Shortcuts
 
 SHOWN = 12
-"""Candidates of the ranking that a page shows."""
+"""Number of candidates that a page shows."""
 
 STYLE = """
 table { border-collapse: collapse; width: 100%; }
@@ -26,7 +26,7 @@ figure img { width: 8rem; image-rendering: pixelated; border: 1px solid var(--li
 
 
 def shortcut_page(shortcuts: Shortcuts, path: Any, title: str) -> str:
-    """Return the page; write it if there is a path."""
+    """Return the page; write it to a path if given."""
     from scfe_sklearn.inspection.report import read_template
 
     parts = [_headline(shortcuts), _ranking(shortcuts), _tests(shortcuts)]

@@ -1,4 +1,4 @@
-"""Find shortcuts: what a model uses although it does not tell the label."""
+"""Find shortcuts: features that a model uses although they do not determine the label."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from scfe_sklearn.learning.candidates import Columns, Windows
 from scfe_sklearn.presentation.containers import take_rows
 
 LEAST_SCORE = 0.1
-"""Score from which a candidate may raise an alarm."""
+"""Least score of a candidate with an alarm."""
 
 USEFUL = 1 / 3
-"""Share of turned predictions that become right, at most, where a candidate tells the label."""
+"""Most turned predictions that become right if a candidate determines the label (share)."""
 
 LEVEL = 0.05
 """Level of the test that this share is larger."""
 
 PRIOR = 0.25
-"""Share that is assumed where no prediction turns."""
+"""Assumed share if no prediction turns."""
 
 FORBIDDEN_USE = 0.05
-"""Share of the changes from which a candidate that must not matter raises an alarm."""
+"""Least share of the changes for an alarm of an irrelevant candidate."""
 
 TESTED = 3
-"""How many of the first candidates are tested on clean rows, besides those with an alarm."""
+"""Number of first candidates that are tested on clean rows, as are those with an alarm."""
 
 MOST_CANDIDATES = 100
-"""Windows that are examined, those that counterfactuals change most."""
+"""Most windows that are examined: those that counterfactuals change most."""
 
 
 @dataclass(frozen=True, eq=False)
 class Shortcuts:
-    """What may be shortcuts of a model, the most suspicious first.
+    """Candidates for shortcuts of a model, the most suspicious first.
 
     Parameters
     ----------
@@ -51,8 +51,9 @@ class Shortcuts:
         comes from another row. ``right``: share of these that become right. ``score`` and
         ``alarm``: see `find_shortcuts`. ``reason``: of the alarm.
     tests : DataFrame
-        The first candidates, pasted on the clean rows with what counterfactuals towards a class
-        put there: accuracy, and precision and recall of this class, before and after.
+        The first candidates, pasted on the clean rows with the content that counterfactuals
+        towards a class give them: accuracy, and precision and recall of this class, before and
+        after.
     contents : dict
         ``{(name, label): value or pixels}`` of what was pasted.
     side : int or None
@@ -81,7 +82,7 @@ class Shortcuts:
         return f"Shortcuts(first={first['name']!r}, score={first['score']:.2f}, alarms: {alarms})"
 
     def to_html(self, path: Any = None, title: str = "What a model should not use") -> str:
-        """Write a page of the suspicions, with pictures of the regions of images.
+        """Write a page of the candidates, with pictures of the regions of images.
 
         Parameters
         ----------
@@ -111,25 +112,25 @@ def find_shortcuts(
     n_permutations: int = 10,
     random_state: Any = None,
 ) -> Shortcuts:
-    r"""Rank what a model uses although it does not tell the label.
+    r"""Rank features that a model uses although they do not determine the label.
 
     Counterfactuals towards every class show what the model uses: the columns that they change, or
     the windows of an image in which their changes fall. Then each candidate is exchanged between
-    clean rows, at random. Where a candidate tells the label, most of the predictions that turn
-    become wrong; where it tells nothing, half of them become right. The score of a candidate is
+    clean rows, at random. If a candidate determines the label, most of the predictions that turn
+    become wrong; if it is irrelevant, half of them become right. The score of a candidate is
 
     .. math:: \sqrt{\text{used} \cdot \text{turned}} \; \min(1, 2 \cdot \text{right}),
 
-    and it raises an alarm from a score of 0.1, where more than a third of the predictions that
-    turn become right (binomial test at level 0.05), or where it must not matter and is used.
+    and it raises an alarm from a score of 0.1 if more than a third of the predictions that
+    turn become right (binomial test at level 0.05), or if it must not matter and is used.
 
     Parameters
     ----------
     explainer : CounterfactualExplainer or image explainer
-        Fitted, of the model in question.
+        Fitted.
     X : DataFrame or array-like of shape (n, d), or images of shape (n, C, H, W)
-        Clean rows: collected so that a shortcut would not go with the label. Rows with the bias
-        of the training rows hide it; then only `irrelevant` raises alarms.
+        Clean rows, in which shortcuts do not correlate with the label. Rows with the bias of the
+        training rows hide shortcuts; then only `irrelevant` raises alarms.
     y : array-like of shape (n,)
         Their labels; positions among the model's outputs for images.
     irrelevant : list of columns, or bool array of shape (H, W), default=None
@@ -139,7 +140,7 @@ def find_shortcuts(
     max_rows : int, default=100
         Rows that are explained towards each class, at most.
     n_permutations : int, default=10
-        How often candidates are exchanged.
+        Number of exchanges of each candidate.
     random_state : int, RandomState or None, default=None
         Seed of the rows and exchanges.
 
@@ -220,7 +221,7 @@ def _candidates(explainer: Any, X: Any, side: int | None) -> Any:
 def _usage(
     found: Any, X: Any, y: np.ndarray, predicted: np.ndarray, most: int, random: Any
 ) -> tuple[np.ndarray, dict[Any, list[Any]]]:
-    """Return the mean use (k,) over the classes, and what counterfactuals put where."""
+    """Return the mean use (k,) over the classes, and the new contents."""
     used, contents = [], {}
     for label in np.unique(y):
         rows = np.flatnonzero(predicted != label)
@@ -243,7 +244,7 @@ def _exchanged(
     n_permutations: int,
     random: Any,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean numbers of rows that become wrong, and right, by exchange of a candidate."""
+    """Return the mean numbers of rows that an exchange of a candidate makes wrong, and right."""
     worse, better = np.zeros((2, len(kept)))
     right = predicted == y
     for _ in range(n_permutations):
@@ -272,7 +273,7 @@ def _ranked(used: np.ndarray, worse: np.ndarray, better: np.ndarray, n: int) -> 
 def _raise_alarms(
     ranking: pd.DataFrame, forbidden: np.ndarray, worse: np.ndarray, better: np.ndarray
 ) -> None:
-    """Write down which candidates raise an alarm, and why."""
+    """Flag the candidates that raise an alarm, with the reason."""
     turned = np.rint(worse + better)
     chance = binom.sf(np.rint(better) - 1, turned, USEFUL)
     useless = (ranking["score"].to_numpy() >= LEAST_SCORE) & (chance < LEVEL)
@@ -284,7 +285,7 @@ def _raise_alarms(
 
 
 def _join_alarms(ranking: pd.DataFrame, found: Any, kept: np.ndarray) -> None:
-    """Leave one alarm, the first, of windows that overlap."""
+    """Keep the first alarm of overlapping windows."""
     first: list[int] = []
     for place in np.flatnonzero(ranking["alarm"]):
         if any(found.overlap(kept[place], kept[other]) for other in first):
@@ -294,7 +295,7 @@ def _join_alarms(ranking: pd.DataFrame, found: Any, kept: np.ndarray) -> None:
 
 
 def _forbidden(found: Any, irrelevant: Any) -> np.ndarray:
-    """Return which candidates must not matter, (k,)."""
+    """Return whether candidates must not matter, (k,)."""
     if irrelevant is None:
         return np.zeros(len(found.names), dtype=bool)
     if isinstance(found, Windows):
@@ -322,7 +323,7 @@ def _tested(
     shown: np.ndarray,
     contents: dict[Any, list[Any]],
 ) -> tuple[pd.DataFrame, dict[Any, Any]]:
-    """Paste candidates on all rows, with what counterfactuals towards each class put there."""
+    """Paste candidates on all rows, with the new content for each class."""
     rows, values = [], {}
     for k in shown:
         name = found.names[k]

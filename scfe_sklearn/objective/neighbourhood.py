@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from scfe_sklearn.densities.around import Around
-from scfe_sklearn.densities.nearby import Nearby
+from scfe_sklearn.densities.local import LocalDensity
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ class Along:
         Positions of the instances (k,) of each kind of target, and their density.
     """
 
-    parts: Sequence[tuple[torch.Tensor, Nearby]]
+    parts: Sequence[tuple[torch.Tensor, LocalDensity]]
 
     def log_density(self, offset: torch.Tensor) -> torch.Tensor:
         """Log-densities (N, K) at offsets (N, K, w); 0 without price and limit."""

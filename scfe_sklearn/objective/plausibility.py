@@ -9,7 +9,7 @@ import torch
 
 from scfe_sklearn.densities.base import Density
 from scfe_sklearn.densities.kernel import GaussianKDE
-from scfe_sklearn.densities.nearby import Nearby, near
+from scfe_sklearn.densities.local import LocalDensity, near
 
 COMBINATIONS = 2**25
 """Most kernel values of one table; combinations of moves above it are not evaluated."""
@@ -136,13 +136,13 @@ class LocalPlausibility:
 
     Parameters
     ----------
-    density : Nearby or None
+    density : LocalDensity or None
         The density around the instances; None if its weight is 0.
     weight : float
         Price of one unit of log-density.
     """
 
-    density: Nearby | None
+    density: LocalDensity | None
     weight: float
 
     @torch.no_grad()

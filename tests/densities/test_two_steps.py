@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scfe_sklearn.densities import LocalOutlierDensity
-from scfe_sklearn.densities.nearest import TwoSteps
+from scfe_sklearn.densities.topk import TwoSteps
 
 
 @settings(deadline=None, max_examples=40)

@@ -107,7 +107,7 @@ class Ledger:
         if len(good):
             rows, z = rows[good], z[good]
             price = problem.take(rows).sparse_distance(z[:, None])[:, 0]
-            first, _ = smallest(rows, price, PRICED)
+            first, _ = smallest_of_rows(rows, price, PRICED)
             rows, z = rows[first], z[first]
             cost = price[first] - problem.take(rows).plausibility(z[:, None])[:, 0]
             self.valid = self._merged(self.valid, rows, z, cost, PRICED)
@@ -116,7 +116,7 @@ class Ledger:
         self, pool: Pool, rows: torch.Tensor, z: torch.Tensor, cost: torch.Tensor, width: int
     ) -> Pool:
         """Return a pool after points (k, D) of the given costs (k,), the best of each row."""
-        kept, place = smallest(rows, cost, width)
+        kept, place = smallest_of_rows(rows, cost, width)
         if len(kept) == 0:
             return pool
         own, owner = rows[kept].unique(return_inverse=True)
@@ -132,12 +132,12 @@ def _rounded(margin: torch.Tensor) -> torch.Tensor:
     return (margin * ROUNDED).round() / ROUNDED
 
 
-def smallest(
+def smallest_of_rows(
     rows: torch.Tensor, key: torch.Tensor, count: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the positions (m,) of the ``count`` smallest finite keys of each row.
 
-    With them comes their rank (m,) within the row; of equal keys the first comes first.
+    Return their rank (m,) within the row, too. Ties keep their order.
     """
     finite = (key < torch.inf).nonzero()[:, 0]
     order = finite[key[finite].argsort(stable=True)]

@@ -12,7 +12,7 @@ from functools import cached_property
 
 import torch
 
-from scfe_sklearn.solvers.fallback.ledger import Ledger, smallest
+from scfe_sklearn.solvers.fallback.ledger import Ledger, smallest_of_rows
 from scfe_sklearn.solvers.problem import TOLERANCE, Domain
 
 EVEN = 6
@@ -251,8 +251,8 @@ def chosen(
     """
     line, place = (loss < torch.inf).nonzero().T
     key = loss[line, place]
-    few, _ = smallest(line, key, PEAKS)
-    best, _ = smallest(row[line[few]], key[few], count)
+    few, _ = smallest_of_rows(line, key, PEAKS)
+    best, _ = smallest_of_rows(row[line[few]], key[few], count)
     line, place = line[few[best]], place[few[best]]
     return Brackets(
         row[line],

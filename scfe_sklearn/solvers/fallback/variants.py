@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from scfe_sklearn.solvers.fallback.ledger import Ledger, smallest, with_value
+from scfe_sklearn.solvers.fallback.ledger import Ledger, smallest_of_rows, with_value
 from scfe_sklearn.solvers.fallback.lines import Columns
 from scfe_sklearn.solvers.fallback.sweeps import Limits, sweep
 from scfe_sklearn.solvers.problem import TOLERANCE, Pool, Problem
@@ -59,8 +59,8 @@ def vary(problem: Problem, columns: Columns, base: torch.Tensor, limits: Limits,
     step = ((near - least[row, line]) / SPACING).floor()
     side = (value > factual[row, line]).long()
     bucket = (own * 2 + side) * 64 + step.clamp(max=63).long()
-    first, _ = smallest(bucket, near, 1)
-    few, _ = smallest(own[first], near[first], OF_A_LINE)
+    first, _ = smallest_of_rows(bucket, near, 1)
+    few, _ = smallest_of_rows(own[first], near[first], OF_A_LINE)
     keep = first[few]
     at, set_to = swept.coordinate[line[keep]], value[keep]
     rows = row[keep]
@@ -73,7 +73,7 @@ def vary(problem: Problem, columns: Columns, base: torch.Tensor, limits: Limits,
     part = problem.take(rows)
     cost = part.sparse_distance(z[:, None])[:, 0] - part.plausibility(z[:, None])[:, 0]
     cost = torch.where(cost.isfinite(), cost, torch.inf)
-    kept, rank = smallest(rows, cost, size)
+    kept, rank = smallest_of_rows(rows, cost, size)
     pool = Pool.empty(problem, size)
     points, costs = pool.z.clone(), pool.cost.clone()
     points[rows[kept], rank], costs[rows[kept], rank] = z[kept], cost[kept]

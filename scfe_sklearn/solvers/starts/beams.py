@@ -90,7 +90,7 @@ def collect(
     infinite = torch.full_like(price, torch.inf)
     valid = live & (margin >= problem.floor)
     guess = torch.where(live, price - plausibility, infinite)
-    order = smallest(torch.where(valid, guess, guess + 1e6), settings.shortlist)
+    order = lowest(torch.where(valid, guess, guess + 1e6), settings.shortlist)
     chosen = picked(order)
     asked = valid.gather(1, order)
     value = problem.plausibility(chosen, asked)
@@ -123,6 +123,6 @@ def gather(
     )
 
 
-def smallest(values: torch.Tensor, k: int) -> torch.Tensor:
+def lowest(values: torch.Tensor, k: int) -> torch.Tensor:
     """Return the positions of the k smallest values of each row."""
     return values.topk(min(k, values.shape[1]), dim=1, largest=False).indices

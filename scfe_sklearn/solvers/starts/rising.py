@@ -16,7 +16,7 @@ from scfe_sklearn.solvers.problem import (
     support_key,
 )
 from scfe_sklearn.solvers.starts import beams
-from scfe_sklearn.solvers.starts.beams import Screen, Singles, collect, gather, smallest
+from scfe_sklearn.solvers.starts.beams import Screen, Singles, collect, gather, lowest
 
 LISTED = 512
 """Single moves that are tried again and again where a row has very many: those that gain most."""
@@ -35,7 +35,7 @@ def rise(problem: Problem, settings: Screen, pool: Pool, singles: Singles) -> Po
     """
     moves, root = problem.moves, problem.domain.factual[:, None]
     gain = torch.where(singles.permitted & ~_between_equals(problem, singles), singles.gain, 0.0)
-    order = smallest(-gain, LISTED)
+    order = lowest(-gain, LISTED)
     useful = gain.gather(1, order) > 0
     active = torch.arange(len(root), device=root.device)
     known = singles.margin, singles.price, singles.plausibility, singles.permitted

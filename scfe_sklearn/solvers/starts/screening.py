@@ -26,8 +26,8 @@ from scfe_sklearn.solvers.starts.beams import (
     Singles,
     collect,
     gather,
+    lowest,
     picked_from,
-    smallest,
 )
 from scfe_sklearn.solvers.starts.rising import rise
 from scfe_sklearn.solvers.starts.wide import too_wide
@@ -180,10 +180,10 @@ def _extend(problem: Problem, settings: Screen, singles: Singles, beam: Beam) ->
     sure = torch.where(
         live & (margin >= problem.floor), price - plausibility, torch.full_like(price, torch.inf)
     )
-    first = smallest(_diversified(sure, key), half)
+    first = lowest(_diversified(sure, key), half)
     merit = _diversified(_merit(problem, margin, price, plausibility, live, rate), key)
     merit = merit.scatter(1, first, torch.inf)
-    order = torch.cat([first, smallest(merit, settings.evaluations - half)], 1)
+    order = torch.cat([first, lowest(merit, settings.evaluations - half)], 1)
     parent, move = order // len(moves), order % len(moves)
     z = moves.apply(beam.z.gather(1, parent[..., None].expand(-1, -1, beam.z.shape[2])), move)
     live, price = live.gather(1, order), price.gather(1, order)

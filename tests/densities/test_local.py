@@ -10,7 +10,7 @@ from scfe_sklearn.densities import (
     LocalOutlierDensity,
     NearestNeighbours,
 )
-from scfe_sklearn.densities.nearby import distances_to, embed, near
+from scfe_sklearn.densities.local import distances_to, embed, near
 
 D = 4
 DENSITIES = [

@@ -1,6 +1,6 @@
-"""The smallest numbers of each row, and the points nearest to it.
+"""The k smallest numbers of rows, and the k nearest points.
 
-Distances are found in single precision and settled in double precision.
+Distances are computed in single precision, and those of candidates in double precision.
 """
 
 from __future__ import annotations
@@ -9,37 +9,37 @@ import numpy as np
 import torch
 
 GROUPS = 5
-"""Groups for each number that is wanted: so many that two of them seldom share one."""
+"""Groups per number to find: enough that two of them seldom share one."""
 
 LARGEST = 16
-"""Numbers in a group at most."""
+"""Most numbers of a group."""
 
 MANY = 4
-"""Times as many numbers as are wanted may be no larger than the bound; else rows have ties."""
+"""Most numbers up to the bound, per number to find; more of them are ties."""
 
 FEW = 1000
-"""Fewer points are not worth two steps: all distances are computed at once."""
+"""Least number of points for two steps; fewer are all computed in double precision."""
 
 MANY_POINTS = 4
-"""Times as many points as are wanted may be near enough; else there are ties, or rows far out."""
+"""Most candidates per point to find; more are ties, or the row is far away."""
 
 _UNIT = 2.0**-24
 """Half the distance from 1 to the next number of single precision."""
 
 
 def smallest(values: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The k smallest numbers of each row, in order, and where they stand.
+    """Return the k smallest numbers of each row, in order, and their columns.
 
-    The same as ``values.topk(k, largest=False)``, which of equal numbers it takes apart, in half
-    of the time for wide rows: the k-th smallest of the minima of some groups is a bound that at
-    least k numbers do not exceed, and hardly more. Only these are sorted.
+    The same as ``values.topk(k, largest=False)``, except for the choice among equal numbers, in
+    half of the time for wide rows: the k-th smallest of the minima of groups is a bound that at
+    least k numbers do not exceed, and few more. Only these are sorted.
 
     Parameters
     ----------
     values : Tensor of shape (n, S)
         Any numbers.
     k : int
-        How many are wanted, at most S.
+        Numbers to find, at most S.
 
     Returns
     -------
@@ -61,15 +61,15 @@ def smallest(values: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
         return near.values, near.indices
     table = np.ascontiguousarray(values.detach().numpy())
     row, column, count = at_most(table, bound(table, k))
-    if count.min() < k or len(row) > MANY * n * k:  # no numbers, or ties
+    if count.min() < k or len(row) > MANY * n * k:  # NaN, or ties
         near = values.topk(k, dim=1, largest=False)
         return near.values, near.indices
     _, index = gathered(table[row, column], row, column, count, k)
-    return values.gather(1, index), index  # gathered, so that they can be differentiated
+    return values.gather(1, index), index  # differentiable
 
 
 def at_most(table: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows and columns (L,) of the entries up to ``last`` (n, 1), and how many a row has (n,)."""
+    """Rows and columns (L,) of the entries up to ``last`` (n, 1), and their number per row."""
     found = np.flatnonzero(table <= last)
     row = found // table.shape[1]
     return row, found - row * table.shape[1], np.bincount(row, minlength=len(table))
@@ -78,10 +78,7 @@ def at_most(table: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray
 def gathered(
     values: np.ndarray, row: np.ndarray, column: np.ndarray, count: np.ndarray, k: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The k smallest numbers of each row (n, k), in order, of those listed (L,) row by row.
-
-    Returns their columns as well.
-    """
+    """The k smallest (n, k) of the numbers listed (L,) by row, in order, and their columns."""
     place = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
     some = np.full((len(count), int(count.max())), np.inf, dtype=values.dtype)
     columns = np.zeros(some.shape, dtype=np.int64)
@@ -92,7 +89,7 @@ def gathered(
 
 
 def bound(table: np.ndarray, k: int) -> np.ndarray:
-    """A number (n, 1) that at least k of each row (n, S) do not exceed."""
+    """Upper bound (n, 1) of the k smallest numbers of each row (n, S)."""
     least, size = table, table.shape[1]
     groups = max(GROUPS * k, -(-size // LARGEST))
     if 2 * groups <= size:
@@ -107,9 +104,9 @@ def bound(table: np.ndarray, k: int) -> np.ndarray:
 class TwoSteps:
     """Distances to some points, prepared once.
 
-    The distances of all points are computed in single precision, which takes half of the time,
-    and a bound of its rounding error tells which points may be among the nearest. Only their
-    distances are computed again. So the result is that of double precision.
+    Single precision takes half of the time. A bound of its rounding error selects the points
+    that may be among the nearest; their distances are computed in double precision. The result
+    is that of double precision.
 
     Parameters
     ----------
@@ -128,9 +125,9 @@ class TwoSteps:
         self.error = 2 * (2 * samples.shape[1] + 8) * _UNIT
 
     def nearest(self, z: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Squares (n, k) of the distances to the nearest points, in order, and their positions.
+        """Squared distances and positions (n, k) of the nearest points, in order.
 
-        None where it would take too long: many points are about as far as the last of them.
+        None if too many points are about as far away as the last of them.
 
         Examples
         --------

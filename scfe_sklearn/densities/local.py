@@ -1,4 +1,4 @@
-"""Densities made of training points: evaluated from distances, to all points or to the nearest."""
+"""Densities from distances to training points, and their restriction to a few coordinates."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import numpy as np
 import torch
 
 from scfe_sklearn.densities.base import Density, chunks
-from scfe_sklearn.densities.nearest import FEW, TwoSteps, smallest
+from scfe_sklearn.densities.topk import FEW, TwoSteps, smallest
 
 T = TypeVar("T")
 
 WIDEST = 32
-"""Supports with more coordinates see the whole density: copies of points would cost more."""
+"""Most coordinates of a support with points of its own; wider ones use the whole density."""
 
 
 Distances = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
-"""Rows (n, D) to squared distances (n, m) up to a number (n, 1) per row."""
+"""Rows (n, D) to squared distances (n, m) minus an offset (n, 1), and the offset."""
 
 
-class Nearby(Protocol):
+class LocalDensity(Protocol):
     """A density around n instances, each of which moves along some coordinates only.
 
-    An instance is a point and its *support*: w coordinates, padded with D. Where it goes is
-    given by offsets from the point along its support. Offsets at padded places have no effect,
-    and gradients there are 0. ``instances`` (k,) are those that are asked about; None for all.
+    An instance is a point and its *support*: w coordinates, padded with D. It moves by offsets
+    along its support. Offsets at padded places have no effect, and their gradients are 0.
+    ``instances`` (k,) selects instances; None for all.
     """
 
     def log_prob(self, offset: torch.Tensor, instances: torch.Tensor | None = None) -> torch.Tensor:
@@ -47,7 +47,7 @@ class PointDensity(Density, ABC):
 
     @abstractmethod
     def facts(self, index: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """What the density knows of the points ``index`` (n, S), each (n, S), in like's dtype."""
+        """Return fitted values of the points ``index`` (n, S), each (n, S), in like's dtype."""
 
     @abstractmethod
     def from_distances(
@@ -77,7 +77,7 @@ class PointDensity(Density, ABC):
         """Return the log-density alone, as `from_distances`."""
 
     def nearest(self, z: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Positions (n, size) of the points nearest to each row, in any order; their squares."""
+        """Positions and squared distances (n, size) of the nearest points, in any order."""
         places, squares = [torch.empty(0, size, dtype=torch.long)], [z.new_empty(0, size)]
         for rows in chunks(len(z), len(self.samples_), z.device):
             near, place = self._nearest_of(z[rows], size, ordered=False)
@@ -88,7 +88,7 @@ class PointDensity(Density, ABC):
     def _nearest_of(
         self, z: torch.Tensor, size: int, ordered: bool = True
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Squares (n, size) of the distances to the nearest points, in order, and positions."""
+        """Squared distances and positions (n, size) of the nearest points, in order."""
         found = None
         worth = len(self.samples_) >= max(FEW, 4 * size) and z.device.type == "cpu"
         if worth and z.dtype == torch.float64 and not z.requires_grad and len(z):
@@ -98,7 +98,7 @@ class PointDensity(Density, ABC):
         relative, own = self._distances(z)(z)
         if ordered or 2 * size <= relative.shape[1]:
             near, place = smallest(relative, size)
-        else:  # of so many, sorting would be most of the work
+        else:  # sorting would be most of the work
             near, place = relative.topk(size, dim=1, largest=False, sorted=False)
         return (near + own).clamp_min(0), place
 
@@ -107,7 +107,7 @@ class PointDensity(Density, ABC):
         return self._prepared("distances", like, distances_to)
 
     def _prepared(self, name: str, like: torch.Tensor, make: Callable[[torch.Tensor], T]) -> T:
-        """What is made of the points, once for the dtype and device of ``like``."""
+        """Return ``make(points)``, cached for the dtype and device of ``like``."""
         samples = self._tensor("samples_", like)
         cache = self.__dict__["_tensor_cache"]
         kept = cache.get((name, like.dtype, like.device))
@@ -119,27 +119,26 @@ class PointDensity(Density, ABC):
         return made
 
 
-def near(density: Density, z: torch.Tensor, support: torch.Tensor, size: int = 128) -> Nearby:
+def near(density: Density, z: torch.Tensor, support: torch.Tensor, size: int = 128) -> LocalDensity:
     """Restrict a density to moves along a few coordinates around each row of ``z``.
 
-    Where the value comes from kernels or neighbours, points far away do not count: only the
-    nearest ``size`` of them are looked at, and of these only the coordinates which move. All
-    other densities are evaluated whole.
+    Distant kernels and neighbours do not matter: only the nearest ``size`` points are used, and
+    of these only the coordinates that move. All other densities are evaluated whole.
 
     Parameters
     ----------
     density : Density
         A fitted density.
     z : Tensor of shape (n, D)
-        Where the n instances are.
+        Points of the n instances.
     support : LongTensor of shape (n, w)
-        Coordinates along which they move; D where there are fewer than w.
+        Coordinates along which they move, padded with D.
     size : int, default=128
-        Points that are kept for each; at least twice as many as a density has neighbours.
+        Points kept for each; at least twice the neighbours of the density.
 
     Returns
     -------
-    Nearby
+    LocalDensity
         The density around the instances.
 
     Examples
@@ -153,22 +152,20 @@ def near(density: Density, z: torch.Tensor, support: torch.Tensor, size: int = 1
     True
     """
     if isinstance(density, PointDensity) and support.shape[1] <= WIDEST:
-        # Neighbours change while an instance moves, and a density cannot do with fewer.
+        # Neighbours change while an instance moves.
         size = max(size, 2 * (getattr(density, "n_neighbors", None) or 0))
         index, squares = density.nearest(z, min(size, len(density.samples_)))
         at = torch.cat([z, torch.zeros_like(z[:, :1])], 1).gather(1, support)
         samples = density._tensor("samples_", z)
         padded = torch.cat([samples, torch.zeros_like(samples[:, :1])], 1)
         points = padded[index[..., None], support[:, None]] - at[:, None]
-        return NearestPoints(
-            density, density.facts(index, z), squares, points, support < z.shape[1]
-        )
-    return Everywhere(density, z, support)
+        return LocalPoints(density, density.facts(index, z), squares, points, support < z.shape[1])
+    return WholeDensity(density, z, support)
 
 
 @dataclass(frozen=True, eq=False)
-class Everywhere:
-    """The whole density, whatever the instance.
+class WholeDensity:
+    """The whole density for every instance.
 
     Parameters
     ----------
@@ -199,20 +196,20 @@ class Everywhere:
 
 
 @dataclass(frozen=True, eq=False)
-class NearestPoints:
+class LocalPoints:
     """S training points near each of n instances, along its support of w coordinates.
 
     Parameters
     ----------
     density : PointDensity
     facts : tuple of Tensor of shape (n, S)
-        What the density knows of the points.
+        `PointDensity.facts` of the points.
     squares : Tensor of shape (n, S)
         Their squared distances from the instance.
     points : Tensor of shape (n, S, w)
         Their differences from it along the support.
     real : BoolTensor of shape (n, w)
-        Which places of the support are coordinates.
+        Whether a place of the support is a coordinate.
     """
 
     density: PointDensity
@@ -253,16 +250,16 @@ def _some(values: torch.Tensor, instances: torch.Tensor | None) -> torch.Tensor:
 
 
 def embed(z: torch.Tensor, support: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
-    """Add offsets (..., w) along supports (..., w) to points (..., D); D is no coordinate."""
+    """Add offsets (..., w) along supports (..., w), padded with D, to points (..., D)."""
     padded = torch.cat([z, torch.zeros_like(z[..., :1])], -1)
     return padded.scatter_add(-1, support, offset)[..., :-1]
 
 
 def distances_to(samples: torch.Tensor) -> Distances:
-    """The function from rows (n, D) to squared distances (n, m) up to a number (n, 1) per row.
+    """Return a function from rows (n, D) to squared distances (n, m) minus an offset (n, 1).
 
-    One matrix product, about the mean of the samples, which is prepared once for many rows. The
-    number per row changes no order, so that it need be added to the nearest only.
+    It takes one matrix product. The offset of a row does not change the order of its distances,
+    so that it is added to the nearest only.
     """
     offset = samples.mean(0)
     centred = samples - offset

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scfe_sklearn.densities.nearest import smallest
+from scfe_sklearn.densities.topk import smallest
 
 
 @settings(deadline=None, max_examples=60)
