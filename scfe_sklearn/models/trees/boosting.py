@@ -12,12 +12,12 @@ from sklearn.base import is_classifier
 
 from scfe_sklearn.models.errors import UnsupportedModelError
 from scfe_sklearn.models.trees.front import Front
-from scfe_sklearn.models.trees.nodes import Reading, Tree
+from scfe_sklearn.models.trees.nodes import ParsedTrees, Tree
 
 _SINGLE = 2e-5  # xgboost adds up in float32
 
 
-def collect_extra(estimator: Any, front: Front) -> Reading:
+def collect_extra(estimator: Any, front: Front) -> ParsedTrees:
     """Read a fitted estimator of one of the three packages."""
     family = type(estimator).__module__.split(".")[0]
     if not hasattr(estimator, "predict"):
@@ -36,12 +36,12 @@ def _reading(
     trees: list[tuple[Front, Tree]],
     baseline: np.ndarray,
     slope: float = 1.0,
-) -> Reading:
+) -> ParsedTrees:
     """Combine the trees; there is no decision function, so probabilities verify the sums."""
     n_classes = len(estimator.classes_) if is_classifier(estimator) else 0
     if not n_classes:
-        return Reading(trees, "mean", baseline, 0, "predict", tolerance=_SINGLE)
-    return Reading(
+        return ParsedTrees(trees, "mean", baseline, 0, "predict", tolerance=_SINGLE)
+    return ParsedTrees(
         trees,
         "margin" if len(baseline) == 1 else "scores",
         baseline,
@@ -55,7 +55,7 @@ def _reading(
 # ---------------------------------------------------------------------------------- xgboost
 
 
-def _xgboost(estimator: Any, front: Front) -> Reading:
+def _xgboost(estimator: Any, front: Front) -> ParsedTrees:
     learner = json.loads(bytes(estimator.get_booster().save_raw("json")))["learner"]
     objective = learner["objective"]["name"]
     known = ("binary:logistic", "multi:softprob", "multi:softmax", "reg:squarederror")
@@ -102,7 +102,7 @@ def _xgboost_tree(estimator: Any, tree: dict[str, Any], k: int, count: int) -> T
 # --------------------------------------------------------------------------------- lightgbm
 
 
-def _lightgbm(estimator: Any, front: Front) -> Reading:
+def _lightgbm(estimator: Any, front: Front) -> ParsedTrees:
     model = estimator.booster_.dump_model()
     objective = model["objective"].split(" ")
     if objective[0] not in ("binary", "multiclass", "regression") or model["average_output"]:
@@ -150,7 +150,7 @@ def _lightgbm_tree(estimator: Any, root: dict[str, Any], k: int, count: int) -> 
 # --------------------------------------------------------------------------------- catboost
 
 
-def _catboost(estimator: Any, front: Front) -> Reading:
+def _catboost(estimator: Any, front: Front) -> ParsedTrees:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.json"
         estimator.save_model(str(path), format="json")

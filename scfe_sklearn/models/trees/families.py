@@ -36,12 +36,12 @@ from sklearn.tree import (
 from scfe_sklearn.models.compiled import unwrap
 from scfe_sklearn.models.errors import UnsupportedModelError
 from scfe_sklearn.models.trees.front import Front
-from scfe_sklearn.models.trees.nodes import Reading, Tree
+from scfe_sklearn.models.trees.nodes import ParsedTrees, Tree
 
 _PRECISE = 1e-10
 
 
-def collect(estimator: Any, front: Front) -> Reading:
+def collect(estimator: Any, front: Front) -> ParsedTrees:
     """Read a fitted estimator behind a front."""
     estimator = unwrap(estimator)
     module = type(estimator).__module__.split(".")[0]
@@ -68,13 +68,13 @@ def _unsupported(estimator: Any) -> UnsupportedModelError:
 
 
 @singledispatch
-def read_family(estimator: Any, front: Front) -> Reading:
+def read_family(estimator: Any, front: Front) -> ParsedTrees:
     """Read one family (register new ones here)."""
     raise _unsupported(estimator)
 
 
 @read_family.register(Pipeline)
-def _pipeline(estimator: Any, front: Front) -> Reading:
+def _pipeline(estimator: Any, front: Front) -> ParsedTrees:
     for _, step in estimator.steps[:-1]:
         front = front.then(step)
     return collect(estimator.steps[-1][1], front)
@@ -101,8 +101,8 @@ def _own_values(estimator: Any) -> np.ndarray:
 
 def _averaged(
     estimator: Any, trees: list[tuple[Front, Tree]], divisor: float, n_classes: int
-) -> Reading:
-    return Reading(
+) -> ParsedTrees:
+    return ParsedTrees(
         trees,
         "mean",
         np.zeros(n_classes or 1),
@@ -121,7 +121,7 @@ def _count(estimator: Any) -> int:
 @read_family.register(DecisionTreeRegressor)
 @read_family.register(ExtraTreeClassifier)
 @read_family.register(ExtraTreeRegressor)
-def _tree(estimator: Any, front: Front) -> Reading:
+def _tree(estimator: Any, front: Front) -> ParsedTrees:
     tree = sklearn_tree(estimator.tree_, _own_values(estimator))
     return _averaged(estimator, [(front, tree)], 1.0, _count(estimator))
 
@@ -130,14 +130,14 @@ def _tree(estimator: Any, front: Front) -> Reading:
 @read_family.register(RandomForestRegressor)
 @read_family.register(ExtraTreesClassifier)
 @read_family.register(ExtraTreesRegressor)
-def _forest(estimator: Any, front: Front) -> Reading:
+def _forest(estimator: Any, front: Front) -> ParsedTrees:
     trees = [(front, sklearn_tree(t.tree_, _own_values(t))) for t in estimator.estimators_]
     return _averaged(estimator, trees, float(len(trees)), _count(estimator))
 
 
 @read_family.register(GradientBoostingClassifier)
 @read_family.register(GradientBoostingRegressor)
-def _gradient_boosting(estimator: Any, front: Front) -> Reading:
+def _gradient_boosting(estimator: Any, front: Front) -> ParsedTrees:
     init = estimator.init_
     if not (isinstance(init, (DummyClassifier, DummyRegressor)) or str(init) == "zero"):
         raise UnsupportedModelError(
@@ -163,12 +163,12 @@ def _boosted(
     baseline: np.ndarray,
     zero_class: int,
     slope: float = 1.0,
-) -> Reading:
+) -> ParsedTrees:
     n_classes = _count(estimator)
     if not n_classes:
-        return Reading(trees, "mean", baseline, 0, "predict", tolerance=_PRECISE)
+        return ParsedTrees(trees, "mean", baseline, 0, "predict", tolerance=_PRECISE)
     kind = "margin" if len(baseline) == 1 else "scores"
-    return Reading(
+    return ParsedTrees(
         trees,
         kind,  # type: ignore[arg-type]
         baseline,
@@ -182,7 +182,7 @@ def _boosted(
 
 @read_family.register(HistGradientBoostingClassifier)
 @read_family.register(HistGradientBoostingRegressor)
-def _hist_gradient_boosting(estimator: Any, front: Front) -> Reading:
+def _hist_gradient_boosting(estimator: Any, front: Front) -> ParsedTrees:
     loss = getattr(estimator, "loss", "squared_error")
     if not is_classifier(estimator) and loss in ("poisson", "gamma"):
         raise UnsupportedModelError(
@@ -225,7 +225,7 @@ def _hist_tree(member: Any, k: int, width: int) -> Tree:
 
 
 @read_family.register(AdaBoostClassifier)
-def _adaboost(estimator: Any, front: Front) -> Reading:
+def _adaboost(estimator: Any, front: Front) -> ParsedTrees:
     if getattr(estimator, "algorithm", "SAMME") == "SAMME.R":
         raise UnsupportedModelError("AdaBoostClassifier(algorithm='SAMME.R') cannot be read.")
     count, trees = len(estimator.classes_), []
@@ -234,7 +234,7 @@ def _adaboost(estimator: Any, front: Front) -> Reading:
         code = np.searchsorted(estimator.classes_, member.classes_[inner[1].value.argmax(axis=1)])
         votes = np.where(code[:, None] == np.arange(count), weight, -1 / (count - 1) * weight)
         trees.append((inner[0], _with_value(inner[1], votes)))
-    return Reading(
+    return ParsedTrees(
         trees,
         "signed" if count == 2 else "scores",
         np.zeros(count),
@@ -246,9 +246,9 @@ def _adaboost(estimator: Any, front: Front) -> Reading:
 
 
 @read_family.register(AdaBoostRegressor)
-def _adaboost_regressor(estimator: Any, front: Front) -> Reading:
+def _adaboost_regressor(estimator: Any, front: Front) -> ParsedTrees:
     trees = [_single_tree(collect(m, front), estimator) for m in estimator.estimators_]
-    return Reading(
+    return ParsedTrees(
         trees,
         "median",
         np.zeros(1),
@@ -259,7 +259,7 @@ def _adaboost_regressor(estimator: Any, front: Front) -> Reading:
     )
 
 
-def _single_tree(reading: Reading, owner: Any) -> tuple[Front, Tree]:
+def _single_tree(reading: ParsedTrees, owner: Any) -> tuple[Front, Tree]:
     if reading.kind != "mean" or len(reading.trees) != 1 or np.any(reading.baseline):
         raise UnsupportedModelError(
             f"{type(owner).__name__} can be read where each of its members is one decision tree."
@@ -273,7 +273,7 @@ def _with_value(tree: Tree, value: np.ndarray) -> Tree:
 
 @read_family.register(BaggingClassifier)
 @read_family.register(BaggingRegressor)
-def _bagging(estimator: Any, front: Front) -> Reading:
+def _bagging(estimator: Any, front: Front) -> ParsedTrees:
     members = list(estimator.estimators_)
     whole = np.arange(estimator.n_features_in_)
     fronts = [
@@ -285,7 +285,7 @@ def _bagging(estimator: Any, front: Front) -> Reading:
 
 @read_family.register(VotingClassifier)
 @read_family.register(VotingRegressor)
-def _voting(estimator: Any, front: Front) -> Reading:
+def _voting(estimator: Any, front: Front) -> ParsedTrees:
     if is_classifier(estimator) and estimator.voting != "soft":
         raise UnsupportedModelError(
             "VotingClassifier(voting='hard') cannot be read as trees. Supported: voting='soft'."
@@ -298,7 +298,7 @@ def _voting(estimator: Any, front: Front) -> Reading:
 
 def _combined(
     estimator: Any, members: list[Any], fronts: list[Front], weights: np.ndarray
-) -> Reading:
+) -> ParsedTrees:
     """Weighted mean of members that are means themselves."""
     n_classes = _count(estimator)
     baseline, trees = np.zeros(n_classes or 1), []

@@ -1,4 +1,4 @@
-"""From a fitted tree ensemble, with all that stands before it, to thresholds of raw columns."""
+"""Convert a fitted tree ensemble and its preprocessing to thresholds of raw columns."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ from scfe_sklearn.models.trees.front import (
     Front,
     FrontMap,
     Probe,
-    at_most,
     require_column_wise,
 )
-from scfe_sklearn.models.trees.nodes import Reading, Tree
+from scfe_sklearn.models.trees.nodes import LevelSets, ParsedTrees, Tree, raw_nodes
 from scfe_sklearn.quiet import ignore_warnings
 
 _CHECKED_ROWS = 256
@@ -45,12 +44,12 @@ def read_trees(estimator: Any, columns: Sequence[Column], X: Any = None) -> Tree
     Parameters
     ----------
     estimator : fitted estimator or Pipeline
-        FrozenEstimator and hyper-parameter searches are unwrapped wherever they stand.
+        FrozenEstimator and hyper-parameter searches are unwrapped.
     columns : sequence of Column
         Layout of column space, as for `as_torch`.
     X : DataFrame or ndarray of shape (n, d), default=None
-        Raw training rows: their container and dtypes are what the thresholds are found with,
-        and the reading is compared with the estimator on (up to 1000 of) them. Without them
+        Raw training rows: their container and dtypes are used to find the thresholds,
+        and the trees are compared with the estimator on (up to 1000 of) them. Without them
         numbers are float64, and the comparison is on made-up rows only.
 
     Returns
@@ -63,7 +62,7 @@ def read_trees(estimator: Any, columns: Sequence[Column], X: Any = None) -> Tree
     ------
     UnsupportedModelError
         The estimator is no such ensemble, a transformer before it mixes columns, or the
-        reading does not reproduce the estimator.
+        trees do not reproduce the estimator.
 
     Examples
     --------
@@ -88,32 +87,32 @@ def read_trees(estimator: Any, columns: Sequence[Column], X: Any = None) -> Tree
     check_is_fitted(inner)
     _refuse_encoded_numbers(inner, columns)
     probe = _probe(inner, columns, X)
-    reading = collect(inner, Front(probe))
-    ensemble = _assemble(reading, inner, probe)
-    _verify_made_up(ensemble, inner, probe, reading.tolerance)
+    parsed = collect(inner, Front(probe))
+    ensemble = _assemble(parsed, inner, probe)
+    _verify_made_up(ensemble, inner, probe, parsed.tolerance)
     if X is not None:
         some = X[:_CHECKED_TRAINING_ROWS]
-        _compare(ensemble, inner, some, encode(some, columns), reading.tolerance)
+        _compare(ensemble, inner, some, encode(some, columns), parsed.tolerance)
     return ensemble
 
 
 def read_matrix_trees(
     estimator: Any, columns: Sequence[Column], matrix: Callable[[np.ndarray], np.ndarray], last: Any
 ) -> TreeEnsemble:
-    """The same from what is known to stand before the trees, in a fraction of the time.
+    """Read trees behind a known preprocessing, in a fraction of the time.
 
-    Nothing is compared with the estimator: that is left to the caller.
+    The trees are not compared with the estimator.
 
     Parameters
     ----------
     estimator : fitted estimator or Pipeline
-        What is read.
+        Its trees are read.
     columns : sequence of Column
         Layout of column space.
     matrix : callable
         Points of column space (n, U) to the matrix that the last estimator reads.
     last : estimator
-        The one at the end of the pipeline.
+        The last step of the pipeline.
 
     Returns
     -------
@@ -133,20 +132,20 @@ def read_matrix_trees(
             require_column_wise(step)
         inner = unwrap(inner.steps[-1][1])
     probe = _MatrixProbe(columns, None, None, matrix)
-    reading = collect(last, Front(probe))
-    _refuse_large([tree for _, tree in reading.trees])
-    return _assemble(reading, last, probe)
+    parsed = collect(last, Front(probe))
+    _refuse_large([tree for _, tree in parsed.trees])
+    return _assemble(parsed, last, probe)
 
 
 def _refuse_large(trees: list[Tree]) -> None:
-    """Refuse trees that take long to read, and are slower by their cells than by descents."""
+    """Raise if the trees take too long to read, or have too many cells."""
     leaves = sum(int((tree.left < 0).sum()) for tree in trees)
-    asked = [
+    tests = [
         np.stack([tree.feature, tree.threshold], axis=1)[tree.left >= 0].astype(np.float64)
         for tree in trees
     ]
     if leaves <= _MOST_LEAVES * len(trees):
-        splits = len(np.unique(np.concatenate(asked), axis=0))
+        splits = len(np.unique(np.concatenate(tests), axis=0))
         if splits * leaves <= _MOST_CELLS:
             return
     raise UnsupportedModelError("The trees are too large to be read in no time.")
@@ -169,7 +168,7 @@ class _MatrixProbe(Probe):
 
 
 def encode(X: Any, columns: Sequence[Column]) -> np.ndarray:
-    """Column space (n, U) of raw rows; a level that a column does not know is all zero.
+    """Column space (n, U) of raw rows; an unknown level is all zero.
 
     Parameters
     ----------
@@ -232,24 +231,24 @@ def _probe(estimator: Any, columns: tuple[Column, ...], X: Any) -> Probe:
 # --------------------------------------------------------------------------------- assembling
 
 
-def _assemble(reading: Reading, estimator: Any, probe: Probe) -> TreeEnsemble:
-    """Join the trees, with splits of raw columns in place of those of made ones."""
+def _assemble(parsed: ParsedTrees, estimator: Any, probe: Probe) -> TreeEnsemble:
+    """Join the trees, with splits of raw columns."""
     columns = probe.columns
     starts = np.concatenate([[0], np.cumsum([c.width for c in columns])]).astype(np.intp)
     maps: dict[int, FrontMap] = {}
     parts, sizes = [], []
     grouped: dict[tuple[int, bool], list[int]] = {}
-    for t, (front, tree) in enumerate(reading.trees):
+    for t, (front, tree) in enumerate(parsed.trees):
         if id(front) not in maps:
             maps[id(front)] = FrontMap.of(front)
         grouped.setdefault((id(front), tree.single), []).append(t)
     switched: dict[int, np.ndarray] = {}
     for (key, single), members in grouped.items():
-        points = _switch(maps[key], [reading.trees[t][1] for t in members], single)
+        points = _switch(maps[key], [parsed.trees[t][1] for t in members], single)
         switched.update(zip(members, points, strict=True))
-    offset, sets = 0, _Sets(int(starts[-1]))
-    for t, (front, tree) in enumerate(reading.trees):
-        parts.append(_nodes(tree, maps[id(front)], switched[t], starts, offset, sets))
+    offset, sets = 0, LevelSets(int(starts[-1]))
+    for t, (front, tree) in enumerate(parsed.trees):
+        parts.append(raw_nodes(tree, maps[id(front)], switched[t], starts, offset, sets))
         sizes.append(len(tree.left))
         offset += len(tree.left)
     names = ("left", "right", "column", "coordinate", "threshold", "missing_left", "level_set")
@@ -257,39 +256,23 @@ def _assemble(reading: Reading, estimator: Any, probe: Probe) -> TreeEnsemble:
         name: np.concatenate([part[k] for part in parts]) if parts else np.empty(0, int)
         for k, name in enumerate(names)
     }
-    values = [tree.value for _, tree in reading.trees]
+    values = [tree.value for _, tree in parsed.trees]
     return TreeEnsemble(
         columns=columns,
         roots=np.concatenate([[0], np.cumsum(sizes)])[:-1].astype(np.intp),
         level_sets=sets.table(),
-        values=np.concatenate(values) if values else np.empty((0, len(reading.baseline))),
-        baseline=reading.baseline,
-        divisor=reading.divisor,
-        kind=reading.kind,
-        n_classes=reading.n_classes,
+        values=np.concatenate(values) if values else np.empty((0, len(parsed.baseline))),
+        baseline=parsed.baseline,
+        divisor=parsed.divisor,
+        kind=parsed.kind,
+        n_classes=parsed.n_classes,
         readable=_readable(estimator, probe, starts),
-        response_method=reading.response_method,
-        zero_class=reading.zero_class,
-        slope=reading.slope,
-        weights=reading.weights,
+        response_method=parsed.response_method,
+        zero_class=parsed.zero_class,
+        slope=parsed.slope,
+        weights=parsed.weights,
         **joined,
     )
-
-
-class _Sets:
-    """Distinct sets of levels."""
-
-    def __init__(self, width: int) -> None:
-        self.width = width
-        self.place: dict[bytes, int] = {}
-        self.known: dict[tuple[Any, ...], int] = {}  # by the test of a node
-
-    def add(self, flags: np.ndarray) -> int:
-        return self.place.setdefault(flags.tobytes(), len(self.place))
-
-    def table(self) -> np.ndarray:
-        rows = [np.frombuffer(key, dtype=bool) for key in self.place]
-        return np.array(rows, dtype=bool).reshape(len(rows), self.width)
 
 
 def _switch(front: FrontMap, trees: list[Tree], single: bool) -> list[np.ndarray]:
@@ -313,71 +296,11 @@ def _switch(front: FrontMap, trees: list[Tree], single: bool) -> list[np.ndarray
     return np.split(out, np.cumsum([len(tree.feature) for tree in trees])[:-1])
 
 
-def _nodes(
-    tree: Tree,
-    front: FrontMap,
-    switch: np.ndarray,
-    starts: np.ndarray,
-    offset: int,
-    sets: _Sets,
-) -> tuple[np.ndarray, ...]:
-    """Nodes of one tree in the arrays of the ensemble."""
-    n = len(tree.left)
-    inner = tree.left >= 0
-    feature = np.where(inner, tree.feature, 0)
-    owner = np.where(inner, front.owner[feature], -1)
-    own = np.arange(n)
-    left, right = np.where(inner, tree.left, own), np.where(inner, tree.right, own)
-    level_set = np.full(n, -1, dtype=np.intp)
-    missing_left = np.zeros(n, dtype=bool)
-    numbers = inner & ~np.isnan(switch)
-    # where the column falls, rows at most the switch point are those above the threshold
-    flip = numbers & front.falling[feature]
-    if numbers.any():
-        x = front.missing[owner[numbers], feature[numbers]]
-        missing_left[numbers] = _goes_left(tree, np.flatnonzero(numbers), x) ^ flip[numbers]
-    still = np.flatnonzero(inner & (owner < 0))  # such a column never changes: one way only
-    if len(still):
-        always = _goes_left(tree, still, front.origin[feature[still]])
-        left[still] = right[still] = np.where(always, left[still], right[still])
-    for node in np.flatnonzero(inner & (owner >= 0) & ~numbers).tolist():
-        key = (*tree.key(node), id(front))
-        if key not in sets.known:
-            j = int(owner[node])
-            table = np.asarray(front.tables[j])[:, feature[node]]
-            flags = np.zeros(int(starts[-1]), dtype=bool)
-            flags[starts[j] : starts[j + 1]] = _goes_left(tree, np.full(len(table), node), table)
-            sets.known[key] = sets.add(flags)
-        level_set[node] = sets.known[key]
-    left, right = np.where(flip, right, left), np.where(flip, left, right)
-    # a node that never branches still tests its first column, with no effect
-    column = np.where(inner, np.maximum(owner, 0), -1)
-    return (
-        left + offset,
-        right + offset,
-        column,
-        starts[np.maximum(column, 0)],
-        switch,
-        missing_left,
-        level_set,
-    )
-
-
-def _goes_left(tree: Tree, nodes: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Whether values of the made columns go left at nodes, both of shape (k,)."""
-    left = at_most(x, tree.threshold[nodes], tree.single)
-    if tree.categorical is not None and tree.bits is not None:
-        code = np.clip(np.nan_to_num(x), 0, tree.bits.shape[1] - 1).astype(np.intp)
-        told = np.where(x < 0, tree.missing_left[nodes], tree.bits[nodes, code])
-        left = np.where(tree.categorical[nodes], told, left)
-    return np.where(np.isnan(x), tree.missing_left[nodes], left)
-
-
 def _readable(estimator: Any, probe: Probe, starts: np.ndarray) -> np.ndarray:
-    """Find by the estimator which numbers may be missing."""
+    """Whether numbers may be missing, by predictions of the estimator."""
     out = np.ones(int(starts[-1]), dtype=bool)
     numbers = [j for j, column in enumerate(probe.columns) if column.levels is None]
-    if _reads_missing(estimator, probe, numbers):  # then it does one by one, too
+    if _reads_missing(estimator, probe, numbers):  # then also one by one
         return out
     for j in numbers:
         out[starts[j]] = _reads_missing(estimator, probe, [j])
@@ -430,7 +353,7 @@ def _verify_made_up(ensemble: TreeEnsemble, estimator: Any, probe: Probe, tolera
 def _compare(
     ensemble: TreeEnsemble, estimator: Any, rows: Any, u: np.ndarray, tolerance: float
 ) -> None:
-    """Refuse a reading that does not reproduce its estimator."""
+    """Raise if the trees do not reproduce the estimator."""
     name = type(unwrap(estimator)).__name__
     known = ~np.isnan(ensemble.scores(u)).any(axis=1)
     if not known.all():
@@ -454,7 +377,7 @@ def _compare(
 def _compare_classes(
     ensemble: TreeEnsemble, estimator: Any, rows: Any, u: np.ndarray, name: str, tolerance: float
 ) -> None:
-    """Refuse another class than the predicted one, ties within rounding apart."""
+    """Raise if the trees give other classes, except for ties within rounding."""
     classes = np.asarray(estimator.classes_)
     predicted = _answers(estimator, rows).reshape(-1)
     code = np.argmax(predicted[:, None] == classes[None, :], axis=1)
