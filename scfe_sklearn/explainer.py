@@ -1,4 +1,4 @@
-"""CounterfactualExplainer: fit a model and its surroundings, explain rows, score."""
+"""CounterfactualExplainer: fit, explain and score."""
 
 from __future__ import annotations
 
@@ -30,9 +30,13 @@ from scfe_sklearn.answering.preparation import (
     trained_others,
 )
 from scfe_sklearn.answering.query import Query
+from scfe_sklearn.answering.reference_data import (
+    ReferenceData,
+    encode_training_rows,
+    rows_of_classes,
+)
 from scfe_sklearn.answering.reporting import warn_unanswered
 from scfe_sklearn.answering.shortening import shorten
-from scfe_sklearn.answering.surroundings import Surroundings, learn, rows_of_classes
 from scfe_sklearn.answering.threads import one_thread
 from scfe_sklearn.answering.trade_offs import (
     BUDGETS,
@@ -67,14 +71,14 @@ SAMPLE_ROWS = 2000
 """Training rows that are kept for models which predict raw rows."""
 
 CHECKED_ROWS = 256
-"""Training rows for which a model must return probabilities, if it returns any."""
+"""Training rows on which probabilities of a model are checked."""
 
 
 PARTS = 16
 """Most chunks of rows that are answered together without a callback."""
 
 PROGRAMS = 8
-"""Rows between two reports of progress where every row is a program of its own."""
+"""Rows between two reports of progress of the solver "milp"."""
 
 
 class CounterfactualExplainer(
@@ -347,7 +351,7 @@ class CounterfactualExplainer(
         self.memory = memory
 
     def __sklearn_tags__(self) -> Any:
-        """Return the tags of the model's kind: what `fit` takes is what the model takes."""
+        """Return the tags of the model, which decides about the input of `fit`."""
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         take_kind(tags, self.estimator)
@@ -419,14 +423,14 @@ class CounterfactualExplainer(
             categorical_hint=categorical_columns(self._models()[0], names),
             immutable=[name for name in immutable if name in names],
         )
-        self._fit_surroundings(X, y)
+        self._fit_reference_data(X, y)
         return self
 
-    def _fit_surroundings(self, X: Any, y: np.ndarray) -> None:
+    def _fit_reference_data(self, X: Any, y: np.ndarray) -> None:
         """Check model and rules on the training rows, then fit the densities on them."""
         space = self.space_
         judge = self._judge(len(y))
-        learned = learn(judge, X)
+        learned = encode_training_rows(judge, X)
         spread = np.linspace(0, len(learned.Z) - 1, min(SAMPLE_ROWS, len(learned.Z))).astype(int)
         self.sample_ = take_rows(X, learned.position[spread])
         few = take_rows(self.sample_, np.arange(0, len(spread), -(-len(spread) // CHECKED_ROWS)))
@@ -446,8 +450,8 @@ class CounterfactualExplainer(
         self._rules().bind(space, take_rows(X, first), space.encode(take_rows(X, first)))
         if hasattr(self, "classes_"):
             examples, self.extra_reference_rows_ = rows_of_classes(learned, y, self.classes_)
-            surroundings = Surroundings.of_rows(self.density, examples, self.memory)
-            self.density_, self.reference_rows_ = surroundings.density, surroundings.anchors
+            reference = ReferenceData.of_rows(self.density, examples, self.memory)
+            self.density_, self.reference_rows_ = reference.density, reference.reference_rows
         else:
             self.training_rows_, self.training_values_ = learned.Z, learned.value
             self.unit_ = float(np.std(learned.value)) or 1.0
@@ -466,14 +470,14 @@ class CounterfactualExplainer(
                 check_finite(one, sample)
 
     def _background(self, codes: np.ndarray) -> Background:
-        """Summarise what the kept training rows look like, for pictures of the answers."""
+        """Summarise the kept training rows, for pictures of the answers."""
         space = self.space_
         values = space.ranks(space.encode(self.sample_))
         n_levels = [0 if levels is None else len(levels) for levels in space.levels_]
         return summarise(values, space.step_, n_levels, codes, getattr(self, "classes_", ()))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what is built of the rest: functions cannot be saved."""
+        """Leave out functions, which cannot be saved; they are built again."""
         state = dict(super().__getstate__())
         for name in ("_compiled_models", "_alphabets", "_limits"):
             state.pop(name, None)
@@ -563,7 +567,7 @@ class CounterfactualExplainer(
         time_limit: float | None = None,
         progress: bool = False,
     ) -> Explanation:
-        """Explain without a warning of rows that remain without an answer."""
+        """Explain without a warning about rows without an answer."""
         self._check_fitted()
         check_count(n_counterfactuals)
         check_best_effort(best_effort)
@@ -572,7 +576,7 @@ class CounterfactualExplainer(
         with one_thread(), keep_filters():
             engine, judge, query = self._prepared(X, target, rules, n_counterfactuals)
             exact = self._exact_solver(n_counterfactuals) if self.solver_ == "milp" else None
-            # What comes closest is looked for in hopeless rows, too.
+            # The closest point is reported for unreachable rows, too.
             prover = None if best_effort else self._prover
 
             def answer_part(judge: Judge, query: Query) -> Answers:
@@ -608,7 +612,7 @@ class CounterfactualExplainer(
         time_limit: float | None = None,
         progress: bool = False,
     ) -> Explanation:
-        """Answers of which none is better than another in everything.
+        """Find answers of which none is better than another in every respect.
 
         Every row is answered for several prices of plausibility and budgets of changes. Of all
         answers those are kept for which no other has no more changes, is no farther and is no
@@ -662,7 +666,7 @@ class CounterfactualExplainer(
         return undominated(everything, len(query.Z))
 
     def score(self, X: Any, y: Any = None) -> float:
-        r"""Quality of the counterfactuals of some rows for their nearest other class.
+        r"""Score the counterfactuals of some rows for their nearest other class.
 
         For a regressor, for the other side of the median of its predictions in training.
 

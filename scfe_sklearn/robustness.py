@@ -348,8 +348,8 @@ def _answer_distance(explainer: Any, first: Explanation, second: Explanation) ->
 
 def _predicted(explanation: Explanation) -> np.ndarray:
     """Return which rows (n,) have an answer that the model predicts to be of its target."""
-    told = [value is None or value != value for value in explanation.prediction_after.tolist()]
-    return explanation.success & (np.array(told, bool) | _same(explanation))
+    unknown = [value is None or value != value for value in explanation.prediction_after.tolist()]
+    return explanation.success & (np.array(unknown, bool) | _same(explanation))
 
 
 def _same(explanation: Explanation) -> np.ndarray:

@@ -90,7 +90,7 @@ def test_ends_are_included():
         True,
         False,
     ]
-    assert not targets.asks_probability
+    assert not targets.uses_probability
     assert (
         targets.wanted.tolist() == (targets.group[:, None] == np.arange(targets.n_groups)).tolist()
     )

@@ -12,7 +12,7 @@ TEXT = np.array(["high", "low", "mid"])
 def wanted_classes(target, predicted, classes):
     """The classes of targets that ask for no probability."""
     targets = class_target(target, predicted, classes)
-    assert targets.n_groups == len(classes) and not targets.asks_probability
+    assert targets.n_groups == len(classes) and not targets.uses_probability
     assert targets.low.shape == targets.wanted.shape and np.isnan(targets.low).all()
     return targets.wanted
 
@@ -150,7 +150,7 @@ def further(targets, row=0):
 
 def test_a_probability_is_for_all_rows_and_a_group_of_its_own():
     targets = wishes_of(Probability("low", 0.8))
-    assert targets.asks_probability and targets.n_groups == 4 and not targets.wanted[:, :3].any()
+    assert targets.uses_probability and targets.n_groups == 4 and not targets.wanted[:, :3].any()
     assert [further(targets, row) for row in range(3)] == [[(1, 0.8, 1.0)]] * 3
     assert targets.labels(np.array([2, 3])).tolist() == [2, 1]
 

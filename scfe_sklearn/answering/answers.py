@@ -1,4 +1,4 @@
-"""The second half of ``explain``: searched, judged, and proven where nothing was found."""
+"""Second half of ``explain``: search, judge, and proofs for rows without an answer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from scfe_sklearn.solvers.search_solver import SearchSettings
 
 @dataclass(eq=False)
 class Answers:
-    """Up to k points per row that the judge accepted.
+    """Up to k accepted points per row.
 
     Parameters
     ----------
@@ -73,14 +73,14 @@ class Answers:
     spare: list[Judged] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        """Begin without verdicts."""
+        """Create arrays without verdicts."""
         self.probability = np.full(self.code.shape, np.nan)
         self.after = np.full(self.Z.shape, np.nan)
         self.judged, self.short = (np.zeros(self.code.shape, dtype=bool) for _ in range(2))
 
     @classmethod
     def none(cls, query: Query, k: int) -> Answers:
-        """Return no answers at all."""
+        """Return answers of a query in which no row has one."""
         n = len(query.Z)
         return cls(
             np.repeat(query.Z[:, None], k, axis=1),
@@ -91,7 +91,7 @@ class Answers:
         )
 
     def write(self, rows: np.ndarray, found: Answers) -> None:
-        """Write down the answers of some of the rows."""
+        """Store the answers of some of the rows."""
         self.Z[rows], self.code[rows] = found.Z, found.code
         self.proof[rows], self.closest[rows] = found.proof, found.closest
         self.gap[rows] = found.gap
@@ -100,13 +100,13 @@ class Answers:
             self.frame = found.frame
 
     def copy_verdicts(self, rows: np.ndarray, found: Answers, where: np.ndarray) -> None:
-        """Copy the verdicts of some of other answers, which are now those of ``rows``."""
+        """Copy verdicts of other answers to ``rows``."""
         for name in ("probability", "after", "judged", "short"):
             getattr(self, name)[rows] = getattr(found, name)[where]
         self.frame = None
 
     def drop_verdicts(self, rows: np.ndarray) -> None:
-        """Drop the verdicts of ``rows``, whose answers are about to be replaced."""
+        """Drop the verdicts of ``rows`` before their answers are replaced."""
         self.probability[rows], self.after[rows] = np.nan, np.nan
         self.judged[rows] = self.short[rows] = False
         self.frame = None
@@ -121,17 +121,17 @@ class Prover(Protocol):
     """Proves that rows have no answer."""
 
     def prove_apart(self, judge: Judge, query: Query, answers: Answers) -> np.ndarray:
-        """Write down proofs for rows without an answer; return the rows that are left."""
+        """Store proofs for rows without an answer; return the rows that are left."""
 
 
 def answer(
     engine: Engine, judge: Judge, query: Query, k: int = 1, prover: Prover | None = None
 ) -> Answers:
-    """Search for all rows, and again with a larger margin where the judge refuses.
+    """Search for all rows, and again with a larger margin if the judge refuses.
 
     Rows that are proved to have no answer are not searched.
-    What is left without an answer is listed in full where the rules permit few points, and else
-    tries training rows, of which the judge knows the class.
+    For rows without an answer all permitted points are listed if these are few, else training
+    rows are tried.
     """
     answers = Answers.none(query, k)
     if prover is not None:
@@ -142,7 +142,7 @@ def answer(
             break
         candidates = engine.search(query.rows.take(rows), floor)
         _accept(engine, judge, query, rows, candidates, answers)
-        # A row without a candidate will not have one at a larger margin either.
+        # A larger margin yields no candidate for a row without one.
         again = ~answers.found[rows] & (candidates.cost[:, 0] < np.inf)
         rows = rows[again]
     left = np.flatnonzero(unset(query.status) & ~answers.found)
@@ -163,7 +163,7 @@ def answer(
 def _fall_back(
     engine: Engine, judge: Judge, query: Query, rows: np.ndarray, answers: Answers
 ) -> None:
-    """Search some rows systematically, and again with a larger margin where the judge refuses."""
+    """Search rows systematically, and again with a larger margin if the judge refuses."""
     for floor in engine.floors:
         if len(rows) == 0:
             return
@@ -175,7 +175,7 @@ def _fall_back(
 
 
 def add_closest(engine: Engine, judge: Judge, query: Query, answers: Answers) -> None:
-    """Write down, for rows without an answer, the change within the rules that came closest.
+    """Store the closest point within the rules for rows without an answer.
 
     What is written down has been judged: a point that turns out to be valid is an answer.
     """
@@ -196,14 +196,14 @@ def _add_near(
     near: Candidates,
     answers: Answers,
 ) -> None:
-    """Write down the first candidates of each row that keep the rules."""
+    """Store the first candidate of each row that keeps the rules."""
     for entry in range(near.cost.shape[1]):
         open_ = ~answers.found[rows] & (answers.closest[rows] < 0)
         at = np.flatnonzero(open_ & (near.cost[:, entry] < np.inf))
         if len(at) == 0:
             continue
         here, code = rows[at], near.code[at, entry]
-        z = query.with_holes(near.z[at, entry], here)
+        z = query.restore_missing(near.z[at, entry], here)
         good, verdict = _accepted(engine, judge, query, here, z, code, with_proba=True)
         _write(query, answers, here, z, code, good, verdict)
         miss = verdict.keeps_rules & ~good
@@ -213,7 +213,7 @@ def _add_near(
 def answer_fewest(
     engine: Engine, judge: Judge, query: Query, k: int = 1, prover: Prover | None = None
 ) -> Answers:
-    """Answer every row with the least number of changes that an answer is found for."""
+    """Answer every row with the least number of changes for which one is found."""
     free = replace(engine, max_changes=None), replace(judge, max_changes=None)
     answers = answer(*free, query, k, prover)
     best = _changes(engine, query, answers)
@@ -236,7 +236,7 @@ def answer_fewest(
 
 
 def _changes(engine: Engine, query: Query, answers: Answers) -> np.ndarray:
-    """Changed features (n,) of the first answers; 0 where there is none."""
+    """Number of changed features (n,) of the first answers; 0 without an answer."""
     return np.asarray(engine.space.changed(answers.Z[:, 0], query.Z).sum(axis=1))
 
 
@@ -248,10 +248,10 @@ def _accept(
     candidates: Candidates,
     answers: Answers,
 ) -> None:
-    """Write down the first candidates of each row that the judge accepts, in short numbers.
+    """Store the first candidate of each row that the judge accepts, in short numbers.
 
-    The short numbers near a candidate are judged in its place. The candidate itself is judged
-    where these are refused, and there `shorten` looks for others.
+    Short numbers near a candidate are judged first. If they are refused, the candidate itself is
+    judged, and `shorten` looks for others.
     """
     if answers.code.shape[1] > 1:
         _accept_several(engine, judge, query, rows, candidates, answers)
@@ -261,19 +261,19 @@ def _accept(
         left = left[candidates.cost[left, entry] < np.inf]
         if len(left) == 0:
             return
-        here, wish = rows[left], candidates.code[left, entry]
-        z = query.with_holes(candidates.z[left, entry], here)
+        here, code = rows[left], candidates.code[left, entry]
+        z = query.restore_missing(candidates.z[left, entry], here)
         near, moved = z, np.zeros(len(here), dtype=bool)
         if engine.shortens:
-            near, moved = shorten_points(engine, query, here, wish, z)
-        good, verdict = _accepted(engine, judge, query, here, near, wish, with_proba=True)
-        _write(query, answers, here, near, wish, good, verdict)
+            near, moved = shorten_points(engine, query, here, code, z)
+        good, verdict = _accepted(engine, judge, query, here, near, code, with_proba=True)
+        _write(query, answers, here, near, code, good, verdict)
         answers.short[here[good], 0] = engine.shortens
         again = np.flatnonzero(moved & ~good)
         if len(again):
-            here, z, wish = here[again], z[again], wish[again]
-            good[again], verdict = _accepted(engine, judge, query, here, z, wish, with_proba=True)
-            _write(query, answers, here, z, wish, good[again], verdict)
+            here, z, code = here[again], z[again], code[again]
+            good[again], verdict = _accepted(engine, judge, query, here, z, code, with_proba=True)
+            _write(query, answers, here, z, code, good[again], verdict)
         left = left[~good]
 
 
@@ -286,7 +286,7 @@ def _write(
     good: np.ndarray,
     verdict: Verdict,
 ) -> None:
-    """Write down those of the points (m, D) that are answers, with their verdicts."""
+    """Store the accepted points (m, D) with their verdicts."""
     here = rows[good]
     answers.Z[here, 0], answers.code[here, 0] = z[good], code[good]
     answers.after[here, 0], answers.judged[here, 0] = verdict.after[good], True
@@ -321,14 +321,14 @@ def _accept_several(
     answers: Answers,
     fresh: bool = True,
 ) -> None:
-    """Write down accepted candidates of each row, of other sets of features or ``fresh`` not.
+    """Store accepted candidates of each row that differ from its answers, as `distinct` does.
 
-    The rest is kept: it may serve where there are not enough sets.
+    If ``fresh``, the others are kept, for rows with too few sets of features.
     """
     where, entry = np.nonzero(candidates.cost < np.inf)
     if len(where) == 0:
         return
-    z = query.with_holes(candidates.z[where, entry], rows[where])
+    z = query.restore_missing(candidates.z[where, entry], rows[where])
     code = candidates.code[where, entry]
     accepted, verdict = _accepted(engine, judge, query, rows[where], z, code)
     good = np.zeros(candidates.cost.shape, dtype=bool)
@@ -342,7 +342,7 @@ def _accept_several(
 
 
 def _choose(engine: Engine, query: Query, judged: Judged, answers: Answers, fresh: bool) -> None:
-    """Write down those of the judged points that differ from the answers so far."""
+    """Store the judged points that differ from the answers so far."""
     rows = judged.rows
     known = np.where(answers.judged[rows][..., None], answers.after[rows], answers.Z[rows])
     row, slot, entry = distinct(engine, query, judged, known, answers.code[rows] >= 0, fresh)
@@ -353,7 +353,7 @@ def _choose(engine: Engine, query: Query, judged: Judged, answers: Answers, fres
 
 
 def _add_options(engine: Engine, judge: Judge, query: Query, answers: Answers) -> None:
-    """Look for more answers of rows that have some, but fewer than ``k``.
+    """Search for more answers of rows with one to ``k - 1`` of them.
 
     Other sets of features first: every feature that an answer changes is kept from changing
     once, then together with all features that answer a row alone, and every feature is changed
@@ -412,7 +412,7 @@ def _add_options(engine: Engine, judge: Judge, query: Query, answers: Answers) -
 def _add_values(
     engine: Engine, judge: Judge, query: Query, rows: np.ndarray, answers: Answers
 ) -> None:
-    """Add clearly different values of what the answers of some rows change."""
+    """Add answers with the same changed features and clearly different values."""
     own, slot = np.nonzero(answers.code[rows] >= 0)
     if len(own) == 0:
         return

@@ -13,22 +13,22 @@ from scfe_sklearn.targets import ClassTarget, IntervalTarget
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Encoded rows: where they are, where they may go and what they want.
+    """Encoded rows with their bounds and targets.
 
     Parameters
     ----------
     Z : ndarray of shape (n, D)
-        Coordinates, with a stand-in for what is missing.
+        Coordinates, with a stand-in for missing values.
     missing : ndarray of shape (n, D), bool
-        What has no coordinates: missing numbers, unseen levels, infinity.
+        Values without coordinates: missing numbers, unseen levels, infinity.
     bounds : Actionability
-        Where each row may go.
+        Permitted points of each row.
     targets : ClassTarget or IntervalTarget
-        Their targets.
+        Targets of the rows.
     origin : ndarray of shape (n,), int
         Position of each row in the query.
     strange : ndarray of shape (n,), bool
-        Rows with an unseen level or infinity, which only the model itself can read.
+        Rows with an unseen level or infinity, which only the model itself accepts.
     """
 
     Z: np.ndarray
@@ -39,7 +39,7 @@ class Rows:
     strange: np.ndarray = field(default=None)  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
-        """By default the rows are the whole query, and none is strange."""
+        """Default to the whole query, without strange rows."""
         if self.origin is None:
             object.__setattr__(self, "origin", np.arange(len(self.Z)))
         if self.strange is None:
@@ -84,7 +84,7 @@ class Candidates:
 
 
 def joined(n: int, parts: Sequence[tuple[np.ndarray, Candidates]]) -> Candidates:
-    """Put the candidates of different rows, each with their positions (m,), into one of n rows."""
+    """Join the candidates of parts of n rows, each with its positions (m,)."""
     width = max(found.cost.shape[1] for _, found in parts)
     d = parts[0][1].z.shape[2]
     z, cost = np.zeros((n, width, d)), np.full((n, width), np.inf)
@@ -96,7 +96,7 @@ def joined(n: int, parts: Sequence[tuple[np.ndarray, Candidates]]) -> Candidates
 
 
 def gathered(n: int, rows: np.ndarray, found: Candidates) -> Candidates:
-    """Put the candidates of all classes of a row side by side, cheapest first."""
+    """Join the candidates of all classes of a row, cheapest first."""
     size, d = found.cost.shape[1], found.z.shape[2]
     rank = np.zeros(len(rows), dtype=np.intp)
     order = np.argsort(rows, kind="stable")

@@ -1,4 +1,4 @@
-"""From encoded rows to candidate answers: builds the problem of each class and has it solved."""
+"""From encoded rows to candidate answers: build the problem of each class and solve it."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ FLOORS = (1e-6, 1e-3, 3e-2, 0.3)
 """Required margins, one after the other, until the user's model agrees."""
 
 CERTAIN = 1e-7
-"""A probability this close to 0 or 1 is searched for as 0 or 1; the judge distinguishes them."""
+"""Limits of probabilities this close to 0 or 1 count as 0 or 1 in the search."""
 
 ROUNDING = 1e-9
-"""What log-odds may differ by from batch to batch."""
+"""Largest difference of log-odds between batches."""
 
 AT_ONCE = 2**28
-"""Numbers that the tables of extended moves may hold at once: 2 GiB."""
+"""Most numbers in the tables of extended moves: 2 GiB."""
 
 TABLES = 12
-"""Such tables that are alive at the same time, about."""
+"""Number of such tables at the same time, about."""
 
 GUIDED_FLOOR = 0.3
-"""Margin that a surrogate must reach, since that of the model may be smaller."""
+"""Margin of a surrogate; that of the model may be smaller."""
 
 SINGLE_FLOOR = 1e-4
 """First margin of a model that computes in single precision."""
@@ -64,8 +64,8 @@ BORDER = 1e12
 VALUES = 12
 """Values of each number among the single moves."""
 
-TOLD = 10
-"""Decimals of the log-densities that are reported."""
+DECIMALS = 10
+"""Decimals of the reported log-densities."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,20 +77,20 @@ class Engine:
     space : FeatureSpace
         The fitted feature space.
     density : ClassConditionalDensity
-        The fitted densities, one for each kind of answers.
+        The fitted densities, one for each kind of target.
     models : sequence of callable
-        Points (k, D) to scores (k, C), as tensors; all of them must agree.
+        Points (k, D) to scores (k, C), as tensors. The least margin counts.
     has_gradient : bool
         Whether they can be differentiated.
-    anchors : list of ndarray of shape (T, D)
-        Training rows of each kind: that have, and get, the class.
+    reference_rows : list of ndarray of shape (T, D)
+        Training rows of each kind: those that have the class and are predicted to have it.
     extra_reference_rows : list of ndarray of shape (S, D) or None
-        Further rows that get each class without having it.
+        Rows that are predicted to have each class without having it.
     values : list of (ndarray of shape (T,) or None), or None
-        What a regressor gives them, or the probabilities that limits are about; None where
+        Values that a regressor predicts for them, or the probabilities with limits; None if
         predictions decide.
     samples : ndarray of shape (N, D) or None
-        All training rows; None where these are the anchors and the extra reference rows.
+        All training rows; None if these are the reference rows and the extra ones.
     tau, beta : float
         Prices of plausibility and of a change.
     max_changes : int or None
@@ -98,9 +98,9 @@ class Engine:
     exponent : float
         p of the penalty of changes.
     settings : GradientSettings
-        How hard to look.
+        Settings of the solver with gradients.
     searching : SearchSettings
-        The same where there is no gradient.
+        Settings of the solver without gradients.
     chunk_size : int
         Rows that are solved together.
     single_precision : bool
@@ -118,9 +118,9 @@ class Engine:
     shortens : bool
         Whether answers move to short numbers nearby.
     guide : Engine or None
-        The same for a stand-in of the models, whose answers are tried as starts.
+        Engine of a surrogate of the models, whose answers are starts.
     whole : Engine or None
-        The same with models that are given whole rows of the data, for rows with unseen levels.
+        Engine of models that take whole rows of the data, for rows with unseen levels.
     alphabets : dict
         Single moves of each kind of answers that have been listed already: they depend on the
         anchors only.
@@ -130,7 +130,7 @@ class Engine:
     density: ClassConditionalDensity
     models: Sequence[Scores]
     has_gradient: bool
-    anchors: list[np.ndarray]
+    reference_rows: list[np.ndarray]
     extra_reference_rows: list[np.ndarray] | None
     values: list[np.ndarray | None] | None
     samples: np.ndarray | None
@@ -158,17 +158,17 @@ class Engine:
         return (SINGLE_FLOOR, *FLOORS[1:]) if self.single_precision else FLOORS
 
     def search(self, rows: Rows, floor: float) -> Candidates:
-        """Answer rows in any of the ways that would do."""
+        """Search the candidates of rows, for all of their targets."""
         parts = self._by_reader(rows)
         if len(parts) > 1 or parts[0][1] is not self:
             found = [(at, engine.search(rows.take(at), floor)) for at, engine in parts]
             return joined(len(rows), found)
-        # Where nothing is differentiated, torch need not keep a record of it.
+        # Without gradients, torch records nothing.
         with torch.inference_mode(not self.has_gradient and self.guide is None):
             return self._search(rows, floor)
 
     def _by_reader(self, rows: Rows) -> list[tuple[np.ndarray, Engine]]:
-        """Split rows into those that this engine answers, and those that need whole rows."""
+        """Split rows by the engine that answers them."""
         if self.whole is None or not rows.strange.any():
             return [(np.arange(len(rows)), self)]
         parts = [(np.flatnonzero(~rows.strange), self), (np.flatnonzero(rows.strange), self.whole)]
@@ -177,7 +177,7 @@ class Engine:
     def _search(self, rows: Rows, floor: float) -> Candidates:
         n, size = len(rows.Z), self._pool_size
         where, codes = np.nonzero(rows.targets.wanted)
-        # One entry per row and class that would do; neighbours in a chunk share their class.
+        # One entry per row and target class; entries are sorted by class.
         order = np.argsort(codes, kind="stable")
         where, codes = where[order], codes[order]
         z = np.zeros((len(where), size, rows.Z.shape[1]))
@@ -191,14 +191,14 @@ class Engine:
         return gathered(n, where, Candidates(z, cost, np.repeat(codes[:, None], size, axis=1)))
 
     def _rows_together(self, codes: np.ndarray) -> int:
-        """Return how many rows are solved together: fewer where many single moves are extended."""
+        """Return the number of rows of a chunk: fewer if many single moves are extended."""
         moves = max((len(self._moves(int(code))) for code in np.unique(codes)), default=1)
         screen = self.searching.screen
         extended = TABLES * max(screen.parents, screen.width) * moves
         return int(min(self.chunk_size, max(1, AT_ONCE // max(extended, 1))))
 
     def fall_back(self, rows: Rows, floor: float) -> tuple[Candidates, Candidates]:
-        """Search rows systematically that have no answer yet, for each kind of answer.
+        """Search rows without an answer systematically, for each of their targets.
 
         Returns
         -------
@@ -217,7 +217,7 @@ class Engine:
         near = Candidates(*self._blank(codes, size, width))
         for code in np.unique(codes):
             own = np.flatnonzero(codes == code)
-            anchors = self.anchors[code]
+            anchors = self.reference_rows[code]
             if self.extra_reference_rows is not None:
                 anchors = np.concatenate([anchors, self.extra_reference_rows[code]])
             for start in range(0, len(own), self.chunk_size):
@@ -256,7 +256,7 @@ class Engine:
 
     @staticmethod
     def _blank(codes: np.ndarray, size: int, width: int) -> tuple[np.ndarray, ...]:
-        """Points, infinite costs and kinds of answers, to be written to."""
+        """Return empty points, infinite costs and kinds of targets."""
         shape = (len(codes), size)
         return (
             np.zeros((*shape, width)),
@@ -265,7 +265,7 @@ class Engine:
         )
 
     def nearest_misses(self, rows: Rows) -> Candidates:
-        """Return the point of each row that comes closest to any of the wanted kinds."""
+        """Return the point of each row with the largest margin for any of its targets."""
         parts = self._by_reader(rows)
         if len(parts) > 1 or parts[0][1] is not self:
             near = [(at, engine.nearest_misses(rows.take(at))) for at, engine in parts]
@@ -276,12 +276,12 @@ class Engine:
         return gathered(len(rows.Z), where, found)
 
     def _solve(self, rows: Rows, codes: np.ndarray, floor: float) -> Pool:
-        """Answer rows that each want the kind of answer ``codes`` (n,)."""
+        """Answer rows with the kinds of targets ``codes`` (n,)."""
         problem = self.problem(rows, codes, floor)
         kinds: list[Kind] = [
             (
                 torch.from_numpy(np.flatnonzero(codes == code)),
-                torch.from_numpy(self.anchors[code]),
+                torch.from_numpy(self.reference_rows[code]),
                 problem.moves if code == codes[0] else self._moves(int(code)),
             )
             for code in np.unique(codes)
@@ -303,7 +303,7 @@ class Engine:
         return improve_by_search(problem, pool, self.searching)
 
     def problem(self, rows: Rows, codes: np.ndarray, floor: float) -> Problem:
-        """State the problem of rows that each want the kind of answer ``codes`` (n,)."""
+        """Build the problem of rows with the kinds of targets ``codes`` (n,)."""
         bounds, n = rows.bounds, len(codes)
         present, owner = np.unique(codes, return_inverse=True)
         objective = RowObjective(
@@ -327,7 +327,7 @@ class Engine:
         )
 
     def _domain(self, rows: Rows) -> Domain:
-        """Return where rows may go."""
+        """Return the permitted points of rows."""
         space, bounds = self.space, rows.bounds
         groups, scalar = self._layout
         return Domain(
@@ -369,11 +369,11 @@ class Engine:
                 self.unit,
             )
         target = torch.from_numpy(targets.labels(codes))
-        limits = self._limits(targets, codes) if targets.asks_probability else None
+        limits = self._limits(targets, codes) if targets.uses_probability else None
         return ClassMargin(target, limits)
 
     def _limits(self, targets: ClassTarget, codes: np.ndarray) -> ProbabilityLimits:
-        """Return the limits of probabilities of rows that each want one kind of answer."""
+        """Return the limits of the probabilities of rows with one target each."""
         at = np.arange(len(codes)), codes
         low, high = torch.from_numpy(targets.low[at]), torch.from_numpy(targets.high[at])
         # A model without a gradient often has a probability that equals its limit.
@@ -386,10 +386,10 @@ class Engine:
         )
 
     def _moves(self, code: int) -> Moves:
-        """Return the single moves of a kind of answers; listed once for all searches."""
+        """Return the single moves of a kind of target; cached."""
         if code not in self.alphabets:
             groups, scalar = self._layout
-            anchors = torch.from_numpy(self.anchors[code])
+            anchors = torch.from_numpy(self.reference_rows[code])
             with torch.inference_mode(False):  # a search with gradients may use them later
                 found = Moves.from_samples(anchors, groups, scalar, VALUES)
             self.alphabets[code] = found
@@ -400,18 +400,18 @@ class Engine:
         """The training values of every number."""
         samples = self.samples
         if samples is None:
-            samples = np.concatenate([*self.anchors, *(self.extra_reference_rows or [])])
+            samples = np.concatenate([*self.reference_rows, *(self.extra_reference_rows or [])])
         return Columns(torch.from_numpy(samples), self._layout[1])
 
     @cached_property
     def _layout(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Raw feature of each coordinate, and whether it has no other one."""
+        """Raw feature of each coordinate, and whether it is the only one of its feature."""
         space = self.space
         scalar = [space.kinds_[g] != "categorical" for g in space.groups_]
         return torch.from_numpy(space.groups_), torch.tensor(scalar)
 
     def plausible(self, code: int) -> PlausibilityTerm:
-        """Return the price of plausibility of a kind of answers.
+        """Return the plausibility term of a kind of target.
 
         One unit of tau buys the step from the lower quartile of its training rows, by
         log-density, to their median; so it means the same for every density and data set.
@@ -428,25 +428,25 @@ class Engine:
 
     @cached_property
     def _plausible(self) -> dict[int, PlausibilityTerm]:
-        """Prices of plausibility that are known already."""
+        """Cache of plausibility terms."""
         return {}
 
     def _limit(self, code: int) -> float:
-        """Return the log-density that an answer of a kind must have, whatever its row."""
+        """Return the least log-density of the answers of a kind."""
         reference = self.density.reference_log_prob_[code]
         # The share of the training rows that are no denser, as the report computes it.
         needed = int(np.ceil(self.min_plausibility * len(reference) - 1e-9))
         return float(reference[max(needed, 1) - 1])
 
     def plausibility(self, Z: np.ndarray, code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Log-densities (m,) of points (m, D) and their quantiles, each for its kind of answer."""
+        """Log-densities (m,) of points (m, D) and their quantiles, for the target of each."""
         index = torch.from_numpy(code)
         value = self.density.log_prob(torch.from_numpy(self.space.filled(Z)), index)
         # Matrix products of other batches differ in the last bits.
-        return value.numpy().round(TOLD), self.density.quantile(value, index)
+        return value.numpy().round(DECIMALS), self.density.quantile(value, index)
 
     def plausible_enough(self, Z: np.ndarray, code: np.ndarray) -> np.ndarray:
-        """Whether points (m, D) are as plausible as answers of their kind have to be."""
+        """Whether points (m, D) reach the least log-density of their kind."""
         if not self.min_plausibility or len(code) == 0:
             return np.ones(len(code), dtype=bool)
         return np.asarray(self.plausibility(Z, code)[1] >= self.min_plausibility)

@@ -1,4 +1,4 @@
-"""Every point that the rules permit, where these are few: an answer, or a proof of its absence."""
+"""Enumeration of all permitted points if these are few: an answer, or a proof of its absence."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from scfe_sklearn.features import Actionability, FeatureSpace
 from scfe_sklearn.presentation.containers import take_rows
 
 LIMIT = 4096
-"""A row with more permitted points than this is not listed."""
+"""Most permitted points of a row that are listed."""
 
 BATCH = 2**15
-"""Points given to the model at once, about."""
+"""Points of one call of the model, about."""
 
 
 def permitted_points(
@@ -26,7 +26,7 @@ def permitted_points(
     max_changes: int | None,
     limit: int = LIMIT,
 ) -> np.ndarray | None:
-    """List all points that a row may become, other than itself.
+    """List all permitted points of a row, other than itself.
 
     Parameters
     ----------
@@ -143,8 +143,8 @@ def search_exhaustively(
             proof[k] = f"none of the {(owner == k).sum()} permitted rows gets the target"
         here = rows[owner]
         frame = take_rows(X, here)
-        said = judge.outcome(engine.space.decode(points, frame, reference=Z[here]), targets)
-        got = targets.answered_by(here, said)
+        output = judge.outcome(engine.space.decode(points, frame, reference=Z[here]), targets)
+        got = targets.answered_by(here, output)
         fits = got >= 0
         if not fits.any():
             continue

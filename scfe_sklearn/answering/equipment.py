@@ -23,9 +23,9 @@ from scfe_sklearn.answering.preparation import (
     whole_row_scores,
 )
 from scfe_sklearn.answering.proofs import LinearProver
-from scfe_sklearn.answering.query import STAND_IN, Query, ask
+from scfe_sklearn.answering.query import STAND_IN, Query, build_query
+from scfe_sklearn.answering.reference_data import ReferenceData
 from scfe_sklearn.answering.reporting import report
-from scfe_sklearn.answering.surroundings import Surroundings
 from scfe_sklearn.background import Background
 from scfe_sklearn.densities import ClassConditionalDensity, Density
 from scfe_sklearn.explanation import Explanation
@@ -53,7 +53,7 @@ UNFITTED = (
 
 
 class Equipped:
-    """The parameters and the fitted state of an explainer, as the parts that answer."""
+    """Parameters and fitted state of an explainer, and the parts that they build."""
 
     density: str | Density
     tau: float
@@ -98,10 +98,10 @@ class Equipped:
     def _prepared(
         self, X: Any, target: Any, rules: Rules | None, count: int
     ) -> tuple[Engine, Judge, Query]:
-        """Read a question, and gather all that is needed to answer it."""
+        """Read a query and build the engine and judge for it."""
         check_rules(rules)
         target = in_row_order(target, row_index(X))
-        asked, X = X, self.view_.seen(X)
+        user_rows, X = X, self.view_.seen(X)
         n = open_table(X).n_rows
         judge = self._judge(n, rules)
         judge = replace(judge, rules=judge.rules.in_row_order(X))
@@ -114,12 +114,12 @@ class Equipped:
         table = keep(in_order(X, self.space_))
         Z = self.space_.encode(table)
         functions = self._score_functions(table, Z)
-        blocks, stale = self.view_.block_problems(asked, X), self.view_.stale(asked)
+        blocks, stale = self.view_.block_problems(user_rows, X), self.view_.stale(user_rows)
         scores = [function.scores for function in functions]
-        query = ask(judge, scores, X, Z, read_target, blocks, stale)
-        sure = query.targets.asks_probability
+        query = build_query(judge, scores, X, Z, read_target, blocks, stale)
+        sure = query.targets.uses_probability
         if sure and not all(function.has_probabilities for function in functions):
-            # The scores give no probabilities; the models themselves do.
+            # Use the models themselves: the scores have no probabilities.
             functions = self._score_functions(table, Z, with_proba=True)
         engine = self._engine(functions, query.targets, count)
         if query.rows.strange.any():
@@ -152,13 +152,13 @@ class Equipped:
         )
 
     def _judge(self, n_rows: int, rules: Rules | None = None) -> Judge:
-        """Return the judge of some rows, for which there may be further rules."""
+        """Return the judge of some rows, with further rules if given."""
         every = self._rules() if rules is None else self._rules().merged(rules)
         model, *others = self._models()
         return Judge(model, self.space_, every, self._budget(), n_rows, others, self.shortfall)
 
     def _budget(self) -> int | None:
-        """Budget to start with; the fewest changes are looked for after that."""
+        """First budget of changes; the search for the fewest follows."""
         return (
             None
             if self.max_changes is None or isinstance(self.max_changes, str)
@@ -188,7 +188,7 @@ class Equipped:
         return [self._black_box_scores(model, rows, Z) for model in boxes]
 
     def _black_box_scores(self, model: BlackBox, rows: Table, Z: np.ndarray) -> ScoreFunction:
-        """Return a black box, which is given whole rows if it may read a held column."""
+        """Return the scores of a black box; it gets whole rows if it may read a held column."""
         if self.space_.holds_ and not model.fast:
             return whole_row_scores(model, self.space_, rows, Z)
         return black_box_scores(model, self.space_)
@@ -198,14 +198,14 @@ class Equipped:
     ) -> Engine:
         """Return the search for ``count`` answers per row."""
         values = isinstance(targets, IntervalTarget)
-        around, budget = self._surroundings(targets), self._budget()
-        told = not isinstance(self.min_plausibility, str)
+        around, budget = self._reference_data(targets), self._budget()
+        fixed = not isinstance(self.min_plausibility, str)
         engine = Engine(
             space=self.space_,
             density=around.density,
             models=[function.scores for function in functions],
             has_gradient=all(function.has_gradient for function in functions),
-            anchors=around.anchors,
+            reference_rows=around.reference_rows,
             extra_reference_rows=(
                 None if values else [*self.extra_reference_rows_, *self._no_extra_rows(targets)]
             ),
@@ -221,8 +221,8 @@ class Equipped:
             single_precision=any(function.single_precision for function in functions),
             unit=getattr(self, "unit_", 1.0),
             shortfall=float(self.shortfall),
-            min_plausibility=float(self.min_plausibility) if told else 0.0,
-            compared=not told and self.tau > 0 and self.max_changes is None,
+            min_plausibility=float(self.min_plausibility) if fixed else 0.0,
+            compared=not fixed and self.tau > 0 and self.max_changes is None,
             alphabets={} if around.values else getattr(self, "_alphabets", {}),
         )
         if self.solver_ == "apg" or not self.surrogate:
@@ -230,14 +230,14 @@ class Equipped:
         learned = [surrogate.scores() for surrogate in self.surrogates_]
         return replace(engine, guide=replace(engine, models=learned, has_gradient=True))
 
-    def _surroundings(self, targets: ClassTarget | IntervalTarget) -> Surroundings:
-        """Return the training rows that answers should look like, with their densities."""
+    def _reference_data(self, targets: ClassTarget | IntervalTarget) -> ReferenceData:
+        """Return the training rows of each target, with their densities."""
         if isinstance(targets, IntervalTarget):
-            return Surroundings.of_values(
+            return ReferenceData.of_values(
                 self.density, targets, self.training_rows_, self.training_values_
             )
-        around = Surroundings(self.density_, self.reference_rows_)
-        if not targets.asks_probability:
+        around = ReferenceData(self.density_, self.reference_rows_)
+        if not targets.uses_probability:
             return around
         Z, table = self._sample_points(), self._probabilities()
         return around.with_limits(self.density, targets, Z, table, self._limited())
@@ -249,7 +249,7 @@ class Equipped:
         )
 
     def _limited(self) -> dict[Any, Any]:
-        """Return facts about the training rows that are kept between calls."""
+        """Return cached data about the training rows."""
         if not hasattr(self, "_limits"):
             self._limits = {}
         return self._limits
@@ -263,7 +263,7 @@ class Equipped:
         return np.asarray(known["points"])
 
     def _probabilities(self) -> np.ndarray:
-        """Probabilities (T, C) of the kept training rows; refuse a model that has none."""
+        """Probabilities (T, C) of the kept training rows; raise if a model has none."""
         check_probabilities([self.estimator_, *self.ensemble_])
         known = self._limited()
         if "table" not in known:
@@ -274,7 +274,7 @@ class Equipped:
         return np.asarray(known["table"])
 
     def _exact_solver(self, count: int) -> ExactSolver:
-        """Read the trees; refuse what the program does not know."""
+        """Read the trees; raise if the program does not support a parameter."""
         refuse_unknown(
             {
                 "'n_counterfactuals'": count > 1,
@@ -298,7 +298,7 @@ class Equipped:
         return None if scores is None else LinearProver(self.space_, scores, self.milp_seconds)
 
     def _prove(self, judge: Judge, query: Query, answers: Answers) -> None:
-        """Prove of a linear model that rows without an answer have none."""
+        """Prove for a linear model that rows have no answer."""
         if answers.found.all() or self.max_changes == "fewest":
             return
         if self._prover is not None:

@@ -1,4 +1,4 @@
-"""Provably cheapest answers: one mixed-integer program per row, started from what was found."""
+"""Provably cheapest answers: one mixed-integer program per row, started from the search."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.targets import IntervalTarget
 
 ATTEMPTS = 20
-"""How often a point that the judge refuses is left out and the next one sought."""
+"""Most points per row that the judge refuses before the program stops."""
 
 PROOF = "proved by mixed-integer programming"
-"""Why a row has no answer."""
+"""Reason of a row without an answer."""
 
 
-def refuse_unknown(wanted: dict[str, bool]) -> None:
-    """Refuse what the program does not know, and somebody wants."""
-    for name in (name for name, is_wanted in wanted.items() if is_wanted):
+def refuse_unknown(used: dict[str, bool]) -> None:
+    """Raise for the first option in use; the program supports none of them."""
+    for name in (name for name, present in used.items() if present):
         raise ValueError(
             "The 'solver' parameter of CounterfactualExplainer must not be 'milp' with "
             f"{name}, which the program does not know. Use 'search'."
@@ -67,15 +67,15 @@ class ExactSolver:
     seconds: float | None
 
     def within(self, seconds: float) -> ExactSolver:
-        """Return a solver whose rows take no more than ``seconds`` either."""
+        """Return a solver with a time limit of at most ``seconds`` per row."""
         limit = seconds if self.seconds is None else min(self.seconds, seconds)
         return self if np.isinf(limit) else replace(self, seconds=max(limit, 0.01))
 
     def answer(self, engine: Engine, judge: Judge, query: Query) -> Answers:
         """Search first, then prove the answer the cheapest, improve it, or prove there is none."""
-        probability = query.targets.asks_probability and self.trees.kind == "scores"
+        probability = query.targets.uses_probability and self.trees.kind == "scores"
         refuse_unknown({"a Probability of boosting of three or more classes": probability})
-        # What is proved to be the cheapest does not move.
+        # Provably cheapest answers stay as they are.
         engine = replace(engine, tau=0.0, shortens=False)
         answers = answer(engine, judge, query)
         joint = bound_rules(judge, query) if query.rows.bounds.requirements else None
@@ -113,7 +113,7 @@ class ExactSolver:
                     break
                 refused.append(found.u)
             if found.u is None:
-                # Nothing cheaper than what is known, unless time ran out or points were refused.
+                # Proved, unless time ran out or points were refused.
                 sure = found.status == "unreachable" and not refused
                 proven &= sure
                 bound = min(bound, best if sure else found.bound)
@@ -152,7 +152,7 @@ class ExactSolver:
         )
 
     def _requirement(self, query: Query, row: int, code: int) -> Requirement:
-        """Return the condition on the output for one kind of answer."""
+        """Return the condition on the output for one kind of target."""
         targets = query.targets
         if isinstance(targets, IntervalTarget):
             return value_between(self.trees, float(targets.low[row]), float(targets.high[row]))
@@ -162,7 +162,7 @@ class ExactSolver:
         return probability_between(self.trees, int(targets.about[code]), low, high)
 
     def _known_cost(self, engine: Engine, query: Query, answers: Answers, row: int) -> float:
-        """Objective of the answer that the search found, infinite without one."""
+        """Objective of the answer of the search; infinity without one."""
         if answers.code[row, 0] < 0:
             return np.inf
         at = slice(row, row + 1)

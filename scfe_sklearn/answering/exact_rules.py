@@ -1,4 +1,4 @@
-"""Relations and implications of one row, as the exact method reads them."""
+"""Relations and implications of one row, for the exact method."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The judge: every answer is checked by the user's own models and rules."""
+"""Check of every answer by the user's own models and rules."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from scfe_sklearn.targets import ClassTarget, IntervalTarget, Outcome
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """Result of the judge for one point per row.
+    """Verdicts of the judge on one point per row.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ class Judge:
         if self.max_changes is not None:
             keeps_rules &= count <= self.max_changes
         output = self.outcome(frame, targets, with_proba=with_proba)
-        answers = output if targets.asks_probability else output.without_probability()
+        answers = output if targets.uses_probability else output.without_probability()
         good = keeps_rules & targets.met(rows, group, answers)
         good &= self._agreed(frame, rows, group, targets, self.others)
         if self.shortfall:
@@ -160,7 +160,7 @@ class Judge:
         targets: ClassTarget | IntervalTarget,
         estimators: Sequence[Any],
     ) -> np.ndarray:
-        """Whether models give the rows what they want."""
+        """Whether the models' outputs reach the targets of rows."""
         good = np.ones(len(rows), dtype=bool)
         for estimator in estimators:
             good &= targets.met(rows, group, self.outcome(frame, targets, estimator))
@@ -185,7 +185,7 @@ class Judge:
             width = len(getattr(estimator, "classes_", ())) or 1
             return Outcome(empty.astype(np.intp), empty, np.empty((0, width)))
         X = in_order(X, self.space)
-        proba = targets is not None and targets.asks_probability
+        proba = targets is not None and targets.uses_probability
         proba |= with_proba and hasattr(estimator, "predict_proba")
         proba &= hasattr(estimator, "classes_")
         with np.errstate(invalid="ignore"):
@@ -204,7 +204,7 @@ class Judge:
         return Outcome(code, np.full(n, np.nan), probability)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Position of the class that the model gives each row; -1 if it is none of its classes."""
+        """Position of the predicted class of each row; -1 if it is not in ``classes_``."""
         return self.outcome(X).code
 
     def probability(self, X: Any, code: np.ndarray) -> np.ndarray:

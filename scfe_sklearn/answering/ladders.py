@@ -1,4 +1,4 @@
-"""Short decimal numbers near given numbers, the shortest first."""
+"""Short decimal numbers near given ones, the shortest first."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from scfe_sklearn.answering.query import Query
 from scfe_sklearn.solvers.fallback import SPACING
 
 ROUNDS = 4
-"""How often features of the answers so far are kept from changing, one at a time."""
+"""Most searches with a feature of the answers so far held fixed."""
 
 EACH = 4
 """Candidates of a search that are judged."""
@@ -20,7 +20,7 @@ EACH = 4
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """Points of some rows that the judge has accepted, or not.
+    """Points of some rows with the verdicts of the judge.
 
     Parameters
     ----------

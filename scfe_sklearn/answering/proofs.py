@@ -1,4 +1,4 @@
-"""Proofs that no change within the rules can bring what a row wants: linear models."""
+"""Proofs for linear models that no change within the rules reaches the target."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from scfe_sklearn.models import LinearScores
 from scfe_sklearn.targets import IntervalTarget
 
 PROOF = "proved: the best change of every feature is not enough"
-"""Why a row has no answer."""
+"""Reason of a row without an answer."""
 
 PROOF_BY_PROGRAM = "proved by mixed-integer programming"
-"""Why it has none under relations and implications."""
+"""The same under relations and implications."""
 
 NO_DEMAND = float(np.finfo(float).max / 4)
 """Constant of a condition that always holds."""
 
 MOST_ODDS = 36.0
-"""Log-odds from which on a sigmoid may be rounded to 1."""
+"""Least log-odds at which a sigmoid may be rounded to 1."""
 
 
 @dataclass(frozen=True, eq=False)
 class LinearProver:
-    """Knows the largest score that the rules leave a row, which for a linear model is a sum.
+    """Upper bounds of the scores of a linear model within the rules of a row.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class LinearProver:
     seconds: float | None = None
 
     def prove(self, judge: Judge, query: Query, answers: Answers) -> None:
-        """Write down a proof for rows without an answer of which no class can be reached."""
+        """Store a proof for rows of which no target class can be reached."""
         rows = self.prove_apart(judge, query, answers)
         if len(rows) == 0 or not query.rows.bounds.requirements:
             return
@@ -58,22 +58,22 @@ class LinearProver:
         for row in rows.tolist():
             rules = joint_rules(joint, self.space, query.Z, row)
             codes = np.flatnonzero(query.targets.wanted[row]).tolist()
-            if all(self._hopeless_under(judge, rules, query, row, code) for code in codes):
+            if all(self._unreachable_under(judge, rules, query, row, code) for code in codes):
                 answers.proof[row] = PROOF_BY_PROGRAM
 
     def prove_apart(self, judge: Judge, query: Query, answers: Answers) -> np.ndarray:
-        """Write down proofs that need no joint rules; return the rows that are left."""
+        """Store proofs that need no joint rules; return the rows that are left."""
         rows = np.flatnonzero(unset(query.status) & ~answers.found & (answers.proof == ""))
         rows = rows[np.isfinite(query.Z[rows]).all(axis=1)]
         if len(rows) == 0:
             return rows
         wanted = query.targets.wanted[rows]
-        hopeless = np.ones(len(rows), dtype=bool)
+        unreachable = np.ones(len(rows), dtype=bool)
         for code in np.flatnonzero(wanted.any(axis=0)):
             own = np.flatnonzero(wanted[:, code])
-            hopeless[own] &= self._hopeless(judge, query, rows[own], int(code))
-        answers.proof[rows[hopeless]] = PROOF
-        return rows[~hopeless]
+            unreachable[own] &= self._unreachable(judge, query, rows[own], int(code))
+        answers.proof[rows[unreachable]] = PROOF
+        return rows[~unreachable]
 
     def _leads(self, query: Query, rows: np.ndarray, code: int) -> tuple[np.ndarray, np.ndarray]:
         """Weights (U, R) and constants of scores that must not be negative."""
@@ -88,7 +88,7 @@ class LinearProver:
         return self._odds(int(targets.about[code]), low, high)
 
     def _odds(self, code: int, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Weights (U, R) and constants (m, R) of what limits of a probability demand, at least.
+        """Weights (U, R) and constants (m, R) that limits of a probability imply.
 
         No condition where nothing linear follows from the limits.
         """
@@ -109,8 +109,8 @@ class LinearProver:
         constant = np.column_stack([constant, most[:, None] - own])
         return np.hstack([weights, -weights]), _finite(constant)
 
-    def _hopeless(self, judge: Judge, query: Query, rows: np.ndarray, code: int) -> np.ndarray:
-        """Whether rows (m,) cannot get one kind of answer, whatever the joint rules are."""
+    def _unreachable(self, judge: Judge, query: Query, rows: np.ndarray, code: int) -> np.ndarray:
+        """Whether rows (m,) cannot reach a target, even without joint rules."""
         weights, constant = self._leads(query, rows, code)
         bounds = column_bounds(self.space, query.rows.bounds.take(rows))
         factual = self._columns(query, rows)
@@ -126,21 +126,21 @@ class LinearProver:
         )
         return prove_linear(reach, judge.max_changes)
 
-    def _hopeless_under(
+    def _unreachable_under(
         self, judge: Judge, rules: JointRules, query: Query, row: int, code: int
     ) -> bool:
-        """Whether a row cannot get one kind of answer under its joint rules."""
+        """Whether a row cannot reach a target under its joint rules."""
         at = np.array([row])
         weights, constant = self._leads(query, at, code)
         bounds = column_bounds(self.space, query.rows.bounds.take(at))
         factual = self._columns(query, at)
         constant = np.atleast_2d(constant)[0] + self._noise(factual, bounds)
-        asked = constant < NO_DEMAND / 2
-        if not asked.any():
+        demanded = constant < NO_DEMAND / 2
+        if not demanded.any():
             return False
         return prove_linear_jointly(
-            weights[:, asked],
-            constant[asked],
+            weights[:, demanded],
+            constant[demanded],
             factual[0],
             columns=self.space.columns_,
             lower=bounds.lower[0],
@@ -154,7 +154,7 @@ class LinearProver:
         )
 
     def _noise(self, factual: np.ndarray, bounds: ColumnBounds) -> np.ndarray:
-        """Bound (m,) of the rounding errors of the model's scores of whatever rows may become."""
+        """Bound (m,) of the rounding errors of the scores of all permitted points."""
         if not self.scores.rounding:
             return np.zeros(len(factual))
         numbers = np.repeat(self._numeric, np.diff(self._starts()))
@@ -180,7 +180,7 @@ class LinearProver:
 
 
 def _finite(constant: np.ndarray) -> np.ndarray:
-    """Return constants where an end that is not there is no demand."""
+    """Return constants, without a demand for infinite ends."""
     return np.where(np.isinf(constant), NO_DEMAND, constant)
 
 

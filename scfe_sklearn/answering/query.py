@@ -1,4 +1,4 @@
-"""The first half of ``explain``: rows, targets, and which rows can be answered at all."""
+"""First half of ``explain``: encode rows, read targets, sort out rows without a search."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ NO_PROBABILITIES = "the probabilities of the model are not in [0, 1] or do not s
 
 
 TOO_MANY_OUTSIDE = "more features are outside of the rules than may change"
-"""Why a row cannot come within strict rules and a budget."""
+"""Reason of a row that strict rules and a budget exclude."""
 
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """Rows of a query, encoded, and what is known of them before any search.
+    """Encoded rows of a query, with their status before the search.
 
     Parameters
     ----------
@@ -81,15 +81,15 @@ class Query:
             self.table.take(rows),
         )
 
-    def with_holes(self, z: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Return points ``z`` (m, ..., D) of some rows with what had no coordinates restored."""
+    def restore_missing(self, z: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Return points ``z`` (m, ..., D) of some rows with unchanged missing values restored."""
         shape = (len(rows), *[1] * (z.ndim - 2), z.shape[-1])
         missing = self.rows.missing[rows].reshape(shape)
         still = missing & (z == self.rows.Z[rows].reshape(shape))
         return np.where(still, self.Z[rows].reshape(shape), z)
 
 
-def ask(
+def build_query(
     judge: Judge,
     models: Sequence[Scores],
     X: Any,
@@ -127,7 +127,7 @@ def ask(
     strange = _strange(space, Z, missing)
     _mark_unreadable(judge, X, missing, strange, problems)
     sound = np.flatnonzero(unset(problems))
-    # Models may refuse a whole batch for a single row that they cannot read.
+    # Models may refuse a batch for a single row.
     finite = np.zeros(len(Z), dtype=bool)
     finite[sound] = strange[sound]
     scored = sound[~strange[sound]]
@@ -184,7 +184,7 @@ def _infinite(judge: Judge, table: Table, Z: np.ndarray) -> np.ndarray:
 
 
 def _strange(space: FeatureSpace, Z: np.ndarray, missing: np.ndarray) -> np.ndarray:
-    """Rows (n,) with an unseen level or infinity, of which only the model knows what they mean."""
+    """Rows (n,) with an unseen level or infinity, which only the model itself accepts."""
     leveled = np.array([levels is not None for levels in space.levels_])[space.groups_]
     return np.asarray((missing & (leveled | np.isinf(Z))).any(axis=1))
 
@@ -192,7 +192,7 @@ def _strange(space: FeatureSpace, Z: np.ndarray, missing: np.ndarray) -> np.ndar
 def _mark_unreadable(
     judge: Judge, X: Any, missing: np.ndarray, strange: np.ndarray, problems: np.ndarray
 ) -> None:
-    """Write down why the model refuses rows with missing or unseen values, if it does."""
+    """Store the reason if the model refuses rows with missing or unseen values."""
     names, groups = judge.space.names_, judge.space.groups_
     missing = missing & ~strange[:, None]
     if missing.any():
@@ -208,7 +208,7 @@ def _mark_unreadable(
 
 
 def _mark_refused(judge: Judge, X: Any, rows: np.ndarray, problems: np.ndarray) -> None:
-    """Write down the model's message for each of the rows that it refuses; halves find them."""
+    """Store the model's message for each row that it refuses, found by bisection."""
     message = _refusal(judge, X, rows) if len(rows) else None
     if message is None:
         return
@@ -223,7 +223,7 @@ def _refusal(judge: Judge, X: Any, rows: np.ndarray) -> str | None:
     """Return the first line of what the model raises for some rows; None if it raises nothing."""
     try:
         judge.outcome(take_rows(X, rows))
-    except Exception as error:  # a model of the user's own may raise anything
+    except Exception as error:  # a user's model may raise anything
         text = str(error).strip().partition("\n")[0]
         return f"{type(error).__name__}: {text}" if text else type(error).__name__
     return None
@@ -232,9 +232,9 @@ def _refusal(judge: Judge, X: Any, rows: np.ndarray) -> str | None:
 def _why_already(
     judge: Judge, targets: ClassTarget | IntervalTarget, known: Outcome, has: np.ndarray
 ) -> np.ndarray:
-    """Return the probability of rows (n,) that have the target by it, and not by the prediction."""
+    """Return the probability of rows (n,) that reach the target by it alone."""
     why = np.full(len(has), "", dtype=object)
-    if not isinstance(targets, ClassTarget) or not targets.asks_probability:
+    if not isinstance(targets, ClassTarget) or not targets.uses_probability:
         return why
     rows = np.flatnonzero(has)
     group = targets.answered_by(rows, known.take(rows))
@@ -249,7 +249,7 @@ def _why_already(
 
 
 def _why_failed(probability: np.ndarray | None, code: np.ndarray) -> np.ndarray:
-    """Return why the output of the model for each row (n,) is of no use."""
+    """Return for each row (n,) why the model's output is invalid."""
     why = np.full(len(code), NOT_FINITE, dtype=object)
     if probability is not None:
         why[np.isfinite(probability).all(axis=1)] = NO_PROBABILITIES
@@ -288,7 +288,7 @@ def _finite(models: Sequence[Scores], Z: np.ndarray, rows: np.ndarray) -> np.nda
     except ValueError:
         if len(Z) == 1:
             return np.zeros(1, dtype=bool)
-        # One row that a model cannot read; halves find it in a few steps.
+        # Bisection finds the rows that a model refuses.
         halves = zip(np.array_split(Z, 2), np.array_split(rows, 2), strict=True)
         return np.concatenate([_finite(models, part, at) for part, at in halves])
     return torch.stack([torch.isfinite(one).all(1) for one in scores]).all(0).numpy()
@@ -301,11 +301,11 @@ def _has_already(
     known: Outcome,
     open_: np.ndarray,
 ) -> np.ndarray:
-    """Whether all models give the rows what they want as they are."""
+    """Whether all models' outputs reach the targets of unchanged rows."""
     out = np.zeros(len(open_), dtype=bool)
     rows = np.flatnonzero(open_)
     output = (
-        known.take(rows) if targets.asks_probability else known.take(rows).without_probability()
+        known.take(rows) if targets.uses_probability else known.take(rows).without_probability()
     )
     has = targets.answered_by(rows, output) >= 0
     for estimator in judge.others:
@@ -316,7 +316,7 @@ def _has_already(
 
 
 def _too_many_outside(judge: Judge, table: Table) -> np.ndarray:
-    """Return the rows (n,) of which more features have to change than may."""
+    """Return the rows (n,) of which more features must change than the budget permits."""
     alone = replace(judge.parsed, relations=[], implications=[])
     count = find_outside(alone, judge.space, judge.space.align(table)).sum(axis=1)
     return np.asarray(count > (judge.max_changes or np.inf))
@@ -333,7 +333,7 @@ def _words_outside(judge: Judge, table: Table) -> np.ndarray:
 
 
 def _whole(bounds: Actionability, placed: np.ndarray) -> Actionability:
-    """Return finite bounds: a stand-in stays where it is, unless it may be filled in."""
+    """Return finite bounds: a stand-in stays unless its value may be filled in."""
     return replace(
         bounds,
         lower=np.where(np.isfinite(bounds.lower), bounds.lower, placed),

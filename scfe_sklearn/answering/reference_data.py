@@ -1,4 +1,4 @@
-"""The training rows that answers should look like, one set for each kind of answer."""
+"""Training rows and densities for each kind of target."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from scfe_sklearn.targets import ClassTarget, IntervalTarget
 
 
 @dataclass(frozen=True, eq=False)
-class Surroundings:
-    """Training rows of every kind of answer, and their densities.
+class ReferenceData:
+    """Training rows of every kind of target, and their densities.
 
     Parameters
     ----------
     density : ClassConditionalDensity
         One density per kind.
-    anchors : list of ndarray of shape (T, D)
+    reference_rows : list of ndarray of shape (T, D)
         The rows of each kind.
     values : list of (ndarray of shape (T,) or None), or None
-        What a regressor gives them, or the probabilities that limits are about.
+        Values that a regressor predicts for them, or the probabilities with limits.
     """
 
     density: ClassConditionalDensity
-    anchors: list[np.ndarray]
+    reference_rows: list[np.ndarray]
     values: list[np.ndarray | None] | None = None
 
     @classmethod
     def of_rows(
-        cls, density: str | Density, anchors: list[np.ndarray], memory: Any = None
-    ) -> Surroundings:
-        """Fit a density on the rows of each kind, unless ``memory`` has it already."""
-        codes = np.repeat(np.arange(len(anchors)), [len(part) for part in anchors])
+        cls, density: str | Density, reference_rows: list[np.ndarray], memory: Any = None
+    ) -> ReferenceData:
+        """Fit a density on the rows of each kind, cached by ``memory``."""
+        codes = np.repeat(np.arange(len(reference_rows)), [len(part) for part in reference_rows])
         fit = check_memory(memory).cache(_fitted_density)
-        return cls(fit(density, np.concatenate(anchors), codes), anchors)
+        return cls(fit(density, np.concatenate(reference_rows), codes), reference_rows)
 
     @classmethod
     def of_values(
         cls, density: str | Density, targets: IntervalTarget, rows: np.ndarray, values: np.ndarray
-    ) -> Surroundings:
+    ) -> ReferenceData:
         """Fit a density for each group of intervals on the training rows (T, D) inside."""
         fitted = cls.of_rows(density, [rows[members] for members in targets.members])
         return replace(fitted, values=[values[members] for members in targets.members])
@@ -57,7 +57,7 @@ class Surroundings:
         Z: np.ndarray,
         table: np.ndarray,
         known: dict[Any, Any],
-    ) -> Surroundings:
+    ) -> ReferenceData:
         """Add the training rows whose probabilities lie within limits.
 
         Parameters
@@ -73,16 +73,16 @@ class Surroundings:
         known : dict
             Densities of earlier calls, by the members of their group; new ones are added.
         """
-        anchors, densities = list(self.anchors), []
-        values: list[np.ndarray | None] = [None] * len(self.anchors)
+        reference_rows, densities = list(self.reference_rows), []
+        values: list[np.ndarray | None] = [None] * len(self.reference_rows)
         for about, members in zip(targets.about[targets.n_classes :], targets.members, strict=True):
             rows, key = Z[members], members.tobytes()
             if key not in known:
                 known[key] = _fitted_density(density, rows, np.zeros(len(rows), dtype=np.intp))
-            anchors.append(rows)
+            reference_rows.append(rows)
             values.append(table[members, about])
             densities.append(known[key])
-        return Surroundings(self.density.joined(densities), anchors, values)
+        return ReferenceData(self.density.joined(densities), reference_rows, values)
 
 
 def _fitted_density(
@@ -93,8 +93,8 @@ def _fitted_density(
 
 
 @dataclass(frozen=True, eq=False)
-class Learned:
-    """Training rows that can be used, encoded.
+class EncodedRows:
+    """Encoded training rows.
 
     Parameters
     ----------
@@ -114,8 +114,8 @@ class Learned:
     value: np.ndarray
 
 
-def learn(judge: Judge, X: Any) -> Learned:
-    """Encode the training rows that the model can read, and predict them.
+def encode_training_rows(judge: Judge, X: Any) -> EncodedRows:
+    """Encode and predict the training rows that the model accepts.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def learn(judge: Judge, X: Any) -> Learned:
     finite = np.isfinite(Z).all(axis=1)
     rows = np.flatnonzero(finite | unset(space.input_problems(X, missing=False)))
     if len(rows) > finite.sum():
-        try:  # rows with missing numbers are worth having if the model takes them
+        try:  # keep rows with missing numbers if the model accepts them
             judge.outcome(take_rows(X, rows))
         except ValueError:
             rows = np.flatnonzero(finite)
@@ -135,20 +135,20 @@ def learn(judge: Judge, X: Any) -> Learned:
         raise ValueError(
             "X must have at least one row without missing or infinite values. Got none."
         )
-    said = judge.outcome(take_rows(X, rows))
-    if (said.code < 0).all():
+    output = judge.outcome(take_rows(X, rows))
+    if (output.code < 0).all():
         raise ValueError(
             "The 'estimator' parameter of CounterfactualExplainer must be a classifier or a "
             f"regressor. Got {judge.estimator!r}, which gives no training row one of the classes."
         )
     Z = Z[rows]
-    return Learned(rows, np.where(np.isnan(Z), STAND_IN, Z), said.code, said.value)
+    return EncodedRows(rows, np.where(np.isnan(Z), STAND_IN, Z), output.code, output.value)
 
 
 def rows_of_classes(
-    learned: Learned, labels: np.ndarray, classes: np.ndarray
+    learned: EncodedRows, labels: np.ndarray, classes: np.ndarray
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Training rows that have a class and are given it by the model, for every class.
+    """Return for every class the rows that have it and are predicted to have it.
 
     If there are none, those that are predicted to have it; else those that have it. In
     addition, for every class, the other rows that are predicted to have it: possible answers,

@@ -1,4 +1,4 @@
-"""The result of ``explain``: everything in it is computed from the decoded rows."""
+"""The result of ``explain``, computed from the decoded rows."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from scfe_sklearn.features.stated import describe_rules, find_outside
 from scfe_sklearn.presentation.containers import columns_in_order, take_rows
 from scfe_sklearn.status import Status
 from scfe_sklearn.targets import ClassTarget, IntervalTarget
-from scfe_sklearn.targets.asked import interval_text
+from scfe_sklearn.targets.types import interval_text
 from scfe_sklearn.view import View
 
 
 @dataclass(frozen=True, eq=False)
 class Entries:
-    """k entries for each of n rows, one after the other: m in all.
+    """m = n k entries: k for each of n rows.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class Entries:
         return every
 
     def rows_of(self, queried: Any) -> Any:
-        """Return the rows of a query in some other form, one for every entry."""
+        """Return one row of a table of the query for every entry."""
         return queried if len(self) == queried.shape[0] else take_rows(queried, self.row)
 
 
@@ -104,7 +104,7 @@ def report(
     solver: str,
     background: Background,
 ) -> Explanation:
-    """Build the result: k entries per row of ``queried``, the user's rows, one after the other."""
+    """Build the result: k entries per row of ``queried``, the user's rows."""
     space = engine.space
     entries = Entries.of(space, query, answers)
     status, reason = _status(query, answers, entries)
@@ -148,7 +148,7 @@ def report(
 
 
 def _seen(space: FeatureSpace, entries: Entries, view: View) -> Any:
-    """Rows by the features, where the names of the user's columns do not pair both."""
+    """Rows by feature, if the user's columns do not match the features."""
     misleading = columns_in_order(entries.X, space.names_) is not entries.X
     if view.plain and (space.labelled_ or not misleading):
         return None
@@ -169,7 +169,7 @@ def _outside(judge: Judge, entries: Entries) -> np.ndarray:
 
 
 def distance(space: FeatureSpace, after: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """Distances (m,) of points (m, D); a feature without a coordinate that gets one counts 1."""
+    """Distances (m,) of points (m, D); filling in a missing value costs 1."""
     known = np.isfinite(before)
     gap = np.where(known & np.isfinite(after), after, 0.0) - np.where(known, before, 0.0)
     gap = np.where(known & np.isfinite(after), gap, 0.0)
@@ -178,7 +178,7 @@ def distance(space: FeatureSpace, after: np.ndarray, before: np.ndarray) -> np.n
 
 
 def _decoded_points(space: FeatureSpace, answers: Answers, entries: Entries) -> np.ndarray:
-    """Coordinates of the decoded rows that are given; read again where the judge did not."""
+    """Coordinates of the decoded rows, encoded again unless the judge did so."""
     after = answers.after.reshape(entries.Z.shape)[entries.given]
     unread = np.flatnonzero(~answers.judged.reshape(-1)[entries.given])
     if len(unread):
@@ -205,14 +205,14 @@ def _status(query: Query, answers: Answers, entries: Entries) -> tuple[np.ndarra
 
 
 def _labels(judge: Judge, query: Query, entries: Entries) -> tuple[Any, Any, Any]:
-    """Targets, predictions before and predictions after, in the user's words."""
+    """Targets, predictions before and predictions after, as the user's labels."""
     targets, row = query.targets, entries.row
     if isinstance(targets, IntervalTarget):
         ends = zip(targets.low[row], targets.high[row], strict=True)
         target = np.array([interval_text(low, high) for low, high in ends], dtype=object)
-        said = judge.outcome(take_rows(entries.frame, entries.given)).value
-        return target, query.outcome.value[row], entries.spread(said)
-    # Of an answer that is valid by its prediction the judge has seen it already.
+        output = judge.outcome(take_rows(entries.frame, entries.given)).value
+        return target, query.outcome.value[row], entries.spread(output)
+    # The target is the prediction of answers that are valid by it.
     shown = np.where(entries.success, entries.code, -1)
     queried = np.flatnonzero(entries.closest | _by_probability(targets, entries))
     if len(queried):
@@ -220,7 +220,7 @@ def _labels(judge: Judge, query: Query, entries: Entries) -> tuple[Any, Any, Any
     classes = np.asarray(judge.estimator.classes_)
     labels = np.array([None, *classes.tolist()], dtype=object)
     code, single = _wanted(targets, entries)
-    # A class that must not be probable is no target.
+    # A class with an upper limit only is no target.
     single &= ~(targets.low[row, code] == 0)
     target = np.where(single, targets.labels(code), -1)
     codes = (target, query.outcome.code[row], shown)
@@ -234,7 +234,7 @@ def _by_probability(targets: ClassTarget, entries: Entries) -> np.ndarray:
 
 
 def _wanted(targets: ClassTarget, entries: Entries) -> tuple[np.ndarray, np.ndarray]:
-    """Kind of answer of each entry, of several wanted ones the first, and whether it is one."""
+    """First target of each entry, and whether it is the only one."""
     wanted = targets.wanted[entries.row]
     code = np.where(entries.shown, entries.code, wanted.argmax(axis=1))
     return code, entries.shown | (wanted.sum(axis=1) == 1)
@@ -243,9 +243,9 @@ def _wanted(targets: ClassTarget, entries: Entries) -> tuple[np.ndarray, np.ndar
 def _explain_predictions(
     query: Query, judge: Judge, entries: Entries, predicted: np.ndarray, reason: np.ndarray
 ) -> None:
-    """Write down the prediction of answers that have the probability, but not the class."""
+    """Store the prediction of answers that reach the probability, but not the class."""
     targets = query.targets
-    if not isinstance(targets, ClassTarget) or not targets.asks_probability:
+    if not isinstance(targets, ClassTarget) or not targets.uses_probability:
         return
     classes, shown = np.asarray(judge.estimator.classes_).tolist(), predicted.tolist()
     for k in np.flatnonzero(_by_probability(targets, entries)):
@@ -272,7 +272,7 @@ def _probabilities(
         known = np.flatnonzero(single & (query.outcome.code[entries.row] >= 0))
         before[known] = query.outcome.probability[entries.row[known], code[known]]
     after = answers.probability.reshape(-1).copy()
-    # Those without a probability by the judge.
+    # Entries for which the judge has no probability.
     rest = entries.given[np.isnan(after[entries.given])]
     if len(rest):
         after[rest] = judge.probability(take_rows(entries.frame, rest), code[rest])

@@ -1,4 +1,4 @@
-"""Short numbers near points: the shortest ones that keep what the target needs."""
+"""Short numbers near points: the shortest ones that keep the target."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from scfe_sklearn.answering.ladders import LEVELS, Ladder, ladder, nearer
 from scfe_sklearn.answering.query import STAND_IN, Query
 from scfe_sklearn.solvers.problem import TOLERANCE, Problem
 
-DEARER = 1e-3
+ALLOWANCE = 1e-3
 """Share of its price by which the objective of an answer may grow."""
 
 ROUNDING = 1e-9
-"""What the log-density of one point may differ by from batch to batch."""
+"""Largest difference of the log-density of a point between batches."""
 
 CELLS = 2**23
 """Coordinates of points that are held or judged at once, about."""
@@ -130,9 +130,9 @@ class Block:
         """Short numbers nearer to the factual value than the point, farther from it, and both."""
         before = self.center + self.scale * self.Z0[:, self.place]
         change = self.value - before
-        # A value that was missing is as far as another category, whatever it is now.
+        # Filling in a missing value costs 1, like changing a category.
         size = np.where(np.isnan(before), self.scale, np.abs(change))
-        tolerance = np.where(self.moved, DEARER / 2 * size, np.nan)
+        tolerance = np.where(self.moved, ALLOWANCE / 2 * size, np.nan)
         rises = ~(change < 0)
         toward, away = (
             ladder(self.value, np.minimum(tolerance, self._room(up)), up) for up in (~rises, rises)
@@ -148,18 +148,18 @@ class Block:
 
     @cached_property
     def _problem(self) -> Problem:
-        """The problem of the points as the search states it."""
+        """The problem of the points, as in the search."""
         return self.engine.problem(
             self.query.rows.take(self.rows), self.code, self.engine.floors[0]
         )
 
     def _affordable(self, owner: np.ndarray, Z: np.ndarray, price: np.ndarray) -> np.ndarray:
-        """Whether points (q, D) of the given prices are as good as what they replace, about."""
-        if self._limits is None:  # the densities of the points to begin with, in the same call
+        """Whether points (q, D) of the given prices are about as good as those they replace."""
+        if self._limits is None:  # with the densities of the initial points
             m = len(self.rows)
             everyone = np.concatenate([np.arange(m), owner])
             value, common = self._plausibility(everyone, np.concatenate([self.start, Z]))
-            limit = self.engine.price(self.start, self.Z0, self.weight) * (1 + DEARER)
+            limit = self.engine.price(self.start, self.Z0, self.weight) * (1 + ALLOWANCE)
             floor = np.full(m, -np.inf)
             if self.engine.compared:
                 floor = np.minimum(value[:m], common[:m]) - ROUNDING
@@ -170,7 +170,7 @@ class Block:
         return np.asarray((price - value <= limit[owner]) & (value >= floor[owner]))
 
     def _plausibility(self, owner: np.ndarray, Z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Weighted log-densities (q,) of points (q, D), and what is common among their kind."""
+        """Weighted log-densities (q,) of points (q, D), and the lower quartiles of their kinds."""
         value, common = np.zeros(len(Z)), np.zeros(len(Z))
         for kind in np.unique(self.code[owner]):
             own, part = self.code[owner] == kind, self.engine.plausible(int(kind))
@@ -179,7 +179,7 @@ class Block:
         return value, common
 
     def shorten(self) -> None:
-        """Round all numbers of a point together, and one by one where that is refused."""
+        """Round all numbers of a point together, or one by one if that is refused."""
         left = np.flatnonzero(self.moved.any(axis=1))
         for level in range(LEVELS):
             if len(left) == 0:
@@ -196,7 +196,7 @@ class Block:
         seen = [self.value[rows]]
         for way in self._ways:
             one = way.number[level, rows]
-            # On the grid of this level already.
+            # On the grid of this level.
             settled |= _equal(one, seen[0])
             fresh = ~np.any([_equal(one, other) for other in seen], axis=0)
             if level > 0:

@@ -1,4 +1,4 @@
-"""Answers move to the shortest numbers that still get the target, so that they can be written."""
+"""Move answers to the shortest numbers that still reach the target."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def one_thread() -> Iterator[None]:
     ``torch.set_num_threads`` also sets the number for threads that start later. So the OpenMP
     library of torch is set instead, whose number belongs to the calling thread only.
     """
-    threads = torch.get_num_threads()  # torch itself sets the library in the first call
+    threads = torch.get_num_threads()  # torch sets the library in its first call
     library = _openmp() if threads > 1 else None
     if library is None:
         yield

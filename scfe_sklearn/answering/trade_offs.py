@@ -1,4 +1,4 @@
-"""Few changes, near, or plausible: answers to one question for several prices and budgets."""
+"""Pareto fronts: answers to one query for several prices and budgets."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def collect(
     factors: Sequence[float],
     budgets: Sequence[int | None],
 ) -> Answers:
-    """Answer all rows for every price and budget, side by side."""
+    """Answer all rows for every price and budget."""
     found = []
     for budget in budgets:
         for factor in factors:
             # As `explain` answers; the other mixtures are what they cost.
             compared = engine.compared and factor == 1 and budget is None
             priced = replace(engine, tau=factor * engine.tau, max_changes=budget, compared=compared)
-            # What is reachable within a budget does not depend on the price of plausibility.
+            # The price of plausibility does not change which rows are reachable.
             priced = replace(priced, systematic=factor == factors[0], shortens=False)
             found.append(answer(priced, replace(judge, max_changes=budget), query))
     code = np.concatenate([one.code for one in found], axis=1)
@@ -54,7 +54,7 @@ def collect(
 
 
 def undominated(explanation: Explanation, n: int) -> Explanation:
-    """Keep, of the entries of each of n rows, those that no other one beats.
+    """Keep the entries of each of n rows that no other one dominates.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def undominated(explanation: Explanation, n: int) -> Explanation:
 
 
 def check_trade_offs(factors: Sequence[float], budgets: Sequence[int | None]) -> None:
-    """Refuse no factors or budgets at all, or such that are negative."""
+    """Raise if factors or budgets are empty or negative."""
     if len(factors) == 0 or not all(factor >= 0 for factor in factors):
         raise ValueError(
             "The 'factors' parameter of pareto must hold floats in [0, inf). "

@@ -1,4 +1,4 @@
-"""The last resort: training rows of a class, which the user's own model gives that class."""
+"""Training rows that are predicted to have the target, as answers of last resort."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHUNK = 4_000_000
 
 
 def training_rows(engine: Engine, rows: Rows, count: int = TRIED) -> Candidates:
-    """Return the nearest training rows of the wanted kinds that the rules let each row become.
+    """Return the nearest training rows of the targets that the rules of each row permit.
 
     They need no score: where scores and predictions of a model disagree, as they may for
     calibrated ones, they are still answers.
@@ -39,7 +39,7 @@ def training_rows(engine: Engine, rows: Rows, count: int = TRIED) -> Candidates:
     z = np.zeros((len(Z), count, Z.shape[1]))
     cost, code = np.full((len(Z), count), np.inf), np.zeros((len(Z), count), dtype=np.intp)
     for target in np.flatnonzero(wanted.any(axis=0)):
-        anchors = engine.anchors[target]
+        anchors = engine.reference_rows[target]
         if engine.extra_reference_rows is not None:
             anchors = np.concatenate([anchors, engine.extra_reference_rows[target]])
         own = np.flatnonzero(wanted[:, target])
@@ -65,7 +65,7 @@ def training_rows(engine: Engine, rows: Rows, count: int = TRIED) -> Candidates:
 def _distance(
     engine: Engine, Z: np.ndarray, bounds: Actionability, anchors: np.ndarray
 ) -> np.ndarray:
-    """Squared distance plus price of the changes (n, T); infinite where the rules forbid it."""
+    """Squared distance plus price of the changes (n, T); infinite if the rules forbid it."""
     space = engine.space
     gap = anchors - Z[:, None]
     moved = abs(gap) > 1e-9

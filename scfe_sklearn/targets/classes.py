@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scfe_sklearn.targets.asked import Interval, Probability
 from scfe_sklearn.targets.groups import groups_of
 from scfe_sklearn.targets.outcome import Outcome
+from scfe_sklearn.targets.types import Interval, Probability
 
 # Returns the probabilities (T, C) of training rows.
 Table = Callable[[], np.ndarray]
@@ -58,7 +58,7 @@ class ClassTarget:
         return len(self.about)
 
     @property
-    def asks_probability(self) -> bool:
+    def uses_probability(self) -> bool:
         """Whether any probability matters."""
         return self.n_groups > self.n_classes
 
@@ -69,7 +69,7 @@ class ClassTarget:
     def met(self, rows: np.ndarray, group: np.ndarray, outcome: Outcome) -> np.ndarray:
         """Return (m,): does an outcome of row ``rows`` (m,) answer it by group ``group`` (m,)."""
         good = (outcome.code == group) & self.wanted[rows, group]
-        if self.asks_probability and outcome.probability is not None:
+        if self.uses_probability and outcome.probability is not None:
             p = outcome.probability[np.arange(len(group)), self.about[group]]
             # Comparisons with NaN are false.
             good |= (p >= self.low[rows, group]) & (p <= self.high[rows, group])
@@ -83,7 +83,7 @@ class ClassTarget:
         code = outcome.code.clip(0)
         found = np.where(self.met(rows, code, outcome), code, -1)
         left = np.flatnonzero(found < 0)
-        if not self.asks_probability or outcome.probability is None or len(left) == 0:
+        if not self.uses_probability or outcome.probability is None or len(left) == 0:
             return found
         groups = np.arange(self.n_classes, self.n_groups)
         every, group = np.repeat(left, len(groups)), np.tile(groups, len(left))

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from scfe_sklearn.targets.asked import Interval
 from scfe_sklearn.targets.groups import groups_of
 from scfe_sklearn.targets.outcome import Outcome
+from scfe_sklearn.targets.types import Interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class IntervalTarget:
         return len(self.members)
 
     @property
-    def asks_probability(self) -> bool:
+    def uses_probability(self) -> bool:
         """Whether any probability matters: a regressor has none."""
         return False
 

@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from scfe_sklearn.answering.enumeration import permitted_points, search_exhaustively
-from scfe_sklearn.answering.query import ask
+from scfe_sklearn.answering.query import build_query
 from scfe_sklearn.explainer import CounterfactualExplainer
 from scfe_sklearn.features import FeatureSpace, Rules
 from scfe_sklearn.status import Status
@@ -130,7 +130,7 @@ def test_the_cheapest_of_the_list_is_returned(seed):
     query = X[model.predict(X) == 0].iloc[:10]
     Z = explainer.space_.encode(query)
     judge, functions = explainer._judge(len(query)), explainer._score_functions(query, Z)
-    asked = ask(
+    asked = build_query(
         judge,
         [function.scores for function in functions],
         query,

@@ -41,7 +41,7 @@ def test_trees_are_settled_for_good(frozen, budget):
     for seed in range(3):
         y = labels_of(seed, 0.15)
         model = DecisionTreeClassifier(max_depth=4, random_state=seed).fit(GRID, y)
-        said = model.predict(GRID)
+        output = model.predict(GRID)
         explainer = CounterfactualExplainer(
             FrozenEstimator(model),
             solver="milp",
@@ -49,14 +49,14 @@ def test_trees_are_settled_for_good(frozen, budget):
             max_changes=budget,
             immutable=list(frozen),
         ).fit(GRID, y)
-        query = GRID[said == 0][::7]
+        query = GRID[output == 0][::7]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             result = explainer.explain(query, target=1)
         scale = explainer.space_.scale_
         for i in range(len(query)):
             row = query.iloc[i]
-            good = reachable(row, frozen, budget or 3) & (said == 1)
+            good = reachable(row, frozen, budget or 3) & (output == 1)
             assert result.success[i] == good.any()
             if not good.any():
                 assert result.status[i] == Status.UNREACHABLE
@@ -165,12 +165,12 @@ def test_relations_and_implications_of_trees_are_settled_for_good(model, seed):
             patch.setattr("scfe_sklearn.answering.exact.answer", searched_for_nothing)
         result = explainer.explain(query, target=1, rules=rules)
     space = explainer.space_
-    there, said = space.encode(grid), fitted.predict(grid)
+    there, output = space.encode(grid), fitted.predict(grid)
     for i in range(len(query)):
         row = query.iloc[[i] * len(grid)]
         home = space.encode(row)
         changes = space.changed(there, home).sum(axis=1)
-        good = (said == 1) & ~rules.violations(space, row, grid).any(axis=1)
+        good = (output == 1) & ~rules.violations(space, row, grid).any(axis=1)
         good &= (changes > 0) & (changes <= (5 if budget in (None, "fewest") else budget))
         assert result.success[i] == good.any()
         if not good.any():
@@ -211,12 +211,12 @@ def test_relations_and_implications_of_linear_models_are_proofs(seed, budget):
         warnings.simplefilter("ignore", UserWarning)
         patch.setattr("scfe_sklearn.explainer.answer", searched_for_nothing)
         result = explainer.explain(query, target=1, rules=rules)
-    space, said = explainer.space_, fitted.predict(grid)
+    space, output = explainer.space_, fitted.predict(grid)
     there = space.encode(grid)
     for i in range(len(query)):
         row = query.iloc[[i] * len(grid)]
         changes = space.changed(there, space.encode(row)).sum(axis=1)
-        good = (said == 1) & ~rules.violations(space, row, grid).any(axis=1)
+        good = (output == 1) & ~rules.violations(space, row, grid).any(axis=1)
         good &= (changes > 0) & (changes <= (5 if budget is None else budget))
         assert (result.status[i] == Status.UNREACHABLE) == (not good.any())
 
@@ -278,8 +278,8 @@ def test_values_of_a_tree():
     y = labels_of(2, 0.5) * 3.0 + GRID["a"]
     model = DecisionTreeRegressor(max_depth=4, random_state=0).fit(GRID, y)
     explainer = CounterfactualExplainer(FrozenEstimator(model), solver="milp").fit(GRID, y)
-    said = model.predict(GRID)
-    query = GRID[(said < 2) | (said > 3)][::6]
+    output = model.predict(GRID)
+    query = GRID[(output < 2) | (output > 3)][::6]
     result = explainer.explain(query, target=Interval(at_least=2, at_most=3))
     after = model.predict(result.counterfactuals)
     assert result.success.all() and ((after >= 2) & (after <= 3)).all()

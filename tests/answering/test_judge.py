@@ -194,9 +194,9 @@ def test_values_of_a_regressor(space):
     targets = interval_target((3.0, np.array([5.0, 4.125, 9.0])), 3, TRAIN["pay"].to_numpy())
     verdict = judge(Z, Z0, before, np.arange(3), targets.group, targets)
     assert verdict.good.tolist() == [False, True, False]
-    said = judge.outcome(TRAIN)
-    assert said.code.tolist() == [0, 0, 0, 0, 0, -1] and np.isnan(said.value[-1])
-    np.testing.assert_array_equal(said.value[:5], TRAIN["pay"][:5])
+    output = judge.outcome(TRAIN)
+    assert output.code.tolist() == [0, 0, 0, 0, 0, -1] and np.isnan(output.value[-1])
+    np.testing.assert_array_equal(output.value[:5], TRAIN["pay"][:5])
 
 
 def test_predict_gives_positions(space):

@@ -48,7 +48,7 @@ def test_only_what_the_rules_permit_nearest_first(budget):
     assert sum(len(part) for part in engine.extra_reference_rows) > 0
     points = [
         np.concatenate(pair)
-        for pair in zip(engine.anchors, engine.extra_reference_rows, strict=True)
+        for pair in zip(engine.reference_rows, engine.extra_reference_rows, strict=True)
     ]
     given = explainer.estimator_.predict(X)
     assert [len(part) for part in points] == np.bincount(given, minlength=3).tolist()

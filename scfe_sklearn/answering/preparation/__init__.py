@@ -1,4 +1,4 @@
-"""Before a search: what is refused, and the models of an explainer, trained or taken over."""
+"""Preparation of a search: checks of the input, models and score functions."""
 
 from scfe_sklearn.answering.preparation.checks import (
     check_best_effort,

@@ -51,7 +51,7 @@ def read_outcomes(y: Any, table: Table, immutable: Collection[Hashable] = ()) ->
 
 
 def read_weights(sample_weight: Any, n: int) -> np.ndarray | None:
-    """Weights of the training rows as an array (n,), None where there are none."""
+    """Weights of the training rows as an array (n,), or None."""
     if sample_weight is None:
         return None
     weights = np.asarray(sample_weight)
@@ -73,7 +73,7 @@ def read_values(y: np.ndarray) -> np.ndarray:
 
 
 def check_finite(function: ScoreFunction, Z: np.ndarray) -> None:
-    """Refuse a model that has no answer on training rows."""
+    """Raise if a model does not predict training rows."""
     scores = function.scores(torch.from_numpy(Z))
     bad = int((~torch.isfinite(scores)).any(1).sum())
     if bad:
@@ -86,7 +86,7 @@ def check_finite(function: ScoreFunction, Z: np.ndarray) -> None:
 
 
 def check_same_answers(estimator: Any, other: Any) -> None:
-    """Refuse a model that answers in other words than the one that is explained."""
+    """Raise if the classes of a model differ from those of the explained one."""
     ours, theirs = (
         None if not hasattr(model, "classes_") else np.asarray(model.classes_).tolist()
         for model in (estimator, other)
@@ -110,7 +110,7 @@ def check_probabilities(models: list[Any]) -> None:
 
 
 def read_classes(estimator: Any, labels: np.ndarray) -> np.ndarray:
-    """Labels that a fitted estimator gives, which must cover those of the training rows."""
+    """Labels of a fitted estimator, which must include those of the training rows."""
     check_classification_targets(labels)
     if isinstance(estimator.classes_, list) or np.ndim(estimator.classes_) != 1:
         raise several_outputs(estimator)
@@ -141,7 +141,7 @@ def several_outputs(estimator: Any) -> ValueError:
 
 
 def check_rules(rules: Any) -> None:
-    """Refuse what is no Rules."""
+    """Raise unless the value is a Rules."""
     if not (rules is None or isinstance(rules, Rules)):
         raise ValueError(
             f"The 'rules' parameter of explain must be a Rules or None. Got {rules!r} instead."
@@ -149,7 +149,7 @@ def check_rules(rules: Any) -> None:
 
 
 def check_best_effort(value: Any) -> None:
-    """Refuse what is no bool."""
+    """Raise unless the value is a bool."""
     if not isinstance(value, (bool, np.bool_)):
         raise ValueError(
             f"The 'best_effort' parameter of explain must be a bool. Got {value!r} instead."
@@ -157,7 +157,7 @@ def check_best_effort(value: Any) -> None:
 
 
 def check_count(value: Any) -> None:
-    """Refuse a number of counterfactuals below 1."""
+    """Raise unless the number of counterfactuals is at least 1."""
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not whole or value < 1:
         raise ValueError(

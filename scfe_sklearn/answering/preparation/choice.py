@@ -14,12 +14,12 @@ VERIFIED_ROWS = 256
 """Training rows on which the differentiable model is compared with the estimator."""
 
 
-def choose_solver(wanted: str, compiled: CompiledModels, X: Any) -> str:
+def choose_solver(solver: str, compiled: CompiledModels, X: Any) -> str:
     """Return the solver that answers: "auto" is decided by whether all gradients are known.
 
     Parameters
     ----------
-    wanted : {"auto", "apg", "search", "milp"}
+    solver : {"auto", "apg", "search", "milp"}
         The user's choice.
     compiled : CompiledModels
         The model that is explained and those that must agree.
@@ -31,18 +31,18 @@ def choose_solver(wanted: str, compiled: CompiledModels, X: Any) -> str:
     UnsupportedModelError
         If the chosen solver cannot read the model.
     """
-    if wanted == "milp":
+    if solver == "milp":
         _ = compiled.trees  # raises for another model
-    if wanted in ("search", "milp"):
-        return wanted
+    if solver in ("search", "milp"):
+        return solver
     Z = compiled.space.encode(X)
-    # Rows with missing numbers on their own: a few would be lost among many.
+    # Rows with missing numbers have a check of their own.
     whole = np.isfinite(Z).all(axis=1)
     rows = np.concatenate([_spread(np.flatnonzero(part)) for part in (whole, ~whole)])
     try:
         compiled.verify_gradients(take_rows(X, rows), Z[rows])
     except (UnsupportedModelError, AdapterMismatchError):
-        if wanted == "apg":
+        if solver == "apg":
             raise
         return "search"
     return "apg"
@@ -53,7 +53,7 @@ EXPONENTS = {"l0": 0.0, "l1/2": 0.5, "l2/3": 2 / 3, "l1": 1.0}
 
 
 def exponent_of(penalty: str, solver: str) -> float:
-    """Return p of a penalty; raise if the solver does not know it."""
+    """Return p of a penalty; raise if the solver does not support it."""
     if penalty != "l0" and solver != "apg":
         raise ValueError(
             "The 'penalty' parameter of CounterfactualExplainer must be 'l0' for models without "

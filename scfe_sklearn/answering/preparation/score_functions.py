@@ -84,7 +84,7 @@ class Asked:
     def after_moves(
         self, z: torch.Tensor, target: torch.Tensor, feature: torch.Tensor
     ) -> torch.Tensor | None:
-        """Scores (n, M, C) of points (n, D) after each of M moves; None where nothing is won.
+        """Scores (n, M, C) of points (n, D) after each of M moves; None if not cheaper.
 
         A move sets a ``feature`` (M,) to what it is in ``target`` (M, D).
         """
@@ -130,7 +130,7 @@ class WholeRows:
 
 
 class CompiledModels:
-    """The models of a fitted explainer, each read once: when it is first used.
+    """The models of a fitted explainer, each compiled when it is first used.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ class CompiledModels:
 
     @cached_property
     def torch_models(self) -> list[ScoreModel]:
-        """Exact torch versions; UnsupportedModelError where there is none."""
+        """Exact torch versions; raise UnsupportedModelError if a model has none."""
         return [as_torch(model, self.space.columns_) for model in self.models]
 
     @cached_property
@@ -162,17 +162,17 @@ class CompiledModels:
 
     @cached_property
     def black_boxes(self) -> list[BlackBox]:
-        """The models as whatever has predictions."""
+        """The models as black boxes."""
         return self._black_boxes(with_proba=False)
 
     @cached_property
     def black_boxes_with_proba(self) -> list[BlackBox]:
-        """The same, with probabilities beside the scores."""
+        """The models as black boxes with probabilities."""
         return self._black_boxes(with_proba=True)
 
     @cached_property
     def linear(self) -> LinearScores | None:
-        """Weights of the model that is explained; None if it is not linear."""
+        """Weights of the explained model; None if it is not linear."""
         try:
             return read_linear(self.models[0], self.space.columns_)
         except UnsupportedModelError:
@@ -180,7 +180,7 @@ class CompiledModels:
 
     @cached_property
     def trees(self) -> TreeEnsemble:
-        """Trees of the model that is explained; UnsupportedModelError if it has none."""
+        """Trees of the explained model; raise UnsupportedModelError if it has none."""
         return read_trees(self.models[0], self.space.columns_, self.sample)
 
     def _black_boxes(self, with_proba: bool) -> list[BlackBox]:
@@ -198,12 +198,12 @@ class CompiledModels:
 def whole_row_scores(
     model: BlackBox, space: FeatureSpace, rows: Table, Z: np.ndarray
 ) -> ScoreFunction:
-    """Return a black box that is given whole rows of the query."""
+    """Return the scores of a black box that takes whole rows of the query."""
     return ScoreFunction(WholeRows(model, space, rows, Z), False, False, model.has_probabilities)
 
 
 def black_box_scores(model: BlackBox, space: FeatureSpace) -> ScoreFunction:
-    """Return a black box as a function of solver space: every point is a row of the data."""
+    """Return the scores of a black box at points of solver space, decoded to rows."""
     exact = exact_columns(space.features_, space.slices_, space.lattice())
     return ScoreFunction(Asked(model, exact, space), False, False, model.has_probabilities)
 
@@ -219,7 +219,7 @@ def _torch_scores(model: ScoreModel, space: FeatureSpace) -> ScoreFunction:
 
 
 def _columns_for(model: ScoreModel, space: FeatureSpace) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The map to column space; for a model that jumps, without the rounding on the way."""
+    """Return the map to column space, without rounding for models with jumps."""
     columns = space.column_map_.compiled(torch.float64)
     if not model.jumps:
         return columns

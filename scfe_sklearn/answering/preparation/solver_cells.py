@@ -71,7 +71,7 @@ class SolverCells:
         return cls(model, exact, *(torch.from_numpy(part) for part in parts))
 
     def places(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Places (n, d) of points (n, D), and whether the trees can read the points (n,)."""
+        """Places (n, d) of points (n, D), and whether the trees accept the points (n,)."""
         u, cells = self.exact(z).numpy(), self.model.cells
         assert cells is not None
         return torch.from_numpy(cells.places(u)), torch.from_numpy(self.model.readable(u))
@@ -83,7 +83,7 @@ class SolverCells:
         feature: torch.Tensor,
         place: torch.Tensor,
     ) -> torch.Tensor:
-        """Scores (k, C) of states (S, d) after a feature of some of them changes its place.
+        """Scores (k, C) of states (S, d) after one feature changes its place.
 
         ``state``, ``feature`` and ``place`` have shape (k,); states ascend.
         """

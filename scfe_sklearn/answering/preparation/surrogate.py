@@ -1,4 +1,4 @@
-"""A smooth stand-in of a model without a gradient: it proposes, the model itself decides."""
+"""Smooth surrogate of a model without a gradient: it proposes points to the model."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ UNITS = 32
 """Width of the network."""
 
 ROWS = 8000
-"""Training rows that are used, and twice as many that are mixed of them."""
+"""Most training rows in use; twice as many mixtures of them are added."""
 
 LARGEST = 6.0
-"""Scores of classes differ by no more than this: beyond, nothing is to be learned."""
+"""Largest difference of scores of classes; larger ones are clipped."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,18 +86,18 @@ def fit_surrogate(
         feature = random.randint(len(slices), size=len(mixed))
         mixed = np.where(owner == feature[:, None], others, mixed)
     points = np.concatenate([Z, mixed])
-    told = scores(torch.from_numpy(points)).numpy()
-    if told.shape[1] > 1:
-        # Scores matter by their differences; far ones are all the same.
-        told = np.clip(told - told.mean(axis=1, keepdims=True), -LARGEST / 2, LARGEST / 2)
-    unit = StandardScaler().fit(told)
+    targets = scores(torch.from_numpy(points)).numpy()
+    if targets.shape[1] > 1:
+        # Only differences of scores matter; large ones are clipped.
+        targets = np.clip(targets - targets.mean(axis=1, keepdims=True), -LARGEST / 2, LARGEST / 2)
+    unit = StandardScaler().fit(targets)
     network = MLPRegressor(
         hidden_layer_sizes=(UNITS,), max_iter=30, early_stopping=True, random_state=random
     )
-    # It need not converge: what it proposes is judged.
+    # It need not converge: the model judges its proposals.
     with ignore_warnings():
-        wanted = unit.transform(told)
-        network.fit(points, wanted if wanted.shape[1] > 1 else wanted[:, 0])
+        scaled = unit.transform(targets)
+        network.fit(points, scaled if scaled.shape[1] > 1 else scaled[:, 0])
     weights, biases = [*network.coefs_], [*network.intercepts_]
     weights[-1] = weights[-1] * unit.scale_
     biases[-1] = biases[-1] * unit.scale_ + unit.mean_

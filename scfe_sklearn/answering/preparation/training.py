@@ -1,4 +1,4 @@
-"""The models of an explainer: taken over as they are, or trained as clones."""
+"""The models of an explainer: frozen ones, or trained clones."""
 
 from __future__ import annotations
 
