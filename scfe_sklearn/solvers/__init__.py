@@ -1,1 +1,1 @@
-"""Batched solvers of the recourse problem; they know protocols, never a model or a density."""
+"""Batched solvers of the recourse problem; they depend on protocols only."""

@@ -1,4 +1,4 @@
-"""The plausibility floor: an answer is no less plausible than a greedy baseline of its row."""
+"""Plausibility floor: an answer is as plausible as a greedy baseline of its row."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from scfe_sklearn.solvers.problem import Problem
 from scfe_sklearn.solvers.starts import Baselines
 
 ROUNDING = 1e-9
-"""What the log-density of one point may differ by from batch to batch."""
+"""Largest difference of the log-density of a point between batches."""
 
 
 def floors(problem: Problem, baselines: Baselines) -> torch.Tensor:
-    """Return the least log-density (n,) of an answer of each row; minus infinity for any.
+    """Return the least log-density (n,) of an answer; minus infinity without a floor.
 
     One weight of plausibility serves all rows of all data, and some rows would need another
     one. An answer below the lower quartile of its class must therefore be at least as plausible

@@ -1,4 +1,4 @@
-"""Search without a gradient: screen, enrich, recall, keep to the floor, narrow down."""
+"""Search without a gradient: starts, enriching, plausibility floor, narrowing."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ import torch
 
 from scfe_sklearn.solvers.plausibility_floor import floors, with_floors
 from scfe_sklearn.solvers.problem import Kind, Pool, Problem, of_rows
-from scfe_sklearn.solvers.refinement import Enrich, Section, Stepping, enrich, narrow, step
+from scfe_sklearn.solvers.refinement import (
+    EnrichSettings,
+    NarrowSettings,
+    StepSettings,
+    enrich,
+    narrow,
+    step,
+)
 from scfe_sklearn.solvers.starts import (
     Baselines,
     Recall,
-    Screen,
+    ScreenSettings,
     climb,
     hybrids,
     nearest_anchors,
@@ -23,13 +30,13 @@ from scfe_sklearn.solvers.starts import (
 )
 
 GUESSED = 0.6
-"""Spreads of log-density that an answer may still lose after its start."""
+"""Spreads of log-density that later steps may take from a start."""
 
 SET_BACK = 1e9
 """Added to the cost of points below the floor, so that they come last."""
 
 
-THOROUGH = Screen(width=64, parents=200, evaluations=200, shortlist=60)
+THOROUGH = ScreenSettings(width=64, parents=200, evaluations=200, shortlist=60)
 """Search over supports of the effort "thorough"."""
 
 
@@ -39,31 +46,31 @@ class SearchSettings:
 
     Parameters
     ----------
-    screen : Screen
+    screen : ScreenSettings
         Search over supports.
-    enrich : Enrich
-        Changes for the sake of plausibility.
+    enrich : EnrichSettings
+        Changes that raise the plausibility.
     recall : Recall
         Starts from training rows.
-    section : Section
+    narrow : NarrowSettings
         Search along the changed numbers.
-    stepping : Stepping
+    stepping : StepSettings
         Steps from cell to cell of trees.
     narrowed : int
-        Points per row that are narrowed down; most of them are given up early.
+        Points per row that are narrowed down; most of them are dropped early.
     pool : int
         Points per row that are kept from step to step.
     inside : int
-        Training rows per row from which steps begin.
+        Training rows per row at which steps begin.
     ladder : tuple of float
-        Prices of a change, falling: where the price is lower, rows are solved at these first.
+        Prices of a change, falling; rows with a lower price are solved at these first.
     """
 
-    screen: Screen = field(default_factory=Screen)
-    enrich: Enrich = field(default_factory=Enrich)
+    screen: ScreenSettings = field(default_factory=ScreenSettings)
+    enrich: EnrichSettings = field(default_factory=EnrichSettings)
     recall: Recall = field(default_factory=Recall)
-    section: Section = field(default_factory=Section)
-    stepping: Stepping = field(default_factory=Stepping)
+    narrow: NarrowSettings = field(default_factory=NarrowSettings)
+    stepping: StepSettings = field(default_factory=StepSettings)
     narrowed: int = 2
     pool: int = 6
     inside: int = 6
@@ -96,32 +103,32 @@ def solve_by_search(
     problem : Problem
         n rows.
     kinds : sequence of (rows, anchors, moves)
-        What is different for the rows of each kind of answer.
+        Training rows and moves for the rows of each kind of target.
     settings : SearchSettings
         Lengths and widths of the steps.
     with_floor : bool
         Whether answers must be as plausible as a greedy baseline.
     guesses : Tensor of shape (n, K, D) or None
-        Points that may be answers, such as those of a stand-in of the model.
+        Points that may be answers, such as those of a surrogate.
 
     Returns
     -------
     Pool
-        Valid points, cheapest first; no point for a row that was not answered.
+        Valid points, cheapest first.
     """
     pool = _starts(problem, kinds, settings)
     rungs = [price for price in settings.ladder if bool((problem.beta < price).all())]
     if rungs:
-        # An answer at a higher price of a change is one at a lower price, too.
-        dearer = replace(problem, beta=torch.full_like(problem.beta, rungs[-1]))
-        found = solve_by_search(dearer, kinds, settings, with_floor, guesses)
+        # Answers do not depend on the price of a change, only their costs do.
+        priced = replace(problem, beta=torch.full_like(problem.beta, rungs[-1]))
+        found = solve_by_search(priced, kinds, settings, with_floor, guesses)
         pool = _with_guesses(problem, pool, found.z)
     if guesses is not None:
         pool = _with_guesses(problem, pool, guesses)
     if not with_floor:
         pool = improve_by_search(problem, pool, settings)
         return step(problem, pool, _inside(problem, kinds, settings), settings.stepping)
-    # Rows that may need their floor are solved with and without it, in the same rounds.
+    # Rows that may miss their floor are solved with and without it, in the same batch.
     guessed = _suspects(problem, kinds, pool, GUESSED)
     limit, begun = _floored(problem.take(guessed), of_rows(kinds, guessed), pool.take(guessed))
     limits = torch.cat([torch.full_like(pool.best, -torch.inf), limit])
@@ -130,7 +137,7 @@ def solve_by_search(
     found, within = found.take(slice(len(problem))), found.take(slice(len(problem), None))
     low = (_log_densities(problem, found)[guessed, 0] < limit).nonzero()[:, 0]
     found = found.scattered(guessed[low], within.take(low))
-    # Other rows that lost so much plausibility that they miss their floor are solved again.
+    # Other rows that miss their floor are solved again.
     rest = _suspects(problem, kinds, found, 0.0)
     rest = rest[~torch.isin(rest, guessed)]
     part, now = problem.take(rest), found.take(rest)
@@ -144,7 +151,7 @@ def solve_by_search(
 
 
 def _inside(problem: Problem, kinds: Sequence[Kind], settings: SearchSettings) -> torch.Tensor:
-    """What rows (n, K, D) may become of the nearest training rows of their kinds."""
+    """Permitted points (n, K, D) of rows nearest to training rows of their kinds."""
     inside = problem.domain.factual[:, None].repeat(1, settings.inside, 1)
     for rows, anchors, _ in kinds:
         domain = problem.domain.take(rows)
@@ -155,7 +162,7 @@ def _inside(problem: Problem, kinds: Sequence[Kind], settings: SearchSettings) -
 
 def improve_by_search(problem: Problem, pool: Pool, settings: SearchSettings) -> Pool:
     """Improve the first points of a pool."""
-    return narrow(problem, pool, settings.section, settings.narrowed)
+    return narrow(problem, pool, settings.narrow, settings.narrowed)
 
 
 def _starts(problem: Problem, kinds: Sequence[Kind], settings: SearchSettings) -> Pool:
@@ -173,8 +180,8 @@ def _starts(problem: Problem, kinds: Sequence[Kind], settings: SearchSettings) -
 def _rest_of_rows(
     problem: Problem, pool: Pool, anchors: torch.Tensor, settings: SearchSettings
 ) -> Pool:
-    """Try training rows where no answer was found or many features change, then pushes."""
-    # Where much has to change, whole training rows are better starts than sums of moves.
+    """Try training rows for rows without an answer or with many changes, then pushes."""
+    # For many changes training rows are better starts than sums of moves.
     many = problem.domain.changed(pool.z[:, :1])[:, 0].sum(1) > settings.recall.beyond
     pool = _recalled(problem, pool, anchors, settings, (pool.best == torch.inf) | many)
     return _climbed(problem, pool)
@@ -183,7 +190,7 @@ def _rest_of_rows(
 def _rest_of_wide_rows(
     problem: Problem, pool: Pool, anchors: torch.Tensor, settings: SearchSettings
 ) -> Pool:
-    """Try pushes where no answer was found, then training rows if the budget is large.
+    """Try pushes for rows without an answer, then training rows if the budget is large.
 
     To undo hundreds of changes of a training row is much more work than to make a few.
     """
@@ -209,7 +216,7 @@ def _recalled(
 
 
 def _climbed(problem: Problem, pool: Pool) -> Pool:
-    """Return the pool with answers from single pushes where it has none."""
+    """Return the pool with answers from pushes for rows without one."""
     rows = (pool.best == torch.inf).nonzero()[:, 0]
     if len(rows) == 0:
         return pool
@@ -217,7 +224,7 @@ def _climbed(problem: Problem, pool: Pool) -> Pool:
 
 
 def _with_guesses(problem: Problem, pool: Pool, z: torch.Tensor) -> Pool:
-    """Return the pool with those of the points ``z`` (n, K, D) that are answers."""
+    """Return the pool with the valid ones of the points ``z`` (n, K, D)."""
     changed = problem.domain.changed(z)
     there = changed.any(-1) & (changed.sum(-1) <= problem.max_changes[:, None])
     valid, plausibility = problem.evaluate(z, there)
@@ -226,7 +233,7 @@ def _with_guesses(problem: Problem, pool: Pool, z: torch.Tensor) -> Pool:
 
 
 def _suspects(problem: Problem, kinds: Sequence[Kind], pool: Pool, spreads: float) -> torch.Tensor:
-    """Rows (k,) whose answer is, or may become, less plausible than the lower quartile.
+    """Rows (k,) whose answer may be less plausible than the lower quartile.
 
     Rows of very many features have no floor: their baseline costs too much.
     """
@@ -242,7 +249,7 @@ def _suspects(problem: Problem, kinds: Sequence[Kind], pool: Pool, spreads: floa
 
 
 def _floored(problem: Problem, kinds: Sequence[Kind], pool: Pool) -> tuple[torch.Tensor, Pool]:
-    """Return the floors (n,) of rows, and the points that keep them; the baseline is one."""
+    """Return the floors (n,) of rows and the points above them, with the baseline."""
     baselines = Baselines.of(problem, kinds)
     limit = floors(problem, baselines)
     kept = _log_densities(problem, pool) >= limit[:, None]

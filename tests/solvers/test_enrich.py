@@ -8,7 +8,7 @@ import torch
 
 from scfe_sklearn.densities import GaussianKDE, LocalOutlierDensity
 from scfe_sklearn.solvers.problem.pool import Pool
-from scfe_sklearn.solvers.refinement.enriching import Enrich, enrich
+from scfe_sklearn.solvers.refinement.enriching import EnrichSettings, enrich
 
 ROWS = np.random.default_rng(0).normal([2.0, 1.0, -1.0], 0.2, (60, 3)).round(1)
 
@@ -36,7 +36,7 @@ def beside_the_crowd(tools, weight, **options):
 
 
 def enriched(problem, pool, **options):
-    return enrich(problem, pool, torch.from_numpy(ROWS), Enrich(**options))
+    return enrich(problem, pool, torch.from_numpy(ROWS), EnrichSettings(**options))
 
 
 def test_changes_that_pay_are_added_one_after_the_other(tools):
@@ -110,18 +110,21 @@ def test_answers_stay_answers_and_only_improve(tools, density, seed):
         torch.from_numpy(single),
     )
     anchors = torch.from_numpy(points[np.isfinite(cost).any(0)])
-    got = enrich(problem, pool, anchors, Enrich())
+    got = enrich(problem, pool, anchors, EnrichSettings())
     tools.check_answers(problem, got)
     assert bool((got.best <= pool.best + 1e-12).all())
     assert bool((got.best < pool.best - 1e-6).any())
     one = enrich(
-        problem.take(torch.tensor([7])), Pool(pool.z[7:8], pool.cost[7:8]), anchors, Enrich()
+        problem.take(torch.tensor([7])),
+        Pool(pool.z[7:8], pool.cost[7:8]),
+        anchors,
+        EnrichSettings(),
     )
     torch.testing.assert_close(one.z[0], got.z[7])
 
 
 def test_no_anchors_and_no_moves_change_nothing(tools):
     problem, pool = beside_the_crowd(tools, 2.0)
-    assert enrich(problem, pool, torch.zeros(0, 3, dtype=torch.float64), Enrich()) is pool
+    assert enrich(problem, pool, torch.zeros(0, 3, dtype=torch.float64), EnrichSettings()) is pool
     none = replace(problem, moves=problem.moves.subset(torch.zeros(0, dtype=torch.long)))
-    assert enrich(none, pool, torch.from_numpy(ROWS), Enrich()) is pool
+    assert enrich(none, pool, torch.from_numpy(ROWS), EnrichSettings()) is pool

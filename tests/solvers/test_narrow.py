@@ -9,7 +9,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from scfe_sklearn.densities import GaussianKDE
 from scfe_sklearn.solvers.problem.pool import Pool
-from scfe_sklearn.solvers.refinement.narrowing import Section, narrow
+from scfe_sklearn.solvers.refinement.narrowing import NarrowSettings, narrow
 
 
 def stairs(thresholds, levels, column=0):
@@ -47,7 +47,7 @@ def test_numbers_end_on_the_last_valid_lattice_point(tools, seed):
     problem = tools.make_problem(
         np.zeros((n, 1)), scores, lower=-1e9, upper=1e9, step=[step], has_gradient=False
     )
-    got = narrow(problem, pool_of(problem, start[:, None]), Section(), 1)
+    got = narrow(problem, pool_of(problem, start[:, None]), NarrowSettings(), 1)
     nearest = sign * step * (np.floor(threshold / step) + 1)
     np.testing.assert_allclose(got.z[:, 0, 0], nearest, rtol=1e-9)
     # About six questions for every seventh part: not one for every lattice point.
@@ -68,7 +68,7 @@ def test_continuous_numbers_end_beside_the_threshold_of_a_tree(tools, seed):
     factual = X[~tree.predict(X)]
     problem = tools.make_problem(factual, scores, lower=-1e9, upper=1e9, has_gradient=False)
     start = np.full_like(factual, X.max())
-    got = narrow(problem, pool_of(problem, start), Section(), 1).z[:, 0].numpy()
+    got = narrow(problem, pool_of(problem, start), NarrowSettings(), 1).z[:, 0].numpy()
     assert tree.predict(got).all()
     assert ((got - threshold) <= 2e-6 * abs(start - factual) + 1e-9).all()
 
@@ -91,7 +91,7 @@ def test_no_step_back_is_better(tools, density, seed):
         torch.from_numpy(points[drawn]),
         torch.from_numpy(np.take_along_axis(cost, drawn, 1)),
     )
-    got = narrow(problem, start, Section(), 4)
+    got = narrow(problem, start, NarrowSettings(), 4)
     tools.check_answers(problem, got)
     assert bool((got.best <= start.best + 1e-12).all())
     assert bool((got.best < start.best - 1e-6).any())
@@ -115,7 +115,7 @@ def test_the_best_of_several_valid_stretches(tools):
     problem = tools.make_problem(
         np.zeros((1, 1)), scores, lower=-99, upper=99, step=[0.125], has_gradient=False
     )
-    got = narrow(problem, pool_of(problem, [[9.0]]), Section(), 1)
+    got = narrow(problem, pool_of(problem, [[9.0]]), NarrowSettings(), 1)
     np.testing.assert_allclose(got.z[0, 0], 2.0)
 
 
@@ -129,7 +129,7 @@ def test_useless_changes_are_undone_and_the_rest_goes_on(tools):
     problem = tools.make_problem(
         np.zeros((1, 2)), scores, lower=-9, upper=9, step=[0.25, 0.5], beta=0.2, has_gradient=False
     )
-    got = narrow(problem, pool_of(problem, [[3.5, 0.5]]), Section(), 1)
+    got = narrow(problem, pool_of(problem, [[3.5, 0.5]]), NarrowSettings(), 1)
     tools.check_answers(problem, got)
     np.testing.assert_allclose(got.z[0, 0], [1.25, 0.0])
 
@@ -139,7 +139,7 @@ def test_intervals_hold_and_hopeless_points_are_given_up(tools):
     problem = tools.make_problem(
         np.zeros((1, 1)), scores, lower=2.0, upper=8.0, step=[0.5], has_gradient=False
     )
-    got = narrow(problem, pool_of(problem, [[7.0]]), Section(), 1)
+    got = narrow(problem, pool_of(problem, [[7.0]]), NarrowSettings(), 1)
     np.testing.assert_allclose(got.z[0, 0], 2.0)
     # A point that costs more than its row's best, even without any distance, is left alone.
     scores, asked = stairs([1.0], [-1.0, 1.0])
@@ -149,10 +149,10 @@ def test_intervals_hold_and_hopeless_points_are_given_up(tools):
     z = torch.tensor([[[1.0, 0.0], [7.0, 0.5]]], dtype=torch.float64)
     pool = Pool.empty(problem, 2).merged(problem, z, torch.tensor([[2.0, 99.0]]).double())
     asked.clear()
-    narrow(problem, Pool(pool.z[:, 1:], pool.cost[:, 1:]), Section(), 1)
+    narrow(problem, Pool(pool.z[:, 1:], pool.cost[:, 1:]), NarrowSettings(), 1)
     alone = sum(asked)
     asked.clear()
-    narrow(problem, pool, Section(), 2)
+    narrow(problem, pool, NarrowSettings(), 2)
     assert alone > 0
     assert sum(asked) < 2 * alone
 
@@ -160,5 +160,5 @@ def test_intervals_hold_and_hopeless_points_are_given_up(tools):
 def test_rows_without_an_answer_stay_without(tools):
     scores, _ = stairs([1.0], [-1.0, 1.0])
     problem = tools.make_problem(np.zeros((2, 2)), scores, has_gradient=False)
-    pool = narrow(problem, Pool.empty(problem, 2), Section(), 2)
+    pool = narrow(problem, Pool.empty(problem, 2), NarrowSettings(), 2)
     assert bool((pool.cost == torch.inf).all())

@@ -8,9 +8,9 @@ from scfe_sklearn.densities import GaussianKDE
 from scfe_sklearn.solvers.problem.moves import Moves
 from scfe_sklearn.solvers.problem.pool import pattern_key
 from scfe_sklearn.solvers.starts import screening
-from scfe_sklearn.solvers.starts.screening import Screen, screen
+from scfe_sklearn.solvers.starts.screening import ScreenSettings, screen
 
-WIDE = Screen(width=2000, parents=2000, evaluations=5000, shortlist=5000, pool=30)
+WIDE = ScreenSettings(width=2000, parents=2000, evaluations=5000, shortlist=5000, pool=30)
 
 
 def best_of_moves(tools, problem, mixed):
@@ -41,13 +41,13 @@ def test_wide_screen_with_density_is_exhaustive(tools):
     options = {"density": density, "weight": 0.5, "beta": 0.1, "budget": 2}
     ceiling = float(density.score_samples(mixed.points).max())
     problem = mixed.problem(rng, 12, tools.curved_scores(rng, 6), ceiling=ceiling, **options)
-    wide = Screen(width=2000, parents=2000, evaluations=5000, shortlist=5000)
+    wide = ScreenSettings(width=2000, parents=2000, evaluations=5000, shortlist=5000)
     pool = screen(problem, wide)
     tools.check_answers(problem, pool)
     np.testing.assert_allclose(pool.best, best_of_moves(tools, problem, mixed), rtol=1e-6)
 
 
-@pytest.mark.parametrize("settings", [Screen(), Screen(width=3, evaluations=8)])
+@pytest.mark.parametrize("settings", [ScreenSettings(), ScreenSettings(width=3, evaluations=8)])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_points_are_answers_made_of_permitted_moves(tools, settings, seed):
     rng = np.random.default_rng(seed)
@@ -73,7 +73,7 @@ def test_points_are_answers_made_of_permitted_moves(tools, settings, seed):
 def test_points_of_a_pool_differ_in_what_they_change(tools):
     rng = np.random.default_rng(2)
     problem = tools.mixed.problem(rng, 20, tools.curved_scores(rng, 6), beta=0.01)
-    pool = screen(problem, Screen())
+    pool = screen(problem, ScreenSettings())
     keys = pattern_key(problem.domain, pool.z)
     for i in range(20):
         there = keys[i][pool.cost[i] < torch.inf]
@@ -83,8 +83,12 @@ def test_points_of_a_pool_differ_in_what_they_change(tools):
 def test_nothing_to_try(tools):
     scores = tools.linear_scores(np.ones(2), -1.0)
     problem = tools.make_problem(np.zeros((3, 2)), scores, allowed=False, samples=np.ones((4, 2)))
-    assert bool((screen(problem, Screen()).cost == torch.inf).all())
-    assert screen(problem.take(torch.arange(0)), Screen()).z.shape == (0, Screen().pool, 2)
+    assert bool((screen(problem, ScreenSettings()).cost == torch.inf).all())
+    assert screen(problem.take(torch.arange(0)), ScreenSettings()).z.shape == (
+        0,
+        ScreenSettings().pool,
+        2,
+    )
     none = Moves.from_values(
         torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.float64), torch.arange(2)
     )
@@ -98,7 +102,7 @@ def test_rise_respects_levels_lattices_and_budgets(tools, monkeypatch, seed):
     rng = np.random.default_rng(seed)
     mixed, budget = tools.mixed, int(rng.integers(2, 5))
     problem = mixed.problem(rng, 40, mixed.linear(tools, rng), budget=budget)
-    pool = screen(problem, Screen())
+    pool = screen(problem, ScreenSettings())
     tools.check_answers(problem, pool)
     moves, factual = problem.moves, problem.domain.factual[:, None]
     margin = problem.margin(moves.apply(factual, torch.arange(len(moves)).expand(40, -1)))
@@ -111,5 +115,5 @@ def test_rise_respects_levels_lattices_and_budgets(tools, monkeypatch, seed):
     clear = (highest - problem.floor).abs() > 1e-9
     assert torch.equal((pool.best < torch.inf)[clear], (highest >= problem.floor)[clear])
     for i in range(0, 40, 9):
-        alone = screen(problem.take(torch.tensor([i])), Screen())
+        alone = screen(problem.take(torch.tensor([i])), ScreenSettings())
         torch.testing.assert_close(alone.cost[0], pool.cost[i])

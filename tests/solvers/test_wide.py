@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from scfe_sklearn.densities import GaussianKDE
-from scfe_sklearn.solvers.starts.reach import Reach, _ends, _exchanged, reach
+from scfe_sklearn.solvers.starts.reach import ReachSettings, _ends, _exchanged, reach
 from scfe_sklearn.solvers.starts.wide import (
     Continuation,
     Strides,
@@ -204,8 +204,8 @@ def test_reach_raises_the_margin_within_the_budget(tools):
         return problem.margin(z[:, None])[:, 0]
 
     start = problem.margin(problem.domain.factual[:, None])[:, 0]
-    one = Reach(rises=((8.0, 0.4, 0.5),), swaps=0)
-    plain, swapped, whole = margin(one), margin(replace(one, swaps=10)), margin(Reach())
+    one = ReachSettings(rises=((8.0, 0.4, 0.5),), swaps=0)
+    plain, swapped, whole = margin(one), margin(replace(one, swaps=10)), margin(ReachSettings())
     assert bool((plain > start).all())
     assert bool((swapped >= plain - 1e-9).all()) and bool((swapped > plain + 1e-6).any())
     valid = (whole >= problem.floor).sum(), (plain >= problem.floor).sum()
@@ -222,7 +222,7 @@ def test_reach_finds_the_largest_margin_of_small_problems(tools):
     problem = tools.make_problem(
         z0, lambda z: z @ weight + shift, lower=-1.0, upper=1.0, budget=budget, floor=100.0
     )
-    z = reach(problem, feature_sets(problem.domain), problem.domain.factual[:0], Reach())
+    z = reach(problem, feature_sets(problem.domain), problem.domain.factual[:0], ReachSettings())
     got = problem.margin(z[:, None])[:, 0].numpy()
     values = np.linspace(-1, 1, 41)
     least = np.full(n, -np.inf)
@@ -250,7 +250,7 @@ def test_the_best_exchange_is_that_of_enumeration(tools):
     z = factual.clone()
     z[:, :2] += 0.5
     z[:, 2:3] = torch.where(spent, z[:, 2:3] - 0.4, z[:, 2:3])
-    everything = Reach(leaves=D, pairs=2 * D * D)
+    everything = ReachSettings(leaves=D, pairs=2 * D * D)
     got, margin = _exchanged(problem, z, _ends(problem, z), everything)
     torch.testing.assert_close(margin, problem.margin(got[:, None])[:, 0])
     assert bool((problem.domain.changed(got).sum(1) <= budget).all())
@@ -295,8 +295,8 @@ def test_reach_sees_numbers_without_a_slope(tools):
         return float(problem.margin(reach(problem, sets, nobody, settings)[:, None]))
 
     # All slopes at once point to the first numbers, which gain a twentieth of the others.
-    assert margin(replace(Reach(), swaps=0)) < -0.5 * best
-    assert margin(Reach()) == pytest.approx(0.01 * best)
+    assert margin(replace(ReachSettings(), swaps=0)) < -0.5 * best
+    assert margin(ReachSettings()) == pytest.approx(0.01 * best)
     tools.check_answers(problem, solve(problem))
 
 

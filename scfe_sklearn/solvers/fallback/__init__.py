@@ -1,4 +1,4 @@
-"""Systematic search for rows that a solver leaves without an answer, or without enough of them."""
+"""Systematic search for rows with too few answers of a solver."""
 
 from scfe_sklearn.solvers.fallback.lines import Columns
 from scfe_sklearn.solvers.fallback.search import Found, fall_back

@@ -1,4 +1,4 @@
-"""Training rows of the target: whole ones, and single features of near ones."""
+"""Copies of training rows of the target, and of single features of near ones."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from scfe_sklearn.solvers.problem import TOLERANCE
 from scfe_sklearn.solvers.starts import hybrids
 
 WAVES = (64, 4096)
-"""Training rows of which the margin is computed, nearest first: first a few, then all."""
+"""Training rows whose margin is computed, nearest first: a few, then more."""
 
 LOOKED_AT = 256
-"""Near training rows among which those are chosen whose features are copied."""
+"""Near training rows from which those to copy are chosen."""
 
 COPIED = 8192
 """Points per row that are evaluated while features are copied, about."""
@@ -22,7 +22,7 @@ MOST = 8
 
 
 def try_training_rows(ledger: Ledger, anchors: torch.Tensor) -> None:
-    """Evaluate the training rows (T, D) that rules and budget let each row become."""
+    """Evaluate the training rows (T, D) that the rules and budget of each row permit."""
     done = 0
     for wave in WAVES:
         left = ledger.missing()
@@ -43,7 +43,7 @@ def try_training_rows(ledger: Ledger, anchors: torch.Tensor) -> None:
 
 
 def copy_features(ledger: Ledger, anchors: torch.Tensor, count: int) -> None:
-    """Copy features of near training rows, the one that helps most first, within the budget.
+    """Copy features of near training rows greedily, within the budget.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Points that a systematic search has evaluated: answers and near misses."""
+"""Points of a systematic search: answers and near misses."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ COORDINATES = 2**21
 """Coordinates of points that are evaluated at once."""
 
 TIE = 1e-7
-"""Margin that a unit of squared distance is worth among near misses: of equal ones the nearest."""
+"""Margin per unit of squared distance among near misses, so that ties go to the nearest."""
 
 ROUNDED = 2.0**30
-"""Margins that agree when multiplied by this and rounded are equal, whatever the batch."""
+"""Margins that are equal after scaling by this and rounding count as equal."""
 
 PRICED = 32
-"""Valid points per row and evaluation of which the density is computed, the nearest ones."""
+"""Nearest valid points per row and evaluation whose density is computed."""
 
 
 class Ledger:
-    """The best points of n rows so far; every evaluation of a systematic search is noted in it.
+    """The best points of n rows so far, updated by every evaluation.
 
     Parameters
     ----------
     problem : Problem
         n rows.
     size : int
-        Points of each sort that are kept per row.
+        Points per row of each pool.
 
     Attributes
     ----------
@@ -65,18 +65,18 @@ class Ledger:
         pick: torch.Tensor,
         *changes: tuple[torch.Tensor, torch.Tensor],
     ) -> torch.Tensor:
-        """Return the margins (k,) of points, and note the points.
+        """Return the margins (k,) of points, and update the pools.
 
         Parameters
         ----------
         rows : LongTensor of shape (k,)
             The row of each point.
         bases : Tensor of shape (m, D)
-            What points start from.
+            Points to change.
         pick : LongTensor of shape (k,)
             The base of each point.
         *changes : (coordinate, value) of shape (k,) each
-            What is set, one after the other; the other levels of a feature are cleared.
+            Changes in order; the other levels of a feature are cleared.
         """
         margin = torch.full((len(rows),), -torch.inf, dtype=bases.dtype, device=bases.device)
         for part in chunks(len(rows), bases.shape[1]):
@@ -89,10 +89,10 @@ class Ledger:
         return _rounded(margin)
 
     def note(self, rows: torch.Tensor, z: torch.Tensor, margin: torch.Tensor) -> None:
-        """Note points ``z`` (k, D) of the rows ``rows`` (k,) and of the given margins (k,)."""
+        """Update the pools with points ``z`` (k, D) of ``rows`` (k,) and margins (k,)."""
         problem, domain = self.problem, self.problem.domain
         margin = margin.nan_to_num(-torch.inf, torch.inf, -torch.inf)
-        # Points with less margin than all that are kept, which their distance cannot mend.
+        # Drop points whose margin is too small whatever their distance.
         least = self.near.cost[rows, -1]
         known = ((margin >= problem.floor) | (-_rounded(margin) < least)).nonzero()[:, 0]
         if len(known) < len(rows):

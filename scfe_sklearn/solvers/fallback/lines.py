@@ -1,4 +1,4 @@
-"""Lines: one coordinate of a row through its range, with brackets that close in on the target.
+"""Search along single coordinates, by brackets that are divided.
 
 The margin of a target with two sides rises to a peak within a line and falls behind it, and the
 peak may be narrower than the distance of two training values. So between the best value of a
@@ -16,13 +16,13 @@ from scfe_sklearn.solvers.fallback.ledger import Ledger, smallest_of_rows
 from scfe_sklearn.solvers.problem import TOLERANCE, Domain
 
 EVEN = 6
-"""Values of a line that are spread evenly over the range, besides twice as many training values."""
+"""Evenly spread values of a line; twice as many training values are added."""
 
 PEAKS = 4
 """Brackets of one line at most."""
 
 FINEST = 1e-9
-"""Width of a bracket that is not divided again."""
+"""Least width of a bracket that is divided."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,9 +145,9 @@ class Brackets:
 
 
 def peaks(value: torch.Tensor, margin: torch.Tensor, joined: torch.Tensor) -> torch.Tensor:
-    """Return minus the promise (..., P - 1) of the intervals between values; infinite for none.
+    """Return the losses (..., P - 1) of the intervals between values; infinite for none.
 
-    An interval promises the larger margin of its ends if this is a peak of the line.
+    The loss is minus the larger margin of the ends, if this is a peak of the line.
 
     Parameters
     ----------
@@ -166,26 +166,26 @@ def peaks(value: torch.Tensor, margin: torch.Tensor, joined: torch.Tensor) -> to
     gap = value.diff(dim=-1)
     wide = (gap > FINEST * (1 + value[..., :-1].abs())) & (gap < torch.inf)
     good = joined & wide & (peak[..., :-1] | peak[..., 1:])
-    # Between two equal margins nothing says that there is more.
+    # Intervals between equal margins come last.
     level = 1e-6 * (left == right)
     return torch.where(good, level - left.maximum(right), torch.inf)
 
 
 def close_in(ledger: Ledger, brackets: Brackets, count: int, inner: int, rounds: int) -> None:
-    """Divide brackets again and again, the most promising ones of each row.
+    """Divide the brackets of least loss of each row repeatedly.
 
     Parameters
     ----------
     ledger : Ledger
-        Notes what is evaluated; rows that have a valid point are left.
+        Holds the evaluated points; rows with a valid point leave the search.
     brackets : Brackets
-        Where to begin.
+        First brackets.
     count : int
         Brackets per row.
     inner : int
         Values that divide a bracket.
     rounds : int
-        How often brackets are divided.
+        Number of divisions.
     """
     domain = ledger.problem.domain
     share = torch.linspace(0, 1, inner + 2).to(domain.factual)[1:-1]
@@ -230,7 +230,7 @@ def chosen(
     loss: torch.Tensor,
     count: int,
 ) -> Brackets:
-    """Return the ``count`` most promising intervals of each row, a few of a line at most.
+    """Return the ``count`` intervals of least loss of each row, a few per line at most.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The steps of the systematic search: training rows, single changes, pairs, ascents."""
+"""Systematic search: training rows, single changes, pairs, ascents."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from scfe_sklearn.solvers.problem import Pool, Problem
 from scfe_sklearn.solvers.starts import nearest_miss
 
 NARROW = 64
-"""Features up to which the ends of all intervals are tried one after the other."""
+"""Most features for trying the ends of all intervals."""
 
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What a systematic search found.
+    """Result of a systematic search.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def fall_back(
     limits: Limits,
     size: int,
 ) -> Found:
-    """Search rows systematically, step by step; a row leaves when it has a valid point.
+    """Search rows systematically, until they have a valid point.
 
     1. Training rows of the target that the rules and the budget permit.
     2. Every feature alone: levels, training values and evenly spread values. Between the best

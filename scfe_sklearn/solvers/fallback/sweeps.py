@@ -11,10 +11,10 @@ from scfe_sklearn.solvers.fallback.lines import Columns, chosen, close_in, peaks
 from scfe_sklearn.solvers.problem import TOLERANCE, Problem, first_flagged
 
 LEAST = 3
-"""Values of a number on the grid of pairs, at least: of so many numbers, the most promising."""
+"""Least number of values of a feature on the grid of pairs."""
 
 FOCUS = 64
-"""Features that an ascent changes at most: those whose single changes have the largest margins."""
+"""Most features that an ascent may change: those with the largest single margins."""
 
 COARSE = 12
 """Training values of a number that an ascent tries."""
@@ -22,7 +22,7 @@ COARSE = 12
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of the systematic search: points per row that are evaluated, about.
+    """Limits of the systematic search: evaluated points per row, about.
 
     Parameters
     ----------
@@ -41,9 +41,9 @@ class Limits:
     inner : int
         Values that divide an interval.
     rounds : int
-        How often intervals are divided.
+        Divisions of an interval.
     wide : int
-        The same where there are more than 64 features.
+        The same for more than 64 features.
     """
 
     singles: int = 4096
@@ -57,7 +57,7 @@ class Limits:
     wide: int = 3
 
     def divisions(self, problem: Problem) -> int:
-        """How often intervals are divided."""
+        """Return the number of divisions of an interval."""
         return self.rounds if problem.domain.n_features <= FOCUS else self.wide
 
 
@@ -98,7 +98,7 @@ def sweep_singles(
     count: int | None = None,
     focus: torch.Tensor | None = None,
 ) -> Swept:
-    """Evaluate one further change of points ``base`` (n, D), one for each row, and close in.
+    """Evaluate one further change of points ``base`` (n, D) of n rows, and close in.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def sweep(
 ) -> Swept:
     """Margins after single changes of points ``base`` (n, D)."""
     problem, domain = ledger.problem, ledger.problem.domain
-    # Where the budget is used up, what is changed already may change again.
+    # Without budget left only changed features may change.
     changed = domain.changed(base[:, None])[:, 0]
     free = changed | (changed.sum(1) < problem.max_changes)[:, None]
     free = free if focus is None else free & focus
@@ -233,7 +233,7 @@ def sweep_pairs(ledger: Ledger, swept: Swept, limits: Limits) -> None:
 def _grid(
     problem: Problem, swept: Swept, size: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Coordinates, values and presence (n, Q) of the changes of each row that are paired.
+    """Coordinates, values and presence (n, Q) of the changes to pair.
 
     All levels, and a few values of each number; if there are too many features for that, of
     those whose single changes have the largest margins.
@@ -273,7 +273,7 @@ def by_feature(problem: Problem, swept: Swept) -> torch.Tensor:
 
 
 def ascend(ledger: Ledger, columns: Columns, limits: Limits, alone: torch.Tensor) -> None:
-    """Raise the margin change by change, from the points of the largest margins.
+    """Raise the margin change by change from the points of the largest margins.
 
     Parameters
     ----------

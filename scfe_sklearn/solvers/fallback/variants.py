@@ -1,4 +1,4 @@
-"""Further valid points beside a given one: other single changes, other values of its changes."""
+"""Variants of a valid point: other single changes, other values of its changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scfe_sklearn.solvers.fallback.sweeps import Limits, sweep
 from scfe_sklearn.solvers.problem import TOLERANCE, Pool, Problem
 
 SPACING = 0.5
-"""Values of a number that are told apart, in training standard deviations."""
+"""Least difference of two values of a number, in training standard deviations."""
 
 OF_A_LINE = 3
 """Values of one number that are kept."""
@@ -31,7 +31,7 @@ def vary(problem: Problem, columns: Columns, base: torch.Tensor, limits: Limits,
         The factual rows, of which every feature may change, or valid points, of which those
         features may change that are changed already.
     limits : Limits
-        How much is evaluated.
+        Limits of the evaluations.
     size : int
         Points per row.
 
@@ -53,7 +53,7 @@ def vary(problem: Problem, columns: Columns, base: torch.Tensor, limits: Limits,
     row, line, place = valid.nonzero().T
     value = swept.value[row, line, place]
     near = moved[row, line, place]
-    # The nearest valid value of a line, then the nearest one of each further step.
+    # The nearest valid value of a line, then of each further step.
     least = torch.where(valid, moved, torch.inf).amin(2)
     own = row * len(swept.coordinate) + line
     step = ((near - least[row, line]) / SPACING).floor()

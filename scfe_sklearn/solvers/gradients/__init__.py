@@ -1,4 +1,4 @@
-"""Descent by gradients over sets and penalties; it knows no recourse problem."""
+"""Gradient methods over sets and penalties, independent of the recourse problem."""
 
 from scfe_sklearn.solvers.gradients.apg import DescentResult, accelerated_proximal_gradient
 from scfe_sklearn.solvers.gradients.auto_projected import (

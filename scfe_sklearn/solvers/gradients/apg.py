@@ -15,12 +15,12 @@ from scfe_sklearn.solvers.gradients.prox_linear import (
 )
 
 FAIR = 0.05
-"""Share of the squared length of a step, divided by its step length, that it has to gain."""
+"""Least gain of a step, per squared length divided by step length."""
 
 
 @dataclass(frozen=True, eq=False)
 class DescentResult:
-    """What a run of proximal gradient found, one entry per row.
+    """Result of proximal gradient, one entry per row.
 
     Parameters
     ----------
@@ -33,11 +33,11 @@ class DescentResult:
     gamma : Tensor of shape (n,)
         Weight of the hinge.
     multiplier : Tensor of shape (n,)
-        What the hinge pulled with in the last step, at most gamma.
+        Multiplier of the hinge in the last step, at most gamma.
     residual : Tensor of shape (n,)
         Certificate of criticality: length of the last proximal step divided by ``step``.
     n_iter : int
-        Iterations of the row that took longest.
+        Most iterations of a row.
     """
 
     z: torch.Tensor
@@ -72,7 +72,7 @@ def accelerated_proximal_gradient(
     tol: float = 1e-6,
     momentum: bool = True,
 ) -> DescentResult:
-    r"""Minimise h + g + gamma * max(0, c - m) from ``start``, row by row in one batch.
+    r"""Minimise h + g + gamma * max(0, c - m) from ``start``, for each row of a batch.
 
     One iteration extrapolates to a point y and minimises there the model
 
@@ -171,7 +171,7 @@ def accelerated_proximal_gradient(
 
 @dataclass(frozen=True, eq=False)
 class _State:
-    """The live rows: last two points, and what is known at the last."""
+    """State of the active rows: last two points, and the evaluation at the last."""
 
     rows: torch.Tensor
     z: torch.Tensor
@@ -213,7 +213,7 @@ class _Trial:
 def _iterate_plainly(
     smooth: Smooth, prox: ProximalMap, state: _State
 ) -> tuple[_State, torch.Tensor]:
-    """One proximal step from the last point; where it cannot be trusted, a shorter one is next.
+    """Try one proximal step from the last point; the next one is shorter if it is rejected.
 
     Such a row waits for the next iteration instead of being evaluated again at once: small
     batches cost as much as large ones.
@@ -231,7 +231,7 @@ def _iterate_plainly(
 
 
 def _iterate(smooth: Smooth, prox: ProximalMap, state: _State) -> tuple[_State, torch.Tensor]:
-    """One accelerated step with its safeguard; returns the state and the length of the step."""
+    """Take one accelerated step with its safeguard; return the state and its length."""
     momentum = (1 + (1 + 4 * state.momentum**2).sqrt()) / 2
     weight = (state.momentum - 1) / momentum
     y, there, value = state.z, state.here, state.here.merit(state.gamma) + state.g
@@ -243,7 +243,7 @@ def _iterate(smooth: Smooth, prox: ProximalMap, state: _State) -> tuple[_State, 
     moved = torch.maximum((trial.u - state.z).norm(dim=1), (trial.u - y).norm(dim=1))
     worse = ~(trial.here.merit(state.gamma) + trial.g <= value)
     if bool(worse.any()):
-        # The monitor: a plain proximal step from the last point, whose descent is guaranteed.
+        # The monitor: a plain proximal step from the last point, which always descends.
         bad = worse.nonzero()[:, 0]
         plain = _backtrack(
             smooth,
@@ -257,7 +257,7 @@ def _iterate(smooth: Smooth, prox: ProximalMap, state: _State) -> tuple[_State, 
         )
         better = plain.here.merit(state.gamma[bad]) + plain.g <= value[bad]
         moved[bad] = (plain.u - state.z[bad]).norm(dim=1)
-        # Shorter next time: rounding hides from the upper bound that the step was too long.
+        # Shorten the next step: rounding hides that this one violates the upper bound.
         stay = _Trial(
             state.z[bad], state.g[bad], state.here.take(bad), plain.step / 4, plain.multiplier
         )
@@ -274,13 +274,13 @@ def _next(
     moved: torch.Tensor,
     taken: torch.Tensor | None = None,
 ) -> tuple[_State, torch.Tensor]:
-    """Return the state after a step, with the weight of the hinge raised where it is too small.
+    """Return the state after a step, with the weight of the hinge raised if it is too small.
 
-    A row whose step was not ``taken`` is asked for a shorter one first, and for no more weight.
+    The weight stays for rows whose step was not ``taken``; their next step is shorter.
     """
     gamma = state.gamma
     if trial.here.margin is not None:
-        # The weight is too small where the hinge pulled with all of it, in vain.
+        # The weight is too small if the margin is missed at the full multiplier.
         vain = (trial.multiplier >= gamma * (1 - 1e-9)) & (trial.here.margin < 0)
         vain = vain if taken is None else vain & taken
         gamma = torch.where(vain, 4 * gamma, gamma)
@@ -300,7 +300,7 @@ def _next(
 
 
 def _curvature_step(state: _State, trial: _Trial) -> torch.Tensor:
-    """Return the shorter step of Barzilai and Borwein; twice the last one where h is concave.
+    """Return the shorter step of Barzilai and Borwein; twice the last one if h is concave.
 
     A row that stayed where it was has met no curvature and keeps its step.
     """
@@ -319,7 +319,7 @@ def _trust(
     gamma: torch.Tensor,
     value: torch.Tensor | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return whether a step from y can be trusted, and the step length to try where it cannot.
+    """Return whether a step from y is accepted, and the step length to try if not.
 
     The model must bound the objective from above, or, where the ``value`` at y is given, the
     step must decrease the objective by a fair share of its squared length.
@@ -331,7 +331,7 @@ def _trust(
     if there.margin is not None and there.slope is not None:
         bound += gamma * (-there.margin - (there.slope * change).sum(1)).clamp_min(0)
     merit = trial.here.merit(gamma)
-    # Models often compute in single precision: below its noise the test means nothing.
+    # Below the noise of single precision the test is meaningless.
     fine = merit <= bound + NOISE * (1 + there.value.abs() + gamma)
     if value is not None:
         fine |= merit + trial.g <= value - FAIR * square / trial.step
@@ -353,7 +353,7 @@ def _backtrack(
     value: torch.Tensor | None,
     max_halvings: int = 6,
 ) -> _Trial:
-    """Proximal step from y, the length of each row shortened until it can be trusted."""
+    """Proximal step from y, shortened per row until it is accepted."""
     step = step.clone()
     u, g, multiplier = model_step(prox, rows, y, there, step, gamma)
     trial = _Trial(u, g, smooth(u, rows), step, multiplier)

@@ -149,7 +149,7 @@ def _sparse(
 
 
 def _largest_signs(gradient: Tensor, share: Tensor) -> Tensor:
-    """Return the signs of the largest entries of each row, as many as its share says, over 1."""
+    """Return the signs of the largest entries of each row, a given share, over their number."""
     size = gradient.abs()
     count = (share * gradient.shape[1]).long().clamp(1, gradient.shape[1])
     ordered = torch.sort(size, dim=1, descending=True).values

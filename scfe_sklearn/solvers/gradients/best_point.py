@@ -1,4 +1,4 @@
-"""The best point of each row that an ascent has come by, to end at or to return to."""
+"""The best point of each row of an ascent."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class BestPoint:
     gradient: Tensor
 
     def after(self, u: Tensor, value: Tensor, gradient: Tensor) -> BestPoint:
-        """Return the best once these have been seen as well."""
+        """Return the best of the points so far and new ones."""
         return BestPoint(u, value, gradient)._or(value > self.value, self)
 
     def instead(self, rows: Tensor, u: Tensor, value: Tensor, gradient: Tensor) -> BestPoint:
-        """Return these points, but the best ones in some ``rows`` (n,)."""
+        """Return these points, with the best ones in some ``rows`` (n,)."""
         return self._or(rows, BestPoint(u, value, gradient))
 
     def _or(self, rows: Tensor, other: BestPoint) -> BestPoint:
-        """Return these points in some rows, and others elsewhere."""
+        """Return these points in some rows, and others in the rest."""
         return BestPoint(
             torch.where(rows[:, None], self.u, other.u),
             torch.where(rows, self.value, other.value),

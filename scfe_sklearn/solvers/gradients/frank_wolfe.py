@@ -12,12 +12,12 @@ from scfe_sklearn.solvers.gradients.best_point import BestPoint
 
 FIRST_STEP = 0.75
 RISES = 0.75
-"""A step is kept while at least this share of the iterations of a window raises the objective."""
+"""Least share of rising iterations of a window that keeps the step."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ascent:
-    """Where an ascent ended: the best point of each row.
+    """Result of an ascent: the best point of each row.
 
     Parameters
     ----------
@@ -137,13 +137,13 @@ def best_of(ascend: Callable[[int], Ascent], n_starts: int) -> Ascent:
 
 
 class StepControl:
-    """The two tests of Auto-PGD, row by row: enough steps that rise, and a better best value."""
+    """The two tests of Auto-PGD per row: enough rising steps, and a better best value."""
 
     def __init__(self, value: Tensor) -> None:
         self._rises = torch.zeros_like(value)
         self._length = 0
         self._best = value
-        # The second test has nothing to compare with at the first checkpoint.
+        # The first checkpoint has no earlier best value.
         self._halved = torch.ones_like(value, dtype=torch.bool)
 
     def saw(self, before: Tensor, after: Tensor) -> None:
@@ -152,7 +152,7 @@ class StepControl:
         self._length += 1
 
     def halve(self, best: Tensor) -> Tensor:
-        """Return which rows need a shorter step, and begin the next window."""
+        """Return whether rows need a shorter step, and begin the next window."""
         few = self._rises <= RISES * self._length
         stuck = ~self._halved & ~(best > self._best)
         self._halved = few | stuck

@@ -10,7 +10,7 @@ import torch
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Value and gradient of the smooth part at k points, and of the margin if there is one.
+    """Value and gradient of the smooth part, and of the margin if any, at k points.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def model_step(
     index = ((reached < 0) & (gamma > 0) & (steepness > 0)).nonzero()[:, 0]
     if len(index) == 0:
         return u, g, multiplier
-    # reached(multiplier) increases: secants, kept between what misses and what suffices.
+    # reached(multiplier) increases: secants within a bracket.
     low, below = torch.zeros_like(step[index]), reached[index]
     high = gamma[index].clone()
     bracketed = torch.zeros_like(low, dtype=torch.bool)
@@ -104,7 +104,7 @@ def model_step(
         before, there_before, trial = trial[keep], got[keep], following[keep]
         low, high, bracketed = low[keep], high[keep], bracketed[keep]
     else:
-        # Where g is not convex, reached(multiplier) jumps: the minimiser is beside the jump.
+        # For a nonconvex g reached(multiplier) jumps: the minimiser is at the jump.
         least = torch.full_like(low, torch.inf)
         for side in (low, high):
             pull = (step[index] * side)[:, None] * there.slope[index]
@@ -116,6 +116,6 @@ def model_step(
             better = model < least
             chosen, least = index[better], torch.where(better, model, least)
             u[chosen], g[chosen] = point[better], value[better]
-            # Where the margin is missing the hinge pulls with all its weight.
+            # The multiplier is gamma if the margin is missed.
             multiplier[chosen] = torch.where(got < 0, gamma[index], side)[better]
     return u, g, multiplier

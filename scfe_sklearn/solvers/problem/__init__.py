@@ -1,4 +1,4 @@
-"""What is to be solved, and the points that were seen or predicted on the way."""
+"""The recourse problem, and pools of evaluated or predicted points."""
 
 from scfe_sklearn.solvers.problem.domain import TOLERANCE, Domain, first_flagged
 from scfe_sklearn.solvers.problem.moves import Moves

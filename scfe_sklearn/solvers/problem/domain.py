@@ -1,4 +1,4 @@
-"""Where each row of a batch may go: boxes, levels, lattices and the grouping into raw features."""
+"""Admissible points of rows: boxes, levels, lattices and grouping into raw features."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Domain:
     Parameters
     ----------
     factual : Tensor of shape (n, D)
-        The rows asked about.
+        The rows to explain.
     lower, upper : Tensor of shape (n, D)
         Interval of every scalar coordinate, ends included.
     allowed : Tensor of shape (n, D), bool
@@ -83,7 +83,7 @@ class Domain:
         return (self.groups[:, None] == features).to(torch.float32)
 
     def take(self, rows: torch.Tensor) -> Domain:
-        """Return the domain of some of the rows (with repetition, if wanted)."""
+        """Return the domain of some of the rows, repetitions included."""
         part = Domain(
             self.factual[rows],
             self.lower[rows],
@@ -94,19 +94,19 @@ class Domain:
             self.step,
             self.offset,
         )
-        # What does not depend on the rows is computed once.
+        # Computed once: it does not depend on the rows.
         part.__dict__.update(n_features=self.n_features, owner=self.owner)
         return part
 
     def changed(self, z: torch.Tensor) -> torch.Tensor:
-        """Return which raw features of ``z`` (n, ..., D) differ from the factual: (n, ..., d)."""
+        """Whether raw features of ``z`` (n, ..., D) differ from the factual: (n, ..., d)."""
         factual = self.factual.reshape(
             self.factual.shape[0], *([1] * (z.dim() - 2)), self.factual.shape[1]
         )
         return self.features_of((z - factual).abs() > TOLERANCE)
 
     def features_of(self, moved: torch.Tensor) -> torch.Tensor:
-        """Return the raw features (..., d) of which some coordinate (..., D) is flagged."""
+        """Whether raw features (..., d) have a flagged coordinate (..., D)."""
         if self.n_features == moved.shape[-1]:
             return moved
         # Flagged coordinates of each feature are counted: exact in single precision.

@@ -1,4 +1,4 @@
-"""Single-feature moves: the alphabet from which the screen spells its supports."""
+"""Candidate single-feature changes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from scfe_sklearn.solvers.problem.domain import TOLERANCE, Domain
 
 LARGEST = 2**26
-"""Entries of a table of moves at most: half a gibibyte."""
+"""Most entries of a table of moves: half a gibibyte."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class Moves:
     def from_samples(
         cls, samples: torch.Tensor, groups: torch.Tensor, scalar: torch.Tensor, values: int
     ) -> Moves:
-        """Build the table from the values that training rows ``samples`` (T, D) really have.
+        """Build the table from the values of training rows ``samples`` (T, D).
 
         Every level that occurs, as long as the table is not too large, and else the most common
         ones; of a number all values, or about ``values`` of them: half
@@ -60,7 +60,7 @@ class Moves:
         tails hold few rows.
         """
         coordinates, targets = [], []
-        # A level is there or not.
+        # A level is 0 or 1.
         height = samples.amax(0) if len(samples) else samples.new_zeros(samples.shape[1])
         height = torch.where(_listed(samples, scalar, values), height, 0.0)
         for j, number in enumerate(scalar.tolist()):
@@ -84,7 +84,7 @@ class Moves:
         )
 
     def permitted(self, domain: Domain) -> torch.Tensor:
-        """Return (n, M): does the move change the row, and stay where the row may go."""
+        """Return whether moves change rows and are permitted, (n, M)."""
         now = domain.factual[:, self.coordinate]
         inside = (self.value >= domain.lower[:, self.coordinate] - TOLERANCE) & (
             self.value <= domain.upper[:, self.coordinate] + TOLERANCE
@@ -93,14 +93,14 @@ class Moves:
         return fits & domain.allowed[:, self.coordinate] & ((now - self.value).abs() > TOLERANCE)
 
     def distance(self, domain: Domain) -> torch.Tensor:
-        """Return (n, M): the squared distance that the move adds, exactly, whatever else moves."""
+        """Return the squared distances (n, M) that moves add, whatever else changes."""
         # ||target - z0||^2 over the move's own feature, by expanding the square.
         factual = domain.factual
         cleared = (factual**2) @ (1 - self.keeps).T
         return (cleared - 2 * factual[:, self.coordinate] * self.value + self.value**2).clamp_min(0)
 
     def effect(self, slope: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-        """Return (n, M): what each move of points ``z`` (n, D) gains along ``slope`` (n, D)."""
+        """Return the gains (n, M) of moves of points ``z`` (n, D) along ``slope`` (n, D)."""
         return slope[:, self.coordinate] * self.value - (slope * z) @ (1 - self.keeps).T
 
     def apply(self, z: torch.Tensor, moves: torch.Tensor) -> torch.Tensor:
@@ -109,7 +109,7 @@ class Moves:
 
 
 def _listed(samples: torch.Tensor, scalar: torch.Tensor, values: int) -> torch.Tensor:
-    """Which coordinates (D,) have moves: of too many levels those that most samples have."""
+    """Whether coordinates (D,) have moves: of too many levels the most frequent ones."""
     width = samples.shape[1]
     room = max(LARGEST // max(width, 1) - values * int(scalar.sum()), 1)
     if int((~scalar).sum()) <= room:
@@ -136,7 +136,7 @@ def typical_values(column: torch.Tensor, count: int) -> torch.Tensor:
     by_rows = ordered[_spread(len(ordered), max(count // 2, 2), column.device)]
     picked = torch.zeros_like(distinct, dtype=torch.bool)
     picked[torch.searchsorted(distinct, by_rows).clamp_max(len(distinct) - 1)] = True
-    # The ranks to fill in are counted among what is left, so that no value is drawn twice.
+    # Ranks are counted among the remaining values, so that no value is drawn twice.
     picked[[0, -1]] = True
     left = (~picked).nonzero()[:, 0]
     wanted = min(max(count - int(picked.sum()), 0), len(left))

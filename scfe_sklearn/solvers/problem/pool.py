@@ -1,4 +1,4 @@
-"""The best valid points seen so far, a few per row, no two of them changing the same way."""
+"""The best valid points so far, a few per row, with distinct patterns of change."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from scfe_sklearn.solvers.problem.domain import TOLERANCE, Domain
 from scfe_sklearn.solvers.problem.problem import Problem
 
 BUCKETS = 4093
-"""Supports are told apart by a hash below this prime."""
+"""Prime modulus of the hashes of supports."""
 
 EQUAL = 2.0**30
-"""Costs that agree when multiplied by this and rounded are equal."""
+"""Costs that are equal after scaling by this and rounding count as equal."""
 
 VALLEYS = 4
-"""Kinds of change of a number that are told apart."""
+"""Kinds of change of a number with different hashes."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Up to P valid points a row, cheapest first; of equal ones, the one that came first.
+    """Up to P valid points a row, cheapest first; ties keep their order.
 
     Parameters
     ----------
@@ -61,12 +61,12 @@ class Pool:
 
     @classmethod
     def _best_of(cls, problem: Problem, z: torch.Tensor, cost: torch.Tensor, size: int) -> Pool:
-        """Return the ``size`` best points of each row, no two of one pattern."""
+        """Return the ``size`` best points of each row with distinct patterns."""
         # Equal costs differ by rounding, which depends on the batch: the older point comes first.
         order = (cost * EQUAL).round().argsort(dim=1, stable=True)
         cost = cost.gather(1, order)
         key = pattern_key(problem.domain, z).gather(1, order)
-        # Sorted by pattern, and within a pattern by cost: all but the first of each are twins.
+        # Sorted by pattern, then by cost: the first of each pattern stays.
         key, position = key.sort(dim=1, stable=True)
         again = torch.zeros_like(key, dtype=torch.bool)
         again[:, 1:] = key[:, 1:] == key[:, :-1]
@@ -102,10 +102,10 @@ def pattern_key(domain: Domain, z: torch.Tensor) -> torch.Tensor:
     theirs once in a long while.
     """
     offset = z - domain.factual[:, None]
-    # Few coordinates of a point are moved: only these are looked at.
+    # Only the few changed coordinates are used.
     row, point, coordinate = (offset.abs() > TOLERANCE).nonzero().T
     moved, number = offset[row, point, coordinate], domain.scalar[coordinate]
-    # A level that is left changes nothing beyond the level that is entered.
+    # The level that is left adds nothing to the one that is entered.
     kind = 2 * (moved > 0).long() + ((moved.abs() > 1) & number).long()
     weight = random_weights(VALLEYS * domain.n_features, z.device)
     change = weight[VALLEYS * domain.groups[coordinate] + kind]
@@ -124,13 +124,13 @@ def random_weights(count: int, device: torch.device) -> torch.Tensor:
 
 
 def support_key(changed: torch.Tensor) -> torch.Tensor:
-    """Return a bucket (...) for sets of features (..., d): equal sets share it, others hardly."""
+    """Return a hash (...) of sets of features (..., d)."""
     index = torch.arange(1, changed.shape[-1] + 1, device=changed.device)
     return (changed * feature_key(index)).sum(-1) % BUCKETS
 
 
 def feature_key(feature: torch.Tensor) -> torch.Tensor:
-    """Return what a feature (counted from 1) adds to the bucket of a set.
+    """Return the term of a feature (counted from 1) in the hash of a set.
 
     Its seventh power modulo the prime: 7 does not divide ``BUCKETS - 1``, so no two single
     features (of fewer than ``BUCKETS``) share a key, and sums of keys are as good as random.

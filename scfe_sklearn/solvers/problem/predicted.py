@@ -1,4 +1,4 @@
-"""Points that were predicted, not yet evaluated: up to K a row, best first."""
+"""Predicted points that are not yet evaluated."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Predicted:
 
     @classmethod
     def none(cls, problem: Problem, count: int) -> Predicted:
-        """Return ``count`` times no point."""
+        """Return ``count`` empty places."""
         z = problem.domain.factual[:, None].repeat(1, count, 1)
         value = torch.full_like(z[..., 0], torch.inf)
         return cls(z, torch.zeros_like(z), torch.zeros_like(z), value)

@@ -14,7 +14,7 @@ from scfe_sklearn.solvers.problem.protocols import Objective
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    r"""Find, for each of n rows, the cheapest admissible point which the model calls the target.
+    r"""Find, for each of n rows, the cheapest admissible point with the target.
 
     .. math::
         \min_{z \in A} \; \sum_j w_j \big( \|z_j - z_{0j}\|^2
@@ -58,7 +58,7 @@ class Problem:
         return len(self.beta)
 
     def take(self, index: torch.Tensor) -> Problem:
-        """Return the problem of some of the instances (with repetition, if wanted)."""
+        """Return the problem of some of the instances, repetitions included."""
         return replace(
             self,
             objective=self.objective.take(index),
@@ -82,7 +82,7 @@ class Problem:
         return self._price(self._sizes(z - self.domain.factual[:, None]))
 
     def _sizes(self, offset: torch.Tensor) -> torch.Tensor:
-        """Terms (n, K, d) of the penalty: powers of how much the features change."""
+        """Terms (n, K, d) of the penalty: powers of the changes of features."""
         changed = self.domain.features_of(offset.abs() > TOLERANCE)
         if self.exponent == 0:
             return changed
@@ -97,7 +97,7 @@ class Problem:
         return self.beta[:, None] * (sizes * self.cost[:, None]).sum(-1)
 
     def move_price(self, moves: Moves) -> torch.Tensor:
-        """Return what each of M moves costs from the factual, distance included: (n, M)."""
+        """Return the costs (n, M) of moves from the factual, distance included."""
         distance = moves.distance(self.domain)
         # The zeroth power of a distance is 1.
         price = distance + self.beta[:, None] * distance.pow(self.exponent / 2)
@@ -111,7 +111,7 @@ class Problem:
 
     @property
     def least_change_price(self) -> torch.Tensor:
-        """Least penalty (n,) of a changed feature, however little it changes."""
+        """Least penalty (n,) of a changed feature."""
         return self.beta * self.least_cost * (self.exponent == 0)
 
     @property
@@ -124,13 +124,13 @@ class Problem:
         return self.objective.margin(z, where)
 
     def valid(self, z: torch.Tensor, where: torch.Tensor | None = None) -> torch.Tensor:
-        """Return whether ``z`` (n, K, D) are answers: (n, K), none outside ``where`` (n, K)."""
+        """Return whether ``z`` (n, K, D) are valid: (n, K), false outside ``where`` (n, K)."""
         return self.objective.valid(z, self.floor, where)
 
     def evaluate(
         self, z: torch.Tensor, where: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return which of ``z`` (n, K, D) are answers, and their plausibilities: (n, K) each."""
+        """Return whether ``z`` (n, K, D) are valid, and their plausibilities: (n, K) each."""
         return self.objective.evaluate(z, self.floor, where)
 
     def plausibility(self, z: torch.Tensor, where: torch.Tensor | None = None) -> torch.Tensor:
@@ -139,7 +139,7 @@ class Problem:
 
 
 Kind = tuple[torch.Tensor, torch.Tensor, Moves]
-"""Rows (k,) that want one kind of answer, the training rows of that kind, and their moves."""
+"""Rows (k,) with one kind of target, training rows of that kind, and their moves."""
 
 
 def of_rows(kinds: Sequence[Kind], rows: torch.Tensor) -> list[Kind]:

@@ -1,4 +1,4 @@
-"""What a solver asks of the rest of the package: protocols only, no model, density or feature."""
+"""Protocols of objectives, densities and cells, on which the solvers depend."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Neighbourhood(Protocol):
 
     @property
     def unit(self) -> torch.Tensor:
-        """What a unit of log-density is worth (n,) where its price is 0; else that price."""
+        """The price (n,), or a default one where it is 0."""
 
     @property
     def limit(self) -> torch.Tensor:
-        """Least log-density (n,) of an answer, minus infinity for any."""
+        """Least log-density (n,) of an answer, minus infinity without a floor."""
 
     def log_density(self, z: torch.Tensor) -> torch.Tensor:
         """Log-densities (n, S) of points ``z`` (n, S, D)."""
@@ -51,13 +51,13 @@ class Neighbourhood(Protocol):
         """Log-densities (n, S) of points ``z`` (n, S, D), and their gradients (n, S, D)."""
 
     def along(self, z: torch.Tensor, row: torch.Tensor, support: torch.Tensor) -> Along:
-        """Densities around points ``z`` (N, D) of rows ``row`` (N,), which rise, along supports.
+        """Densities around points ``z`` (N, D) of rows ``row`` (N,), in rising order.
 
         Supports (N, w) are coordinates, padded with D.
         """
 
     def take(self, index: torch.Tensor) -> Neighbourhood:
-        """Return the neighbourhood of some of the rows, none of them twice."""
+        """Return the neighbourhood of some distinct rows."""
 
 
 class Cells(Protocol):
@@ -72,17 +72,17 @@ class Cells(Protocol):
 
     @property
     def value(self) -> torch.Tensor:
-        """The values (M,): of a number the nearest on the other side of a threshold."""
+        """The values (M,); for numbers the nearest one beyond a threshold."""
 
     @property
     def side(self) -> torch.Tensor:
         """1 (M,) where a number grows into the cell, -1 where it shrinks, 0 for levels."""
 
     def places(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Places (n, d) of points (n, D), and whether they say what the model returns (n,)."""
+        """Places (n, d) of points (n, D), and whether they determine the output (n,)."""
 
     def places_of_values(self, target: torch.Tensor) -> torch.Tensor:
-        """Places (M, d) of points (M, D) of which one feature has a meaning."""
+        """Places (M, d) of points (M, D) of which one feature is used."""
 
     def margins(
         self,
@@ -92,7 +92,7 @@ class Cells(Protocol):
         feature: torch.Tensor,
         place: torch.Tensor,
     ) -> torch.Tensor:
-        """Margins (k,) of states (S, d) after a feature of some of them changes its place.
+        """Margins (k,) of states (S, d) after one feature of each changes its place.
 
         ``rows`` (S,) are the rows of the states; ``state``, ``feature`` and ``place`` have shape
         (k,), and states ascend.
@@ -126,7 +126,7 @@ class Objective(Protocol):
     def evaluate(
         self, z: torch.Tensor, floor: float, where: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Which points are `valid`, (n, K), and their `plausibility`."""
+        """Return `valid` and `plausibility`, (n, K) each."""
 
     def valid_before_floor(
         self, points: torch.Tensor, rows: torch.Tensor, floor: float
@@ -137,7 +137,7 @@ class Objective(Protocol):
         """
 
     def plausibility_floor(self) -> torch.Tensor | None:
-        """Plausibility (n,) that valid points have at least; None where there is no such limit."""
+        """Least plausibility (n,) of valid points; None without such a limit."""
 
     def margin_at(self, points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Margins (k,) of points (k, D) that belong to the rows ``rows`` (k,)."""
@@ -147,8 +147,8 @@ class Objective(Protocol):
     ) -> torch.Tensor | None:
         """Margins (n, M) of the rows ``factual`` (n, D) after each of M single moves.
 
-        A move sets a ``feature`` (M,) to what it is in ``target`` (M, D). None where they are
-        not cheaper than one by one.
+        A move sets a ``feature`` (M,) to what it is in ``target`` (M, D). None if not
+        cheaper than one by one.
         """
 
     def margin_and_grad(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -163,15 +163,14 @@ class Objective(Protocol):
         """Plausibilities (n, B, M) of points ``z`` (n, B, D) after one of M further moves each.
 
         A move writes ``target`` (M, D) over the coordinates that ``keeps`` (M, D) does not keep.
-        None where they are not cheaper than one by one.
+        None if not cheaper than one by one.
         """
 
     def pair_plausibility(self, factual: torch.Tensor, values: torch.Tensor) -> torch.Tensor | None:
-        """Plausibilities (n, M, M) of the rows ``factual`` (n, D) after two of M changes, about.
+        """Approximate plausibilities (n, M, M) of ``factual`` (n, D) after two of M changes.
 
         Change number ``j V + v`` sets coordinate j to its v-th of ``values`` (n, D, V); the two
-        are of different coordinates. Good enough to predict where to look; None where they are
-        not cheap.
+        are of different coordinates. None if not cheap.
         """
 
     def log_densities(self, z: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
@@ -181,10 +180,10 @@ class Objective(Protocol):
         """Log-densities (n,) of points ``z`` (n, D)."""
 
     def lower_quartile(self) -> torch.Tensor:
-        """Log-density (n,) that three quarters of the answers of each row's kind exceed."""
+        """Lower quartile (n,) of the training log-densities, for the target of each row."""
 
     def spread(self) -> torch.Tensor:
-        """What counts as one unit of log-density (n,)."""
+        """Size of one unit of log-density (n,)."""
 
     def weight(self) -> torch.Tensor:
         """Price (n,) of one unit of log-density."""
@@ -196,7 +195,7 @@ class Objective(Protocol):
         """Plausibility (k,) that few training rows of the target class of ``rows`` (k,) exceed."""
 
     def cells(self) -> Cells | None:
-        """The cells that decide about the rows; None where something else matters as well."""
+        """The cells that decide about the rows; None if anything else matters."""
 
     def take(self, rows: torch.Tensor) -> Objective:
         """Return the objective of some of the rows."""

@@ -1,4 +1,4 @@
-"""Points seen along the few coordinates that they change."""
+"""Subspaces of the few coordinates that points change."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scfe_sklearn.solvers.problem.protocols import Local
 
 @dataclass(frozen=True, eq=False)
 class Subspace:
-    """n instances of a problem, each free to move along w coordinates of its own.
+    """n instances of a problem, each restricted to w coordinates of its own.
 
     Local search changes a handful of numbers of each row. Everything that does not change is
     accounted for once: the distance of the other coordinates, and the distances to the

@@ -11,7 +11,7 @@ from scfe_sklearn.solvers.problem import TOLERANCE, Cells, Problem, first_flagge
 
 @dataclass(frozen=True, eq=False)
 class States:
-    """S states of some rows: in which cell each of the d features is, and what that costs.
+    """S states of some rows: cells of the d features, and their price.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Changes:
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """The values that each of n rows may take, cell by cell.
+    """Permitted values of n rows, cell by cell.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class Grid:
 
     @classmethod
     def of(cls, problem: Problem, cells: Cells) -> Grid:
-        """List the values that the rows may take."""
+        """List the permitted values of the rows."""
         domain, at, value = problem.domain, cells.coordinate, cells.value
         factual, group = domain.factual, problem.domain.groups[at]
         now = factual[:, at]
@@ -96,7 +96,7 @@ class Grid:
         )
         permitted = (inside | ~domain.scalar[at]) & domain.allowed[:, at]
         permitted &= offset.abs() > TOLERANCE
-        # Below a threshold only from above, and the other way round: the nearest value counts.
+        # The nearest value below a threshold is used from above, and vice versa.
         permitted &= (cells.side == 0) | (torch.sign(offset) == cells.side)
         rest = torch.zeros(len(factual), domain.n_features, dtype=factual.dtype)
         rest = rest.index_add_(1, domain.groups, factual**2)[:, group] - now**2
@@ -136,7 +136,7 @@ class Grid:
         return self._states(rows, option.scatter_reduce(1, group, index, "amax"))
 
     def _states(self, rows: torch.Tensor, option: torch.Tensor) -> States:
-        """Return states by the values (S, d) that their features have been set to."""
+        """Return states by the values (S, d) of their features."""
         there, safe = option >= 0, option.clamp_min(0)
         place = torch.where(there, self.place[safe], self.factual[rows])
         price = torch.where(there, self.price[rows].gather(1, safe), 0.0)
@@ -160,7 +160,7 @@ class Grid:
         return torch.where(there, option, self.price.shape[1])
 
     def changes(self, states: States, listed: torch.Tensor, most: torch.Tensor) -> Changes:
-        """Try the listed values, every way back, and no change at all, which comes last.
+        """Try the listed values, undoing each change, and no change, which comes last.
 
         Only changes to less than ``most`` (S,), or than the state costs, are tried.
         """

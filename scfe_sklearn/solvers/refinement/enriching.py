@@ -1,8 +1,7 @@
-"""One more change where it makes an answer more plausible: towards the training rows around it.
+"""Add changes that make an answer more plausible, towards the training rows around it.
 
-A second change that the margin does not need pays if it brings the answer among rows of the
-target class. Which one that could be is seen from the nearest of these rows, without asking
-the model or the density.
+A change that the margin does not need pays if it moves the answer towards rows of the target
+class. The nearest of these rows suggest it, without the model or the density.
 """
 
 from __future__ import annotations
@@ -21,19 +20,19 @@ EXACT = 9
 
 
 @dataclass(frozen=True)
-class Enrich:
-    """How much is tried.
+class EnrichSettings:
+    """Settings of `enrich`.
 
     Parameters
     ----------
     neighbours : int
-        Training rows around an answer that are looked at.
+        Training rows around an answer that suggest changes.
     starts : int
         Answers per row that are extended.
     moves : int
         Further changes of each that are tried on the model.
     rounds : int
-        Changes that are added, one after the other as long as it pays.
+        Most changes that are added, as long as they pay.
     """
 
     neighbours: int = 20
@@ -42,8 +41,8 @@ class Enrich:
     rounds: int = 1
 
 
-def enrich(problem: Problem, pool: Pool, anchors: torch.Tensor, settings: Enrich) -> Pool:
-    """Add changes to the first points of the pool where the objective gains by them.
+def enrich(problem: Problem, pool: Pool, anchors: torch.Tensor, settings: EnrichSettings) -> Pool:
+    """Add changes to the first points of the pool if they lower the objective.
 
     Parameters
     ----------
@@ -53,8 +52,8 @@ def enrich(problem: Problem, pool: Pool, anchors: torch.Tensor, settings: Enrich
         Valid points.
     anchors : Tensor of shape (T, D)
         Training rows that the model calls the target.
-    settings : Enrich
-        How much is tried.
+    settings : EnrichSettings
+        Settings.
 
     Returns
     -------
@@ -69,7 +68,7 @@ def enrich(problem: Problem, pool: Pool, anchors: torch.Tensor, settings: Enrich
         part, now = problem.take(active), Pool(pool.z[active], pool.cost[active])
         best = part.objective.best_plausibility(torch.arange(len(active), device=active.device))
         z = now.z[:, :starts]
-        # The least that a further change could cost.
+        # Least cost of a further change.
         price = part.sparse_distance(z) + (part.beta * part.least_cost)[:, None]
         room = part.domain.changed(z).sum(-1) < part.max_changes[:, None]
         worth = (
@@ -96,9 +95,9 @@ def enrich(problem: Problem, pool: Pool, anchors: torch.Tensor, settings: Enrich
 
 
 def _extended(
-    problem: Problem, z: torch.Tensor, anchors: torch.Tensor, settings: Enrich
+    problem: Problem, z: torch.Tensor, anchors: torch.Tensor, settings: EnrichSettings
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Points (k, K, D) one move further than ``z`` (k, D), and which of them are permitted.
+    """Points (k, K, D) one move further than ``z`` (k, D), and whether they are permitted.
 
     The moves are those that come nearest to the training rows around: a row counts by how much
     its squared distance shrinks, and one that gets farther away does not count.
@@ -109,7 +108,7 @@ def _extended(
     gains = []
     for part in z.split(size):
         around = anchors[_nearest(part, anchors, settings.neighbours)]
-        # By feature: what the distance is, and what it is beside the coordinate that is set.
+        # By feature: the distance, and the distance without the coordinate that is set.
         before = (part[:, None] - around) ** 2 @ owner
         beside = before - around**2 @ owner
         after = moves.value * (moves.value - 2 * around[..., moves.coordinate])
@@ -117,7 +116,7 @@ def _extended(
     gain = torch.cat(gains)
     changed = problem.domain.changed(z[:, None])[:, 0]
     may = moves.permitted(problem.domain) & ~changed[:, moves.group] & (gain > 1e-9)
-    # Many moves gain the same: which come first must not be a matter of rounding.
+    # Moves of equal gain keep their order despite rounding.
     gain = torch.where(may, gain.round(decimals=EXACT), torch.full_like(gain, -torch.inf))
     best = gain.topk(min(settings.moves, gain.shape[1]), dim=1)
     return moves.apply(z[:, None], best.indices), best.values > -torch.inf
@@ -126,6 +125,6 @@ def _extended(
 def _nearest(z: torch.Tensor, anchors: torch.Tensor, count: int) -> torch.Tensor:
     """Positions (k, count) of the anchors nearest to ``z`` (k, D)."""
     squared = (anchors**2).sum(1) - 2 * z @ anchors.T
-    # Rows that are equally far away must be so exactly, whatever batch they are computed in.
+    # Equal distances must be equal in every batch.
     squared = squared.round_(decimals=EXACT)
     return squared.topk(min(count, len(anchors)), dim=1, largest=False).indices

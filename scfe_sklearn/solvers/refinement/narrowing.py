@@ -1,9 +1,8 @@
-"""Narrow down where each changed number should end, for models that can only be asked.
+"""Narrow down the values of changed numbers, for models without a gradient.
 
-Along one number the answer usually lies just beyond a step of the model. Instead of one step
-after the other, several values of the whole way are tried at once, then several between the
-best one and its neighbours: the way shrinks by a factor per round, and a round is one question
-to the model for all rows.
+Along one number the best value is mostly just beyond a step of the model. Several values between
+factual and start are tried at once, then several between the best one and its neighbours: the
+interval shrinks by a factor per round, and a round is one call of the model for all rows.
 """
 
 from __future__ import annotations
@@ -16,15 +15,15 @@ from scfe_sklearn.solvers.problem import TOLERANCE, Pool, Problem, Subspace
 from scfe_sklearn.solvers.refinement.polishing import undo
 
 LATE = 3
-"""The round from which on more values are tried."""
+"""First round with more values."""
 
 SAME = 1e-12
-"""Places along a way that are the same."""
+"""Difference below which two places of an interval are equal."""
 
 
 @dataclass(frozen=True)
-class Section:
-    """How finely the ways are divided.
+class NarrowSettings:
+    """Settings of `narrow`.
 
     Parameters
     ----------
@@ -34,15 +33,15 @@ class Section:
     values : int
         Values tried in every later round.
     late : int
-        Values tried when most ways have come to their end: fewer rounds for the rest.
+        Values tried in late rounds, when few intervals are left.
     rounds : int
         Rounds at most.
     reach : float
-        How far beyond the start, as a share of the change.
+        Largest step beyond the start, as a share of the change.
     finest : float
-        Where the search of a continuous number ends, as a share of the change.
+        Final precision of a continuous number, as a share of the change.
     flat : float
-        Where the search between two answers ends, as a share of the change.
+        Final precision between two answers, as a share of the change.
     """
 
     first: int = 8
@@ -54,7 +53,7 @@ class Section:
     flat: float = 0.02
 
 
-def narrow(problem: Problem, pool: Pool, settings: Section, starts: int) -> Pool:
+def narrow(problem: Problem, pool: Pool, settings: NarrowSettings, starts: int) -> Pool:
     """Improve the first points of the pool along the numbers that they change.
 
     Changes of any kind that do not pay are undone first. A number on a lattice ends where the
@@ -67,7 +66,7 @@ def narrow(problem: Problem, pool: Pool, settings: Section, starts: int) -> Pool
         n rows.
     pool : Pool
         Valid points.
-    settings : Section
+    settings : NarrowSettings
         Widths and lengths of the search.
     starts : int
         Points per row that are improved.
@@ -85,7 +84,7 @@ def narrow(problem: Problem, pool: Pool, settings: Section, starts: int) -> Pool
     if len(rows) == 0:
         return pool
     part, start, cost = problem.take(rows), z[rows, entry], pool.cost[rows, entry]
-    # As long as there is margin left: a change that does not pay hides what the others could be.
+    # First, while there is margin left: a useless change restricts the others.
     found = undo(part, start)
     less = ((found - start).abs() > TOLERANCE).any(1).nonzero()[:, 0]
     if len(less):
@@ -103,7 +102,7 @@ def narrow(problem: Problem, pool: Pool, settings: Section, starts: int) -> Pool
     points[rows, entry] = found[:, 0]
     plausibility, bound = part.plausibility(found)[:, 0], part.objective.plausibility_floor()
     cost = part.sparse_distance(found)[:, 0] - plausibility
-    if bound is not None:  # from near by, the density was known but for rounding
+    if bound is not None:  # the local density differs by rounding
         cost = torch.where(plausibility >= bound, cost, torch.inf)
     costs[rows, entry] = cost
     return pool.merged(problem, points, costs)
@@ -115,7 +114,7 @@ def _along_numbers(
     cost: torch.Tensor,
     rows: torch.Tensor,
     rivals: torch.Tensor,
-    settings: Section,
+    settings: NarrowSettings,
 ) -> torch.Tensor:
     """Improve points ``z`` (k, D) along the numbers that they change.
 
@@ -131,13 +130,13 @@ def _along_numbers(
     ways, judge = _Ways.of(space, settings), _Judge.of(space)
     x, cost, rows = space.start.clone(), cost[moving].clone(), rows[moving]
     for turn in range(settings.rounds):
-        # What the distance could become: plausibility is taken to stay as it is.
+        # Possible gain in distance, at the present plausibility.
         length = (x - space.factual).abs()
-        # Between two answers the objective is flat: only its border is followed to the end.
+        # Between two answers the objective is flat: full precision is used at its border only.
         inner = torch.where(ways.blocked | (ways.inner > settings.flat * length), ways.inner, 0.0)
         gain = (space.weight * (length**2 - (length - inner).clamp_min(0) ** 2)).sum(1)
-        hopeful = (cost - gain < rivals[rows] + TOLERANCE) & (inner > ways.finest).any(1)
-        active = hopeful.nonzero()[:, 0]
+        active = (cost - gain < rivals[rows] + TOLERANCE) & (inner > ways.finest).any(1)
+        active = active.nonzero()[:, 0]
         if len(active) == 0:
             break
         here, part = x[active], ways.take(active)
@@ -149,7 +148,7 @@ def _along_numbers(
         goes = goes.scatter(1, place[:, None] // tried.shape[2], better[:, None])
         goal = torch.where(goes, tried.flatten(1).gather(1, place[:, None]), here)
         part = part.narrowed(here, goal, tried, fresh, valid)
-        # Numbers that stay while another one goes keep their gaps: they are tried again.
+        # Numbers that stay while another one moves keep their gaps, for the next round.
         ways.update(active, part, goes | ~better[:, None])
         x[active] = goal
         cost[active] = torch.where(better, least, cost[active])
@@ -159,7 +158,7 @@ def _along_numbers(
 
 @dataclass(frozen=True, eq=False)
 class _Ways:
-    """The ways of k instances along w numbers each, all of shape (k, w).
+    """Intervals of k instances along w numbers each, all of shape (k, w).
 
     Parameters
     ----------
@@ -187,7 +186,7 @@ class _Ways:
     finest: torch.Tensor
 
     @classmethod
-    def of(cls, space: Subspace, settings: Section) -> _Ways:
+    def of(cls, space: Subspace, settings: NarrowSettings) -> _Ways:
         x = space.start
         way = torch.sign(x - space.factual)
         inner = (x - space.factual).abs()
@@ -209,16 +208,16 @@ class _Ways:
         return _Ways(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
     def values(
-        self, x: torch.Tensor, turn: int, settings: Section
+        self, x: torch.Tensor, turn: int, settings: NarrowSettings
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Values (a, w, K) to be tried about ``x`` (a, w), and which of them are new."""
+        """Values (a, w, K) to try around ``x`` (a, w), and whether they are new."""
         if turn == 0:
             back, on = settings.first, settings.first // 2
             share = _shares(back, on, x)
         else:
             values = settings.values if turn < LATE else settings.late
             half = values // 2
-            # Beside an invalid value the answer is on the border, or else on either side.
+            # Next to an invalid value the best one is between both, else on either side.
             share = torch.where(
                 self.blocked[..., None],
                 _shares(values - 1, 1, x),
@@ -230,14 +229,14 @@ class _Ways:
         safe = torch.where(step > 0, step, torch.ones_like(step))
         tried = torch.where(step > 0, offset + torch.round((tried - offset) / safe) * safe, tried)
         gap = self.along(x, tried)
-        # In the order of their distance: rounding to the lattice may have made them equal.
+        # By distance: rounding to the lattice may make values equal.
         fresh = (gap.abs() > SAME) & (self.way[..., None] != 0)
         fresh &= (gap > SAME - self.inner[..., None]) & (gap <= self.outer[..., None] + SAME)
         fresh[..., 1:] &= (gap[..., 1:] - gap[..., :-1]).abs() > SAME
         return tried, fresh
 
     def along(self, x: torch.Tensor, tried: torch.Tensor) -> torch.Tensor:
-        """Return how far (a, w, K) values lie from ``x``, away from the factual."""
+        """Return the offsets (a, w, K) of values from ``x``, away from the factual."""
         return self.way[..., None] * (tried - x[..., None])
 
     def narrowed(
@@ -248,7 +247,7 @@ class _Ways:
         fresh: torch.Tensor,
         valid: torch.Tensor,
     ) -> _Ways:
-        """Return the ways about ``goal`` (a, w), after values about ``x`` have been tried."""
+        """Return the intervals around ``goal`` (a, w), after values around ``x`` were tried."""
         zero = torch.zeros_like(x)[..., None]
         place = torch.cat(
             [self.along(x, tried), zero, -self.inner[..., None], self.outer[..., None]], -1
@@ -269,7 +268,7 @@ class _Ways:
         )
 
     def update(self, rows: torch.Tensor, part: _Ways, where: torch.Tensor) -> None:
-        """Write the gaps of some of the instances, ``where`` (a, w) they are to change."""
+        """Set the gaps of some of the instances, ``where`` (a, w) is true."""
         for name in ("inner", "outer", "blocked"):
             own, new = getattr(self, name), getattr(part, name)
             own[rows] = torch.where(where, new, own[rows])
@@ -284,7 +283,7 @@ def _shares(back: int, on: int, like: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True, eq=False)
 class _Judge:
-    """What values along the numbers are worth, beside all that does not change.
+    """Objective along the numbers, apart from constant terms.
 
     Parameters
     ----------
@@ -293,7 +292,7 @@ class _Judge:
     best : Tensor of shape (k,)
         Plausibility that few points exceed.
     fixed : Tensor of shape (k,)
-        Distance of what stays as it is, and price of its changes.
+        Distance of the other coordinates, and price of their changes.
     """
 
     space: Subspace
@@ -316,9 +315,9 @@ class _Judge:
         fresh: torch.Tensor,
         cost: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Objective (a, w, K) of ``x`` (a, w) with a value replaced, and what is an answer.
+        """Objective (a, w, K) of ``x`` (a, w) with one value replaced, and validity.
 
-        The objective is infinite where a value is no answer, or not worth asking about.
+        The objective is infinite for values that are invalid or cannot pay.
         """
         a, w, k = tried.shape
         space = self.space
@@ -330,7 +329,7 @@ class _Judge:
         price = (weight * offset**2).sum(-1) + self.fixed[rows, None]
         price += space.problem.beta[rows, None] * numbers
         asked = (fresh & inside).reshape(a, -1) & (price - self.best[rows, None] < cost[:, None])
-        # Only the points that are asked about are written down.
+        # Only these points are built.
         instance, place = asked.nonzero().T
         objective, owner = space.problem.objective, rows[instance]
         found = points[instance, place]

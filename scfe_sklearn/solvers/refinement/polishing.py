@@ -1,4 +1,4 @@
-"""Pattern search on what changes: lattices, levels and models without a gradient."""
+"""Pattern search on the changed features: lattices, levels, models without a gradient."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from scfe_sklearn.solvers.problem import TOLERANCE, Pool, Problem, Subspace, fir
 from scfe_sklearn.solvers.refinement.refining import merge_instances
 
 TURNS = 3
-"""How often the search follows after changes have been undone, the first time included."""
+"""Number of searches, each after changes have been undone."""
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """How the pattern search runs.
+    """Settings of the pattern search.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class Pattern:
 def polish(
     problem: Problem, pool: Pool, settings: Pattern, starts: int, smooth: bool = False
 ) -> Pool:
-    """Improve the first points of the pool by small steps that are judged one by one.
+    """Improve the first points of the pool by small steps.
 
     A neighbour moves one changed number towards or away from the factual by a step, which is
     quartered when no neighbour is better, or all the way back. Every neighbour is on the
@@ -73,7 +73,7 @@ def polish(
         searched = _search_moved(here, before, movable, settings)
         after = undo(here, searched)
         z = z.index_copy(0, left, after)
-        # What is undone leaves margin for the rest, continuous numbers included.
+        # Undone changes leave margin for the rest.
         settled = before if smooth else searched
         smooth = False
         left = left[((settled != after) & (after == here.domain.factual)).any(1)]
@@ -86,7 +86,7 @@ def polish(
 def _search_moved(
     problem: Problem, z: torch.Tensor, movable: torch.Tensor, settings: Pattern
 ) -> torch.Tensor:
-    """Pattern search along what ``z`` (n, D) changes of the ``movable`` (D,) coordinates."""
+    """Pattern search along the ``movable`` (D,) coordinates that ``z`` (n, D) changes."""
     free = ((z - problem.domain.factual).abs() > TOLERANCE) & movable
     moving = free.any(1).nonzero()[:, 0]
     if len(moving) == 0:
@@ -112,7 +112,7 @@ def _search(
         better = value < cost[active] - 1e-9
         improved, stuck = active[better], active[~better]
         x[improved], cost[improved] = best[better], value[better]
-        # A step below the lattice has been tried as one lattice step already.
+        # A step below the lattice equals one lattice step.
         worth = ((x != space.factual) & (step > finest)).any(1)
         step[stuck] /= 4
         active = active[better | worth[active]]
@@ -129,7 +129,7 @@ def _neighbours(
     factual, lattice = space.factual[rows], space.step[rows]
     stepped = lattice > 0
     safe = torch.where(stepped, lattice, torch.ones_like(lattice))
-    # Whole numbers of lattice steps from a point on the lattice stay on it.
+    # Whole lattice steps stay on the lattice.
     reach = torch.where(stepped, (step / safe).round().clamp_min(1) * safe, step)
     way = torch.sign(x - factual)
     back = torch.where((x - factual).abs() <= reach, factual, x - way * reach)
@@ -145,7 +145,7 @@ def _neighbours(
 def _best(
     space: Subspace, x: torch.Tensor, cost: torch.Tensor, rows: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the best valid neighbour of each row and its cost (infinite where none helps)."""
+    """Return the best valid neighbour of each row and its cost (infinite if none is better)."""
     best = space.problem.objective.best_plausibility(rows)
     bound = _price(space, x, rows) - best[:, None]
     value = _cost(space, x, rows, bound < cost[:, None])
@@ -165,7 +165,7 @@ def _price(space: Subspace, x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor
 def _cost(
     space: Subspace, x: torch.Tensor, rows: torch.Tensor, where: torch.Tensor
 ) -> torch.Tensor:
-    """Objective (k, K) of ``x`` (k, K, w): infinite where not valid or not asked for."""
+    """Objective (k, K) of ``x`` (k, K, w): infinite if invalid or not selected."""
     margin = space.problem.objective.take(rows).margin(space.embed(x, rows), where)
     price = _price(space, x, rows)
     plausibility = space.local.value(x - space.start[rows][:, None], rows)

@@ -1,4 +1,4 @@
-"""Descent inside the supports that the screen found."""
+"""Descent inside the supports of the points of a pool."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _box(space: Subspace) -> ProximalMap:
 def merge_instances(
     problem: Problem, pool: Pool, rows: torch.Tensor, entry: torch.Tensor, z: torch.Tensor
 ) -> Pool:
-    """Return the pool after one point ``z`` (k, D) for each (row, entry), judged afresh."""
+    """Return the pool after one point ``z`` (k, D) for each (row, entry), evaluated again."""
     n, size = pool.cost.shape
     points = problem.domain.factual[:, None].repeat(1, size, 1)
     points[rows, entry] = z

@@ -1,4 +1,4 @@
-"""Step from cell to cell of a tree ensemble, where nothing but price and margin counts.
+"""Step from cell to cell of a tree ensemble, for objectives of price and margin only.
 
 At a low price of a change the cheapest answer makes many small changes, each just across a
 threshold of the trees. For a multiplier of the margin, such an answer is found by coordinate
@@ -20,25 +20,24 @@ ENTRIES = 2**21
 """Values of all states of a block that are tried at once, about."""
 
 LEAST = 1e-9
-"""A price that falls by less than this has not fallen."""
+"""Least decrease of a price."""
 
 
 @dataclass(frozen=True)
-class Stepping:
-    """How many descents are made.
+class StepSettings:
+    """Settings of `step`.
 
     Parameters
     ----------
     first, outer, inner, again : tuple of float
-        Multipliers of the margin of the descents: the first ones and more of them from the row,
-        those from points that are answers, and from the best answer. In units of the price of
-        the best answer, per margin that the row is short of.
+        Multipliers of the margin of the descents: two sets from the row, one from answers, and
+        one from the best answer. In units of the price of the best answer per missing margin.
     answers : int
-        Points of the pool that are started from.
+        Points of the pool at which descents start.
     paired : int
-        Single changes beside which every other change is tried.
+        Single changes that are combined with every other change.
     exchanged : int
-        Weakened changes of an answer beside which every other change is tried.
+        Weakened changes of an answer that are combined with every other change.
     """
 
     first: tuple[float, ...] = (1.0, 4.0)
@@ -50,8 +49,8 @@ class Stepping:
     exchanged: int = 48
 
 
-def step(problem: Problem, pool: Pool, inside: torch.Tensor, settings: Stepping) -> Pool:
-    """Improve the best points of a pool, where a model of trees and prices alone decide.
+def step(problem: Problem, pool: Pool, inside: torch.Tensor, settings: StepSettings) -> Pool:
+    """Improve the best points of a pool if trees and prices alone decide.
 
     Parameters
     ----------
@@ -61,7 +60,7 @@ def step(problem: Problem, pool: Pool, inside: torch.Tensor, settings: Stepping)
         Valid points.
     inside : Tensor of shape (n, K, D)
         More points to start from, such as training rows of the target.
-    settings : Stepping
+    settings : StepSettings
         How many descents are made.
 
     Returns
@@ -75,7 +74,7 @@ def step(problem: Problem, pool: Pool, inside: torch.Tensor, settings: Stepping)
     readable = cells.places(problem.domain.factual)[1]
     rows = ((pool.best < torch.inf) & readable).nonzero()[:, 0]
     pool = _improved(problem, pool, rows, None, settings)
-    # Two changes can cost less than one only if that costs more than two of no length.
+    # Two changes can be cheaper than one only if that costs more than two of length 0.
     rows = rows[pool.best[rows] > 2 * problem.least_change_price[rows] + LEAST]
     starts = torch.cat([pool.z[:, : settings.answers], inside], 1)
     return _improved(problem, pool, rows, starts, settings)
@@ -86,7 +85,7 @@ def _improved(
     pool: Pool,
     rows: torch.Tensor,
     starts: torch.Tensor | None,
-    settings: Stepping,
+    settings: StepSettings,
 ) -> Pool:
     """Return the pool with better points of some rows, from the row or also from ``starts``."""
     if len(rows) == 0:
@@ -115,7 +114,7 @@ def _improved(
 
 
 class _Search:
-    """The best states of n rows so far, and the steps that look for better ones."""
+    """The best states of n rows so far, and steps to better ones."""
 
     def __init__(self, problem: Problem, pool: Pool) -> None:
         cells = problem.objective.cells()
@@ -154,7 +153,7 @@ class _Search:
             weight = weight[go]
 
     def exchange(self, size: int) -> None:
-        """Weaken a change of the best state and try every other one, as long as that pays."""
+        """Weaken a change of the best state and add every other one, as long as that pays."""
         rows = torch.arange(len(self.best))
         while len(rows):
             before = self.best[rows]
@@ -162,13 +161,13 @@ class _Search:
             rows = rows[self.best[rows] < before - LEAST]
 
     def pair(self, size: int) -> None:
-        """Try every other change beside the most promising single ones."""
+        """Combine the most promising single changes with every other one."""
         rows = torch.arange(len(self.best))
         states = self.grid.entered(self.problem.domain.factual, rows)
         self._try_two(states, size, weaker=False)
 
     def _try_two(self, states: States, size: int, weaker: bool) -> None:
-        """Try any second change beside the ``size`` most promising ones, or weakened ones."""
+        """Combine the ``size`` most promising or weakened changes with every other one."""
         listed = self.grid.listed(self.best)
         changes = self.grid.changes(states, listed, self.best[states.rows])
         self._record(states, changes)
@@ -195,7 +194,7 @@ class _Search:
         rows = states.rows
         least = torch.full_like(self.best, torch.inf).scatter_reduce(0, rows, price, "amin")
         hit = (price == least[rows]) & (price < self.best[rows] - LEAST)
-        # The first of equal ones.
+        # Ties go to the first.
         place = torch.where(hit, torch.arange(len(rows)), len(rows))
         first = torch.full_like(self.best, len(rows), dtype=torch.long)
         first = first.scatter_reduce(0, rows, place, "amin")

@@ -1,4 +1,4 @@
-"""The trade-off between validity and the rest, found per row while it descends."""
+"""Descent with a weight of the hinge that is found per row."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from scfe_sklearn.solvers.gradients import (
 from scfe_sklearn.solvers.problem import Subspace
 
 CLEARANCE = 1e-8
-"""Margin above the floor that is aimed at: answers are judged again, with other rounding errors."""
+"""Aim above the least margin, since later evaluations round differently."""
 
 
 @dataclass(frozen=True)
 class Descent:
-    """How long the descent runs.
+    """Settings of the descent.
 
     Parameters
     ----------
     max_iter : int
         Iterations of proximal gradient.
     tol : float
-        A row rests when its relative step is below this.
+        Relative step below which a row stops.
     momentum : bool
-        Whether to extrapolate: worth it for many coordinates.
+        Whether to extrapolate, which helps for many coordinates.
     """
 
     max_iter: int = 15
@@ -51,8 +51,8 @@ def descend(
         \|z - z_0\|^2 - \tau \log q(z) + g(z) + \gamma \max(0, c - m(z))
 
     The hinge is an exact penalty: once gamma exceeds the multiplier of the constraint
-    ``m(z) >= c``, the minimiser is valid. Each row starts with a gamma that its own gradients
-    suggest and raises it while its margin is missing.
+    ``m(z) >= c``, the minimiser is valid. The first gamma of a row comes from its gradients;
+    it is raised while the margin is missed.
 
     Parameters
     ----------
@@ -63,14 +63,14 @@ def descend(
     settings : Descent
         Length of the run.
     clearance : float
-        What is added to the margin that is asked for.
+        Addition to the least margin.
 
     Returns
     -------
     x : Tensor of shape (n, w)
         Nearly critical values; valid up to a small violation (see :func:`restore`).
     multiplier : Tensor of shape (n,)
-        What the hinge pulled with in the last step: the least sufficient weight of validity.
+        Multiplier of the hinge in the last step: the least sufficient weight.
     """
     floor, factual = space.problem.floor + clearance, space.factual
     weight = space.weight
@@ -116,7 +116,7 @@ def _first_weight(
 
 
 def restore(space: Subspace, x: torch.Tensor, bisections: int = 40) -> torch.Tensor:
-    """Return the valid values nearest to ``x`` on the way back to the valid ``space.start``.
+    """Return the valid values nearest to ``x`` on the segment to the valid ``space.start``.
 
     Parameters
     ----------
@@ -125,13 +125,12 @@ def restore(space: Subspace, x: torch.Tensor, bisections: int = 40) -> torch.Ten
     x : Tensor of shape (n, w)
         Values that may violate the margin.
     bisections : int
-        Halvings of the segment: so many that rounding, which decides whether ``x`` is valid, does
-        not show in the result.
+        Halvings of the segment; enough that rounding does not affect the result.
 
     Returns
     -------
     Tensor of shape (n, w)
-        Valid values; ``x`` itself where it is valid.
+        Valid values; ``x`` itself if it is valid.
     """
     floor = space.problem.floor + CLEARANCE / 2
     missing = (space.margin(x[:, None])[:, 0] < floor).nonzero()[:, 0]

@@ -1,10 +1,10 @@
-"""Where to start: from single moves, training rows, or the margin."""
+"""Starts of the solvers: from single moves, training rows, or the margin."""
 
 from scfe_sklearn.solvers.starts.anchors import Recall, hybrids, nearest_anchors, recall
 from scfe_sklearn.solvers.starts.baseline import Baselines
 from scfe_sklearn.solvers.starts.climbing import climb
 from scfe_sklearn.solvers.starts.misses import nearest_miss
-from scfe_sklearn.solvers.starts.screening import Screen, screen
+from scfe_sklearn.solvers.starts.screening import ScreenSettings, screen
 from scfe_sklearn.solvers.starts.wide import (
     Continuation,
     descend_wide,
@@ -17,7 +17,7 @@ __all__ = [
     "Baselines",
     "Continuation",
     "Recall",
-    "Screen",
+    "ScreenSettings",
     "climb",
     "descend_wide",
     "feature_sets",

@@ -1,4 +1,4 @@
-"""Answers that exist: training rows of the target class that the rules let a row become."""
+"""Starts from training rows of the target class, within the rules."""
 
 from __future__ import annotations
 
@@ -12,30 +12,29 @@ CHUNK = 4_000_000
 """Coordinates compared at once."""
 
 UNDONE = 2**24
-"""Coordinates of points with a change undone that are written down at once."""
+"""Coordinates of points with one change undone that are held at once."""
 
 SHARES = 4
 """A share of the tries goes to the nearest anchors within reach, one to the nearest of all."""
 
 SAMPLED = 1024
-"""Anchors among which the rest of the tries are spread."""
+"""Anchors from which the rest of the tries are drawn."""
 
 
 @dataclass(frozen=True)
 class Recall:
-    """How many training rows are tried.
+    """Settings of `recall`.
 
     Parameters
     ----------
     anchors : int
         Training rows tried per row.
     beyond : int
-        Rows whose answer changes more features than this are tried too.
+        Most changes of an answer whose row is not tried.
     undone : int
-        Valid ones per row whose changes are undone, where there is no gradient.
+        Valid ones per row whose changes are undone, without a gradient.
     undoable : int
-        Budget of changes from which rows of very many features are tried at all, where there is
-        no gradient: few of hundreds of changes rarely remain.
+        Least budget for which rows of very many features are tried without a gradient.
     """
 
     anchors: int = 24
@@ -45,7 +44,7 @@ class Recall:
 
 
 def recall(problem: Problem, anchors: torch.Tensor, settings: Recall, size: int) -> Pool:
-    """Start from training rows of the target class, near ones first, and undo what can be.
+    """Start from near training rows of the target class, and undo changes.
 
     A row takes over from a training row all levels that its rules permit, and of the numbers the
     nearest that they permit. Where they permit all of them it becomes a row which the model has
@@ -81,7 +80,7 @@ def recall(problem: Problem, anchors: torch.Tensor, settings: Recall, size: int)
     there = torch.cat([part[1] for part in starts])
     valid = problem.valid(z, there)
     if not problem.objective.has_gradient:
-        # Undoing is many questions: the nearest are asked about.
+        # Undoing takes many evaluations: only the nearest are used.
         distance = torch.where(valid, problem.sparse_distance(z), torch.inf)
         valid &= distance.argsort(dim=1, stable=True).argsort(1) < settings.undone
     instance = valid.nonzero()
@@ -97,11 +96,11 @@ def recall(problem: Problem, anchors: torch.Tensor, settings: Recall, size: int)
 
 
 def hybrids(domain: Domain, anchors: torch.Tensor) -> torch.Tensor:
-    """Return what the rules let n rows become of ``anchors``, (T, D) or (n, T, D): (n, T, D)."""
+    """Return the permitted points (n, T, D) nearest to ``anchors``, (T, D) or (n, T, D)."""
     factual = domain.factual[:, None]
-    # A number comes as near to that of the anchor as its interval lets it.
+    # Numbers are clipped to their interval.
     nearest = torch.minimum(torch.maximum(anchors, domain.lower[:, None]), domain.upper[:, None])
-    # A level is taken over with its whole feature: only the vertex coordinate has to be allowed.
+    # A level is copied with its whole feature; only the vertex coordinate must be allowed.
     refuses = ~domain.scalar & ~domain.allowed[:, None] & (anchors > TOLERANCE)
     refused = torch.zeros(
         *refuses.shape[:2], domain.n_features, dtype=anchors.dtype, device=anchors.device
@@ -130,7 +129,7 @@ def _nearest_hybrids(
     distance = ((hybrid - problem.domain.factual[:, None]) ** 2).sum(-1)
     whole = ((hybrid - anchors).abs() <= TOLERANCE).all(-1)
     share = max(count // SHARES, 1)
-    # Anchors that may be reached in full are sure to be valid.
+    # Anchors within the rules are valid.
     sure = torch.where(whole, distance, torch.full_like(distance, torch.inf))
     first = sure.topk(min(share, sure.shape[1]), dim=1, largest=False)
     taken = torch.where(first.values < torch.inf, torch.inf, distance.gather(1, first.indices))
@@ -219,7 +218,7 @@ def _undo_changes(problem: Problem, z: torch.Tensor) -> tuple[torch.Tensor, torc
         score = (margin - problem.floor) * (saved + 1e-6)
         score = torch.where(margin >= problem.floor, score, torch.full_like(score, -torch.inf))
         score, order = score.sort(dim=1, descending=True, stable=True)
-        # One change at least is left: nobody is asked about the factual.
+        # At least one change stays.
         may = (score > -torch.inf) & (torch.arange(count, device=z.device) < count - 1)
         may &= torch.arange(1, count + 1, device=z.device) < changed.sum(1, keepdim=True)
         keep = may[:, 0].nonzero()[:, 0]
@@ -229,7 +228,7 @@ def _undo_changes(problem: Problem, z: torch.Tensor) -> tuple[torch.Tensor, torc
         owns = owns[keep].gather(1, order[..., None].expand(-1, -1, owns.shape[2]))
         together = owns.to(torch.uint8).cumsum(1) > 0
         tried = torch.where(together, part.domain.factual[:, None], here[keep][:, None])
-        # The first was valid on its own a moment ago.
+        # The first one is valid.
         valid = part.valid(tried[:, 1:], may[:, 1:])
         valid = torch.cat([may[:, :1], valid], 1).cumprod(1).bool()
         price = _affordable(part, tried, valid)
@@ -237,7 +236,7 @@ def _undo_changes(problem: Problem, z: torch.Tensor) -> tuple[torch.Tensor, torc
         fewer = tried.gather(1, place[:, None, None].expand(-1, 1, z.shape[1]))[:, 0]
         last = valid.sum(1) - 1
         here = tried.gather(1, last[:, None, None].expand(-1, 1, z.shape[1]))[:, 0]
-        # Where the budget is exceeded, fewer changes are better.
+        # Above the budget, fewer changes are better.
         fewer = torch.where((least < torch.inf)[:, None], fewer, here)
         better = (least < cost[active]) | (cost[active] == torch.inf)
         best[active[better]], cost[active[better]] = fewer[better], least[better]
@@ -247,7 +246,7 @@ def _undo_changes(problem: Problem, z: torch.Tensor) -> tuple[torch.Tensor, torc
 def _affordable(
     problem: Problem, z: torch.Tensor, where: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Objective (n, K) of valid points ``z`` (n, K, D); infinite beyond the budget."""
+    """Objective (n, K) of valid points ``z`` (n, K, D); infinite above the budget."""
     fits = problem.domain.changed(z).sum(-1) <= problem.max_changes[:, None]
     fits = fits if where is None else fits & where
     cost = problem.sparse_distance(z) - problem.plausibility(z, fits)

@@ -1,4 +1,4 @@
-"""A greedy baseline: features of a near training row are copied until the prediction flips."""
+"""Greedy baseline: copy features of a near training row until the prediction flips."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scfe_sklearn.solvers.problem import TOLERANCE, Kind, Problem
 from scfe_sklearn.solvers.starts.anchors import hybrids, nearest_anchors
 
 TRIED = 8
-"""Near training rows, of which the nearest valid one is copied."""
+"""Near training rows; the nearest valid one is copied."""
 
 STEPS = 24
 """Features that are copied at most."""
@@ -26,7 +26,7 @@ class Baselines:
     ends : Tensor of shape (n, D)
         Where they end.
     valid : BoolTensor of shape (n,)
-        Whether that is an answer.
+        Whether they are valid.
     near : Tensor of shape (n, K, D)
         What the rules let the rows become of the nearest training rows, nearest first; the
         factuals where there are fewer.
@@ -51,10 +51,10 @@ class Baselines:
 def greedy_baseline(
     problem: Problem, anchors: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Take over features of the nearest training row of the target until the model agrees.
+    """Copy features of the nearest training row of the target until the prediction flips.
 
-    The feature that helps the model most comes first, as in NICE (Brughmans, Leyman,
-    Martens 2024) with its reward for sparsity. Rules hold: what the row may not become stays.
+    The feature that raises the margin most comes first, as in NICE (Brughmans, Leyman, Martens
+    2024) with its reward for sparsity. Changes that the rules forbid are left out.
 
     Parameters
     ----------
@@ -66,11 +66,11 @@ def greedy_baseline(
     Returns
     -------
     z : Tensor of shape (n, D)
-        Where the walks end.
+        Ends of the baselines.
     valid : BoolTensor of shape (n,)
-        Whether that is an answer.
+        Whether they are valid.
     ends : Tensor of shape (n, K, D)
-        What the rules let the rows become of the nearest training rows, nearest first.
+        Permitted points of the rows nearest to training rows, nearest first.
     """
     domain = problem.domain
     here = domain.factual.clone()

@@ -1,4 +1,4 @@
-"""What a screen knows of single moves and of combinations, and how it keeps the best."""
+"""Single moves and combinations of moves of a screen."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import torch
 from scfe_sklearn.solvers.problem import Pool, Problem
 
 AT_ONCE = 2**24
-"""Coordinates of points that are written down at once."""
+"""Coordinates of points that are held at once."""
 
 
 @dataclass(frozen=True)
-class Screen:
-    """How wide the screen looks.
+class ScreenSettings:
+    """Settings of `screen`.
 
     Parameters
     ----------
     width : int
-        Unfinished combinations that are extended by another move.
+        Combinations that are extended by another move.
     parents : int
         Single moves that are extended to pairs.
     evaluations : int
@@ -28,7 +28,7 @@ class Screen:
     shortlist : int
         Valid points of each size whose density is evaluated.
     pool : int
-        Points that are kept, each with a support of its own.
+        Points that are kept, with distinct supports.
     """
 
     width: int = 16
@@ -44,7 +44,7 @@ Picked = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Singles:
-    """What every single move does to every row: (n, M) each."""
+    """Effects of single moves on rows: (n, M) each."""
 
     permitted: torch.Tensor
     price: torch.Tensor
@@ -59,7 +59,7 @@ class Singles:
 
 @dataclass(frozen=True, eq=False)
 class Beam:
-    """Combinations to be extended: points (n, B, D) and what is known of them, (n, B)."""
+    """Combinations to extend: points (n, B, D) and their evaluation, (n, B) each."""
 
     z: torch.Tensor
     margin: torch.Tensor
@@ -79,7 +79,7 @@ class Beam:
 
 def collect(
     problem: Problem,
-    settings: Screen,
+    settings: ScreenSettings,
     picked: Picked,
     margin: torch.Tensor,
     price: torch.Tensor,
@@ -113,7 +113,7 @@ def gather(
     live: torch.Tensor,
     order: torch.Tensor,
 ) -> Beam:
-    """Put the points ``z`` (n, B, D) and what is known of them, at ``order``, together."""
+    """Return the beam of points ``z`` (n, B, D), with their evaluation at ``order`` (n, B)."""
     return Beam(
         z,
         margin.gather(1, order),

@@ -1,4 +1,4 @@
-"""Where to start when the rules leave little room: push one feature after the other."""
+"""Starts for tight rules: push one feature after the other."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from scfe_sklearn.solvers.problem import TOLERANCE, Pool, Problem
 from scfe_sklearn.solvers.starts.anchors import undo_changes
 
 SHARES = (0.5, 1.0)
-"""How far a push goes, as a share of the way from the factual to an end of the interval."""
+"""Lengths of pushes, as shares of the distance from the factual to an end of the interval."""
 
 
 PUSHES = 1024
-"""Pushes that are tried after the first: of more, those that did best on their own."""
+"""Pushes that are tried after the first one: the best single ones."""
 
 PUSHED = 2**24
-"""Coordinates of pushed points that are written down at once."""
+"""Coordinates of pushed points that are held at once."""
 
 
 def climb(problem: Problem, size: int) -> Pool:
-    """Climb, with some of the rows at a time; see `_climb`."""
+    """Climb in chunks of rows; see `_climb`."""
     width = problem.domain.factual.shape[1]
     at_once = max(1, PUSHED // ((2 * len(SHARES) + 1) * width**2))
     if len(problem) <= at_once:
@@ -83,7 +83,7 @@ def _climb(problem: Problem, size: int) -> Pool:
 def pushes(
     problem: Problem, here: torch.Tensor, chosen: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Points (k, K, D) one further change away from ``here`` (k, D), and which are permitted.
+    """Points (k, K, D) one further change away from ``here`` (k, D); whether permitted.
 
     ``chosen`` (D,) are the coordinates that are pushed; None for all.
     """
@@ -115,5 +115,5 @@ def pushes(
         moved = (trial[:, len(at) :] - here[:, None]).abs().amax(-1)
         step = torch.cat([step, moved], 1)
     live = torch.cat([may[:, at], may[:, levels]], 1)
-    # An open interval has no end to go to.
+    # An open interval has no end.
     return trial, live & (step > TOLERANCE) & (step < torch.inf)

@@ -1,4 +1,4 @@
-"""Where no answer was found: how far a row comes."""
+"""Nearest misses: points of the largest margin for rows without an answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scfe_sklearn.solvers.starts.climbing import pushes
 
 
 def nearest_miss(problem: Problem, rounds: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
-    """Raise the margin as far as it goes within the rules and the budget.
+    """Raise the margin as far as the rules and the budget permit.
 
     One feature after the other is pushed to the value that raises the margin most; then every
     change is tried anew beside the others.
@@ -40,7 +40,7 @@ def nearest_miss(problem: Problem, rounds: int = 2) -> tuple[torch.Tensor, torch
         before = margin
         for feature in range(domain.n_features):
             own = domain.groups == feature
-            # Without this feature, what is the best that it can do?
+            # The best value of this feature.
             without = torch.where(own, domain.factual, z)
             trial, live = pushes(problem, without, own)
             if bool(live.any()):
@@ -57,7 +57,7 @@ def _best(
     trial: torch.Tensor,
     live: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Take the point of the largest margin where that is an improvement."""
+    """Take the point of the largest margin if it is an improvement."""
     got, place = problem.margin(trial, live).max(1)
     better = got > margin
     best = trial.gather(1, place[:, None, None].expand(-1, 1, z.shape[1]))[:, 0]

@@ -1,4 +1,4 @@
-"""Margin first: some valid point of a wide row whose budget is tight."""
+"""Find a valid point of wide rows with a tight budget."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ CELLS = 2**25
 
 
 @dataclass(frozen=True)
-class Reach:
-    """How hard a valid point is looked for.
+class ReachSettings:
+    """Settings of `reach`.
 
     Parameters
     ----------
     rises : tuple of (float, float, float)
         For each try the first and the last length of its steps, in units of the length that the
-        slope at the factual asks for, and the inertia of their direction. A later try is for
-        the rows that the ones before it did not help.
+        slope at the factual suggests, and the inertia of their direction. Later tries are for
+        the rows that are left.
     steps : int
         Steps of a try.
     leaves, enters : int
-        Numbers that are tried to leave and to enter the support, each alone; those whose slopes
-        promise most.
+        Numbers that are tried to leave and to enter the support, by their slopes.
     pairs : int
-        Swaps that are tried, those whose two measured effects have the largest sum.
+        Swaps that are tried, by the sum of their two measured effects.
     swaps : int
         Rounds of swaps at most.
     """
@@ -47,15 +46,14 @@ class Reach:
 
 
 def reach(
-    problem: Problem, sets: FeatureSets, anchors: torch.Tensor, settings: Reach
+    problem: Problem, sets: FeatureSets, anchors: torch.Tensor, settings: ReachSettings
 ) -> torch.Tensor:
-    """Look for the largest margin within the budget, until every row is valid.
+    """Raise the margin within the budget, until every row is valid.
 
-    Projected gradient ascent with steps so long that the support changes with the gradient,
-    which then shorten; where it stops short, single numbers are swapped, judged by the margin
-    itself instead of its slope; then the same with other lengths. Rows that are left try all
-    numbers at both of their ends, from where each ascent ended: a slope says nothing of a number
-    that does not count now, but would if it were larger.
+    Projected gradient ascent starts with steps that are long enough to change the support, and
+    shortens them. If it fails, single numbers are swapped by the margin itself; then the same
+    follows with other lengths. Rows that are left try all numbers at both ends, from the end of
+    each ascent: a number may have no slope there, and an effect at larger values.
 
     Parameters
     ----------
@@ -65,7 +63,7 @@ def reach(
         Their admissible sets.
     anchors : Tensor of shape (T, D)
         Training rows of the target: the last try starts towards the nearest.
-    settings : Reach
+    settings : ReachSettings
         Lengths of the search.
 
     Returns
@@ -105,14 +103,14 @@ def reach(
 def _kept(
     best: torch.Tensor, most: torch.Tensor, rows: torch.Tensor, z: torch.Tensor, got: torch.Tensor
 ) -> torch.Tensor:
-    """Write what is better to the ``best`` points and their margins; returns the ``rows``."""
+    """Update the ``best`` points and their margins; return the ``rows``."""
     better = got > most[rows]
     best[rows[better]], most[rows[better]] = z[better], got[better]
     return rows
 
 
 def _unit(problem: Problem) -> torch.Tensor:
-    """Length (n,) of the change that the margin's slope at the factual asks for."""
+    """Length (n,) of the change that the margin's slope at the factual suggests."""
     domain = problem.domain
     margin, slope = problem.objective.margin_and_grad(domain.factual)
     strength = torch.where(domain.allowed, slope, torch.zeros_like(slope)).square()
@@ -130,7 +128,7 @@ def _rise(
     inertia: float,
     steps: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Raise the margin from ``z`` (n, D); returns the best points met and their margins."""
+    """Raise the margin from ``z`` (n, D); return the best points and their margins."""
     domain = problem.domain
     best, most = z.clone(), torch.full_like(lengths[0], -torch.inf)
     way = torch.zeros_like(z)
@@ -141,7 +139,7 @@ def _rise(
         most = torch.where(better, margin, most)
         if step == steps:
             break
-        # What is at its bound already would only shorten the rest.
+        # Coordinates at their bound would only shorten the rest.
         stuck = torch.where(slope > 0, z >= domain.upper, z <= domain.lower) & domain.scalar
         slope = torch.where(stuck, torch.zeros_like(slope), slope)
         way = inertia * way + slope / slope.norm(dim=1, keepdim=True).clamp_min(1e-12)
@@ -155,10 +153,10 @@ def _swap(
     problem: Problem,
     z: torch.Tensor,
     margin: torch.Tensor,
-    settings: Reach,
+    settings: ReachSettings,
     everything: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Swap numbers of the support for others, or set them anew, while that raises the margin.
+    """Swap numbers of the support, or set them again, while that raises the margin.
 
     ``everything`` tries all numbers at both ends instead of those that the slope favours.
     """
@@ -183,11 +181,11 @@ def _swap(
 
 
 Entering = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-"""Coordinates (n, E), the values that they would get, and which of these are changes at all."""
+"""Coordinates (n, E), their new values, and whether these are changes."""
 
 
 def _promising(problem: Problem, z: torch.Tensor, count: int) -> Entering:
-    """Numbers whose slopes promise most from ``z`` (n, D), each at the end that it points to."""
+    """Numbers of the steepest slopes at ``z`` (n, D), each at the end in its direction."""
     _, slope = problem.objective.margin_and_grad(z)
     low, high = _bounds(problem, z)
     goal = torch.where(slope > 0, high, low)
@@ -206,7 +204,7 @@ def _ends(problem: Problem, z: torch.Tensor) -> Entering:
 
 
 def _bounds(problem: Problem, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both ends of every number; unbounded ones end where the largest change of ``z`` does."""
+    """Both ends of every number; the largest change of ``z`` for unbounded ones."""
     domain = problem.domain
     far = (z - domain.factual).abs().amax(1, keepdim=True).clamp_min(1.0)
     low = torch.where(domain.lower.isfinite(), domain.lower, domain.factual - far)
@@ -217,7 +215,7 @@ def _bounds(problem: Problem, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
 
 
 def _exchanged(
-    problem: Problem, z: torch.Tensor, entering: Entering, settings: Reach
+    problem: Problem, z: torch.Tensor, entering: Entering, settings: ReachSettings
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the best points (n, D) with one number set, or one set and another undone.
 
@@ -234,7 +232,7 @@ def _exchanged(
     single, place = gain.where(inside | room, -torch.inf).max(1)
     best = alone[torch.arange(len(z)), place]
     del alone
-    # What leaves: the numbers that are missed least, one by one.
+    # Leave: the numbers of the least effect, one by one.
     count = min(settings.leaves, int(changed.sum(1).max()))
     if count == 0:
         return best, single
@@ -252,7 +250,7 @@ def _exchanged(
     trial.scatter_(2, into.gather(1, enters)[..., None], goal.gather(1, enters)[..., None])
     live = pairs.values > -torch.inf
     if domain.n_features < z.shape[1]:
-        # A number may leave a feature of several, which then stays changed.
+        # A feature of several numbers stays changed if one leaves.
         live = live & (domain.changed(trial).sum(-1) <= problem.max_changes[:, None])
     double, place = problem.margin(trial, live).max(1)
     first = single >= double

@@ -1,4 +1,4 @@
-"""Rows of very many features: one move after the other, where the margin is largest."""
+"""Greedy starts for rows of very many features, by the largest margins."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from scfe_sklearn.solvers.problem import (
     support_key,
 )
 from scfe_sklearn.solvers.starts import beams
-from scfe_sklearn.solvers.starts.beams import Screen, Singles, collect, gather, lowest
+from scfe_sklearn.solvers.starts.beams import ScreenSettings, Singles, collect, gather, lowest
 
 LISTED = 512
-"""Single moves that are tried again and again where a row has very many: those that gain most."""
+"""Most single moves that are tried in every round: those of the largest gain."""
 
 RISEN = 1
-"""Points to which they are added, of each of two sorts."""
+"""Points to which they are added, of each of two orders."""
 
 TIE = 1e-7
-"""Margin that a unit of the price is worth: of equal margins the cheaper one counts."""
+"""Margin per unit of price, so that ties go to the cheaper point."""
 
 
-def rise(problem: Problem, settings: Screen, pool: Pool, singles: Singles) -> Pool:
-    """Add one move after the other to the points of the largest margins, until one is valid.
+def rise(problem: Problem, settings: ScreenSettings, pool: Pool, singles: Singles) -> Pool:
+    """Add moves to the points of the largest margins, until one is valid.
 
     All moves that gain most on their own are tried on the model in every round.
     """
@@ -68,9 +68,9 @@ def rise(problem: Problem, settings: Screen, pool: Pool, singles: Singles) -> Po
 
 
 def _between_equals(problem: Problem, singles: Singles) -> torch.Tensor:
-    """Which moves (n, M) set a number to a value whose neighbours do the same to the model.
+    """Whether moves (n, M) set a number to a value with the effect of its neighbours.
 
-    The moves of a number stand side by side, its values in rising order.
+    The moves of a number are adjacent, with values in rising order.
     """
     at = problem.moves.coordinate
     gain = (singles.gain * EQUAL).round()
@@ -81,10 +81,10 @@ def _between_equals(problem: Problem, singles: Singles) -> torch.Tensor:
 
 
 def _highest(margin: torch.Tensor, price: torch.Tensor, support: torch.Tensor) -> torch.Tensor:
-    """Return the positions of the largest margins of each row, one of each support at most.
+    """Return the positions of the largest margins of each row, one per support at most.
 
-    Of equal margins the cheapest one counts, and then, in turn, the dearest one: an end of a
-    range may be worth more together with others.
+    Ties go to the cheapest point and to the most expensive one in turn: an end of a range may
+    gain more together with others.
     """
     own = (margin * EQUAL).round() / EQUAL
     found = []

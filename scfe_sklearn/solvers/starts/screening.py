@@ -1,9 +1,9 @@
-"""Where to start: a beam over supports, from single moves to as many as the budget allows.
+"""Screen supports by a beam, from single moves up to the budget.
 
-The budget on changed features makes the problem combinatorial, and a descent stays in the support
-it starts in. So supports are searched first, coarsely: all single moves are tried on the model;
-the effect of several moves together is predicted as the sum of the single effects, and only the
-most promising combinations are tried.
+The budget on changed features makes the problem combinatorial, and a descent keeps its support.
+Supports are therefore searched first: all single moves are evaluated; the effect of several moves
+is predicted as the sum of the single effects, and only the most promising combinations are
+evaluated.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from scfe_sklearn.solvers.problem import (
 from scfe_sklearn.solvers.starts import beams
 from scfe_sklearn.solvers.starts.beams import (
     Beam,
-    Screen,
+    ScreenSettings,
     Singles,
     collect,
     gather,
@@ -36,17 +36,17 @@ PAIR = 2
 """Changes up to which predicted sums of single gains are worth trying there."""
 
 CONTRAST = 0.1
-"""How much of the difference between the bests of two supports counts for being tried."""
+"""Weight of the difference between the best points of two supports."""
 
 
-def screen(problem: Problem, settings: Screen) -> Pool:
+def screen(problem: Problem, settings: ScreenSettings) -> Pool:
     """Search supports of growing size and return the best valid points of each row.
 
     Parameters
     ----------
     problem : Problem
         The rows to be answered.
-    settings : Screen
+    settings : ScreenSettings
         Widths of the search.
 
     Returns
@@ -58,7 +58,7 @@ def screen(problem: Problem, settings: Screen) -> Pool:
     if n == 0 or len(problem.moves) == 0:
         return Pool.empty(problem, settings.pool)
     pool, singles = _try_singles(problem, settings)
-    # Two changes can be nearer than one only if that one is dearer than two of no length.
+    # Two changes can be cheaper than one only if that costs more than two of length 0.
     dear = problem.sparse_distance(pool.z[:, :1])[:, 0] > 2 * problem.beta * problem.least_cost
     rows = (dear | (pool.best == torch.inf)).nonzero()[:, 0]
     if len(rows) == 0:
@@ -70,7 +70,7 @@ def screen(problem: Problem, settings: Screen) -> Pool:
     if len(left):
         risen = rise(part.take(left), settings, found.take(left), own.take(left))
         found = found.scattered(left, risen)
-    # Sums of single gains tell little of many changes among very many features.
+    # Sums of single gains predict many changes of very many features badly.
     changes = part.domain.changed(found.z[:, :1])[:, 0].sum(1)
     few = ((found.best < torch.inf) & (changes <= PAIR)).nonzero()[:, 0]
     if len(few):
@@ -79,18 +79,18 @@ def screen(problem: Problem, settings: Screen) -> Pool:
     return pool.scattered(rows, found)
 
 
-def _grow(problem: Problem, settings: Screen, pool: Pool, singles: Singles) -> Pool:
-    """Add one move after the other to the most promising single ones."""
+def _grow(problem: Problem, settings: ScreenSettings, pool: Pool, singles: Singles) -> Pool:
+    """Add moves to the most promising single ones."""
     beam = _first_beam(problem, settings, singles)
     active = torch.arange(len(problem), device=beam.z.device)
     best = problem.objective.best_plausibility(active)
     before = pool.best
     for size in range(2, int(problem.max_changes.max()) + 1):
-        # Another change pays only where nothing was found, or the rest could improve by its price.
+        # Another change pays only without an answer, or if the possible gain exceeds its price.
         bound = size * problem.beta * problem.least_cost - best
         useful = (problem.max_changes >= size) & (pool.best > bound)
         if size > 3:
-            # Go on as long as nothing was found or the last change paid.
+            # Continue without an answer, or if the last change paid.
             useful &= (pool.best == torch.inf) | (pool.best < before)
         before = pool.best
         keep = useful[active] & beam.live.any(1)
@@ -104,7 +104,7 @@ def _grow(problem: Problem, settings: Screen, pool: Pool, singles: Singles) -> P
     return pool
 
 
-def _try_singles(problem: Problem, settings: Screen) -> tuple[Pool, Singles]:
+def _try_singles(problem: Problem, settings: ScreenSettings) -> tuple[Pool, Singles]:
     """Try every permitted single move on the model."""
     domain, moves = problem.domain, problem.moves
     root = domain.factual[:, None]
@@ -128,12 +128,12 @@ def _try_singles(problem: Problem, settings: Screen) -> tuple[Pool, Singles]:
 
 
 def _single_margins(problem: Problem, permitted: torch.Tensor) -> torch.Tensor:
-    """Margins (n, M) after every single move; minus infinity where it is not permitted."""
+    """Margins (n, M) after every single move; minus infinity if it is not permitted."""
     domain, moves = problem.domain, problem.moves
     margin = problem.objective.margins_after(domain.factual, moves.target, moves.group)
     if margin is not None:
         return torch.where(permitted, margin, -torch.inf)
-    # Only the points that are asked about are written down, some at a time.
+    # Only the permitted points are built, in chunks.
     margin = domain.factual.new_full(permitted.shape, -torch.inf)
     size = max(1, beams.AT_ONCE // domain.factual.shape[1])
     for some in permitted.nonzero().split(size):
@@ -143,19 +143,21 @@ def _single_margins(problem: Problem, permitted: torch.Tensor) -> torch.Tensor:
     return margin
 
 
-def _first_beam(problem: Problem, settings: Screen, singles: Singles) -> Beam:
+def _first_beam(problem: Problem, settings: ScreenSettings, singles: Singles) -> Beam:
     """Return the single moves that are extended."""
     moves, root = problem.moves, problem.domain.factual[:, None]
     margin, price, plausibility = singles.margin, singles.price, singles.plausibility
     merit = _merit(problem, margin, price, plausibility, singles.permitted, _rate(singles))
-    # Every single move may be half of a pair: sums are cheap, the model is not asked.
+    # Every single move may be half of a pair: sums need no model.
     merit = _diversified(merit, moves.group.expand_as(merit))
     order = merit.argsort(dim=1, stable=True)[:, : max(settings.width, settings.parents)]
     z = moves.apply(root, order)
     return gather(z, margin, price, plausibility, singles.permitted, order)
 
 
-def _extend(problem: Problem, settings: Screen, singles: Singles, beam: Beam) -> tuple[Pool, Beam]:
+def _extend(
+    problem: Problem, settings: ScreenSettings, singles: Singles, beam: Beam
+) -> tuple[Pool, Beam]:
     """Add one more move to the combinations of the beam."""
     moves = problem.moves
     n = len(beam.margin)
@@ -175,8 +177,8 @@ def _extend(problem: Problem, settings: Screen, singles: Singles, beam: Beam) ->
     half = settings.evaluations // 2
     key = support_key(changed)[:, :, None] + feature_key(moves.group + 1)
     key = (key % BUCKETS).reshape(n, -1)
-    # One half by what looks valid already, the other by what could become so at a low price.
-    # Effects do not really add up, so every support gets its chance.
+    # One half are predicted to be valid, the other half may become so at a low price.
+    # Effects are not additive, so every support is tried.
     sure = torch.where(
         live & (margin >= problem.floor), price - plausibility, torch.full_like(price, torch.inf)
     )
@@ -192,7 +194,7 @@ def _extend(problem: Problem, settings: Screen, singles: Singles, beam: Beam) ->
     picked = partial(picked_from, z)
     pool, plausibility = collect(problem, settings, picked, margin, price, plausibility, live)
     merit = _merit(problem, margin, price, plausibility, live, rate)
-    # Sixteen values of one support are one idea: supports take turns in the beam.
+    # Supports take turns in the beam, whatever their number of values.
     merit = _diversified(merit, support_key(problem.domain.changed(z)))
     order = merit.argsort(dim=1, stable=True)[:, : settings.width]
     return pool, gather(picked(order), margin, price, plausibility, live, order)
@@ -216,7 +218,7 @@ def _merit(
     live: torch.Tensor,
     rate: torch.Tensor,
 ) -> torch.Tensor:
-    """Return cost so far plus the price of the margin that is missing; infinite where not live."""
+    """Return cost so far plus the price of the margin that is missing; infinite if not live."""
     missing = (problem.floor - margin).clamp_min(0)
     merit = price - plausibility + rate * missing
     return torch.where(live, merit, torch.full_like(merit, torch.inf))

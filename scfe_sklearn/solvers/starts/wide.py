@@ -1,4 +1,4 @@
-"""Descent over all features at once, where there are too many of them to try moves one by one."""
+"""Descent over all features at once, for rows with too many of them to try single moves."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import torch
 from scfe_sklearn.proximal.feature_sets import FeatureSets
 from scfe_sklearn.proximal.own_sets import INTERVAL, VERTICES
 from scfe_sklearn.solvers.problem import Domain, Pool, Problem
-from scfe_sklearn.solvers.starts.reach import Reach, reach
+from scfe_sklearn.solvers.starts.reach import ReachSettings, reach
 
 
 @dataclass(frozen=True)
 class Strides:
-    """How a walk goes on: every quantity falls geometrically from its first to its last value.
+    """Schedule of a descent; every quantity falls geometrically from first to last value.
 
     Parameters
     ----------
     count : int
-        Strides.
+        Number of steps.
     length : tuple of (float, float)
-        Step lengths. At 1/2 the squared distance is minimised at once, so the support is chosen
-        anew; short steps keep it.
+        Step lengths. At 1/2 the squared distance is minimised at once, which frees the support;
+        short steps keep it.
     overshoot : tuple of (float, float)
-        Margin aimed at beyond the floor, as a share of what the factual is short of.
+        Aim above the least margin, as a share of the margin that the factual lacks.
     """
 
     count: int = 60
@@ -34,20 +34,20 @@ class Strides:
 
 @dataclass(frozen=True)
 class Continuation:
-    """How wide rows are searched.
+    """Settings of `descend_wide`.
 
     Parameters
     ----------
     first : Strides
-        The walk from the factual.
-    reach : Reach
-        Search for a valid point where the walk met none.
+        Descent from the factual.
+    reach : ReachSettings
+        Search for a valid point if the descent finds none.
     again : Strides
-        The walk from there.
+        Descent from that point.
     """
 
     first: Strides = field(default_factory=Strides)
-    reach: Reach = field(default_factory=Reach)
+    reach: ReachSettings = field(default_factory=ReachSettings)
     again: Strides = field(
         default_factory=lambda: Strides(40, length=(0.25, 0.003), overshoot=(0.02, 0.005))
     )
@@ -56,9 +56,9 @@ class Continuation:
 def descend_wide(
     problem: Problem, anchors: torch.Tensor, settings: Continuation, size: int
 ) -> Pool:
-    r"""Choose support and values together, by strides that meet the linearised margin exactly.
+    r"""Choose support and values together, by steps that meet the linearised margin exactly.
 
-    One stride of length s from w, the change so far, goes to
+    One step of length s from w, the change so far, goes to
 
     .. math::
         \arg\min_u \; \tfrac12 \|u - w + s \nabla h(w)\|^2
@@ -66,21 +66,20 @@ def descend_wide(
         \quad \text{s.t.} \quad m(w) + \langle \nabla m(w), u - w \rangle \ge c,
 
     over the admissible changes within the budget, with h the squared distance minus the
-    plausibility: for a multiplier of the margin, which a root search finds per row, it is the
-    projection onto all of that (:class:`FeatureSets`). With s = 1/2 and without plausibility
-    it is the cheapest change by the present gradient, wherever the row is now: then the
-    support is free. As s falls, the row settles. There is no line search: the cheapest valid
-    point met on the way is the result. Rows that met none look for a valid point first
-    (`reach`) and walk from there.
+    plausibility. For a multiplier of the margin, which a root search finds per row, it is a
+    projection (:class:`FeatureSets`). With s = 1/2 and without plausibility it is the cheapest
+    change by the present gradient, and the support is free. As s falls, the row converges.
+    There is no line search: the result is the cheapest valid point of all steps. Rows without
+    one search for a valid point (`reach`) and descend from it.
 
     Parameters
     ----------
     problem : Problem
         n rows; the objective must have gradients.
     anchors : Tensor of shape (T, D)
-        Training rows that the model calls the target: where rows which find nothing else start.
+        Training rows that are predicted to have the target: starts of last resort.
     settings : Continuation
-        Lengths of the search.
+        Settings.
     size : int
         Size of the pool that is returned.
 
@@ -95,7 +94,7 @@ def descend_wide(
     sets, factual = feature_sets(problem.domain), problem.domain.factual
     margin = problem.margin(factual[:, None])[:, 0]
     shortfall = (problem.floor - margin).clamp_min(0)
-    pool = _judged(problem, pool, _walk(problem, sets, factual, shortfall, settings.first))
+    pool = _judged(problem, pool, _descend(problem, sets, factual, shortfall, settings.first))
     missing = (pool.best == torch.inf).nonzero()[:, 0]
     if len(missing):
         part, some = problem.take(missing), sets.take(missing)
@@ -109,7 +108,7 @@ def descend_wide(
                 Pool(own.z[valid], own.cost[valid]),
             )
             missing = missing[valid]
-            z = _walk(part, some, start[valid], shortfall[missing], settings.again)
+            z = _descend(part, some, start[valid], shortfall[missing], settings.again)
             pool = pool.scattered(missing, _judged(part, own, z))
     return pool
 
@@ -123,16 +122,16 @@ def _judged(problem: Problem, pool: Pool, z: torch.Tensor) -> Pool:
     return pool.merged(problem, found, torch.where(valid, cost, torch.full_like(cost, torch.inf)))
 
 
-def _walk(
+def _descend(
     problem: Problem,
     sets: FeatureSets,
     z: torch.Tensor,
     shortfall: torch.Tensor,
     strides: Strides,
 ) -> torch.Tensor:
-    """Return the cheapest valid point on a walk from ``z`` (n, D); the last one if there is none.
+    """Return the cheapest valid point of a descent from ``z`` (n, D), or the last point.
 
-    ``shortfall`` (n,) is the margin that the factual is short of: the scale of the overshoot.
+    ``shortfall`` (n,) is the margin that the factual lacks: the scale of the overshoot.
     """
     factual = problem.domain.factual
     everything = torch.arange(len(z), device=z.device)
@@ -174,7 +173,7 @@ def _stride(
     pull: torch.Tensor,
     evaluations: int = 12,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Project ``ahead`` (n, D) onto what is admissible and gains ``aim`` (n,) by ``slope``.
+    """Project ``ahead`` (n, D) onto the admissible points that gain ``aim`` (n,) by ``slope``.
 
     Returns the point and the multiplier of the gain; ``pull`` is a guess of it, 0 for none. Where
     the gain is out of reach the point of the largest multiplier tried is returned.
@@ -199,7 +198,7 @@ def _stride(
     for k in range(evaluations):
         u, got = at(trial)
         enough = got >= 0
-        # Out of reach so far: go as far as was tried.
+        # Not reached: use the largest multiplier tried.
         take = wanting & (enough | (high == torch.inf))
         out = torch.where(take[:, None], u, out)
         high, above = torch.where(enough, trial, high), torch.where(enough, got, above)
@@ -216,7 +215,7 @@ def _stride(
 
 
 def within(problem: Problem) -> torch.Tensor | None:
-    """Budget of each row for the proximal layer; None where none binds."""
+    """Budget of each row for the proximal layer; None if no budget binds."""
     free = bool((problem.max_changes >= problem.domain.n_features).all())
     return None if free else problem.max_changes
 
@@ -240,5 +239,5 @@ def feature_sets(domain: Domain) -> FeatureSets:
 
 
 def too_wide(problem: Problem, limit: int = 400_000) -> bool:
-    """Return whether trying every move of a row takes more memory than it is worth."""
+    """Return whether trying every move of a row takes too much memory."""
     return len(problem.moves) * problem.domain.factual.shape[1] > limit
