@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,15 @@ def loans(name: str, folder: str | None = None) -> Loans:
     frame = pd.read_csv(data_file(folder, "german_credit.csv"))
     label = frame.pop("default").to_numpy()
     return Loans(name, frame, label, 0, ("personal_status_sex", "foreign_worker"), ("age",))
+
+
+def available_loans(names: Iterable[str], folder: str | None) -> Iterator[Loans]:
+    """Yield the data sets whose files exist; print which are left out."""
+    for name in names:
+        try:
+            yield loans(name, folder)
+        except FileNotFoundError as reason:
+            print(f"{name} is left out: {reason}")
 
 
 LOANS = ("breast", "heloc", "adult", "german")

@@ -35,7 +35,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from benchmarks.datasets import LOANS, Loans, add_data_option, loans
+from benchmarks.datasets import LOANS, Loans, add_data_option, available_loans, loans
 from benchmarks.reporting import Bars, add_check_option, print_table, words
 from scfe_sklearn import CounterfactualExplainer
 from scfe_sklearn.columns import Column
@@ -299,12 +299,7 @@ def main(arguments: list[str] | None = None) -> int:
                 ]
             )
     compared = []
-    for name in args.sets if args.rows else ():
-        try:
-            data = loans(name, args.data)
-        except FileNotFoundError as reason:
-            print(f"{name} is left out: {reason}")
-            continue
+    for data in available_loans(args.sets if args.rows else (), args.data):
         for kind in args.models:
             compared += compare_search(data, kind, args.rows, args.limit, bars)
     if rows:

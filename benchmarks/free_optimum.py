@@ -38,7 +38,7 @@ import numpy as np
 import pandas as pd
 from sklearn.frozen import FrozenEstimator
 
-from benchmarks.datasets import loans
+from benchmarks.datasets import available_loans
 from benchmarks.local_search import Chains, LocalSearch
 from benchmarks.models import Case, loan_case
 from benchmarks.objective import RawObjective
@@ -267,12 +267,7 @@ def run(args: argparse.Namespace) -> int:
     warnings.simplefilter("ignore", UserWarning)  # models may stop short of convergence
     lines: list[list[Any]] = []
     bars = Bars()
-    for name in args.sets:
-        try:
-            data = loans(name, args.data)
-        except FileNotFoundError as reason:
-            print(f"{name} is left out: {reason}")
-            continue
+    for data in available_loans(args.sets, args.data):
         for kind in args.models:
             case = loan_case(data, kind, args.seed)
             for setting in args.settings:

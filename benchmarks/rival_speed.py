@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 from sklearn.frozen import FrozenEstimator
 
-from benchmarks.datasets import LOANS, loans
+from benchmarks.datasets import LOANS, available_loans
 from benchmarks.models import Case, loan_case
 from benchmarks.reporting import Bars, print_table
 from benchmarks.rivals import (
@@ -185,13 +185,8 @@ def _dice_random(
 
 
 def comparisons(args: argparse.Namespace, sets: Sequence[str], bars: Bars) -> Iterator[Comparison]:
-    """Yield the cells of some data sets and all models; say which data are missing."""
-    for name in sets:
-        try:
-            data = loans(name, args.data)
-        except FileNotFoundError as reason:
-            print(f"{name} is left out: {reason}")
-            continue
+    """Yield the cells of some data sets and all models."""
+    for data in available_loans(sets, args.data):
         for kind in args.models:
             yield Comparison(loan_case(data, kind, args.seed), args, bars)
 

@@ -78,6 +78,12 @@ class Candidates:
     cost: np.ndarray
     code: np.ndarray
 
+    @classmethod
+    def empty(cls, codes: np.ndarray, size: int, width: int) -> Candidates:
+        """Return ``size`` places without a point for each of the kinds ``codes`` (n,)."""
+        z, cost = np.zeros((len(codes), size, width)), np.full((len(codes), size), np.inf)
+        return cls(z, cost, np.repeat(codes[:, None], size, axis=1))
+
     def take(self, rows: np.ndarray) -> Candidates:
         """Return the candidates of some of the rows."""
         return Candidates(self.z[rows], self.cost[rows], self.code[rows])

@@ -26,19 +26,12 @@ from scfe_sklearn.solvers.descent import GradientSettings
 from scfe_sklearn.solvers.fallback import Columns, Limits, fall_back, vary
 from scfe_sklearn.solvers.gradient_solver import improve_by_gradient, solve_by_gradient
 from scfe_sklearn.solvers.problem import Domain, Kind, Moves, Pool, Problem
-from scfe_sklearn.solvers.search_solver import (
-    SearchSettings,
-    improve_by_search,
-    solve_by_search,
-)
+from scfe_sklearn.solvers.search_solver import SearchSettings, improve_by_search, solve_by_search
 from scfe_sklearn.solvers.starts import nearest_miss
 from scfe_sklearn.targets import ClassTarget, IntervalTarget
 
 FLOORS = (1e-6, 1e-3, 3e-2, 0.3)
-"""Required margins, one after the other, until the user's model agrees."""
-
-CERTAIN = 1e-7
-"""Limits of probabilities this close to 0 or 1 count as 0 or 1 in the search."""
+"""Required margins; the next one is used if the user's model does not agree."""
 
 ROUNDING = 1e-9
 """Largest difference of log-odds between batches."""
@@ -180,15 +173,14 @@ class Engine:
         # One entry per row and target class; entries are sorted by class.
         order = np.argsort(codes, kind="stable")
         where, codes = where[order], codes[order]
-        z = np.zeros((len(where), size, rows.Z.shape[1]))
-        cost = np.full((len(where), size), np.inf)
+        found = Candidates.empty(codes, size, rows.Z.shape[1])
         together = self._rows_together(codes)
         for start in range(0, len(where), together):
             chunk = slice(start, start + together)
             pool = self._solve(rows.take(where[chunk]), codes[chunk], floor)
             have = pool.cost.shape[1]
-            z[chunk, :have], cost[chunk, :have] = pool.z.numpy(), pool.cost.numpy()
-        return gathered(n, where, Candidates(z, cost, np.repeat(codes[:, None], size, axis=1)))
+            found.z[chunk, :have], found.cost[chunk, :have] = pool.z.numpy(), pool.cost.numpy()
+        return gathered(n, where, found)
 
     def _rows_together(self, codes: np.ndarray) -> int:
         """Return the number of rows of a chunk: fewer if many single moves are extended."""
@@ -213,8 +205,8 @@ class Engine:
     def _fall_back(self, rows: Rows, floor: float) -> tuple[Candidates, Candidates]:
         size, width = self._pool_size, rows.Z.shape[1]
         where, codes = np.nonzero(rows.targets.wanted)
-        found = Candidates(*self._blank(codes, 2 * size, width))
-        near = Candidates(*self._blank(codes, size, width))
+        found = Candidates.empty(codes, 2 * size, width)
+        near = Candidates.empty(codes, size, width)
         for code in np.unique(codes):
             own = np.flatnonzero(codes == code)
             anchors = self.reference_rows[code]
@@ -241,7 +233,7 @@ class Engine:
         """
         with torch.inference_mode(not self.has_gradient):
             size = self._pool_size
-            found = Candidates(*self._blank(codes, size, rows.Z.shape[1]))
+            found = Candidates.empty(codes, size, rows.Z.shape[1])
             for code in np.unique(codes):
                 own = np.flatnonzero(codes == code)
                 for start in range(0, len(own), self.chunk_size):
@@ -253,16 +245,6 @@ class Engine:
                         pool = self._improved(problem, pool)
                     found.z[at], found.cost[at] = pool.z.numpy(), pool.cost.numpy()
             return found
-
-    @staticmethod
-    def _blank(codes: np.ndarray, size: int, width: int) -> tuple[np.ndarray, ...]:
-        """Return empty points, infinite costs and kinds of targets."""
-        shape = (len(codes), size)
-        return (
-            np.zeros((*shape, width)),
-            np.full(shape, np.inf),
-            np.repeat(codes[:, None], size, axis=1),
-        )
 
     def nearest_misses(self, rows: Rows) -> Candidates:
         """Return the point of each row with the largest margin for any of its targets."""
@@ -369,21 +351,15 @@ class Engine:
                 self.unit,
             )
         target = torch.from_numpy(targets.labels(codes))
-        limits = self._limits(targets, codes) if targets.uses_probability else None
-        return ClassMargin(target, limits)
-
-    def _limits(self, targets: ClassTarget, codes: np.ndarray) -> ProbabilityLimits:
-        """Return the limits of the probabilities of rows with one target each."""
+        if not targets.uses_probability:
+            return ClassMargin(target)
         at = np.arange(len(codes)), codes
-        low, high = torch.from_numpy(targets.low[at]), torch.from_numpy(targets.high[at])
+        ends = torch.from_numpy(targets.low[at]), torch.from_numpy(targets.high[at])
+        decide = torch.from_numpy(codes >= targets.n_classes)
         # A model without a gradient often has a probability that equals its limit.
-        reach = 0.0 if self.has_gradient else FLOORS[0] + ROUNDING
-        return ProbabilityLimits(
-            torch.logit(low.clamp(max=1 - CERTAIN)) - reach,
-            torch.logit(high.clamp(min=CERTAIN)) + reach,
-            torch.from_numpy(codes >= targets.n_classes),
-            targets.n_classes,
-        )
+        slack = 0.0 if self.has_gradient else FLOORS[0] + ROUNDING
+        limits = ProbabilityLimits.of(*ends, decide, targets.n_classes, slack)
+        return ClassMargin(target, limits)
 
     def _moves(self, code: int) -> Moves:
         """Return the single moves of a kind of target; cached."""
@@ -411,19 +387,9 @@ class Engine:
         return torch.from_numpy(space.groups_), torch.tensor(scalar)
 
     def plausible(self, code: int) -> PlausibilityTerm:
-        """Return the plausibility term of a kind of target.
-
-        One unit of tau buys the step from the lower quartile of its training rows, by
-        log-density, to their median; so it means the same for every density and data set.
-        """
+        """Return the plausibility term of a kind of target."""
         if code not in self._plausible:
-            reference = self.density.reference_log_prob_[code]
-            quartile, median, high = np.quantile(reference, [0.25, 0.5, 0.95]).tolist()
-            spread = median - quartile if median - quartile > 1e-9 else 1.0
-            density = self.density.densities_[code]
-            self._plausible[code] = PlausibilityTerm(
-                density, self.tau / spread, high, spread, quartile
-            )
+            self._plausible[code] = PlausibilityTerm.of_class(self.density, code, self.tau)
         return self._plausible[code]
 
     @cached_property

@@ -11,6 +11,10 @@ MOST = 1e30
 """Bound on the absolute value of scores."""
 
 
+CERTAIN = 1e-7
+"""Limits of probabilities this close to 0 or 1 count as 0 or 1."""
+
+
 class Margin(Protocol):
     """Margins of points from their scores, for n rows with a target each."""
 
@@ -39,6 +43,19 @@ class ProbabilityLimits:
     high: torch.Tensor
     decide: torch.Tensor
     n_classes: int
+
+    @classmethod
+    def of(
+        cls,
+        low: torch.Tensor,
+        high: torch.Tensor,
+        decide: torch.Tensor,
+        n_classes: int,
+        slack: float,
+    ) -> ProbabilityLimits:
+        """Limits from probabilities (n,), wider by ``slack`` log-odds."""
+        low = torch.logit(low.clamp(max=1 - CERTAIN)) - slack
+        return cls(low, torch.logit(high.clamp(min=CERTAIN)) + slack, decide, n_classes)
 
     def margin(
         self, scores: torch.Tensor, target: torch.Tensor, rows: torch.Tensor

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from scfe_sklearn.densities.base import Density
+from scfe_sklearn.densities.class_conditional import ClassConditionalDensity
 from scfe_sklearn.densities.kernel import GaussianKDE
 from scfe_sklearn.densities.local import LocalDensity, near
 
@@ -41,6 +43,18 @@ class PlausibilityTerm:
     ceiling: float
     spread: float = 1.0
     lower_quartile: float = -math.inf
+
+    @classmethod
+    def of_class(cls, density: ClassConditionalDensity, code: int, tau: float) -> PlausibilityTerm:
+        """Weigh the density of a class by ``tau`` per spread of its training log-densities.
+
+        The spread is the step from the lower quartile to the median, so that tau means the same
+        for every density and data set.
+        """
+        reference = density.reference_log_prob_[code]
+        quartile, median, high = np.quantile(reference, [0.25, 0.5, 0.95]).tolist()
+        spread = median - quartile if median - quartile > 1e-9 else 1.0
+        return cls(density.densities_[code], tau / spread, high, spread, quartile)
 
     @property
     def best(self) -> float:

@@ -15,7 +15,7 @@ from scfe_sklearn.image.metrics import n_pixels
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.image.plausible.pixel_problem import PixelRows, pixel_problem
 from scfe_sklearn.objective import PlausibilityTerm
-from scfe_sklearn.solvers.starts.reach import Reach, _swap
+from scfe_sklearn.solvers.starts.reach import ReachSettings, _swap
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +227,7 @@ def test_a_row_that_swaps_on_keeps_its_own_objective():
     start = rows.clone()
     start[0, worst], start[1, worst] = -slope[worst].sign(), slope[worst].sign()
     margin = problem.margin(start[:, None])[:, 0]
-    z, _ = _swap(problem, start, margin, Reach(leaves=2, enters=4, swaps=9))
+    z, _ = _swap(problem, start, margin, ReachSettings(leaves=2, enters=4, swaps=9))
     best = slope.abs().argsort(descending=True)[:3]
     expected = torch.zeros(16).double()
     expected[best] = slope[best].sign()
@@ -248,7 +248,7 @@ def test_a_number_that_leaves_a_changed_pixel_frees_no_budget():
     start = rows.clone()
     start[:, [0, 1, 3, 4]] = 0.1
     margin = problem.margin(start[:, None])[:, 0]
-    z, _ = _swap(replace(problem, floor=1e9), start, margin, Reach(swaps=6))
+    z, _ = _swap(replace(problem, floor=1e9), start, margin, ReachSettings(swaps=6))
     assert (problem.domain.changed(z[:, None])[:, 0].sum(1) <= 2).all()
     gain = problem.margin(z[:, None]) - problem.margin(start[:, None])
     assert (gain >= 0).all() and (gain > 0).any()

@@ -241,16 +241,10 @@ class PlausibleImageExplainer(ImageExplainer):
         return Proposal(pixels.square(w).to(x), n_forward, n_backward)
 
     def _plausible(self, kind: int) -> PlausibilityTerm:
-        """Return the price of plausibility, in the unit of the tabular explainer."""
+        """Return the plausibility term of a class."""
         if self.density_ is None:
             return PlausibilityTerm(None, 0.0, 0.0)
-        reference = self.density_.reference_log_prob_[kind]
-        quartile, median, high = np.quantile(reference, [0.25, 0.5, 0.95])
-        spread = float(median - quartile)
-        spread = spread if spread > 1e-9 else 1.0
-        return PlausibilityTerm(
-            self.density_.densities_[kind], float(self.tau) / spread, float(high), spread
-        )
+        return PlausibilityTerm.of_class(self.density_, kind, float(self.tau))
 
 
 def _whole(y: Any) -> Any:
