@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from scfe_sklearn import CounterfactualExplainer, Interval, Probability
 from scfe_sklearn.answering.judge import Judge
 from scfe_sklearn.answering.ladders import LEVELS, ladder
-from scfe_sklearn.answering.short_points import DEARER
+from scfe_sklearn.answering.short_points import ALLOWANCE
 from scfe_sklearn.features import Rules
 
 VERB = "(?:increase|decrease|change)"
@@ -181,7 +181,7 @@ def test_the_objective_grows_by_at_most_a_thousandth(monkeypatch):
     )
     long = explainer.explain(query, "good")
     assert (short.n_changes == long.n_changes).all()
-    assert (short.distance**2 <= long.distance**2 * (1 + DEARER) + 1e-9).all()
+    assert (short.distance**2 <= long.distance**2 * (1 + ALLOWANCE) + 1e-9).all()
     digits = [
         [len(Decimal(repr(float(v))).normalize().as_tuple().digits) for v in result.changes["to"]]
         for result in (short, long)
