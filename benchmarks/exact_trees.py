@@ -38,10 +38,10 @@ from sklearn.tree import DecisionTreeClassifier
 from benchmarks.datasets import LOANS, Loans, add_data_option, available_loans, loans
 from benchmarks.reporting import Bars, add_check_option, print_table, words
 from scfe_sklearn import CounterfactualExplainer
-from scfe_sklearn.columns import Column
+from scfe_sklearn.data import Column, FeatureSpace
 from scfe_sklearn.exact import ExactAnswer, Options, cheapest, class_wins, row_options
-from scfe_sklearn.features import FeatureSpace, Rules
 from scfe_sklearn.models import TreeEnsemble, read_trees
+from scfe_sklearn.rules import Rules
 
 FORESTS = ((50, 5), (100, 6))
 

@@ -26,7 +26,7 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from benchmarks.datasets import Table
-from scfe_sklearn.columns import Column
+from scfe_sklearn.data import Column
 from scfe_sklearn.models import as_torch
 
 WEIGHTS, STEPS, RATE = 9, 300, 0.05

@@ -23,8 +23,8 @@ from scfe_sklearn import metrics
 from scfe_sklearn.datasets import make_loan_applications
 from scfe_sklearn.explainer import CounterfactualExplainer
 from scfe_sklearn.explanation import Explanation
-from scfe_sklearn.features import Relative, Rules
 from scfe_sklearn.quiet import ignore_warnings
+from scfe_sklearn.rules import Relative, Rules
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -75,9 +75,10 @@ def public_name(kind: type) -> str:
 
     Examples
     --------
-    >>> from scfe_sklearn.features import FeatureSpace, Rules
+    >>> from scfe_sklearn.data import FeatureSpace
+    >>> from scfe_sklearn.rules import Rules
     >>> public_name(Rules), public_name(FeatureSpace), public_name(Documented)
-    ('scfe_sklearn.Rules', 'scfe_sklearn.features.FeatureSpace', '')
+    ('scfe_sklearn.Rules', 'scfe_sklearn.data.FeatureSpace', '')
     """
     rooms = kind.__module__.split(".")
     if rooms[0] != __package__:

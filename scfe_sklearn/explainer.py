@@ -46,12 +46,11 @@ from scfe_sklearn.answering.trade_offs import (
     undominated,
 )
 from scfe_sklearn.background import Background, summarise
+from scfe_sklearn.data import FeatureSpace, InputAdapter, as_table, note_columns, open_table
 from scfe_sklearn.densities import Density
 from scfe_sklearn.densities.resolve import DENSITIES
 from scfe_sklearn.documentation import Documented
 from scfe_sklearn.explanation import Explanation
-from scfe_sklearn.features import FeatureSpace, Linear, Rules
-from scfe_sklearn.features.frames import as_table, note_columns, open_table
 from scfe_sklearn.models import (
     categorical_columns,
     check_predict_proba,
@@ -63,9 +62,9 @@ from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.progress import Progress, ProgressMonitor, answer_in_parts
 from scfe_sklearn.quiet import keep_filters
 from scfe_sklearn.row_values import KeepsLists, listed
+from scfe_sklearn.rules import Linear, Rules
 from scfe_sklearn.scoring import default_target, recourse_score
 from scfe_sklearn.validation import HasMethods, Integral, Interval, Real, StrOptions, fit_context
-from scfe_sklearn.view import View
 
 SAMPLE_ROWS = 2000
 """Training rows that are kept for models which predict raw rows."""
@@ -395,7 +394,7 @@ class CounterfactualExplainer(
         y = read_outcomes(y, open_table(X), immutable)
         weights = read_weights(sample_weight, len(y))
         self.__dict__.pop("_compiled_models", None)
-        self.view_ = View(self.blocks, self.derived).fit(X)
+        self.inputs_ = InputAdapter(self.blocks, self.derived).fit(X)
         warn_if_fitted(self.estimator, stacklevel=4)
         self.estimator_ = trained(self.estimator, X, y, self.memory, weights)
         if hasattr(self.estimator_, "classes_"):
@@ -416,7 +415,7 @@ class CounterfactualExplainer(
             scale=self.scale,
         )
         note_columns(self, open_table(X))
-        X = self.view_.seen(X)
+        X = self.inputs_.to_search(X)
         names = list(open_table(X).names)
         self.space_.fit(
             X,

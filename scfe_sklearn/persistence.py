@@ -24,7 +24,7 @@ from scfe_sklearn.presentation.containers import is_polars
 
 __all__ = ["load", "save"]
 
-VERSION = 4
+VERSION = 5
 """Raised whenever a saved type gets another attribute or module: other versions are refused."""
 
 MANIFEST = "scfe_sklearn.json"
@@ -32,28 +32,28 @@ MANIFEST = "scfe_sklearn.json"
 
 TRUSTED = (
     "scfe_sklearn.background.Background",
-    "scfe_sklearn.blocks.Block",
-    "scfe_sklearn.blocks.BlockExpander",
-    "scfe_sklearn.columns.Column",
+    "scfe_sklearn.data.blocks.Block",
+    "scfe_sklearn.data.blocks.BlockExpander",
+    "scfe_sklearn.data.column_space.Column",
     "scfe_sklearn.densities.class_conditional.ClassConditionalDensity",
     "scfe_sklearn.densities.kernel.GaussianKDE",
     "scfe_sklearn.densities.mixture.GaussianMixture",
     "scfe_sklearn.densities.neighbours.NearestNeighbours",
     "scfe_sklearn.densities.outlier.LocalOutlierDensity",
     "scfe_sklearn.explainer.CounterfactualExplainer",
-    "scfe_sklearn.features.space.columns.ColumnMap",
-    "scfe_sklearn.features.kinds.feature.Feature",
-    "scfe_sklearn.features.kinds.lattice.Lattice",
-    "scfe_sklearn.features.stated.relations.Linear",
-    "scfe_sklearn.features.stated.relative.Relative",
-    "scfe_sklearn.features.rules.Rules",
-    "scfe_sklearn.features.space.space.FeatureSpace",
+    "scfe_sklearn.data.column_space.ColumnMap",
+    "scfe_sklearn.data.features.Feature",
+    "scfe_sklearn.data.lattice.Lattice",
+    "scfe_sklearn.rules.linear.Linear",
+    "scfe_sklearn.rules.ranges.Relative",
+    "scfe_sklearn.rules.rules.Rules",
+    "scfe_sklearn.data.space.FeatureSpace",
     "scfe_sklearn.models.adoption.Labelled",
     "scfe_sklearn.persistence.Packed",
     "scfe_sklearn.recourse_pipeline.RecoursePipeline",
     "scfe_sklearn.answering.preparation.surrogate.Surrogate",
     "scfe_sklearn.transformer.CounterfactualTransformer",
-    "scfe_sklearn.view.View",
+    "scfe_sklearn.data.input_adapter.InputAdapter",
     "numpy.dtype",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",

@@ -14,10 +14,10 @@ from sklearn.utils.validation import check_is_fitted
 from scfe_sklearn.documentation import Documented
 from scfe_sklearn.explainer import CounterfactualExplainer
 from scfe_sklearn.explanation import Explanation
-from scfe_sklearn.features import Rules
 from scfe_sklearn.models import is_fitted, warn_if_fitted
 from scfe_sklearn.predictions import Predicts
 from scfe_sklearn.progress import Progress
+from scfe_sklearn.rules import Rules
 
 __all__ = ["RecoursePipeline"]
 

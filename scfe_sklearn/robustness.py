@@ -12,8 +12,8 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state
 
+from scfe_sklearn.data import Edit, as_table, open_table
 from scfe_sklearn.explanation import Explanation
-from scfe_sklearn.features.frames import Edit, as_table, open_table
 from scfe_sklearn.models import handed, resampled, retrained
 from scfe_sklearn.presentation.containers import columns_in_order, take_rows
 
@@ -218,7 +218,7 @@ def stability_curve(
     X = as_table(X)
     first = _quietly(explainer, X, target)
     n, wanted = len(first), first.target
-    Z = space.encode(explainer.view_.seen(X))
+    Z = space.encode(explainer.inputs_.to_search(X))
     held = set(explainer.immutable or ())
     free = [
         coordinate
@@ -234,7 +234,7 @@ def stability_curve(
             noise *= radius / np.linalg.norm(noise, axis=1, keepdims=True)
             moved = Z.copy()
             moved[:, free] += noise
-            rows = explainer.view_.whole(space.decode(moved, explainer.view_.seen(X)))
+            rows = explainer.inputs_.to_user(space.decode(moved, explainer.inputs_.to_search(X)))
             again = _quietly(explainer, rows, wanted)
             parts.append(
                 pd.DataFrame(
@@ -326,7 +326,7 @@ def _quietly(explainer: Any, X: Any, target: Any) -> Explanation:
 def _points(explainer: Any, X: Any) -> np.ndarray:
     """Return rows in solver space, with stand-ins for missing values."""
     space = explainer.space_
-    return np.asarray(space.filled(space.encode(explainer.view_.seen(X))))
+    return np.asarray(space.filled(space.encode(explainer.inputs_.to_search(X))))
 
 
 def _distance(explainer: Any, first: Any, second: Any) -> np.ndarray:

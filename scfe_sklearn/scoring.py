@@ -290,7 +290,7 @@ def _ordinariness(explainer: Any, result: Any) -> np.ndarray:
     if len(answered) == 0:
         return out
     raw = take_rows(result.counterfactuals, answered)
-    Z = np.nan_to_num(explainer.space_.encode(explainer.view_.seen(raw)))
+    Z = np.nan_to_num(explainer.space_.encode(explainer.inputs_.to_search(raw)))
     target = result.target[answered]
     for label, anchors in zip(explainer.classes_, explainer.reference_rows_, strict=True):
         rows = np.flatnonzero(target == label)

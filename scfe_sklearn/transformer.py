@@ -16,8 +16,8 @@ from sklearn.base import (
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
+from scfe_sklearn.data import as_table
 from scfe_sklearn.documentation import Documented
-from scfe_sklearn.features.frames import as_table
 from scfe_sklearn.models import warn_if_fitted
 from scfe_sklearn.presentation.containers import columns_in_order, is_polars, take_rows
 from scfe_sklearn.row_values import KeepsLists
@@ -170,8 +170,8 @@ class CounterfactualTransformer(
         inner = getattr(self.explainer_, "explainer_", self.explainer_)
         if hasattr(self, "feature_names_in_") or not hasattr(inner, "space_"):
             return tuple(getattr(self, "feature_names_in_", ()))
-        space, view = inner.space_, inner.view_
-        return (space.names_ if view.plain else view.names_) if space.labelled_ else ()
+        space, inputs = inner.space_, inner.inputs_
+        return (space.names_ if inputs.plain else inputs.names_) if space.labelled_ else ()
 
 
 def _filled(answers: Any, X: Any, keep: np.ndarray) -> Any:

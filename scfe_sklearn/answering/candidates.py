@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from scfe_sklearn.features import Actionability
+from scfe_sklearn.rules import Actionability
 from scfe_sklearn.targets import ClassTarget, IntervalTarget
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from scfe_sklearn.answering.candidates import Candidates, Rows, gathered, joined
+from scfe_sklearn.data import FeatureSpace
 from scfe_sklearn.densities import ClassConditionalDensity
-from scfe_sklearn.features import FeatureSpace
 from scfe_sklearn.objective import (
     ClassMargin,
     Constraints,

@@ -9,8 +9,9 @@ import numpy as np
 from scfe_sklearn.answering.engine import Engine
 from scfe_sklearn.answering.judge import Judge
 from scfe_sklearn.answering.query import Query
-from scfe_sklearn.features import Actionability, FeatureSpace
+from scfe_sklearn.data import FeatureSpace
 from scfe_sklearn.presentation.containers import take_rows
+from scfe_sklearn.rules import Actionability
 
 LIMIT = 4096
 """Most permitted points of a row that are listed."""

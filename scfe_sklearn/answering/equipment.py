@@ -27,12 +27,12 @@ from scfe_sklearn.answering.query import STAND_IN, Query, build_query
 from scfe_sklearn.answering.reference_data import ReferenceData
 from scfe_sklearn.answering.reporting import report
 from scfe_sklearn.background import Background
+from scfe_sklearn.data import FeatureSpace, InputAdapter, Table, cached, open_table
 from scfe_sklearn.densities import ClassConditionalDensity, Density
 from scfe_sklearn.explanation import Explanation
-from scfe_sklearn.features import FeatureSpace, Linear, Rules
-from scfe_sklearn.features.frames import Table, keep, open_table
 from scfe_sklearn.models import BlackBox
 from scfe_sklearn.row_values import row_index
+from scfe_sklearn.rules import PARAMETERS, Linear, Rules
 from scfe_sklearn.solvers.descent import GradientSettings
 from scfe_sklearn.solvers.problem import Moves
 from scfe_sklearn.solvers.search_solver import SearchSettings
@@ -43,7 +43,6 @@ from scfe_sklearn.targets import (
     in_row_order,
     interval_target,
 )
-from scfe_sklearn.view import View
 
 UNFITTED = (
     "This %(name)s instance is not fitted yet. Call 'fit' with training rows and labels before "
@@ -80,7 +79,7 @@ class Equipped:
     estimator_: Any
     ensemble_: list[Any]
     classes_: np.ndarray
-    view_: View
+    inputs_: InputAdapter
     space_: FeatureSpace
     solver_: str
     sample_: Any
@@ -101,7 +100,7 @@ class Equipped:
         """Read a query and build the engine and judge for it."""
         check_rules(rules)
         target = in_row_order(target, row_index(X))
-        user_rows, X = X, self.view_.seen(X)
+        user_rows, X = X, self.inputs_.to_search(X)
         n = open_table(X).n_rows
         judge = self._judge(n, rules)
         judge = replace(judge, rules=judge.rules.in_row_order(X))
@@ -111,10 +110,10 @@ class Equipped:
                 return interval_target(target, n, self.training_values_)
             return class_target(target, predicted, self.classes_, self._probabilities)
 
-        table = keep(in_order(X, self.space_))
+        table = cached(in_order(X, self.space_))
         Z = self.space_.encode(table)
         functions = self._score_functions(table, Z)
-        blocks, stale = self.view_.block_problems(user_rows, X), self.view_.stale(user_rows)
+        blocks, stale = self.inputs_.block_problems(user_rows, X), self.inputs_.stale(user_rows)
         scores = [function.scores for function in functions]
         query = build_query(judge, scores, X, Z, read_target, blocks, stale)
         sure = query.targets.uses_probability
@@ -138,18 +137,7 @@ class Equipped:
 
     def _rules(self) -> Rules:
         """Return the rules for all rows."""
-        return Rules(
-            immutable=self.immutable,
-            increasing=self.increasing,
-            decreasing=self.decreasing,
-            ranges=self.ranges,
-            transitions=self.transitions,
-            relations=self.relations,
-            implications=self.implications,
-            costs=self.costs,
-            fillable=self.fillable,
-            strict=self.strict,
-        )
+        return Rules(**{name: getattr(self, name) for name in PARAMETERS if hasattr(self, name)})
 
     def _judge(self, n_rows: int, rules: Rules | None = None) -> Judge:
         """Return the judge of some rows, with further rules if given."""
@@ -167,7 +155,7 @@ class Equipped:
 
     def _models(self) -> list[Any]:
         """The model that is explained and those that must agree, for rows of the search."""
-        return [self.view_.wrapped(model) for model in (self.estimator_, *self.ensemble_)]
+        return [self.inputs_.wrap_model(model) for model in (self.estimator_, *self.ensemble_)]
 
     @property
     def _compiled(self) -> CompiledModels:
@@ -289,7 +277,9 @@ class Equipped:
         self, engine: Engine, judge: Judge, query: Query, answers: Answers, X: Any
     ) -> Explanation:
         """Return the result for the rows ``X`` of the user."""
-        return report(engine, judge, query, answers, X, self.view_, self.solver_, self.background_)
+        return report(
+            engine, judge, query, answers, X, self.inputs_, self.solver_, self.background_
+        )
 
     @property
     def _prover(self) -> LinearProver | None:

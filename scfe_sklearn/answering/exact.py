@@ -9,12 +9,11 @@ import torch
 
 from scfe_sklearn.answering.answers import Answers, answer
 from scfe_sklearn.answering.engine import Engine
-from scfe_sklearn.answering.exact_rules import bound_rules, joint_rules
 from scfe_sklearn.answering.judge import Judge
 from scfe_sklearn.answering.query import Query, unset
+from scfe_sklearn.data import VERTEX, FeatureSpace, exact_columns
 from scfe_sklearn.exact import (
     ExactAnswer,
-    JointRules,
     Options,
     Requirement,
     cheapest,
@@ -23,12 +22,9 @@ from scfe_sklearn.exact import (
     row_options,
     value_between,
 )
-from scfe_sklearn.features import FeatureSpace
-from scfe_sklearn.features.bounds import column_bounds
-from scfe_sklearn.features.kinds import VERTEX
-from scfe_sklearn.features.space import exact_columns
 from scfe_sklearn.models import TreeEnsemble
 from scfe_sklearn.presentation.containers import take_rows
+from scfe_sklearn.rules import RowRules, column_bounds
 from scfe_sklearn.targets import IntervalTarget
 
 ATTEMPTS = 20
@@ -78,9 +74,9 @@ class ExactSolver:
         # Provably cheapest answers stay as they are.
         engine = replace(engine, tau=0.0, shortens=False)
         answers = answer(engine, judge, query)
-        joint = bound_rules(judge, query) if query.rows.bounds.requirements else None
+        joint = query.bound_rules(judge) if query.rows.bounds.requirements else None
         for row in np.flatnonzero(unset(query.status)).tolist():
-            rules = None if joint is None else joint_rules(joint, engine.space, query.Z, row)
+            rules = None if joint is None else RowRules.of(joint, row)
             self._improve(engine, judge, query, answers, row, rules)
         return answers
 
@@ -91,7 +87,7 @@ class ExactSolver:
         query: Query,
         answers: Answers,
         row: int,
-        rules: JointRules | None,
+        rules: RowRules | None,
     ) -> None:
         """Settle one row."""
         space, at = engine.space, np.array([row])
@@ -171,7 +167,7 @@ class ExactSolver:
             return float(engine.space.changed(z, z0).sum())
         return float(engine.price(z, z0, query.rows.bounds.cost[at])[0])
 
-    def _options(self, engine: Engine, query: Query, row: int, rules: JointRules | None) -> Options:
+    def _options(self, engine: Engine, query: Query, row: int, rules: RowRules | None) -> Options:
         """Return the options of one row, in raw units, with their costs."""
         space, bounds = engine.space, query.rows.bounds
         u = exact_columns(space.features_, space.slices_, space.lattice())(

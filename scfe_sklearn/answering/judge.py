@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 
 from scfe_sklearn.answering.preparation import several_outputs
-from scfe_sklearn.features import FeatureSpace, Rules
-from scfe_sklearn.features.frames import keep
-from scfe_sklearn.features.stated import ParsedRules, find_violations, parse_rules
+from scfe_sklearn.data import FeatureSpace, cached
 from scfe_sklearn.models import are_probabilities, handed, probability_table
 from scfe_sklearn.models.responses import responses
 from scfe_sklearn.presentation.containers import columns_in_order
+from scfe_sklearn.rules import ParsedRules, Rules
 from scfe_sklearn.targets import ClassTarget, IntervalTarget, Outcome
 
 
@@ -82,7 +81,7 @@ class Judge:
 
     @cached_property
     def _parsed(self) -> ParsedRules:
-        return self.known or parse_rules(self.rules, self.space, self.n_rows)
+        return self.known or self.rules.parsed(self.space, self.n_rows)
 
     @property
     def parsed(self) -> ParsedRules:
@@ -131,11 +130,11 @@ class Judge:
         Verdict
         """
         frame = self.space.decode(Z, X, reference=Z0)
-        written = keep(frame)
+        written = cached(frame)
         after = self.space.encode(written)
         count = self.space.changed(after, Z0).sum(axis=1)
         everywhere = rows if self.part is None else self.part[rows]
-        broken = find_violations(self._parsed.take(everywhere), self.space, X, written)
+        broken = self._parsed.take(everywhere).violations(self.space, X, written)
         keeps_rules = ~broken.any(axis=1) & (count > 0)
         if self.max_changes is not None:
             keeps_rules &= count <= self.max_changes

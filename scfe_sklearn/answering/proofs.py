@@ -8,14 +8,12 @@ import numpy as np
 import torch
 
 from scfe_sklearn.answering.answers import Answers
-from scfe_sklearn.answering.exact_rules import bound_rules, joint_rules
 from scfe_sklearn.answering.judge import Judge
 from scfe_sklearn.answering.query import Query, unset
-from scfe_sklearn.exact import JointRules, linear_reach, prove_linear, prove_linear_jointly
-from scfe_sklearn.features import FeatureSpace
-from scfe_sklearn.features.bounds import ColumnBounds, column_bounds
-from scfe_sklearn.features.space import exact_columns
+from scfe_sklearn.data import FeatureSpace, exact_columns
+from scfe_sklearn.exact import linear_reach, prove_linear, prove_linear_jointly
 from scfe_sklearn.models import LinearScores
+from scfe_sklearn.rules import ColumnBounds, RowRules, column_bounds
 from scfe_sklearn.targets import IntervalTarget
 
 PROOF = "proved: the best change of every feature is not enough"
@@ -54,9 +52,9 @@ class LinearProver:
         rows = self.prove_apart(judge, query, answers)
         if len(rows) == 0 or not query.rows.bounds.requirements:
             return
-        joint = bound_rules(judge, query)
+        joint = query.bound_rules(judge)
         for row in rows.tolist():
-            rules = joint_rules(joint, self.space, query.Z, row)
+            rules = RowRules.of(joint, row)
             codes = np.flatnonzero(query.targets.wanted[row]).tolist()
             if all(self._unreachable_under(judge, rules, query, row, code) for code in codes):
                 answers.proof[row] = PROOF_BY_PROGRAM
@@ -127,7 +125,7 @@ class LinearProver:
         return prove_linear(reach, judge.max_changes)
 
     def _unreachable_under(
-        self, judge: Judge, rules: JointRules, query: Query, row: int, code: int
+        self, judge: Judge, rules: RowRules, query: Query, row: int, code: int
     ) -> bool:
         """Whether a row cannot reach a target under its joint rules."""
         at = np.array([row])

@@ -11,11 +11,9 @@ import torch
 
 from scfe_sklearn.answering.candidates import Rows
 from scfe_sklearn.answering.judge import Judge
-from scfe_sklearn.features import Actionability, FeatureSpace
-from scfe_sklearn.features.bounds import bind_rules
-from scfe_sklearn.features.frames import Table, keep
-from scfe_sklearn.features.stated import find_outside
+from scfe_sklearn.data import FeatureSpace, Table, cached
 from scfe_sklearn.presentation.containers import take_rows
+from scfe_sklearn.rules import Actionability, BoundRule
 from scfe_sklearn.status import Status
 from scfe_sklearn.targets import ClassTarget, IntervalTarget, Outcome
 
@@ -81,6 +79,10 @@ class Query:
             self.table.take(rows),
         )
 
+    def bound_rules(self, judge: Judge) -> tuple[BoundRule, ...]:
+        """Rules between columns, bound to the rows."""
+        return judge.parsed.bind_joint(judge.space, self.table, self.Z)
+
     def restore_missing(self, z: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Return points ``z`` (m, ..., D) of some rows with unchanged missing values restored."""
         shape = (len(rows), *[1] * (z.ndim - 2), z.shape[-1])
@@ -117,7 +119,7 @@ def build_query(
     stale : ndarray of shape (n,), object, or None
         None, or why a row is invalid for reasons that its features do not show.
     """
-    space, table = judge.space, keep(X)
+    space, table = judge.space, cached(X)
     problems = _infinite(judge, table, Z)
     if blocks is not None:
         problems = np.where(unset(blocks), problems, blocks)
@@ -142,7 +144,7 @@ def build_query(
         probability[sound] = output.probability
     known = Outcome(code, value, probability)
     targets = read_target(code)
-    bounds = bind_rules(judge.parsed, space, table, Z)
+    bounds = judge.parsed.bind(space, table, Z)
     status = np.full(len(Z), None, dtype=object)
     reason = np.full(len(Z), "", dtype=object)
 
@@ -160,8 +162,8 @@ def build_query(
         why = np.where(why == "", _words_outside(judge, table), why)
     mark(has, Status.ALREADY_TARGET, why)
     mark(~unset(bounds.conflict), Status.CONFLICTING_RULES, bounds.conflict)
-    if bounds.hopeless is not None:
-        mark(~unset(bounds.hopeless), Status.UNREACHABLE, bounds.hopeless)
+    if bounds.infeasible is not None:
+        mark(~unset(bounds.infeasible), Status.UNREACHABLE, bounds.infeasible)
         mark(_too_many_outside(judge, table), Status.UNREACHABLE, TOO_MANY_OUTSIDE)
     stuck = np.asarray(~bounds.mutable.any(axis=1))
     mark(stuck, Status.UNREACHABLE, _why_stuck(judge, missing, stuck))
@@ -176,8 +178,7 @@ def _infinite(judge: Judge, table: Table, Z: np.ndarray) -> np.ndarray:
     infinite = judge.space.any_coordinate(np.isinf(Z))
     if not infinite.any():
         return problems
-    for j, fixed in judge.parsed.immutable.items():
-        infinite[:, j] &= ~fixed
+    infinite &= ~judge.parsed.immutable(judge.space, len(Z))
     for j in reversed(np.flatnonzero(infinite.any(axis=0)).tolist()):
         problems[infinite[:, j]] = f"infinite value in {judge.space.names_[j]!r}"
     return problems
@@ -261,10 +262,9 @@ def _why_stuck(judge: Judge, missing: np.ndarray, stuck: np.ndarray) -> np.ndarr
     why = np.full(len(stuck), "no feature may change", dtype=object)
     if not (stuck & missing.any(axis=1)).any():
         return why
-    space, immutable = judge.space, judge.parsed.immutable
+    space = judge.space
     gone = space.any_coordinate(missing) & ~space.constant_
-    for j, fixed in immutable.items():
-        gone[:, j] &= ~fixed
+    gone &= ~judge.parsed.immutable(space, len(stuck))
     for i in np.flatnonzero(stuck & gone.any(axis=1)):
         names = [space.names_[j] for j in np.flatnonzero(gone[i])]
         why[i] = (
@@ -317,14 +317,14 @@ def _has_already(
 
 def _too_many_outside(judge: Judge, table: Table) -> np.ndarray:
     """Return the rows (n,) of which more features must change than the budget permits."""
-    alone = replace(judge.parsed, relations=[], implications=[])
-    count = find_outside(alone, judge.space, judge.space.align(table)).sum(axis=1)
+    alone = replace(judge.parsed, joint=())
+    count = alone.outside(judge.space, table).sum(axis=1)
     return np.asarray(count > (judge.max_changes or np.inf))
 
 
 def _words_outside(judge: Judge, table: Table) -> np.ndarray:
     """Return which features of rows (n,) are outside of the rules, "" for none."""
-    outside = find_outside(judge.parsed, judge.space, judge.space.align(table))
+    outside = judge.parsed.outside(judge.space, table)
     words = np.full(len(outside), "", dtype=object)
     for i in np.flatnonzero(outside.any(axis=1)):
         names = ", ".join(repr(judge.space.names_[j]) for j in np.flatnonzero(outside[i]))

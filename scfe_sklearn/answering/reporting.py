@@ -14,14 +14,12 @@ from scfe_sklearn.answering.engine import Engine
 from scfe_sklearn.answering.judge import Judge, in_order
 from scfe_sklearn.answering.query import Query, unset
 from scfe_sklearn.background import Background
+from scfe_sklearn.data import FeatureSpace, InputAdapter
 from scfe_sklearn.explanation import Explanation
-from scfe_sklearn.features import FeatureSpace
-from scfe_sklearn.features.stated import describe_rules, find_outside
 from scfe_sklearn.presentation.containers import columns_in_order, take_rows
 from scfe_sklearn.status import Status
 from scfe_sklearn.targets import ClassTarget, IntervalTarget
 from scfe_sklearn.targets.types import interval_text
-from scfe_sklearn.view import View
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +98,7 @@ def report(
     query: Query,
     answers: Answers,
     queried: Any,
-    view: View,
+    inputs: InputAdapter,
     solver: str,
     background: Background,
 ) -> Explanation:
@@ -117,11 +115,11 @@ def report(
     target, prediction, prediction_after = _labels(judge, query, entries)
     _explain_predictions(query, judge, entries, prediction_after, reason)
     probability_before, probability_after = _probabilities(judge, query, answers, entries)
-    factual, whole = entries.rows_of(queried), view.whole(entries.frame)
+    factual, whole = entries.rows_of(queried), inputs.to_user(entries.frame)
     return Explanation(
         factual=factual,
         counterfactuals=columns_in_order(whole, getattr(factual, "columns", ())),
-        seen=_seen(space, entries, view),
+        seen=_seen(space, entries, inputs),
         target=target,
         prediction=prediction,
         prediction_after=prediction_after,
@@ -139,7 +137,7 @@ def report(
         kinds=list(space.kinds_),
         levels=list(space.levels_),
         solver=solver,
-        rules_text=describe_rules(list(judge.rules.parts()), space),
+        rules_text=judge.rules.describe(space),
         option=entries.option,
         gap=answers.gap.reshape(-1),
         outside_rules=_outside(judge, entries),
@@ -147,10 +145,10 @@ def report(
     )
 
 
-def _seen(space: FeatureSpace, entries: Entries, view: View) -> Any:
+def _seen(space: FeatureSpace, entries: Entries, inputs: InputAdapter) -> Any:
     """Rows by feature, if the user's columns do not match the features."""
     misleading = columns_in_order(entries.X, space.names_) is not entries.X
-    if view.plain and (space.labelled_ or not misleading):
+    if inputs.plain and (space.labelled_ or not misleading):
         return None
     return in_order(entries.X, space), in_order(entries.frame, space)
 
@@ -162,9 +160,7 @@ def _outside(judge: Judge, entries: Entries) -> np.ndarray:
     if parsed.about_values and len(entries.given):
         parsed = parsed.take(entries.row[entries.given])
         frame = take_rows(entries.frame, entries.given)
-        outside[entries.given] = find_outside(parsed, judge.space, judge.space.align(frame)).any(
-            axis=1
-        )
+        outside[entries.given] = parsed.outside(judge.space, frame).any(axis=1)
     return outside
 
 

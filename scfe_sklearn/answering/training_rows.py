@@ -6,7 +6,7 @@ import numpy as np
 
 from scfe_sklearn.answering.candidates import Candidates, Rows
 from scfe_sklearn.answering.engine import Engine
-from scfe_sklearn.features import Actionability
+from scfe_sklearn.rules import Actionability
 
 TRIED = 24
 """Training rows of each class that the judge checks, per row."""

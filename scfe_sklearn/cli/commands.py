@@ -17,11 +17,11 @@ from scfe_sklearn.cli.model_files import read_model
 from scfe_sklearn.cli.outputs import check_outputs, write_explanation, write_output
 from scfe_sklearn.cli.questions import question
 from scfe_sklearn.cli.refusal import INCOMPLETE, INPUT, INTERRUPTED, OK, OUTPUT, Refusal
-from scfe_sklearn.cli.rule_files import LISTS, rule_parameters
+from scfe_sklearn.cli.rule_files import rule_parameters
 from scfe_sklearn.cli.telling import print_sentences, shows_progress, step, summary, tell
 from scfe_sklearn.explanation import Explanation
-from scfe_sklearn.features import Rules
 from scfe_sklearn.persistence import save
+from scfe_sklearn.rules import FLAGS, Rules
 from scfe_sklearn.status import Status
 
 
@@ -60,7 +60,7 @@ def _explain(options: argparse.Namespace) -> int:
 
 def _rules(explainer: Any, options: argparse.Namespace) -> Rules | None:
     """The rules of the options and of a file."""
-    given = {name: getattr(options, name) for name in LISTS}
+    given = {name: getattr(options, name) for name in FLAGS}
     parameters = rule_parameters(columns_of(explainer), given, options.rules, False)
     return Rules(**parameters) if parameters else None
 

@@ -10,10 +10,11 @@ import numpy as np
 from scfe_sklearn.cli.levels import match_texts
 from scfe_sklearn.cli.model_files import fitted_explainer, frozen_if_fitted, read_model
 from scfe_sklearn.cli.refusal import INPUT, Refusal, unknown
-from scfe_sklearn.cli.rule_files import LISTS, Columns, rule_parameters
+from scfe_sklearn.cli.rule_files import Columns, rule_parameters
 from scfe_sklearn.cli.table_files import read_guessed
 from scfe_sklearn.cli.telling import step
 from scfe_sklearn.explainer import CounterfactualExplainer
+from scfe_sklearn.rules import FLAGS
 
 
 def explainer_of(options: argparse.Namespace) -> Any:
@@ -67,7 +68,7 @@ def fitted_on(
     parameters: dict[str, Any] = {}
     if not explaining:
         levels = {name: X[name].dropna().unique() for name in names if not _is_number(X[name])}
-        given = {name: getattr(options, name) for name in LISTS}
+        given = {name: getattr(options, name) for name in FLAGS}
         parameters = rule_parameters(Columns(names, levels), given, options.rules, True)
         for name in ("density", "solver", "tau", "beta", "penalty", "effort", "max_changes"):
             if getattr(options, name) is not None:

@@ -7,10 +7,11 @@ from typing import Any
 
 from scfe_sklearn.archives import MAX_SIZE
 from scfe_sklearn.cli.refusal import EXIT_CODES
-from scfe_sklearn.cli.rule_files import EXAMPLE, LISTS
+from scfe_sklearn.cli.rule_files import EXAMPLE
 from scfe_sklearn.cli.values import budget, mebibytes, number, port, seconds, weight, whole
 from scfe_sklearn.densities.resolve import DENSITIES
 from scfe_sklearn.explainer import CounterfactualExplainer
+from scfe_sklearn.rules import FLAGS
 
 EXPLAIN = """\
 Find what would change the prediction of a model for the people of a table, and write it down.
@@ -163,18 +164,10 @@ def _search_options(command: Any) -> None:
 
 
 def _rule_options(command: Any) -> None:
-    for name, meaning in zip(
-        LISTS,
-        (
-            "that never change",
-            "that may only increase",
-            "that may only decrease",
-            "of which missing numbers may become known",
-        ),
-        strict=True,
-    ):
+    for name, phrase in FLAGS.items():
+        meaning = f"each of these columns {phrase}"
         command.add_argument(
-            f"--{name}", nargs="+", action="extend", metavar="COLUMN", help=f"columns {meaning}"
+            f"--{name}", nargs="+", action="extend", metavar="COLUMN", help=meaning
         )
     command.add_argument("--rules", metavar="FILE", help="rules for columns as JSON, see below")
 

@@ -9,12 +9,11 @@ from typing import Any
 
 from scfe_sklearn.cli.levels import match_texts
 from scfe_sklearn.cli.refusal import INPUT, Refusal, unknown
-from scfe_sklearn.features import Relative
+from scfe_sklearn.rules import FLAGS, PARAMETERS, Relative
 
-LISTS = ("immutable", "increasing", "decreasing", "fillable")
 KINDS = ("categorical", "integer", "continuous")
 ONLY_FIT = (*KINDS, "ordinal", "steps")
-KNOWN = (*LISTS, "ranges", "transitions", "relations", "implications", "costs", "strict", *ONLY_FIT)
+KNOWN = (*PARAMETERS, *ONLY_FIT)
 
 EXAMPLE = """\
 a file of rules, every part of it optional:
@@ -140,7 +139,7 @@ def _from_file(columns: Columns, file: str, fitting: bool) -> dict[str, Any]:
                 f"The '--rules' file {file!r} must not hold {name!r}, which describes the training "
                 "data and is for 'fit'."
             )
-        found[name] = _READERS[name](columns, option, value)
+        found[name] = _READERS.get(name, _weights)(columns, option, value)
     return found
 
 
@@ -273,7 +272,7 @@ def _texts(columns: Columns, option: str, value: Any) -> list[Any]:
 
 
 _READERS: dict[str, Callable[[Columns, str, Any], Any]] = {
-    **dict.fromkeys((*LISTS, *KINDS), Columns.named),
+    **dict.fromkeys((*FLAGS, *KINDS), Columns.named),
     "ranges": _ranges,
     "transitions": _transitions,
     "implications": _implications,

@@ -45,7 +45,7 @@ def as_trained(frame: pd.DataFrame, explainer: Any, where: str) -> Any:
     """
     import pandas as pd
 
-    sample = explainer.view_.whole(explainer.sample_)
+    sample = explainer.inputs_.to_user(explainer.sample_)
     if not hasattr(sample, "columns"):
         return _as_array(frame, explainer, sample, where)
     polars = is_polars(sample)

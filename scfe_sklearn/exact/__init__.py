@@ -5,7 +5,6 @@ of a linear model as plain arrays, never the estimator.
 """
 
 from scfe_sklearn.exact.cheapest import ExactAnswer, cheapest
-from scfe_sklearn.exact.joint import Atom, IfThen, JointRules, LinearRule
 from scfe_sklearn.exact.linear import LinearReach, fewest_linear, linear_reach, prove_linear
 from scfe_sklearn.exact.linear_rules import prove_linear_jointly
 from scfe_sklearn.exact.options import Options, row_options
@@ -18,12 +17,8 @@ from scfe_sklearn.exact.requirements import (
 )
 
 __all__ = [
-    "Atom",
     "ExactAnswer",
-    "IfThen",
-    "JointRules",
     "LinearReach",
-    "LinearRule",
     "Options",
     "Requirement",
     "all_of",

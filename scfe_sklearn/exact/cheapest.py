@@ -130,7 +130,7 @@ def cheapest(
     --------
     >>> import numpy as np
     >>> from sklearn.ensemble import RandomForestClassifier
-    >>> from scfe_sklearn.columns import Column
+    >>> from scfe_sklearn.data import Column
     >>> from scfe_sklearn.exact import cheapest, class_wins, row_options
     >>> from scfe_sklearn.models import read_trees
     >>> X = np.arange(20.0)[:, None]

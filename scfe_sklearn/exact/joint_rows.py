@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import sparse
 
-from scfe_sklearn.exact.joint import LinearRule
 from scfe_sklearn.exact.options import Options
+from scfe_sklearn.rules import RowRelation
 
 _RELAXED = 1e-7  # scaled rows are wider by this: what is out of reach then is so for certain
 _NARROWED = 2e-6  # and narrower, where an answer must not depend on the solver's tolerance
@@ -204,7 +204,7 @@ def _touching(told: np.ndarray, count: float, stepped: bool) -> list[tuple[float
 def _add_linear(
     rows: _Rows,
     options: Options,
-    rule: LinearRule,
+    rule: RowRelation,
     option: np.ndarray,
     unit: np.ndarray,
     shift: float,

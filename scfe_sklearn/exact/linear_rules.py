@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scfe_sklearn.columns import Column
+from scfe_sklearn.data import Column
 from scfe_sklearn.exact.cheapest import cheapest
-from scfe_sklearn.exact.joint import JointRules, LinearRule
 from scfe_sklearn.exact.options import row_options
 from scfe_sklearn.exact.protocols import Values
 from scfe_sklearn.exact.requirements import Requirement
+from scfe_sklearn.rules import RowRelation, RowRules
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,7 @@ def prove_linear_jointly(
     upper: np.ndarray,
     allowed: np.ndarray,
     unit: np.ndarray,
-    rules: JointRules,
+    rules: RowRules,
     values: Values | None = None,
     max_changes: int | None = None,
     time_limit: float | None = None,
@@ -97,7 +97,7 @@ def prove_linear_jointly(
         As for `row_options`.
     unit : ndarray of shape (J,)
         As for `row_options`; here it only bounds what is too small to be a change.
-    rules : JointRules
+    rules : RowRules
         What the row must keep in several columns together.
     values : Values, default=None
         The representable numbers; None: every float.
@@ -114,14 +114,14 @@ def prove_linear_jointly(
     Examples
     --------
     >>> import numpy as np
-    >>> from scfe_sklearn.columns import Column
+    >>> from scfe_sklearn.data import Column
     >>> columns = [Column("u", None), Column("v", None)]
-    >>> together = LinearRule(np.arange(2), np.ones(2), [None, None], -np.inf, 1.0)
+    >>> together = RowRelation(np.arange(2), np.ones(2), [None, None], -np.inf, 1.0)
     >>> [
     ...     prove_linear_jointly(
     ...         np.ones((2, 1)), np.array([-most]), np.zeros(2), columns=columns,
     ...         lower=np.zeros(2), upper=np.ones(2), allowed=np.ones(2, bool),
-    ...         unit=np.ones(2), rules=JointRules((together,)),
+    ...         unit=np.ones(2), rules=RowRules((together,)),
     ...     )
     ...     for most in (0.9, 1.1)
     ... ]
@@ -164,7 +164,7 @@ def _reaches_zero(
     factual: np.ndarray,
     columns: Sequence[Column],
     starts: np.ndarray,
-) -> LinearRule:
+) -> RowRelation:
     """``weights @ u + intercept >= 0``, but for rounding."""
     named, coefficients, numbers = [], [], []
     for j, column in enumerate(columns):
@@ -174,7 +174,7 @@ def _reaches_zero(
             coefficients.append(float(part[0]) if column.levels is None else 1.0)
             numbers.append(None if column.levels is None else part)
     size = abs(intercept) + float(np.abs(weights * factual).sum())
-    return LinearRule(
+    return RowRelation(
         np.array(named, dtype=np.intp),
         np.array(coefficients),
         numbers,

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from scfe_sklearn.exact.joint import JointRules
 from scfe_sklearn.exact.protocols import Ensemble, Values
+from scfe_sklearn.rules import RowRules
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class Options:
         In steps of what; 0 for any.
     curve : ndarray of shape (M,)
         What the square of a raw difference adds to the squared distance, for numbers.
-    rules : JointRules
+    rules : RowRules
         What the row must keep in several columns together.
     values : Values or None
         The representable numbers.
@@ -61,7 +61,7 @@ class Options:
     far: np.ndarray = field(default=None)  # type: ignore[arg-type]
     step: np.ndarray = field(default=None)  # type: ignore[arg-type]
     curve: np.ndarray = field(default=None)  # type: ignore[arg-type]
-    rules: JointRules = field(default_factory=JointRules)
+    rules: RowRules = field(default_factory=RowRules)
     values: Values | None = None
 
     def __post_init__(self) -> None:
@@ -186,7 +186,7 @@ def row_options(
     allowed: np.ndarray,
     unit: np.ndarray,
     values: Values | None = None,
-    rules: JointRules | None = None,
+    rules: RowRules | None = None,
 ) -> Options:
     """List the options of one row.
 
@@ -209,7 +209,7 @@ def row_options(
     values : Values, default=None
         The representable numbers, one coordinate per column of numbers, in their order. None:
         every float.
-    rules : JointRules, default=None
+    rules : RowRules, default=None
         What the row must keep in several columns together.
 
     Returns
@@ -225,7 +225,7 @@ def row_options(
     --------
     >>> import numpy as np
     >>> from sklearn.tree import DecisionTreeClassifier
-    >>> from scfe_sklearn.columns import Column
+    >>> from scfe_sklearn.data import Column
     >>> from scfe_sklearn.models import read_trees
     >>> tree = DecisionTreeClassifier().fit([[0.0], [1.0], [2.0]], [0, 1, 0])
     >>> ensemble = read_trees(tree, [Column(0, None)])
@@ -241,7 +241,7 @@ def row_options(
     allowed = np.asarray(allowed, dtype=bool)
     numeric = np.array([column.levels is None for column in columns], dtype=bool)
     at = offsets[:-1][numeric]
-    rules = JointRules() if rules is None else rules
+    rules = RowRules() if rules is None else rules
     cuts = [ensemble.thresholds()[k] for k in at]
     for i, j in enumerate(np.flatnonzero(numeric).tolist()):
         if j in rules.columns:

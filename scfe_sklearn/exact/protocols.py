@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from scfe_sklearn.columns import Column
+from scfe_sklearn.data import Column
 
 
 class Ensemble(Protocol):
@@ -59,7 +59,7 @@ class Ensemble(Protocol):
 
 
 class Values(Protocol):
-    """The representable values of k numbers, such as `scfe_sklearn.features.kinds.Lattice`."""
+    """The representable values of k numbers, such as `scfe_sklearn.data.lattice.Lattice`."""
 
     @property
     def step(self) -> np.ndarray:

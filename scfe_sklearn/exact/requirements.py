@@ -53,7 +53,7 @@ def class_wins(ensemble: Ensemble, code: int) -> Requirement:
     Examples
     --------
     >>> from sklearn.tree import DecisionTreeClassifier
-    >>> from scfe_sklearn.columns import Column
+    >>> from scfe_sklearn.data import Column
     >>> from scfe_sklearn.models import read_trees
     >>> tree = DecisionTreeClassifier().fit([[0.0], [1.0]], [0, 1])
     >>> class_wins(read_trees(tree, [Column(0, None)]), 1).coefficient.ravel()

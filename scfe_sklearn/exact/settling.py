@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import nnls
 
-from scfe_sklearn.exact.joint import LinearRule
 from scfe_sklearn.exact.options import Options
+from scfe_sklearn.rules import RowRelation
 
 _LITTLE = 1e-4  # how far a number that costs nothing seems to be away, at most
 _EMPTY = 1e-10  # a remainder of the dual problem that is none
@@ -86,7 +86,7 @@ def hopeless(options: Options, chosen: np.ndarray) -> bool:
 
 
 def _linear(
-    options: Options, rule: LinearRule, chosen: np.ndarray, more: np.ndarray
+    options: Options, rule: RowRelation, chosen: np.ndarray, more: np.ndarray
 ) -> tuple[float, np.ndarray] | None:
     """The sum at the values of options plus `more`, and its slope (J,) in the rest, or None."""
     total, slope = 0.0, np.zeros(len(chosen))

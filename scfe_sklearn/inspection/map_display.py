@@ -278,7 +278,7 @@ def _decision(
     Z = Z0.copy()
     for j, places in zip(pair, np.meshgrid(*grid), strict=True):
         Z[:, space.slices_[j].start] = (places.ravel() - space.center_[j]) / space.scale_[j]
-    model = explainer.view_.wrapped(explainer.estimator_)
+    model = explainer.inputs_.wrap_model(explainer.estimator_)
     answers = np.asarray(model.predict(space.decode(Z, person, reference=Z0)))
     return answers.reshape(_GRID, _GRID)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from scfe_sklearn.features.frames import as_table
+from scfe_sklearn.data import as_table
 from scfe_sklearn.image.explainer import ImageExplainer
 from scfe_sklearn.learning.perturbations import attacked_rows, counterfactual_rows
 from scfe_sklearn.presentation.containers import take_rows
@@ -72,7 +72,7 @@ def attack_angles(
         if images:
             return torch.as_tensor(part).detach().cpu().double().flatten(1).numpy()
         space = explainer.space_
-        return np.asarray(space.filled(space.encode(explainer.view_.seen(part))))
+        return np.asarray(space.filled(space.encode(explainer.inputs_.to_search(part))))
 
     start = points(take_rows(rows, np.flatnonzero(both)))
     u, v = (

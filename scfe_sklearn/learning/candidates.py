@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from scfe_sklearn.features.frames import Edit, as_table, open_table
+from scfe_sklearn.data import Edit, as_table, open_table
 from scfe_sklearn.image.batches import channels_first, check_bounds, read_images
 from scfe_sklearn.models import handed
 from scfe_sklearn.models.classifiers import as_constant_function
@@ -55,7 +55,7 @@ class Columns:
 
     def __post_init__(self) -> None:
         """Read the names of the columns; raise if a column is not a feature."""
-        if not self.explainer.view_.plain:
+        if not self.explainer.inputs_.plain:
             raise ValueError(
                 "The 'explainer' parameter of find_shortcuts must have neither 'blocks' nor "
                 f"'derived'. Got {self.explainer!r} instead."

@@ -178,5 +178,5 @@ def _table_attack(
     )
     success[open_rows] = verdict.good
     good = take_rows(verdict.frame, np.flatnonzero(verdict.good))
-    whole = columns_in_order(explainer.view_.whole(good), getattr(X, "columns", ()))
+    whole = columns_in_order(explainer.inputs_.to_user(good), getattr(X, "columns", ()))
     return Perturbed(narrowed(whole, like=X), success, radius)

@@ -11,8 +11,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, OneToOneFeatureMixin
 from sklearn.utils import InputTags, Tags, check_random_state
 
+from scfe_sklearn.data import as_table, note_columns, open_table
 from scfe_sklearn.documentation import Documented
-from scfe_sklearn.features.frames import as_table, note_columns, open_table
 from scfe_sklearn.image.explainer import ImageExplainer
 from scfe_sklearn.learning.containers import Labels, dense, returned_as, stacked
 from scfe_sklearn.learning.perturbations import (

@@ -13,7 +13,7 @@ from sklearn.naive_bayes import CategoricalNB
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, TargetEncoder
 
-from scfe_sklearn.blocks import BlockExpander
+from scfe_sklearn.data import BlockExpander
 from scfe_sklearn.models.compiled import unwrap
 from scfe_sklearn.models.transformers import column_positions
 

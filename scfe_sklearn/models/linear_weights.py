@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.svm import LinearSVC, LinearSVR
 from sklearn.utils.validation import check_is_fitted
 
-from scfe_sklearn.columns import Column
+from scfe_sklearn.data import Column
 from scfe_sklearn.models.compiled import (
     Frame,
     LinearOutputs,
@@ -132,7 +132,7 @@ def read_linear(estimator: Any, columns: Sequence[Column]) -> LinearScores:
     >>> from sklearn.linear_model import LinearRegression
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import StandardScaler
-    >>> from scfe_sklearn.columns import Column
+    >>> from scfe_sklearn.data import Column
     >>> X = np.array([[1.0], [3.0], [8.0]])
     >>> model = make_pipeline(StandardScaler(), LinearRegression()).fit(X, [3.0, 7.0, 17.0])
     >>> read = read_linear(model, [Column(0, None)])

@@ -47,7 +47,7 @@ def verify(
     --------
     >>> import numpy as np
     >>> from sklearn.naive_bayes import GaussianNB
-    >>> from scfe_sklearn.columns import Column
+    >>> from scfe_sklearn.data import Column
     >>> from scfe_sklearn.models import as_torch
     >>> X, y = np.array([[0.0], [1.0], [2.0], [3.0]]), [0, 0, 1, 1]
     >>> estimator = GaussianNB().fit(X, y)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from scfe_sklearn.features import Rules
 from scfe_sklearn.presentation.containers import column_values
 from scfe_sklearn.presentation.wording import exact, is_number
+from scfe_sklearn.rules import Rules
 
 __all__ = ["broken_rules", "notes"]
-
-_BY_COLUMN = ("immutable", "increasing", "decreasing", "ranges", "transitions")
-_LISTED = ("relations", "implications")
 
 
 def notes(rules: Rules, space: Any, before: Any, after: Any) -> list[dict[str, Any]]:
@@ -55,31 +51,11 @@ def broken_rules(rules: Rules, space: Any, before: Any, after: Any) -> dict[int,
     found: dict[int, list[str]] = {
         int(j): ["a missing value stays missing"] for j in np.flatnonzero(broken & filled)
     }
-    for rule in _one_by_one(rules):
+    for rule in rules.one_by_one():
         own = rule.violations(space, before, after)[0] & broken & ~filled
         for j in np.flatnonzero(own):
             found.setdefault(int(j), []).extend(rule.describe(space))
     return {j: list(dict.fromkeys(texts)) for j, texts in found.items()}
-
-
-def _one_by_one(rules: Rules) -> Iterator[Rules]:
-    """Give every rule by itself."""
-    parts = list(rules.parts())
-    strict = any(part.strict for part in parts)
-    for part in parts:
-        for name in _BY_COLUMN:
-            given = getattr(part, name)
-            for column in () if given is None else given:
-                one = {column: given[column]} if isinstance(given, Mapping) else [column]
-                yield _only(name, one, strict)
-        for name in _LISTED:
-            for item in getattr(part, name) or ():
-                yield _only(name, [item], strict)
-
-
-def _only(name: str, given: Any, strict: bool) -> Rules:
-    parameters: dict[str, Any] = {name: given, "strict": strict}
-    return Rules(**parameters)
 
 
 def _outside(space: Any, row: Any, j: int) -> list[str]:

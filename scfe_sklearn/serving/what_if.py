@@ -10,10 +10,8 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
+from scfe_sklearn.data import VERTEX, open_table
 from scfe_sklearn.explanation.outcomes import outcomes
-from scfe_sklearn.features import Rules
-from scfe_sklearn.features.frames import open_table
-from scfe_sklearn.features.kinds import VERTEX
 from scfe_sklearn.presentation.containers import (
     column_values,
     columns_in_order,
@@ -24,6 +22,7 @@ from scfe_sklearn.presentation.containers import (
 from scfe_sklearn.presentation.sentences import feature_text, sentence
 from scfe_sklearn.presentation.wording import exact, is_missing, plain, value_pair
 from scfe_sklearn.quiet import keep_filters
+from scfe_sklearn.rules import Rules
 from scfe_sklearn.serving.notes import broken_rules, notes
 from scfe_sklearn.status import Status
 
@@ -70,7 +69,7 @@ class WhatIf:
         self.space = explainer.space_
         names = list(getattr(explainer, "feature_names_in_", ()))
         self.people = X[names] if names and hasattr(X, "columns") else X
-        self.seen = explainer.view_.seen(self.people)
+        self.seen = explainer.inputs_.to_search(self.people)
         if self.space.labelled_:
             self.seen = columns_in_order(self.seen, self.space.names_)
         self.labels = row_labels(self.people)
@@ -123,7 +122,7 @@ class WhatIf:
             return self._answered(k, row)
 
     def _answered(self, k: int, row: Any) -> dict[str, Any]:
-        model = self.explainer.view_.wrapped(self.explainer.estimator_)
+        model = self.explainer.inputs_.wrap_model(self.explainer.estimator_)
         only = np.array([0])
         # Copies, since a model may write into the rows that it is given.
         predicted = np.asarray(model.predict(take_rows(row, only)))
@@ -159,7 +158,7 @@ class WhatIf:
             return self._proposed(k, row)
 
     def _proposed(self, k: int, row: Any) -> dict[str, Any]:
-        explanation = self._explain(self.explainer.view_.whole(row), self._wanted(k))
+        explanation = self._explain(self.explainer.inputs_.to_user(row), self._wanted(k))
         (outcome,) = outcomes(explanation)
         found = outcome.status == Status.FOUND
         after = explanation.by_feature[1] if found else row
@@ -211,7 +210,7 @@ class WhatIf:
         classes: Any = getattr(self.explainer, "classes_", ())
         if goal is not None or self.target is not None or len(classes) != 2:
             return goal
-        model = self.explainer.view_.wrapped(self.explainer.estimator_)
+        model = self.explainer.inputs_.wrap_model(self.explainer.estimator_)
         now = np.asarray(model.predict(take_rows(self.seen, np.array([k]))))[0]
         return classes[1] if now == classes[0] else classes[0]
 

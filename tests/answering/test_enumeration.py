@@ -14,8 +14,9 @@ from sklearn.preprocessing import OneHotEncoder
 
 from scfe_sklearn.answering.enumeration import permitted_points, search_exhaustively
 from scfe_sklearn.answering.query import build_query
+from scfe_sklearn.data import FeatureSpace
 from scfe_sklearn.explainer import CounterfactualExplainer
-from scfe_sklearn.features import FeatureSpace, Rules
+from scfe_sklearn.rules import Rules
 from scfe_sklearn.status import Status
 from scfe_sklearn.targets import class_target
 

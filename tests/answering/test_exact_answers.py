@@ -19,7 +19,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from scfe_sklearn import CounterfactualExplainer, Interval, Probability, Rules, Status
 from scfe_sklearn.answering.answers import Answers
-from scfe_sklearn.features import Linear
+from scfe_sklearn.rules import Linear
 
 GRID = pd.DataFrame(list(product(range(4), range(4), range(3))), columns=["a", "b", "c"])
 

@@ -6,7 +6,8 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
 from scfe_sklearn.answering.judge import Judge, in_order
-from scfe_sklearn.features import FeatureSpace, Relative, Rules
+from scfe_sklearn.data import FeatureSpace
+from scfe_sklearn.rules import Relative, Rules
 from scfe_sklearn.targets import Probability, class_target, interval_target
 
 TRAIN = pd.DataFrame(

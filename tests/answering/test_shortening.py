@@ -18,7 +18,7 @@ from scfe_sklearn import CounterfactualExplainer, Interval, Probability
 from scfe_sklearn.answering.judge import Judge
 from scfe_sklearn.answering.ladders import LEVELS, ladder
 from scfe_sklearn.answering.short_points import ALLOWANCE
-from scfe_sklearn.features import Rules
+from scfe_sklearn.rules import Rules
 
 VERB = "(?:increase|decrease|change)"
 STEP = re.compile(rf"{VERB} (\w+) from (\S+?) to (\S+?)(?=,? (?:and )?{VERB}|\.$)", re.IGNORECASE)

@@ -13,7 +13,7 @@ from scfe_sklearn.answering.candidates import Rows
 from scfe_sklearn.answering.engine import Engine
 from scfe_sklearn.answering.training_rows import training_rows
 from scfe_sklearn.explainer import CounterfactualExplainer
-from scfe_sklearn.features import Rules
+from scfe_sklearn.rules import Rules
 from scfe_sklearn.targets import ClassTarget
 
 

@@ -32,6 +32,7 @@ from scfe_sklearn import (
     image,
     proximal,
 )
+from scfe_sklearn.data import Derived, FeatureSpace
 from scfe_sklearn.datasets import make_loan_applications
 from scfe_sklearn.densities import (
     ClassConditionalDensity,
@@ -40,7 +41,6 @@ from scfe_sklearn.densities import (
     LocalOutlierDensity,
     NearestNeighbours,
 )
-from scfe_sklearn.features import Derived, FeatureSpace
 from scfe_sklearn.image import AutoencoderDensity, PlausibleImageExplainer
 from scfe_sklearn.image.explainer import ImageExplainer
 from scfe_sklearn.learning import CounterfactualResampler

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 
-from scfe_sklearn.columns import Column
+from scfe_sklearn.data import Column
 from scfe_sklearn.exact import (
     all_of,
     cheapest,

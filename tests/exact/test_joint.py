@@ -7,17 +7,14 @@ from hypothesis import strategies as st
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.tree import DecisionTreeClassifier
 
-from scfe_sklearn.columns import Column
+from scfe_sklearn.data import Column
 from scfe_sklearn.exact import (
-    Atom,
-    IfThen,
-    JointRules,
-    LinearRule,
     cheapest,
     class_wins,
     row_options,
 )
 from scfe_sklearn.models import read_trees
+from scfe_sklearn.rules import RowAtom, RowImplication, RowRelation, RowRules
 from tests.exact.conftest import CLASSIFIERS, Tenths, make_case, to_raw
 
 SEEDS = st.integers(0, 10**6)
@@ -96,17 +93,17 @@ class Told:
             numbers = [None] * (len(columns) - 1) + [np.asarray(scores, float)]
             coefficients = np.append(weights[columns[:-1]], 1.0)
             linear.append(
-                LinearRule(np.array(columns), coefficients, numbers, low, high, NEAR, of_change)
+                RowRelation(np.array(columns), coefficients, numbers, low, high, NEAR, of_change)
             )
         told = [[tuple(map(self.told, side)) for side in clause] for clause in self.clauses]
-        return JointRules(tuple(linear), tuple(IfThen(*sides) for sides in told))
+        return RowRules(tuple(linear), tuple(RowImplication(*sides) for sides in told))
 
     @staticmethod
     def told(atom):
         column, wanted = atom
         if column == 3:
-            return Atom(3, member=wanted)
-        return Atom(column, wanted[0] - NEAR, wanted[1] + NEAR)
+            return RowAtom(3, member=wanted)
+        return RowAtom(column, wanted[0] - NEAR, wanted[1] + NEAR)
 
 
 def options_under(case, rules):
@@ -211,7 +208,7 @@ def band(rng, rows, row, unit):
     low, high = np.quantile(total, np.sort(rng.random(2)))
     low, high = ((low, np.inf), (-np.inf, high), (low, high))[rng.integers(3)]
     low, high = min(low, row @ weights), max(high, row @ weights)
-    rule = LinearRule(np.arange(2), weights, [None, None], low, high, 1e-9)
+    rule = RowRelation(np.arange(2), weights, [None, None], low, high, 1e-9)
     return rule, (total >= low - 1e-9) & (total <= high + 1e-9)
 
 
@@ -222,7 +219,7 @@ def test_many_steps_within_a_cell(seed, objective):
     rng, model, ensemble, row = two_numbers(seed, values, 0.0, 300.0)
     rows = np.stack(np.meshgrid(np.arange(301.0), np.arange(0.0, 301.0, 2.0)), -1).reshape(-1, 2)
     rule, kept = band(rng, rows, row, 50.0)
-    answer = ask(ensemble, row, values, 0.0, 300.0, 50.0, JointRules((rule,)), objective)
+    answer = ask(ensemble, row, values, 0.0, 300.0, 50.0, RowRules((rule,)), objective)
     fine = kept & (model.predict(rows) == 1)
     if not fine.any():
         assert answer.status == "unreachable"
@@ -247,7 +244,7 @@ def test_continuous_numbers_come_as_near_as_a_fine_grid(seed, known):
         -1, 2
     )
     rule, kept = band(rng, rows, row, 1.0)
-    answer = ask(ensemble, row, values if known else None, 0.0, 1.0, 1.0, JointRules((rule,)))
+    answer = ask(ensemble, row, values if known else None, 0.0, 1.0, 1.0, RowRules((rule,)))
     fine = kept & (model.predict(rows) == 1)
     if answer.status == "unreachable":
         assert not fine.any()
@@ -266,18 +263,18 @@ def test_a_relation_moves_a_number_within_its_own_cell():
     X = np.column_stack([np.linspace(0, 1, 21), np.arange(21.0) % 2])
     model = DecisionTreeClassifier().fit(X, X[:, 0] < 0.5)
     ensemble = read_trees(model, [Column(0, None), Column(1, None)], X)
-    rule = LinearRule(np.arange(2), np.array([1.0, -1.0]), [None, None], 0.0, np.inf)  # v <= u
+    rule = RowRelation(np.arange(2), np.array([1.0, -1.0]), [None, None], 0.0, np.inf)  # v <= u
     row = np.array([0.9, 0.8])
-    answer = ask(ensemble, row, None, 0.0, 1.0, 1.0, JointRules((rule,)))
+    answer = ask(ensemble, row, None, 0.0, 1.0, 1.0, RowRules((rule,)))
     threshold = ensemble.thresholds()[0][0]
     np.testing.assert_allclose(answer.u, threshold, atol=1e-8)
     assert answer.u[1] <= answer.u[0]
     assert (answer.status, answer.changes, answer.gap) == ("optimal", 2, 0)
     # Both would have to stay above what one of them must go below.
-    bound = LinearRule(np.arange(2), np.ones(2), [None, None], 1.6, np.inf)
-    assert ask(ensemble, row, None, 0.0, 1.0, 1.0, JointRules((bound,))).status == "unreachable"
-    less = LinearRule(np.arange(2), np.ones(2), [None, None], 1.3, np.inf)
-    answer = ask(ensemble, row, None, 0.0, 1.0, 1.0, JointRules((rule, less)))
+    bound = RowRelation(np.arange(2), np.ones(2), [None, None], 1.6, np.inf)
+    assert ask(ensemble, row, None, 0.0, 1.0, 1.0, RowRules((bound,))).status == "unreachable"
+    less = RowRelation(np.arange(2), np.ones(2), [None, None], 1.3, np.inf)
+    answer = ask(ensemble, row, None, 0.0, 1.0, 1.0, RowRules((rule, less)))
     assert answer.status == "unreachable"
 
 
@@ -292,7 +289,7 @@ def test_a_missing_number_may_become_known_if_it_may(fillable):
     row = np.array([np.nan, 1.0])
     assert not model.predict(row[None])[0]
     # What is not known is not judged; what becomes known is.
-    relation = LinearRule(np.arange(2), np.array([1.0, -1.0]), [None, None], -np.inf, 2.0, 1e-9)
+    relation = RowRelation(np.arange(2), np.array([1.0, -1.0]), [None, None], -np.inf, 2.0, 1e-9)
     options = row_options(
         ensemble,
         row,
@@ -301,7 +298,7 @@ def test_a_missing_number_may_become_known_if_it_may(fillable):
         allowed=np.array([fillable, True]),
         unit=np.ones(2),
         values=Plain(1.0, 1.0),
-        rules=JointRules((relation,)),
+        rules=RowRules((relation,)),
     )
     answer = cheapest(ensemble, options, class_wins(ensemble, 1))
     fills = np.arange(6.0) if fillable else np.empty(0)

@@ -16,8 +16,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from scfe_sklearn.explainer import CounterfactualExplainer
-from scfe_sklearn.features import Relative, Rules
 from scfe_sklearn.models import AdapterMismatchError
+from scfe_sklearn.rules import Relative, Rules
 from scfe_sklearn.status import Status
 
 N = 90

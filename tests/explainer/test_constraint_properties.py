@@ -22,7 +22,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from scfe_sklearn import CounterfactualExplainer, Interval, Probability
-from scfe_sklearn.features import Relative, Rules
+from scfe_sklearn.rules import Relative, Rules
 from scfe_sklearn.status import Status
 
 SIZES, COLOURS = ["small", "medium", "large", "huge"], ["blue", "green", "red"]

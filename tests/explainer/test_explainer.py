@@ -33,8 +33,8 @@ from scfe_sklearn.datasets import make_loan_applications
 from scfe_sklearn.densities import GaussianKDE
 from scfe_sklearn.densities.resolve import DENSITIES as NAMED
 from scfe_sklearn.explainer import CounterfactualExplainer
-from scfe_sklearn.features import Relative, Rules
 from scfe_sklearn.models import TorchClassifier, UnsupportedModelError
+from scfe_sklearn.rules import Relative, Rules
 from scfe_sklearn.status import Status
 from tests.densities.own_density import OwnDensity
 

@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from scfe_sklearn.explainer import CounterfactualExplainer
-from scfe_sklearn.features import Relative, Rules
+from scfe_sklearn.rules import Relative, Rules
 from scfe_sklearn.status import Status
 
 SIZES = ["small", "medium", "large"]

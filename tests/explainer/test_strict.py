@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from scfe_sklearn import CounterfactualExplainer, Explanation, Linear, Relative, Rules
-from scfe_sklearn.features import FeatureSpace
+from scfe_sklearn.data import FeatureSpace
 
 STAYS = "a value that breaks a rule already may stay as it is"
 NOT_MORE = "a row that breaks a relation or an implication already must not break it more"

@@ -13,7 +13,7 @@ import torch
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-from scfe_sklearn.columns import Column
+from scfe_sklearn.data import Column
 
 
 @dataclass

@@ -38,9 +38,7 @@ from sklearn.preprocessing import (
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
-from scfe_sklearn.columns import Column
-from scfe_sklearn.features import FeatureSpace
-from scfe_sklearn.features.space.exact import exact_columns
+from scfe_sklearn.data import Column, FeatureSpace, exact_columns
 from scfe_sklearn.models import UnsupportedModelError
 from scfe_sklearn.models.black_box.black_box import BlackBox
 from scfe_sklearn.models.black_box.column_points import column_numbers, column_points

@@ -154,7 +154,7 @@ def test_wrong_parameters_are_named(world):
 
 
 def _column(k):
-    from scfe_sklearn.columns import Column
+    from scfe_sklearn.data import Column
 
     return Column(k, None)
 

@@ -19,7 +19,7 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
-from scfe_sklearn.columns import Column
+from scfe_sklearn.data import Column
 from scfe_sklearn.models import UnsupportedModelError, as_torch, verify
 from scfe_sklearn.models.compiled.dispatch import transform
 from scfe_sklearn.models.compiled.frame import Frame

@@ -13,8 +13,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
 from scfe_sklearn.answering.preparation.score_functions import ScoreFunction
-from scfe_sklearn.features import Rules
-from scfe_sklearn.features.frames import Table, check_size
+from scfe_sklearn.data import Table, check_size
+from scfe_sklearn.rules import Rules
 
 
 def read_outcomes(y: Any, table: Table, immutable: Collection[Hashable] = ()) -> np.ndarray:

@@ -11,9 +11,7 @@ import numpy as np
 import torch
 
 from scfe_sklearn.answering.preparation.solver_cells import SolverCells
-from scfe_sklearn.features import FeatureSpace
-from scfe_sklearn.features.frames import Table
-from scfe_sklearn.features.space import exact_columns
+from scfe_sklearn.data import FeatureSpace, Table, exact_columns
 from scfe_sklearn.models import (
     BlackBox,
     LinearScores,

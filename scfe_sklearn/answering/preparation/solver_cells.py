@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from scfe_sklearn.features import FeatureSpace
-from scfe_sklearn.features.kinds import VERTEX
+from scfe_sklearn.data import VERTEX, FeatureSpace
 from scfe_sklearn.models import BlackBox
 
 

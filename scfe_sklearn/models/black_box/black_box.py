@@ -17,7 +17,7 @@ from sklearn.ensemble import (
 )
 from torch import Tensor
 
-from scfe_sklearn.columns import Column
+from scfe_sklearn.data import Column
 from scfe_sklearn.models.black_box.column_points import column_numbers, column_points, plain_numbers
 from scfe_sklearn.models.black_box.raw_rows import RowWriter
 from scfe_sklearn.models.black_box.replay import Program, replay
@@ -82,7 +82,7 @@ class BlackBox:
     --------
     >>> import numpy as np, torch
     >>> from sklearn.tree import DecisionTreeClassifier
-    >>> from scfe_sklearn.columns import Column
+    >>> from scfe_sklearn.data import Column
     >>> X, y = np.array([[0.0], [1.0], [2.0], [3.0]]), [0, 0, 1, 1]
     >>> model = BlackBox(DecisionTreeClassifier().fit(X, y), [Column(0, None)], X)
     >>> model.scores(torch.tensor([[1.5], [1.6]], dtype=torch.float64)).argmax(1).tolist()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from scfe_sklearn.columns import Column
+from scfe_sklearn.data import Column
 
 
 def column_points(rows: Any, columns: Sequence[Column]) -> np.ndarray:
@@ -16,7 +16,7 @@ def column_points(rows: Any, columns: Sequence[Column]) -> np.ndarray:
     Examples
     --------
     >>> import numpy as np
-    >>> from scfe_sklearn.columns import Column
+    >>> from scfe_sklearn.data import Column
     >>> column_points(np.array([[3, 7]]), [Column(0, None), Column(1, np.array([6, 7]))])
     array([[3., 0., 1.]])
     """

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from scfe_sklearn.columns import Column
+from scfe_sklearn.data import Column
 
 # Raw values of one column from its coordinates (n, width), in the dtype of the training rows.
 Writer = Callable[[np.ndarray], Any]
@@ -27,7 +27,7 @@ class RowWriter:
     Examples
     --------
     >>> import numpy as np, pandas as pd
-    >>> from scfe_sklearn.columns import Column
+    >>> from scfe_sklearn.data import Column
     >>> X = pd.DataFrame({"age": [30, 40], "job": ["a", "b"]})
     >>> writer = RowWriter(X, [Column("age", None), Column("job", np.array(["a", "b"]))])
     >>> writer(np.array([[35.0, 0.0, 1.0]]))

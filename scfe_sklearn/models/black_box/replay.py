@@ -18,7 +18,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from scfe_sklearn.columns import Column
+from scfe_sklearn.data import Column
 from scfe_sklearn.models.black_box.nameless import nameless
 from scfe_sklearn.models.compiled import Frame, select_inputs, stack, transform, unwrap
 from scfe_sklearn.models.errors import UnsupportedModelError

@@ -15,7 +15,7 @@ import torch
 from scipy import sparse
 from torch import nn
 
-from scfe_sklearn.columns import Column
+from scfe_sklearn.data import Column
 from scfe_sklearn.models.compiled.nodes import Affine, Apply, Input, Node
 from scfe_sklearn.models.errors import UnsupportedModelError
 

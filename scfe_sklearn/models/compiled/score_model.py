@@ -10,7 +10,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from scfe_sklearn.columns import Column
+from scfe_sklearn.data import Column
 from scfe_sklearn.models.compiled.dispatch import Head, classify, unwrap
 from scfe_sklearn.models.compiled.frame import Frame
 from scfe_sklearn.models.compiled.nodes import Input, Memo
@@ -129,7 +129,7 @@ def as_torch(
     --------
     >>> import numpy as np, torch
     >>> from sklearn.linear_model import LogisticRegression
-    >>> from scfe_sklearn.columns import Column
+    >>> from scfe_sklearn.data import Column
     >>> X, y = np.array([[0.0], [1.0], [2.0], [3.0]]), [0, 0, 1, 1]
     >>> model = as_torch(LogisticRegression().fit(X, y), [Column(0, None)])
     >>> model.scores(torch.tensor(X)).argmax(1).tolist()

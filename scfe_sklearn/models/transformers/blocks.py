@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scfe_sklearn.blocks import BlockExpander
+from scfe_sklearn.data import BlockExpander
 from scfe_sklearn.models.compiled import Frame, Levels, compile_transformer, stack
 from scfe_sklearn.models.errors import AdapterMismatchError, UnsupportedModelError
 from scfe_sklearn.models.transformers.encoders import is_missing

@@ -129,7 +129,7 @@ class BitTrees:
     --------
     >>> import numpy as np
     >>> from sklearn.ensemble import RandomForestClassifier
-    >>> from scfe_sklearn.columns import Column
+    >>> from scfe_sklearn.data import Column
     >>> from scfe_sklearn.models import read_trees
     >>> X, y = np.arange(20.0)[:, None], np.arange(20) > 9
     >>> forest = RandomForestClassifier(3, random_state=0).fit(X, y)

@@ -27,7 +27,7 @@ class TreeCells:
     --------
     >>> import numpy as np
     >>> from sklearn.tree import DecisionTreeClassifier
-    >>> from scfe_sklearn.columns import Column
+    >>> from scfe_sklearn.data import Column
     >>> from scfe_sklearn.models import read_trees
     >>> tree = DecisionTreeClassifier().fit([[0.0], [1.0], [2.0]], [0, 0, 1])
     >>> cells = TreeCells(BitTrees(read_trees(tree, [Column(0, None)])))

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from scipy.special import expit, softmax
 
-from scfe_sklearn.columns import Column
+from scfe_sklearn.data import Column
 
 Kind = Literal["mean", "margin", "signed", "scores", "median"]
 
@@ -74,7 +74,7 @@ class TreeEnsemble:
     --------
     >>> import numpy as np
     >>> from sklearn.tree import DecisionTreeClassifier
-    >>> from scfe_sklearn.columns import Column
+    >>> from scfe_sklearn.data import Column
     >>> from scfe_sklearn.models import read_trees
     >>> tree = DecisionTreeClassifier().fit([[0.0], [1.0], [2.0]], [0, 0, 1])
     >>> ensemble = read_trees(tree, [Column(0, None)])

@@ -33,7 +33,7 @@ from sklearn.preprocessing import (
     TargetEncoder,
 )
 
-from scfe_sklearn.columns import Column
+from scfe_sklearn.data import Column
 from scfe_sklearn.models.compiled import unwrap
 from scfe_sklearn.models.errors import UnsupportedModelError
 from scfe_sklearn.quiet import ignore_warnings

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from scfe_sklearn.columns import Column
+from scfe_sklearn.data import Column
 from scfe_sklearn.models.compiled import unwrap
 from scfe_sklearn.models.errors import UnsupportedModelError
 from scfe_sklearn.models.hints import categorical_columns
@@ -70,7 +70,7 @@ def read_trees(estimator: Any, columns: Sequence[Column], X: Any = None) -> Tree
     >>> from sklearn.ensemble import RandomForestClassifier
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import StandardScaler
-    >>> from scfe_sklearn.columns import Column
+    >>> from scfe_sklearn.data import Column
     >>> X, y = np.arange(20.0)[:, None], np.arange(20) > 9
     >>> forest = RandomForestClassifier(3, random_state=0)
     >>> model = make_pipeline(StandardScaler(), forest).fit(X, y)

@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, QuantileTransformer, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from scfe_sklearn.columns import Column
+from scfe_sklearn.data import Column
 from scfe_sklearn.models import UnsupportedModelError, read_trees
 from scfe_sklearn.models.black_box.black_box import BlackBox
 from scfe_sklearn.models.black_box.column_points import column_points

@@ -50,7 +50,7 @@ from sklearn.tree import (
     ExtraTreeRegressor,
 )
 
-from scfe_sklearn.columns import Column
+from scfe_sklearn.data import Column
 from scfe_sklearn.models import UnsupportedModelError, read_trees
 
 NUMBERS = ["income", "age"]

@@ -1,0 +1,5 @@
+"""Helpers that every room may use; they know nothing of the package."""
+
+from scfe_sklearn._utils.row_batch import RowBatch, taken
+
+__all__ = ["RowBatch", "taken"]
