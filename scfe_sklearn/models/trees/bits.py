@@ -370,8 +370,8 @@ class _Leaves:
         """Leaves (L, W) that are left for each level."""
         trees = self.trees
         table = np.repeat(self.full[None], coordinates.stop - coordinates.start, axis=0)
-        told = trees.level_sets[trees.level_set[nodes], coordinates]
-        for level, goes_left in enumerate(told.T):
+        member = trees.level_sets[trees.level_set[nodes], coordinates]
+        for level, goes_left in enumerate(member.T):
             lost = np.where(goes_left, trees.right[nodes], trees.left[nodes])
             at, kept = self._without(nodes, lost)
             np.bitwise_and.at(table[level], at, kept)

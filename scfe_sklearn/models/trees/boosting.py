@@ -63,8 +63,10 @@ def _xgboost(estimator: Any, front: Front) -> ParsedTrees:
     if objective not in known or booster["name"] != "gbtree":
         raise _refuse(estimator, f"objective {objective!r} with booster {booster['name']!r}")
     count = max(int(learner["learner_model_param"]["num_class"]), 1)
-    told = learner["learner_model_param"]["base_score"]
-    base = np.array(json.loads(told) if str(told).startswith("[") else [float(told)], dtype=float)
+    stored = learner["learner_model_param"]["base_score"]
+    base = np.array(
+        json.loads(stored) if str(stored).startswith("[") else [float(stored)], dtype=float
+    )
     if objective == "binary:logistic":
         base = np.log(base) - np.log1p(-base)
     baseline = np.broadcast_to(base, (count,)).astype(np.float64)

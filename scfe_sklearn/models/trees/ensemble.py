@@ -229,8 +229,8 @@ class TreeEnsemble:
             left |= np.isnan(x) & self.missing_left[node]
             if has_levels:
                 chosen = self.level_set[node]
-                told = self.level_sets[chosen, picked[some, self.column[node]]]
-                left = np.where(chosen >= 0, told, left)
+                member = self.level_sets[chosen, picked[some, self.column[node]]]
+                left = np.where(chosen >= 0, member, left)
             node = np.where(left, self.left[node], self.right[node])
         return np.array(node)
 

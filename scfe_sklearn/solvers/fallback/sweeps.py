@@ -197,8 +197,8 @@ def sweep_pairs(ledger: Ledger, swept: Swept, limits: Limits) -> None:
     number = domain.scalar[coordinate]
     group = domain.groups[coordinate]
     a, b = torch.triu_indices(q, q, 1, device=value.device)
-    asked = live[:, a] & live[:, b] & (group[:, a] != group[:, b])
-    row, pair = asked.nonzero().T
+    selected = live[:, a] & live[:, b] & (group[:, a] != group[:, b])
+    row, pair = selected.nonzero().T
     margin = torch.full((n, q, q), -torch.inf, dtype=value.dtype, device=value.device)
     first, second = a[pair], b[pair]
     got = ledger.evaluate(

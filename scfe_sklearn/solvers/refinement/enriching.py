@@ -77,10 +77,10 @@ def enrich(problem: Problem, pool: Pool, anchors: torch.Tensor, settings: Enrich
         rows, entry = worth.nonzero().T
         if len(rows) == 0:
             break
-        tried, asked = _extended(part.take(rows), z[rows, entry], anchors, settings)
+        tried, selected = _extended(part.take(rows), z[rows, entry], anchors, settings)
         there = part.take(rows)
-        asked &= there.sparse_distance(tried) - best[rows, None] < now.best[rows, None]
-        valid, plausibility = there.evaluate(tried, asked)
+        selected &= there.sparse_distance(tried) - best[rows, None] < now.best[rows, None]
+        valid, plausibility = there.evaluate(tried, selected)
         cost = there.sparse_distance(tried) - plausibility
         cost = torch.where(valid, cost, torch.full_like(cost, torch.inf))
         points = part.domain.factual[:, None, None].repeat(1, starts, tried.shape[1], 1)

@@ -328,9 +328,9 @@ class _Judge:
         numbers = (weight * (offset.abs() > TOLERANCE)).sum(-1)
         price = (weight * offset**2).sum(-1) + self.fixed[rows, None]
         price += space.problem.beta[rows, None] * numbers
-        asked = (fresh & inside).reshape(a, -1) & (price - self.best[rows, None] < cost[:, None])
+        selected = (fresh & inside).reshape(a, -1) & (price - self.best[rows, None] < cost[:, None])
         # Only these points are built.
-        instance, place = asked.nonzero().T
+        instance, place = selected.nonzero().T
         objective, owner = space.problem.objective, rows[instance]
         found = points[instance, place]
         good = objective.valid_before_floor(space.embed(found, owner), owner, space.problem.floor)
@@ -340,7 +340,7 @@ class _Judge:
         if bound is not None:
             within = plausibility >= bound[owner]
             instance, place, plausibility = (p[within] for p in (instance, place, plausibility))
-        valid = torch.zeros_like(asked)
+        valid = torch.zeros_like(selected)
         valid[instance, place] = True
         value = torch.full_like(price, torch.inf)
         value[instance, place] = price[instance, place] - plausibility

@@ -188,8 +188,8 @@ def undo(problem: Problem, z: torch.Tensor, rounds: int = 3) -> torch.Tensor:
         owns = domain.groups == features[..., None]
         trial = torch.where(owns, part.domain.factual[:, None], here[:, None])
         trial = torch.cat([here[:, None], trial], 1)
-        asked = torch.cat([torch.ones_like(there[:, :1]), there], 1)
-        valid, plausibility = part.evaluate(trial, asked)
+        selected = torch.cat([torch.ones_like(there[:, :1]), there], 1)
+        valid, plausibility = part.evaluate(trial, selected)
         cost = part.sparse_distance(trial) - plausibility
         cost = torch.where(valid, cost, torch.full_like(cost, torch.inf))
         position = cost.argmin(1)

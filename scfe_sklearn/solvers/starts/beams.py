@@ -92,9 +92,9 @@ def collect(
     guess = torch.where(live, price - plausibility, infinite)
     order = lowest(torch.where(valid, guess, guess + 1e6), settings.shortlist)
     chosen = picked(order)
-    asked = valid.gather(1, order)
-    value = problem.plausibility(chosen, asked)
-    value = torch.where(asked, value, plausibility.gather(1, order))
+    selected = valid.gather(1, order)
+    value = problem.plausibility(chosen, selected)
+    value = torch.where(selected, value, plausibility.gather(1, order))
     plausibility = plausibility.scatter(1, order, value)
     cost = torch.where(valid.gather(1, order), price.gather(1, order) - value, torch.inf)
     return Pool.of(problem, chosen, cost, settings.pool), plausibility

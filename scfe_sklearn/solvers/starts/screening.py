@@ -59,8 +59,8 @@ def screen(problem: Problem, settings: ScreenSettings) -> Pool:
         return Pool.empty(problem, settings.pool)
     pool, singles = _try_singles(problem, settings)
     # Two changes can be cheaper than one only if that costs more than two of length 0.
-    dear = problem.sparse_distance(pool.z[:, :1])[:, 0] > 2 * problem.beta * problem.least_cost
-    rows = (dear | (pool.best == torch.inf)).nonzero()[:, 0]
+    costly = problem.sparse_distance(pool.z[:, :1])[:, 0] > 2 * problem.beta * problem.least_cost
+    rows = (costly | (pool.best == torch.inf)).nonzero()[:, 0]
     if len(rows) == 0:
         return pool
     part, found, own = problem.take(rows), pool.take(rows), singles.take(rows)
