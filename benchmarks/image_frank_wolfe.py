@@ -51,7 +51,7 @@ def compare(options, p, radius, bars):
     model = ImageModel(module, (0.0, 1.0), NETS[name].normalization, unit=1.0)
     with torch.no_grad():
         goal = Goal(model.logits(x).topk(2).indices[:, 1], True)
-    lower, upper = (bound.flatten(1) for bound in model.room(x))
+    lower, upper = (bound.flatten(1) for bound in model.perturbation_box(x))
     excess = [0.0]
 
     def evaluate(u):

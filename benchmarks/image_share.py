@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
         changes = group_sparse(model, x, goal, settings)
         assert int(changes.n_evaluations.min()) == options.iterations + 1
 
-    model.with_gradient(x, zero, goal.margin)  # everything is compiled and cached
+    model.with_gradient(x, zero, goal.margin_loss)  # everything is compiled and cached
     bare, whole = (min(seconds(options.device, work) for _ in range(2)) for work in (passes, run))
     share = (whole - bare) / whole
     print_table(

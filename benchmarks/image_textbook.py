@@ -20,7 +20,11 @@ CRITICAL = 4 / math.sqrt(54)
 
 @dataclass(frozen=True)
 class Constants:
-    """For pixels from -1 to 1. The prox is without the box, as published, or with it."""
+    """For pixels from -1 to 1. The prox is without the box, as published, or with it.
+
+    The magnitude term is mu times the squared 2-norm, as in the published code, or mu times the
+    2-norm from ``n_gather`` on, as in the paper.
+    """
 
     mu: float = 1.0
     step: float = 0.005
@@ -29,6 +33,7 @@ class Constants:
     max_iter: int = 200
     n_searches: int = 10
     exact_box: bool = False
+    squared: bool = True
 
 
 def plain_group_sparse(
@@ -78,7 +83,7 @@ def _run(margin, gradient, x, price, step, constants):
     kept = torch.ones_like(prices, dtype=torch.bool)
     root = 1.0
     for k in range(constants.max_iter):
-        slope = gradient(w[rows], rows) + 2 * constants.mu * w[rows]
+        slope = gradient(w[rows], rows) + _magnitude(w[rows], k, constants)
         after = (1 + math.sqrt(1 + 4 * root * root)) / 2
         if k == constants.n_gather:
             kept = prices < price.reshape(-1, 1, 1, 1)
@@ -104,6 +109,15 @@ def _run(margin, gradient, x, price, step, constants):
         if len(rows) == 0:
             break
     return answer
+
+
+def _magnitude(w, k, constants):
+    if constants.squared:
+        return 2 * constants.mu * w
+    if k < constants.n_gather:
+        return torch.zeros_like(w)
+    size = w.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
+    return torch.where(size > 0, constants.mu * w / torch.where(size > 0, size, 1.0), 0.0)
 
 
 def _prox(v, weight, x, exact_box):

@@ -172,13 +172,13 @@ def check_bounds(bounds: Any, owner: str) -> tuple[float, float]:
     return low, high
 
 
-def like(tensor: Tensor, images: Any) -> Any:
+def restore_type(tensor: Tensor, images: Any) -> Any:
     """Return a tensor as the type that the images had."""
     if isinstance(images, torch.Tensor):
         return tensor.to(images.device)
     return tensor.cpu().numpy()
 
 
-def wide(per_image: Tensor) -> Tensor:
+def per_image(value: Tensor) -> Tensor:
     """Return one value per image (n,) in the shape (n, 1, 1, 1) of images."""
-    return per_image.reshape(-1, 1, 1, 1)
+    return value.reshape(-1, 1, 1, 1)

@@ -18,10 +18,10 @@ from scfe_sklearn.image.batches import (
     check_normalization,
     chunk_size,
     in_chunks,
-    like,
+    per_image,
     read_images,
     read_labels,
-    wide,
+    restore_type,
 )
 from scfe_sklearn.image.docstrings import with_inherited_parameters
 from scfe_sklearn.image.explanation import ImageExplanation
@@ -189,13 +189,13 @@ class ImageExplainer(Documented, BaseEstimator):
         if target is None and not self._chooses_target():
             columns["target"] = None
         return ImageExplanation(
-            images=images, counterfactuals=like(answer, images), bounds=bounds, **columns
+            images=images, counterfactuals=restore_type(answer, images), bounds=bounds, **columns
         )
 
-    def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
+    def _search(self, model: ImageModel, x: Tensor, goal: Goal, indices: Tensor) -> Proposal:
         """Propose changes of images that are not at their goal yet.
 
-        ``places`` (n,) are their positions among the images of the call: what is drawn
+        ``indices`` (n,) are their positions among the images of the call: what is drawn
         for an image may depend on nothing else.
         """
         raise NotImplementedError
@@ -203,6 +203,10 @@ class ImageExplainer(Documented, BaseEstimator):
     def _chooses_target(self) -> bool:
         """Whether the method has a class in mind where none is given."""
         return False
+
+    def _stops_at_target(self) -> bool:
+        """Return whether images that have their target already come back unchanged."""
+        return True
 
     def _image_model(self, bounds: tuple[float, float]) -> ImageModel:
         low, high = bounds
@@ -228,15 +232,19 @@ class ImageExplainer(Documented, BaseEstimator):
             wanted = others.argmax(dim=1)
         goal = Goal(before, False) if wanted is None else Goal(wanted, True)
         finite = torch.isfinite(logits).all(dim=1)
-        already = finite & (goal.margin(logits) < 0)
-        proposal = self._proposal(model, x, goal, first, finite & ~already)
+        there = finite & goal.reached(logits)
+        searched = finite & ~there if self._stops_at_target() else finite
+        proposal = self._proposal(model, x, goal, first, searched)
         changed = (proposal.w != 0).flatten(1).any(dim=1)
-        shown = model.shown(x, proposal.w)
+        shown = model.perturbed(x, proposal.w)
         with torch.no_grad():
             judged = model.logits(shown)
-        reached = torch.isfinite(judged).all(dim=1) & (goal.margin(judged) < 0)
-        found = reached & changed & ~already
-        shown = torch.where(wide(already), x, shown)
+        reached = torch.isfinite(judged).all(dim=1) & goal.reached(judged)
+        # A change of an image that has its target already must raise the target's probability.
+        gain = goal.log_probability(judged) > goal.log_probability(logits)
+        found = reached & changed & searched & (gain | ~there)
+        already = there & ~found
+        shown = torch.where(per_image(already), x, shown)
         lost = ~found & ~already
         status = np.full(len(x), Status.NOT_FOUND, dtype=object)
         if self._keeps_closest:
@@ -246,7 +254,7 @@ class ImageExplainer(Documented, BaseEstimator):
         status[already.cpu().numpy()] = Status.ALREADY_TARGET
         status[(~finite).cpu().numpy()] = Status.MODEL_FAILED
         lost = lost | ~finite
-        shown = torch.where(wide(lost), torch.nan, shown)
+        shown = torch.where(per_image(lost), torch.nan, shown)
         after = torch.where(already, before, judged.argmax(dim=1))
         judged = torch.where(already[:, None], logits, judged)
         return {
@@ -279,24 +287,26 @@ class ImageExplainer(Documented, BaseEstimator):
             zero.index_copy(0, rows, found.n_backward),
         )
 
-    def _search_quickly(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
+    def _search_quickly(
+        self, model: ImageModel, x: Tensor, goal: Goal, indices: Tensor
+    ) -> Proposal:
         """Search in mixed precision; once more in full where the answer holds only there."""
         quick = replace(model, autocast=True)
         with torch.no_grad():
             size = quick.logits(x).abs().amax(dim=1)
         # Rounding of the logits should not decide.
         careful = replace(goal, reserve=ROUNDING * size)
-        found = self._search(quick, x, careful, places)
-        shown = model.shown(x, found.w)
+        found = self._search(quick, x, careful, indices)
+        shown = model.perturbed(x, found.w)
         with torch.no_grad():
-            claimed = goal.margin(quick.logits(shown)) < 0
+            claimed = goal.reached(quick.logits(shown))
             if not self._keeps_closest:
                 claimed = claimed | (found.w != 0).flatten(1).any(dim=1)
-            lost = claimed & ~(goal.margin(model.logits(shown)) < 0)
+            lost = claimed & ~goal.reached(model.logits(shown))
         rows = lost.nonzero()[:, 0]
         w, n_forward, n_backward = found.w, found.n_forward + 3, found.n_backward
         if len(rows):
-            again = self._search(model, x[rows], goal.take(rows), places[rows])
+            again = self._search(model, x[rows], goal.take(rows), indices[rows])
             w = w.index_copy(0, rows, again.w)
             n_forward = n_forward.index_add(0, rows, again.n_forward)
             n_backward = n_backward.index_add(0, rows, again.n_backward)

@@ -1,4 +1,4 @@
-"""The margin of an image's wanted class, and the cross-entropy, for batches of logits."""
+"""Goals of images: margin loss and cross-entropy for batches of logits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Goal:
     targeted : bool
         Whether ``label`` is to be reached.
     reserve : Tensor of shape (n,) or None
-        By how much the margin must be better than 0.
+        Least margin.
     """
 
     label: Tensor
@@ -31,8 +31,8 @@ class Goal:
         reserve = None if self.reserve is None else self.reserve[rows]
         return Goal(self.label[rows], self.targeted, reserve)
 
-    def margin(self, logits: Tensor) -> Tensor:
-        """Return by how much the goal is missed, (n,): negative where it is reached.
+    def margin_loss(self, logits: Tensor) -> Tensor:
+        """Return minus the margin, (n,): negative where the goal is reached.
 
         Untargeted Z_y - max_{j != y} Z_j, targeted max_{j != t} Z_j - Z_t (Carlini & Wagner
         2017).
@@ -40,13 +40,17 @@ class Goal:
         Examples
         --------
         >>> goal = Goal(torch.tensor([0, 0]), targeted=True)
-        >>> goal.margin(torch.tensor([[3.0, 1.0], [1.0, 3.0]]))
+        >>> goal.margin_loss(torch.tensor([[3.0, 1.0], [1.0, 3.0]]))
         tensor([-2.,  2.])
         """
         own = logits.gather(1, self.label[:, None])[:, 0]
         others = logits.scatter(1, self.label[:, None], -torch.inf).amax(dim=1)
-        margin = others - own if self.targeted else own - others
-        return margin if self.reserve is None else margin + self.reserve
+        loss = others - own if self.targeted else own - others
+        return loss if self.reserve is None else loss + self.reserve
+
+    def reached(self, logits: Tensor) -> Tensor:
+        """Return whether the margin is positive, (n,)."""
+        return self.margin_loss(logits) < 0
 
     def log_probability(self, logits: Tensor, temperature: float = 1.0) -> Tensor:
         """Return log p(label | image), (n,), of logits divided by a temperature."""

@@ -90,12 +90,12 @@ class ImageModel:
             ]
         return self._kept[key]
 
-    def room(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def perturbation_box(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the bounds of the change of images ``x``: lower <= 0 <= upper."""
         low, high = self.bounds
         return ((low - x) / self.scale).clamp(max=0), ((high - x) / self.scale).clamp(min=0)
 
-    def shown(self, x: Tensor, w: Tensor) -> Tensor:
+    def perturbed(self, x: Tensor, w: Tensor) -> Tensor:
         """Return the images x + w; pixels that do not change come back bit for bit."""
         return torch.where(w == 0, x, (x + w * self.scale).clamp(*self.bounds))
 
@@ -106,7 +106,7 @@ class ImageModel:
 
         Losses are added up, so an image does not feel its batch.
         """
-        image = self.shown(x, w).detach().requires_grad_(True)
+        image = self.perturbed(x, w).detach().requires_grad_(True)
         with torch.enable_grad():
             logits = self.logits(image)
             if not logits.requires_grad:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from scfe_sklearn.image.batches import chunk_size, wide
+from scfe_sklearn.image.batches import chunk_size, per_image
 from scfe_sklearn.image.metrics import changed_pixels
 
 Logits = Callable[[Tensor], Tensor]
@@ -98,7 +98,7 @@ def noise_scores(
     ([[[0.5, 0.0]]], [[[0.0, 2.0]]])
     """
     given = torch.isfinite(changed).flatten(1).all(dim=1)
-    changed = torch.where(wide(given), changed, x)
+    changed = torch.where(per_image(given), changed, x)
     after = torch.where(given, after, before)
     score = _by_gradients if first_order else _by_restoring
     parts = score(logits, x, changed, before, after)

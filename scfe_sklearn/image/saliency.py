@@ -14,15 +14,13 @@ from scfe_sklearn.models.classifiers import as_constant_function
 Logits = Callable[[Tensor], Tensor]
 
 
-def saliency(
-    logits: Logits, x: Tensor, label: Tensor, target: Tensor, signs: str = "and"
-) -> Tensor:
+def saliency(logits: Logits, x: Tensor, label: Tensor, target: Tensor, signs: str = "or") -> Tensor:
     r"""Return the adversarial saliency map (n, C, H, W) of a target against a label.
 
     .. math:: ASM_i = \partial_i Z_t \, |\partial_i Z_l| \; 1[\partial_i Z_t \ge 0
-              \text{ and } \partial_i Z_l \le 0]
+              \text{ or } \partial_i Z_l \le 0]
 
-    Every image has its own two gradients.
+    as in the GSE paper [1]_. Every image has its own two gradients.
 
     Parameters
     ----------
@@ -31,8 +29,15 @@ def saliency(
     x : Tensor of shape (n, C, H, W)
     label, target : LongTensor of shape (n,)
         The class that is left and the one that is reached.
-    signs : {"and", "or", "none"}
-        Whether an entry needs both signs, one of them, or none.
+    signs : {"or", "and", "none"}, default="or"
+        Conditions on the signs that an entry must meet, or be 0: one of the two ("or", the
+        paper), both ("and", as the maps of JSMA and StrAttack, which are the origin) or none
+        (the code published with the paper).
+
+    References
+    ----------
+    .. [1] Sadiku, Wagner, Pokutta, "GSE: group-wise sparse and explainable adversarial attacks",
+       ICLR 2025.
 
     Examples
     --------
@@ -42,9 +47,9 @@ def saliency(
     >>> saliency(net, ones, torch.tensor([1]), torch.tensor([0])).flatten().tolist()
     [2.0, 2.0]
     """
-    if signs not in ("and", "or", "none"):
+    if signs not in ("or", "and", "none"):
         raise ValueError(
-            "The 'signs' parameter of saliency must be a str among {'and', 'or', 'none'}. "
+            "The 'signs' parameter of saliency must be a str among {'or', 'and', 'none'}. "
             f"Got {signs!r} instead."
         )
     image = x.detach().requires_grad_(True)
@@ -59,36 +64,48 @@ def saliency(
     return value * both
 
 
-def interpretability(asm: Tensor, w: Tensor, percentile: float) -> Tensor:
-    """Return the share of each change's length on salient entries, (n,): IS of the GSE paper.
+def interpretability(asm: Tensor, w: Tensor, percentile: float, entries: str = "all") -> Tensor:
+    r"""Return the share of each change's length on salient entries, (n,): IS of the GSE paper.
 
-    Salient are entries above a percentile of the non-zero entries of the map, where 0 is
-    prepended to them in order and the entry at ceil(percentile / 100 * n) is taken. An image
-    without a change has NaN.
+    .. math:: IS_\nu = \|B_\nu \odot w\|_2 / \|w\|_2, \qquad
+              B_\nu = 1[ASM > \text{percentile}_\nu(ASM)]
+
+    The percentile is the least entry that at least nu per cent of the entries do not exceed.
+    An image without a change has NaN.
 
     Parameters
     ----------
     asm, w : Tensor of shape (n, C, H, W)
     percentile : float in [0, 100]
+    entries : {"all", "nonzero"}, default="all"
+        Entries of the map that the percentile is of. The paper takes all, the code published
+        with it those that are not 0, with one 0 below them: in a map that is 0 in half of its
+        entries and positive in the others, "nonzero" at 50 is "all" at 75.
 
     Examples
     --------
     >>> asm = torch.tensor([[[[1.0, 2.0, 3.0, 0.0]]]])
-    >>> interpretability(asm, torch.tensor([[[[0.0, 3.0, 4.0, 0.0]]]]), 50)
-    tensor([0.8000])
+    >>> w = torch.tensor([[[[0.0, 3.0, 4.0, 0.0]]]])
+    >>> interpretability(asm, w, 50), interpretability(asm, w, 50, entries="nonzero")
+    (tensor([1.]), tensor([0.8000]))
     """
     if not 0 <= percentile <= 100:
         raise ValueError(
             "The 'percentile' parameter of interpretability must be a float in [0, 100]. "
             f"Got {percentile!r} instead."
         )
+    if entries not in ("all", "nonzero"):
+        raise ValueError(
+            "The 'entries' parameter of interpretability must be a str among {'all', 'nonzero'}. "
+            f"Got {entries!r} instead."
+        )
     flat = asm.flatten(1)
-    count = (flat != 0).sum(dim=1)
-    # Zeros go to the end, out of the way; index 0 is the prepended one.
-    ordered = torch.where(flat != 0, flat, torch.inf).sort(dim=1).values
-    ordered = torch.cat([torch.zeros_like(ordered[:, :1]), ordered], dim=1)
-    index = torch.ceil(percentile / 100 * count.double()).long()
-    level = ordered.gather(1, index[:, None])
+    counted = torch.ones_like(flat, dtype=torch.bool) if entries == "all" else flat != 0
+    # Entries that do not count go to the end; index 0 is the level below all that do.
+    ordered = torch.where(counted, flat, torch.inf).sort(dim=1).values
+    least = torch.full_like(ordered[:, :1], -torch.inf if entries == "all" else 0.0)
+    index = torch.ceil(percentile / 100 * counted.sum(dim=1).double()).long()
+    level = torch.cat([least, ordered], dim=1).gather(1, index[:, None])
     change = w.flatten(1)
     return (change * (flat > level)).norm(dim=1) / change.norm(dim=1)
 

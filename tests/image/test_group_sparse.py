@@ -89,13 +89,15 @@ def test_windows_of_the_refined_change_are_no_more_and_the_value_is_better():
     generator = torch.Generator().manual_seed(0)
     w = torch.zeros_like(x)
     w[:, :, 3:8, 3:7] = 2 * torch.rand(6, 3, 5, 4, generator=generator).double() - 1
-    w = torch.minimum(torch.maximum(30 * w, model.room(x)[0]), model.room(x)[1])
-    reaches = goal.margin(net(model.shown(x, w))) < 0
+    w = torch.minimum(
+        torch.maximum(30 * w, model.perturbation_box(x)[0]), model.perturbation_box(x)[1]
+    )
+    reaches = goal.margin_loss(net(model.perturbed(x, w))) < 0
     assert reaches.sum() >= 2
     kept, x, w = goal.take(reaches), x[reaches], w[reaches]
     price = 0.01
     new = shorten(model, x, w, kept, price=price, n_iter=40, patch=4)
-    assert (kept.margin(net(model.shown(x, new))) < 0).all()
+    assert (kept.margin_loss(net(model.perturbed(x, new))) < 0).all()
     assert (n_patches(new, 4) <= n_patches(w, 4)).all()
     assert (lengths(new) + price * n_pixels(new) < lengths(w) + price * n_pixels(w)).all()
 
@@ -106,9 +108,9 @@ def test_the_shortest_change_of_a_linear_model_is_found():
     x = torch.full((1, 1, 6, 6), 0.5).double()
     model, goal = ImageModel(net), Goal(net(x).argmax(1), False)
     weight = net[1].weight[goal.label[0]] - net[1].weight[1 - goal.label[0]]
-    best = goal.margin(net(x)) / weight.norm() * 2  # in half ranges
+    best = goal.margin_loss(net(x)) / weight.norm() * 2  # in half ranges
     w = (-weight.sign() * 0.9).reshape(1, 1, 6, 6)
-    assert goal.margin(net(model.shown(x, w))) < 0
+    assert goal.margin_loss(net(model.perturbed(x, w))) < 0
     new = shorten(model, x, w, goal, price=0.0, n_iter=300)
     assert best.item() <= lengths(new).item() <= best.item() * 1.05
 

@@ -11,8 +11,9 @@ from scfe_sklearn.image import GroupSparseExplainer, gse_parameters
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.parametrize("magnitude", ["squared", "norm"])
 @pytest.mark.parametrize("targeted", [False, True])
-def test_published_settings_against_a_plain_loop(targeted, monkeypatch):
+def test_published_settings_against_a_plain_loop(targeted, magnitude, monkeypatch):
     monkeypatch.syspath_prepend(ROOT)
     from benchmarks.image_textbook import Constants, plain_group_sparse
 
@@ -30,10 +31,15 @@ def test_published_settings_against_a_plain_loop(targeted, monkeypatch):
     assert settings["exact_box"] is False
     both = []
     for exact_box in (False, True):
-        constants = Constants(n_gather=settings["n_gather"], exact_box=exact_box)
+        constants = Constants(
+            n_gather=settings["n_gather"], exact_box=exact_box, squared=magnitude == "squared"
+        )
         changes, reached = plain_group_sparse(net, x, label, targeted, constants, patch=4)
         explainer = GroupSparseExplainer(
-            net, bounds=(-1, 1), **{**settings, "patch": 4, "exact_box": exact_box}
+            net,
+            bounds=(-1, 1),
+            magnitude=magnitude,
+            **{**settings, "patch": 4, "exact_box": exact_box},
         )
         result = explainer.explain(x, label if targeted else None)
         assert result.success.tolist() == reached.tolist()

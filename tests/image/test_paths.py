@@ -53,6 +53,18 @@ def test_a_larger_radius_is_never_less_convincing(kind):
     assert replaced > 3
 
 
+def test_paths_of_the_own_class_rise():
+    net, x = hard_net(), some_images()
+    own = net(x).argmax(1)
+    explainer = AutoFrankWolfe(net, n_iter=15, n_restarts=1)
+    paths = visual_paths(explainer, x, {2: [0.3, 0.8, 1.5]}, own)
+    confidence = paths.confidence(2)
+    assert (np.diff(confidence, axis=0) >= 0).all()
+    start = torch.softmax(net(x), 1).gather(1, own[:, None])[:, 0].detach().numpy()
+    assert (confidence[0] > start).all()
+    assert (confidence[-1] > 0.9).all()
+
+
 @pytest.mark.parametrize(
     ("radii", "words"),
     [

@@ -37,16 +37,33 @@ def test_the_saliency_of_a_linear_model_is_its_weights(signs):
     np.testing.assert_allclose(saliency(net, x, label, target, signs).flatten(1), expected)
 
 
-def test_interpretability_falls_from_one():
-    asm, w = torch.rand(3, 1, 5, 5) + 0.1, torch.randn(3, 1, 5, 5)
-    scores = torch.stack([interpretability(asm, w, nu) for nu in (0, 30, 60, 90, 100)])
-    torch.testing.assert_close(scores[0], torch.ones(3))
-    assert (scores.diff(dim=0) <= 0).all()
-    assert (scores[-1] == 0).all()
-    for k in range(3):
-        level = asm[k].flatten().sort().values[int(np.ceil(0.6 * 25)) - 1]
-        expected = w[k][asm[k] > level].norm() / w[k].norm()
-        torch.testing.assert_close(scores[2, k], expected)
+def test_the_default_saliency_is_the_papers():
+    """GSE paper: an entry counts if the target's slope is not negative OR the label's not positive."""
+    weight = torch.tensor([[1.0, 1.0, -1.0, -1.0], [2.0, -2.0, 2.0, -2.0]]).double()
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False)).double()
+    net[1].weight.data = weight
+    x = torch.rand(1, 1, 2, 2).double()
+    # Slopes of the target (first row) and the label: (+, +), (+, -), (-, +), (-, -).
+    found = saliency(net, x, torch.tensor([1]), torch.tensor([0])).flatten()
+    assert found.tolist() == [2.0, 2.0, 0.0, -2.0]
+
+
+@pytest.mark.parametrize("entries", ["all", "nonzero"])
+def test_interpretability_by_numpy(entries):
+    rng = np.random.default_rng(0)
+    asm, w = rng.normal(size=(5, 2, 4, 5)), rng.normal(size=(5, 2, 4, 5))
+    asm[rng.random(asm.shape) < 0.4] = 0
+    for nu in (10, 35, 50, 60, 77.5, 90, 100):
+        given = (torch.from_numpy(asm), torch.from_numpy(w), nu)
+        found = interpretability(*given) if entries == "all" else interpretability(*given, entries)
+        for k in range(5):
+            # The percentile is one of the entries; the paper takes it over all of them.
+            some = asm[k].ravel() if entries == "all" else asm[k][asm[k] != 0]
+            level = np.percentile(some, nu, method="inverted_cdf")
+            share = np.linalg.norm(w[k][asm[k] > level]) / np.linalg.norm(w[k])
+            assert found[k] == pytest.approx(share)
+    assert (interpretability(*given[:2], 0) == 1).all()
+    assert torch.isnan(interpretability(given[0], 0 * given[1], 50)).all()
 
 
 def test_activation_maps_keep_images_apart():
@@ -200,6 +217,7 @@ def test_changes_that_are_not_finite_have_no_place(bad):
         (lambda: frechet_distance(np.ones((1, 3)), np.ones((5, 3))), "two rows or more"),
         (lambda: frechet_distance(np.full((5, 3), np.nan), np.ones((5, 3))), "must be finite"),
         (lambda: interpretability(torch.ones(1, 1, 2, 2), torch.ones(1, 1, 2, 2), 150), "in"),
+        (lambda: interpretability(*torch.ones(2, 1, 1, 2, 2), 50, "some"), "a str among"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(call, match):

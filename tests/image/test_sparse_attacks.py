@@ -13,8 +13,8 @@ from scfe_sklearn.image import (
     SparsePGD,
     noise_scores,
 )
+from scfe_sklearn.image.active_batch import top_pixels
 from scfe_sklearn.image.attacks.sparse_projected import SparsePGDSettings, _State, _step
-from scfe_sklearn.image.live import top_pixels
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.metrics import changed_pixels, n_pixels
 
@@ -88,26 +88,26 @@ def test_a_mask_is_drawn_anew_for_the_image_that_is_stuck_alone():
     logit = torch.randn(2, size, generator=torch.Generator().manual_seed(0)).double()
     gradient = torch.zeros(2, 1, size).double()
     # The second image's mask moves all the time: its weakest pixels are pushed most.
-    live = _State(
-        rows=rows, x=torch.zeros(2, 1, 3, 4).double(), goal=Goal(rows, True), places=rows,
+    active = _State(
+        rows=rows, x=torch.zeros(2, 1, 3, 4).double(), goal=Goal(rows, True), indices=rows,
         lower=-torch.ones(2, 1, size).double(), upper=torch.ones(2, 1, size).double(),
         colour=torch.ones(2, 1, size).double(), logit=logit, mask=top_pixels(logit, k),
         same=torch.zeros(2, dtype=torch.long), done=rows < 0, gradient=gradient,
     )  # fmt: skip
     settings = SparsePGDSettings(k, 1, projected=False, mask_step=40.0, patience=3)
-    seen, counts = [live.logit], []
+    seen, counts = [active.logit], []
     for turn in range(3):
-        gradient[1, 0] = torch.where(live.mask[1], -1.0, 1.0)
-        live.gradient = gradient.clone()
-        _step(live, k, 2 + turn, settings)
-        seen.append(live.logit)
-        counts.append(live.same.tolist())
+        gradient[1, 0] = torch.where(active.mask[1], -1.0, 1.0)
+        active.gradient = gradient.clone()
+        _step(active, k, 2 + turn, settings)
+        seen.append(active.logit)
+        counts.append(active.same.tolist())
     assert [count[0] for count in counts] == [1, 2, 0]
     assert [count[1] for count in counts] == [0, 0, 0]
     assert torch.equal(seen[1][0], seen[0][0])
     assert torch.equal(seen[2][0], seen[0][0])
     assert not torch.equal(seen[3][0], seen[0][0])
-    assert torch.equal(live.mask, top_pixels(live.logit, k))
+    assert torch.equal(active.mask, top_pixels(active.logit, k))
 
 
 def test_colours_and_masks_move_as_the_paper_says():
@@ -122,21 +122,21 @@ def test_colours_and_masks_move_as_the_paper_says():
         return torch.from_numpy(array)[None]
 
     for projected in (False, True):
-        live = _State(
-            rows=row, x=torch.zeros(1, 3, 2, 4), goal=Goal(row, True), places=row,
+        active = _State(
+            rows=row, x=torch.zeros(1, 3, 2, 4), goal=Goal(row, True), indices=row,
             lower=tensor(lower), upper=tensor(upper), colour=tensor(colour),
             logit=tensor(logit), mask=top_pixels(tensor(logit), 2),
             same=torch.tensor([0]), done=row < 0, gradient=tensor(gradient),
         )  # fmt: skip
-        _step(live, 2, 2, SparsePGDSettings(2, 1, projected, step=0.1, mask_step=0.3))
+        _step(active, 2, 2, SparsePGDSettings(2, 1, projected, step=0.1, mask_step=0.3))
         soft = 1 / (1 + np.exp(-logit))
         hard = np.isin(np.arange(8), np.argsort(logit)[-2:])
         weight = hard if projected else soft
         moved = np.clip(colour + 0.1 * np.sign(gradient * weight), lower, upper)
         slope = (gradient * colour).sum(0) * soft * (1 - soft)
-        np.testing.assert_allclose(live.colour[0], moved)
+        np.testing.assert_allclose(active.colour[0], moved)
         np.testing.assert_allclose(
-            live.logit[0], logit + 0.3 * 8**0.5 * slope / np.linalg.norm(slope)
+            active.logit[0], logit + 0.3 * 8**0.5 * slope / np.linalg.norm(slope)
         )
 
 

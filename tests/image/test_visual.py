@@ -107,6 +107,36 @@ def test_answers_are_in_ball_and_box_and_gain(solver, p):
     assert (result.status == np.where(reached, "found", "closest, but not valid")).all()
 
 
+def test_an_image_is_made_more_convincing_of_its_own_class():
+    """Against the maximum of a linear model of two classes over ball and box, in closed form."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(50, 2)).double()
+    x = some_images(6)
+    own = net(x).argmax(1)
+    result = AutoFrankWolfe(net, radius=1.5, n_iter=60).explain(x, own)
+    assert (result.status == "found").all()
+    assert result.after.tolist() == own.tolist()
+    assert (lengths(result.changes, 1.5) <= 1.5 * (1 + 1e-9)).all()
+    slope = (net[1].weight[0] - net[1].weight[1]).detach() * torch.where(own == 0, 1, -1)[:, None]
+    flat = x.flatten(1)
+    best = flat + lmo_ball_box(slope, 1.5, 1.5, -flat, 1 - flat)
+    expected = torch.softmax(net(best), 1).gather(1, own[:, None])[:, 0].detach()
+    np.testing.assert_allclose(result.confidence_after, expected, rtol=1e-5)
+    assert (result.confidence_after > result.confidence_before + 0.01).all()
+
+
+def test_an_image_that_nothing_makes_more_convincing_keeps_its_status():
+    net, x = linear_net(), some_images(3)
+    own = net(x).argmax(1)
+    # Saturated: a probability of one cannot rise.
+    with torch.no_grad():
+        net[1].weight *= 1e5
+    result = AutoFrankWolfe(net, radius=1e-3, n_iter=5, n_restarts=1).explain(x, own)
+    assert (result.status == "already has the target").all()
+    assert torch.equal(result.counterfactuals, x)
+    assert (result.confidence_after == result.confidence_before).all()
+
+
 def test_restarts_help_and_batches_do_not_matter():
     net, x = curved_net(), some_images(6)
     one = AutoFrankWolfe(net, radius=1.0, n_restarts=1, n_iter=10).explain(x)

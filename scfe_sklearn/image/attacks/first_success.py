@@ -8,12 +8,12 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from scfe_sklearn.image.batches import wide
-from scfe_sklearn.image.live import Live, every_few
+from scfe_sklearn.image.active_batch import ActiveBatch, every_few
+from scfe_sklearn.image.batches import per_image
 
 
 @dataclass(eq=False)
-class Unfinished(Live):
+class Unfinished(ActiveBatch):
     """Images that are searched for, some of which may be done already.
 
     Parameters
@@ -45,9 +45,9 @@ class FirstSuccess:
         self.w = torch.zeros_like(x)
         self.count = torch.zeros(len(x), dtype=torch.long, device=x.device)
 
-    def look(self, live: Unfinished, w: Tensor, logits: Tensor) -> None:
+    def look(self, active: Unfinished, w: Tensor, logits: Tensor) -> None:
         """Record the logits of changes ``w``; successful images are done."""
-        reached = (live.goal.margin(logits) < 0) & ~live.done
-        self.w[live.rows] = torch.where(wide(reached), w, self.w[live.rows])
-        self.count[live.rows] += (~live.done).long()
-        live.done = live.done | reached
+        reached = active.goal.reached(logits) & ~active.done
+        self.w[active.rows] = torch.where(per_image(reached), w, self.w[active.rows])
+        self.count[active.rows] += (~active.done).long()
+        active.done = active.done | reached

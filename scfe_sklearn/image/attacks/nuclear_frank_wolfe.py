@@ -11,7 +11,7 @@ from torch import Tensor
 
 from scfe_sklearn.image.attacks.first_success import Unfinished
 from scfe_sklearn.image.attacks.tiles import from_tiles, to_tiles
-from scfe_sklearn.image.batches import wide
+from scfe_sklearn.image.batches import per_image
 from scfe_sklearn.image.explainer import ImageExplainer, Proposal
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
@@ -76,44 +76,44 @@ class NuclearFrankWolfe(ImageExplainer):
     n_line: int = 15
     stop_early: bool = True
 
-    def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
+    def _search(self, model: ImageModel, x: Tensor, goal: Goal, indices: Tensor) -> Proposal:
         side = self.side or (4 if max(x.shape[2:]) <= 32 else 32)
         # Adversarial, with the least cross-entropy of the goal so far.
-        found, forward = torch.zeros_like(x), torch.zeros_like(places)
-        backward = torch.zeros_like(places)
+        found, forward = torch.zeros_like(x), torch.zeros_like(indices)
+        backward = torch.zeros_like(indices)
         least = torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
         rows = torch.arange(len(x), device=x.device)
-        live = _State(rows, x, goal, rows < 0, torch.zeros_like(x), torch.zeros_like(x))
+        active = _State(rows, x, goal, rows < 0, torch.zeros_like(x), torch.zeros_like(x))
         for turn in range(self.n_iter + 1):
-            logits, value, live.gradient = model.with_gradient(
-                live.x, live.w, live.goal.cross_entropy
+            logits, value, active.gradient = model.with_gradient(
+                active.x, active.w, active.goal.cross_entropy
             )
-            better = (live.goal.margin(logits) < 0) & (value < least[live.rows]) & ~live.done
-            found[live.rows] = torch.where(wide(better), live.w, found[live.rows])
-            least[live.rows] = torch.where(better, value, least[live.rows])
-            forward[live.rows] += (~live.done).long()
-            backward[live.rows] += (~live.done).long()
+            better = active.goal.reached(logits) & (value < least[active.rows]) & ~active.done
+            found[active.rows] = torch.where(per_image(better), active.w, found[active.rows])
+            least[active.rows] = torch.where(better, value, least[active.rows])
+            forward[active.rows] += (~active.done).long()
+            backward[active.rows] += (~active.done).long()
             if turn == self.n_iter:
                 break
             if self.stop_early:
-                live.done = live.done | better
-                live = live.after(turn)
-                if len(live.rows) == 0:
+                active.done = active.done | better
+                active = active.after(turn)
+                if len(active.rows) == 0:
                     break
-            forward[live.rows] += (~live.done).long() * (self.n_line + 1)
-            corner = lmo_group_nuclear(to_tiles(-live.gradient, side), self.radius)
-            direction = from_tiles(corner, live.x.shape) - live.w
-            live.w = live.w + wide(self._line(model, live, direction)) * direction
-        lower, upper = model.room(x)
+            forward[active.rows] += (~active.done).long() * (self.n_line + 1)
+            corner = lmo_group_nuclear(to_tiles(-active.gradient, side), self.radius)
+            direction = from_tiles(corner, active.x.shape) - active.w
+            active.w = active.w + per_image(self._line(model, active, direction)) * direction
+        lower, upper = model.perturbation_box(x)
         return Proposal(torch.minimum(torch.maximum(found, lower), upper), forward, backward)
 
-    def _line(self, model: ImageModel, live: _State, direction: Tensor) -> Tensor:
+    def _line(self, model: ImageModel, active: _State, direction: Tensor) -> Tensor:
         def value(step: Tensor) -> Tensor:
-            image = model.shown(live.x, live.w + wide(step) * direction)
+            image = model.perturbed(active.x, active.w + per_image(step) * direction)
             with torch.no_grad():
-                return live.goal.cross_entropy(model.logits(image))
+                return active.goal.cross_entropy(model.logits(image))
 
-        return golden_section(value, torch.ones_like(live.w[:, 0, 0, 0]), self.n_line)
+        return golden_section(value, torch.ones_like(active.w[:, 0, 0, 0]), self.n_line)
 
 
 @dataclass(eq=False)

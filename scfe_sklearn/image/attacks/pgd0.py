@@ -11,10 +11,10 @@ from torch import Tensor
 from scfe_sklearn.image.attacks.few_pixels import FewPixels
 from scfe_sklearn.image.attacks.first_success import FirstSuccess, Unfinished
 from scfe_sklearn.image.attacks.tiles import tile_of_values
-from scfe_sklearn.image.draws import uniform
 from scfe_sklearn.image.explainer import Proposal, one_after_another
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
+from scfe_sklearn.image.random import uniform
 from scfe_sklearn.proximal.feature_sets import FeatureSets
 from scfe_sklearn.validation import Integral, Interval, Real
 
@@ -62,14 +62,14 @@ class PGD0(FewPixels):
     n_iter: int = 200
     n_restarts: int = 1
 
-    def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
+    def _search(self, model: ImageModel, x: Tensor, goal: Goal, indices: Tensor) -> Proposal:
         _, channels, height, width = x.shape
         pixel, _ = tile_of_values(channels, height, width, 1)
-        lower, upper = (bound.flatten(1) for bound in model.room(x))
+        lower, upper = (bound.flatten(1) for bound in model.perturbation_box(x))
         sets = FeatureSets(pixel, lower=lower, upper=upper, dtype=x.dtype, device=x.device)
 
         def search(restart: int, rows: Tensor) -> Proposal:
-            start = uniform(self.random_state, places[rows], restart, x[0].numel(), x.dtype)
+            start = uniform(self.random_state, indices[rows], restart, x[0].numel(), x.dtype)
             start = lower[rows] + start * (upper - lower)[rows]
             return self._descend(model, x[rows], goal.take(rows), start, sets.take(rows))
 
@@ -80,21 +80,21 @@ class PGD0(FewPixels):
     ) -> Proposal:
         k = min(self.n_pixels, x.shape[2] * x.shape[3])
         rows = torch.arange(len(x), device=x.device)
-        found, live = FirstSuccess(x), _State(rows, x, goal, rows < 0, start)
+        found, active = FirstSuccess(x), _State(rows, x, goal, rows < 0, start)
         sets = every
         for turn in range(self.n_iter + 1):
-            live.w = sets.project(live.w, k)
-            w = live.w.reshape(live.x.shape)
-            logits, _, gradient = model.with_gradient(live.x, w, live.goal.cross_entropy)
-            found.look(live, w, logits)
+            active.w = sets.project(active.w, k)
+            w = active.w.reshape(active.x.shape)
+            logits, _, gradient = model.with_gradient(active.x, w, active.goal.cross_entropy)
+            found.look(active, w, logits)
             flat = gradient.flatten(1)
             length = flat.abs().mean(dim=1, keepdim=True)
-            live.w = live.w - self.step * flat / torch.where(length == 0, 1.0, length)
-            before, live = len(live.rows), live.after(turn)
-            if len(live.rows) == 0:
+            active.w = active.w - self.step * flat / torch.where(length == 0, 1.0, length)
+            before, active = len(active.rows), active.after(turn)
+            if len(active.rows) == 0:
                 break
-            if len(live.rows) < before:
-                sets = every.take(live.rows)
+            if len(active.rows) < before:
+                sets = every.take(active.rows)
         return Proposal(found.w, found.count, found.count)
 
 

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from scfe_sklearn.image.draws import normal, uniform
 from scfe_sklearn.image.explainer import ImageExplainer, Proposal, one_after_another
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
+from scfe_sklearn.image.random import normal, uniform
 from scfe_sklearn.proximal.balls import lmo_ball_box, project_ball_box
 from scfe_sklearn.solvers.gradients import auto_projected_gradient, projected_gradient
 from scfe_sklearn.validation import Integral, Interval, Real, StrOptions
@@ -62,11 +62,11 @@ class FastGradientSign(ImageExplainer):
     p: float = math.inf
     radius: float = 8 / 255
 
-    def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
+    def _search(self, model: ImageModel, x: Tensor, goal: Goal, indices: Tensor) -> Proposal:
         _, _, gradient = model.with_gradient(x, torch.zeros_like(x), goal.cross_entropy)
-        lower, upper = (bound.flatten(1) for bound in model.room(x))
+        lower, upper = (bound.flatten(1) for bound in model.perturbation_box(x))
         w = lmo_ball_box(-gradient.flatten(1), self.p, self.radius, lower, upper)
-        return Proposal(w.reshape(x.shape), torch.ones_like(places), torch.ones_like(places))
+        return Proposal(w.reshape(x.shape), torch.ones_like(indices), torch.ones_like(indices))
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -144,28 +144,28 @@ class ProjectedGradient(ImageExplainer):
             )
         return super()._image_model(bounds)
 
-    def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
+    def _search(self, model: ImageModel, x: Tensor, goal: Goal, indices: Tensor) -> Proposal:
         def search(restart: int, rows: Tensor) -> Proposal:
-            return self._ascend(model, x[rows], goal.take(rows), places[rows], restart)
+            return self._ascend(model, x[rows], goal.take(rows), indices[rows], restart)
 
         return one_after_another(search, x, self.n_restarts)
 
     def _ascend(
-        self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor, restart: int
+        self, model: ImageModel, x: Tensor, goal: Goal, indices: Tensor, restart: int
     ) -> Proposal:
         """Return the best point of one start that reaches the goal: zeros where there is none."""
-        lower, upper = (bound.flatten(1) for bound in model.room(x))
+        lower, upper = (bound.flatten(1) for bound in model.perturbation_box(x))
         best = torch.zeros_like(x).flatten(1)
         most = torch.full((len(x),), -torch.inf, dtype=x.dtype, device=x.device)
 
         def loss(logits: Tensor) -> Tensor:
-            lowered = goal.margin if self.loss == "margin" else goal.cross_entropy
+            lowered = goal.margin_loss if self.loss == "margin" else goal.cross_entropy
             return -lowered(logits)
 
         def evaluate(u: Tensor) -> tuple[Tensor, Tensor]:
             nonlocal best, most
             logits, value, gradient = model.with_gradient(x, u.reshape(x.shape), loss)
-            better = (goal.margin(logits) < 0) & (value > most)
+            better = goal.reached(logits) & (value > most)
             best, most = torch.where(better[:, None], u, best), torch.where(better, value, most)
             return value, gradient.flatten(1)
 
@@ -174,12 +174,12 @@ class ProjectedGradient(ImageExplainer):
 
         # Somewhere between the image and an extreme point in a random direction.
         seed, size = self.random_state, best.shape[1]
-        direction = normal(seed, places, 2 * restart, size, x.dtype)
+        direction = normal(seed, indices, 2 * restart, size, x.dtype)
         start = lmo_ball_box(direction, self.p, self.radius, lower, upper)
-        start = start * uniform(seed, places, 2 * restart + 1, 1, x.dtype)
+        start = start * uniform(seed, indices, 2 * restart + 1, 1, x.dtype)
         if self.step == "auto":
             auto_projected_gradient(evaluate, project, start, self.p, self.radius, self.n_iter)
         else:
             projected_gradient(evaluate, project, start, self.p, self.step, self.n_iter)
-        count = torch.full_like(places, self.n_iter + 1)
+        count = torch.full_like(indices, self.n_iter + 1)
         return Proposal(best.reshape(x.shape), count, count)

@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from scfe_sklearn.image.active_batch import every_few, top_pixels
 from scfe_sklearn.image.attacks.few_pixels import FewPixels
-from scfe_sklearn.image.batches import wide
-from scfe_sklearn.image.draws import uniform
+from scfe_sklearn.image.batches import per_image
 from scfe_sklearn.image.explainer import Proposal
-from scfe_sklearn.image.live import every_few, top_pixels
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
+from scfe_sklearn.image.random import uniform
 from scfe_sklearn.validation import Integral, Interval, Real
 
 BREAKS = (0, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -61,9 +61,9 @@ class SparseRandomSearch(FewPixels):
     n_queries: int = 1000
     share: float = 0.3
 
-    def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
+    def _search(self, model: ImageModel, x: Tensor, goal: Goal, indices: Tensor) -> Proposal:
         return random_search(
-            model, x, goal, places, self.n_pixels, self.n_queries, self.share, self.random_state
+            model, x, goal, indices, self.n_pixels, self.n_queries, self.share, self.random_state
         )
 
 
@@ -71,7 +71,7 @@ def random_search(
     model: ImageModel,
     x: Tensor,
     goal: Goal,
-    places: Tensor,
+    indices: Tensor,
     n_pixels: int,
     n_queries: int,
     share: float,
@@ -85,41 +85,41 @@ def random_search(
 
     def draw(rows: Tensor, query: int) -> tuple[Tensor, Tensor]:
         """Return an order of the pixels, and corners of the colour cube."""
-        numbers = uniform(seed, places[rows], query, (1 + channels) * size, x.dtype)
+        numbers = uniform(seed, indices[rows], query, (1 + channels) * size, x.dtype)
         corner = torch.where(numbers[:, size:] < 0.5, low, high).to(x.dtype)
         return numbers[:, :size], corner.reshape(-1, channels, size)
 
     def margin(rows: Tensor, chosen: Tensor, colour: Tensor) -> Tensor:
         image = torch.where(chosen[:, None], colour, x[rows].flatten(2))
         with torch.no_grad():
-            return goal.take(rows).margin(model.logits(image.reshape(-1, *x.shape[1:])))
+            return goal.take(rows).margin_loss(model.logits(image.reshape(-1, *x.shape[1:])))
 
-    live = torch.arange(n, device=x.device)
-    order, colour = draw(live, 0)
+    active = torch.arange(n, device=x.device)
+    order, colour = draw(active, 0)
     chosen = top_pixels(-order, k)
-    value = margin(live, chosen, colour)
+    value = margin(active, chosen, colour)
     asked = torch.ones(n, dtype=torch.long, device=x.device)
     rest = every_few(x.device)
     for query in range(1, n_queries):
         if (query - 1) % rest == 0:
-            live = (value >= 0).nonzero()[:, 0]
-            if len(live) == 0:
+            active = (value >= 0).nonzero()[:, 0]
+            if len(active) == 0:
                 break
         moving = min(max(int(moving_share(query, n_queries, share) * k), 1), size - k)
-        order, corner = draw(live, query)
-        now = chosen[live]
+        order, corner = draw(active, query)
+        now = chosen[active]
         trial, enter = _moved(now, order, moving)
-        paint = torch.where(enter[:, None], corner, colour[live])
-        new = margin(live, trial, paint)
+        paint = torch.where(enter[:, None], corner, colour[active])
+        new = margin(active, trial, paint)
         # Not of images that are done, and have not left yet.
-        needed = value[live] >= 0
-        asked[live] += needed.long()
-        better = needed & (new <= value[live])
-        value[live] = torch.where(better, new, value[live])
-        chosen[live] = torch.where(better[:, None], trial, now)
-        colour[live] = torch.where(better[:, None, None], paint, colour[live])
+        needed = value[active] >= 0
+        asked[active] += needed.long()
+        better = needed & (new <= value[active])
+        value[active] = torch.where(better, new, value[active])
+        chosen[active] = torch.where(better[:, None], trial, now)
+        colour[active] = torch.where(better[:, None, None], paint, colour[active])
     image = torch.where(chosen[:, None], colour, x.flatten(2)).reshape(x.shape)
-    w = torch.where(wide(value < 0), (image - x) / model.scale, torch.zeros_like(x))
+    w = torch.where(per_image(value < 0), (image - x) / model.scale, torch.zeros_like(x))
     return Proposal(w, asked, torch.zeros_like(asked))
 
 

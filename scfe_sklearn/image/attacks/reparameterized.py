@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from scfe_sklearn.image.batches import wide
+from scfe_sklearn.image.batches import per_image
 from scfe_sklearn.image.explainer import ImageExplainer, Proposal
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
@@ -90,14 +90,14 @@ class ReparameterizedAttack(ImageExplainer):
     n_rounds: int = 10
     n_iter: int = 200
 
-    def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
+    def _search(self, model: ImageModel, x: Tensor, goal: Goal, indices: Tensor) -> Proposal:
         direction, label = self._dense(model, x, goal)
         towards = goal if goal.targeted else Goal(label, True)
-        lower, upper = model.room(x)
+        lower, upper = model.perturbation_box(x)
         ahead = torch.where(direction > 0, upper, -lower)
         room = torch.minimum(upper, -lower) if self.room == "nearer" else ahead
         best = torch.zeros_like(x)
-        fewest = torch.full_like(places, x[0].numel() + 1)
+        fewest = torch.full_like(indices, x[0].numel() + 1)
         rate = torch.full((len(x),), self.rate, dtype=x.dtype, device=x.device)
         # Factors times the radius: by how much a value moves.
         size = torch.zeros_like(x)
@@ -105,26 +105,26 @@ class ReparameterizedAttack(ImageExplainer):
             w = size * direction
             logits, _, gradient = model.with_gradient(x, w, towards.cross_entropy)
             count = (w != 0).flatten(1).sum(dim=1)
-            better = (goal.margin(logits) < 0) & (count < fewest)
-            best = torch.where(wide(better), w, best)
+            better = goal.reached(logits) & (count < fewest)
+            best = torch.where(per_image(better), w, best)
             fewest = torch.where(better, count, fewest)
             if k == self.n_iter:
                 break
             rate = torch.where(fewest > x[0].numel(), rate * self.growth, rate)
-            factor = size / self.radius - wide(rate) * self.radius * gradient * direction
+            factor = size / self.radius - per_image(rate) * self.radius * gradient * direction
             size = room * torch.tanh((factor - self.threshold / self.radius).relu())
-        passes = torch.full_like(places, self.n_rounds + self.n_iter + 2)
+        passes = torch.full_like(indices, self.n_rounds + self.n_iter + 2)
         return Proposal(best, passes, passes - 1)
 
     def _dense(self, model: ImageModel, x: Tensor, goal: Goal) -> tuple[Tensor, Tensor]:
         """Return the signs of the dense change, and the likeliest class there but the goal's."""
-        lower, upper = model.room(x)
+        lower, upper = model.perturbation_box(x)
         total, w = torch.zeros_like(x), torch.zeros_like(x)
         for _ in range(self.n_rounds):
             _, _, gradient = model.with_gradient(x, w, goal.cross_entropy)
             total = total - gradient
             w = torch.minimum(torch.maximum(self.radius * total.sign(), lower), upper)
         with torch.no_grad():
-            logits = model.logits(model.shown(x, w))
+            logits = model.logits(model.perturbed(x, w))
         others = logits.scatter(1, goal.label[:, None], -torch.inf)
         return total.sign(), others.argmax(dim=1)

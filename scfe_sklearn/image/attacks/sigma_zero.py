@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from scfe_sklearn.image.batches import wide
+from scfe_sklearn.image.batches import per_image
 from scfe_sklearn.image.explainer import ImageExplainer, Proposal
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
@@ -71,8 +71,8 @@ class SigmaZero(ImageExplainer):
     sigma: float = 1e-3
     dynamic_threshold: bool = True
 
-    def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
-        lower, upper = model.room(x)
+    def _search(self, model: ImageModel, x: Tensor, goal: Goal, indices: Tensor) -> Proposal:
+        lower, upper = model.perturbation_box(x)
         w, n_values = torch.zeros_like(x), x[0].numel()
         mean, square = torch.zeros_like(x), torch.zeros_like(x)
         threshold = torch.full((len(x), 1, 1, 1), FIRST_THRESHOLD, dtype=x.dtype, device=x.device)
@@ -80,13 +80,13 @@ class SigmaZero(ImageExplainer):
         fewest = torch.full((len(x),), n_values + 1, device=x.device)
 
         def hinge(logits: Tensor) -> Tensor:
-            return goal.margin(logits).relu()
+            return goal.margin_loss(logits).relu()
 
         for k in range(self.n_iter + 1):
             logits, _, gradient = model.with_gradient(x, w, hinge)
-            reached, count = goal.margin(logits) < 0, (w != 0).flatten(1).sum(dim=1)
+            reached, count = goal.reached(logits), (w != 0).flatten(1).sum(dim=1)
             better = reached & (count < fewest)
-            best = torch.where(wide(better), w, best)
+            best = torch.where(per_image(better), w, best)
             fewest = torch.where(better, count, fewest)
             if k == self.n_iter:
                 break
@@ -102,7 +102,7 @@ class SigmaZero(ImageExplainer):
             w = torch.minimum(torch.maximum(w, lower), upper)
             if self.dynamic_threshold:
                 move = torch.where(reached, ADAPTS, -ADAPTS).to(x.dtype) * rate / self.rate
-                threshold = (threshold + wide(move)).clamp(0, 1)
+                threshold = (threshold + per_image(move)).clamp(0, 1)
             w = torch.where(w.abs() < threshold, torch.zeros_like(w), w)
         passes = torch.full((len(x),), self.n_iter + 1, device=x.device)
         return Proposal(best, passes, passes)

@@ -59,20 +59,20 @@ class SparseAutoAttack(FewPixels):
     n_queries: int = 1000
     share: float = 0.8
 
-    def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
+    def _search(self, model: ImageModel, x: Tensor, goal: Goal, indices: Tensor) -> Proposal:
         def search(stage: int, rows: Tensor) -> Proposal:
-            return self._stage(stage, model, x[rows], goal.take(rows), places[rows])
+            return self._stage(stage, model, x[rows], goal.take(rows), indices[rows])
 
         return one_after_another(search, x, 3 if self.n_queries else 2)
 
     def _stage(
-        self, stage: int, model: ImageModel, x: Tensor, goal: Goal, places: Tensor
+        self, stage: int, model: ImageModel, x: Tensor, goal: Goal, indices: Tensor
     ) -> Proposal:
         # Every stage draws numbers of its own.
         seed = 3 * self.random_state + stage
         if stage == 2:
             return random_search(
-                model, x, goal, places, self.n_pixels, self.n_queries, self.share, seed
+                model, x, goal, indices, self.n_pixels, self.n_queries, self.share, seed
             )
         settings = SparsePGDSettings(self.n_pixels, self.n_iter, projected=stage == 1, seed=seed)
-        return sparse_pgd(model, x, goal, places, settings)
+        return sparse_pgd(model, x, goal, indices, settings)

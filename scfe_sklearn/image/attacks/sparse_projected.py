@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from scfe_sklearn.image.active_batch import top_pixels
 from scfe_sklearn.image.attacks.few_pixels import FewPixels
 from scfe_sklearn.image.attacks.first_success import FirstSuccess, Unfinished
-from scfe_sklearn.image.draws import normal, uniform
 from scfe_sklearn.image.explainer import Proposal
-from scfe_sklearn.image.live import top_pixels
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
+from scfe_sklearn.image.random import normal, uniform
 from scfe_sklearn.proximal.operators import clip
 from scfe_sklearn.validation import Integral, Interval, Real, StrOptions
 
@@ -76,7 +76,7 @@ class SparsePGD(FewPixels):
     mask_step: float = 0.25
     patience: int = 3
 
-    def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
+    def _search(self, model: ImageModel, x: Tensor, goal: Goal, indices: Tensor) -> Proposal:
         settings = SparsePGDSettings(
             n_pixels=self.n_pixels,
             n_iter=self.n_iter,
@@ -86,7 +86,7 @@ class SparsePGD(FewPixels):
             patience=self.patience,
             seed=self.random_state,
         )
-        return sparse_pgd(model, x, goal, places, settings)
+        return sparse_pgd(model, x, goal, indices, settings)
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class SparsePGDSettings:
 
 
 def sparse_pgd(
-    model: ImageModel, x: Tensor, goal: Goal, places: Tensor, settings: SparsePGDSettings
+    model: ImageModel, x: Tensor, goal: Goal, indices: Tensor, settings: SparsePGDSettings
 ) -> Proposal:
     """Search changes of at most k pixels of a batch of images.
 
@@ -112,7 +112,7 @@ def sparse_pgd(
     model : ImageModel
     x : Tensor of shape (n, C, H, W)
     goal : Goal
-    places : LongTensor of shape (n,)
+    indices : LongTensor of shape (n,)
         Names of the images, for what is drawn.
     settings : SparsePGDSettings
 
@@ -124,39 +124,39 @@ def sparse_pgd(
     size, seed = x.shape[2] * x.shape[3], settings.seed
     k = min(settings.n_pixels, size)
     found = FirstSuccess(x)
-    lower, upper = (bound.flatten(2) for bound in model.room(x))
-    colour = 2 * uniform(seed, places, 0, x[0].numel(), x.dtype).reshape(lower.shape) - 1
-    logit = normal(seed, places, 1, size, x.dtype)
-    live = _State(
+    lower, upper = (bound.flatten(2) for bound in model.perturbation_box(x))
+    colour = 2 * uniform(seed, indices, 0, x[0].numel(), x.dtype).reshape(lower.shape) - 1
+    logit = normal(seed, indices, 1, size, x.dtype)
+    active = _State(
         rows=torch.arange(len(x), device=x.device),
         x=x,
         goal=goal,
-        done=torch.zeros_like(places, dtype=torch.bool),
-        places=places,
+        done=torch.zeros_like(indices, dtype=torch.bool),
+        indices=indices,
         lower=lower,
         upper=upper,
         colour=clip(colour, lower, upper),
         logit=logit,
         mask=top_pixels(logit, k),
-        same=torch.zeros_like(places),
+        same=torch.zeros_like(indices),
         gradient=torch.zeros_like(lower),
     )
     for turn in range(settings.n_iter):
-        w = (live.colour * live.mask[:, None]).reshape(-1, *x.shape[1:])
+        w = (active.colour * active.mask[:, None]).reshape(-1, *x.shape[1:])
         # Downhill: the cross-entropy of a goal falls as it comes closer.
-        logits, _, gradient = model.with_gradient(live.x, w, live.goal.cross_entropy)
-        live.gradient = -gradient.flatten(2)
-        found.look(live, w, logits)
-        live = live.after(turn)
-        if len(live.rows) == 0:
+        logits, _, gradient = model.with_gradient(active.x, w, active.goal.cross_entropy)
+        active.gradient = -gradient.flatten(2)
+        found.look(active, w, logits)
+        active = active.after(turn)
+        if len(active.rows) == 0:
             break
-        _step(live, k, 2 + turn, settings)
+        _step(active, k, 2 + turn, settings)
     return Proposal(found.w, found.count, found.count)
 
 
 @dataclass(eq=False)
 class _State(Unfinished):
-    places: Tensor
+    indices: Tensor
     lower: Tensor
     upper: Tensor
     colour: Tensor
@@ -166,21 +166,21 @@ class _State(Unfinished):
     gradient: Tensor
 
 
-def _step(live: _State, k: int, stream: int, settings: SparsePGDSettings) -> None:
+def _step(active: _State, k: int, stream: int, settings: SparsePGDSettings) -> None:
     """Move colours and masks along the gradient, and draw masks anew that no longer move."""
-    size = live.logit.shape[1]
-    soft = torch.sigmoid(live.logit)
-    slope = (live.gradient * live.colour).sum(dim=1) * soft * (1 - soft)
+    size = active.logit.shape[1]
+    soft = torch.sigmoid(active.logit)
+    slope = (active.gradient * active.colour).sum(dim=1) * soft * (1 - soft)
     length = slope.norm(dim=1, keepdim=True)
     slope = torch.where(length < FLAT, 0.0, slope / length.clamp(min=FLAT))
-    weight = live.mask if settings.projected else soft
-    direction = torch.sign(live.gradient * weight[:, None])
-    live.colour = clip(live.colour + settings.step * direction, live.lower, live.upper)
-    logit = live.logit + settings.mask_step * size**0.5 * slope
+    weight = active.mask if settings.projected else soft
+    direction = torch.sign(active.gradient * weight[:, None])
+    active.colour = clip(active.colour + settings.step * direction, active.lower, active.upper)
+    logit = active.logit + settings.mask_step * size**0.5 * slope
     mask = top_pixels(logit, k)
-    same = torch.where((mask == live.mask).all(dim=1), live.same + 1, 0)
+    same = torch.where((mask == active.mask).all(dim=1), active.same + 1, 0)
     stale = same >= settings.patience
-    fresh = normal(settings.seed, live.places, stream, size, logit.dtype)
-    live.logit = torch.where(stale[:, None], fresh, logit)
-    live.mask = torch.where(stale[:, None], top_pixels(fresh, k), mask)
-    live.same = torch.where(stale, 0, same)
+    fresh = normal(settings.seed, active.indices, stream, size, logit.dtype)
+    active.logit = torch.where(stale[:, None], fresh, logit)
+    active.mask = torch.where(stale[:, None], top_pixels(fresh, k), mask)
+    active.same = torch.where(stale, 0, same)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scfe_sklearn.image.attacks.tiles import tile_of_values
-from scfe_sklearn.image.batches import wide
+from scfe_sklearn.image.batches import per_image
 from scfe_sklearn.image.explainer import ImageExplainer, Proposal
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
@@ -95,7 +95,7 @@ class StrAttack(ImageExplainer):
     quantile: float = 0.03
     n_retrain: int = 200
 
-    def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
+    def _search(self, model: ImageModel, x: Tensor, goal: Goal, indices: Tensor) -> Proposal:
         side = self.side or (2 if max(x.shape[2:]) <= 32 else 8)
         _, channels, height, width = x.shape
         tiles, n_tiles = tile_of_values(channels, height, width, side)
@@ -108,7 +108,7 @@ class StrAttack(ImageExplainer):
             w, value = run.admm(weight, None, self.n_iter)
             success = value < torch.inf
             better = value < score
-            best, score = torch.where(wide(better), w, best), torch.where(better, value, score)
+            best, score = torch.where(per_image(better), w, best), torch.where(better, value, score)
             won = torch.where(better, weight, won)
             above = torch.where(success, weight, above)
             below = torch.where(success, below, weight)
@@ -116,9 +116,9 @@ class StrAttack(ImageExplainer):
         if self.n_retrain:
             keep = best.abs() > run.smallest(best, self.quantile)
             w, value = run.admm(won, keep, self.n_retrain)
-            best = torch.where(wide(value < torch.inf), w, best)
+            best = torch.where(per_image(value < torch.inf), w, best)
         steps = self.n_searches * self.n_iter + self.n_retrain
-        count = torch.full_like(places, steps)
+        count = torch.full_like(indices, steps)
         return Proposal(best, 2 * count, count)
 
 
@@ -136,7 +136,7 @@ class _Run:
     ) -> None:
         self.settings, self.model, self.x, self.goal = settings, model, x, goal
         self.tiles, self.n_tiles = tiles, n_tiles
-        self.lower, self.upper = model.room(x)
+        self.lower, self.upper = model.perturbation_box(x)
 
     def admm(self, weight: Tensor, keep: Tensor | None, n_iter: int) -> tuple[Tensor, Tensor]:
         """Return each image's best answer and its value, infinite where there is none.
@@ -155,7 +155,7 @@ class _Run:
             sparse = self._sparse(z - v / rho, keep)
             copies = (short, inside, sparse)
             eta = self.settings.alpha * (k + 1) ** 0.5
-            total = eta * z + rho * sum(copies) + u + s + v - wide(weight) * gradient
+            total = eta * z + rho * sum(copies) + u + s + v - per_image(weight) * gradient
             z = total / (eta + 3 * rho)
             u, s, v = (
                 dual + rho * (copy - z) for dual, copy in zip((u, s, v), copies, strict=True)
@@ -163,7 +163,7 @@ class _Run:
             w = clip(sparse, self.lower, self.upper)
             value = self._value(w, keep)
             better = self._reached(w) & (value < score)
-            best, score = torch.where(wide(better), w, best), torch.where(better, value, score)
+            best, score = torch.where(per_image(better), w, best), torch.where(better, value, score)
         return best, score
 
     def smallest(self, w: Tensor, quantile: float) -> Tensor:
@@ -173,15 +173,15 @@ class _Run:
         ordered = size.sort(dim=1, descending=True).values
         ordered = torch.cat([ordered, torch.zeros_like(ordered[:, :1])], dim=1)
         first = count - (quantile * count).long()
-        return wide(ordered.gather(1, first[:, None])[:, 0])
+        return per_image(ordered.gather(1, first[:, None])[:, 0])
 
     def _hinge(self, logits: Tensor) -> Tensor:
-        return self.goal.margin(logits).relu()
+        return self.goal.margin_loss(logits).relu()
 
     def _reached(self, w: Tensor) -> Tensor:
         with torch.no_grad():
-            logits = self.model.logits(self.model.shown(self.x, w))
-        return self.goal.margin(logits) < 0
+            logits = self.model.logits(self.model.perturbed(self.x, w))
+        return self.goal.reached(logits)
 
     def _sparse(self, point: Tensor, keep: Tensor | None) -> Tensor:
         if keep is not None:

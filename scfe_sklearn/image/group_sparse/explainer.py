@@ -46,9 +46,12 @@ class GroupSparseExplainer(ImageExplainer):
     Parameters
     ----------
     mu : float in [0, inf) or "auto", default="auto"
-        Weight of the squared length. "auto" starts at 1 and makes it ten times smaller, and the
+        Weight of the magnitude term. "auto" starts at 1 and makes it ten times smaller, and the
         step ten times larger, for an image without any success, as models with small gradients
         need (adversarially trained ones).
+    magnitude : {"squared", "norm"}, default="squared"
+        The term that keeps changes small: mu times the squared 2-norm in every iteration, as in
+        the published code, or mu times the 2-norm once the pixels are fixed, as in the paper.
     step : float in (0, inf), default=0.005
         Step of the proximal gradient method.
     n_gather : int in [1, inf), default=30
@@ -110,6 +113,7 @@ class GroupSparseExplainer(ImageExplainer):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **ImageExplainer._parameter_constraints,
         "mu": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
+        "magnitude": [StrOptions({"squared", "norm"})],
         "step": [Interval(Real, 0, None, closed="neither")],
         "n_gather": [Interval(Integral, 1, None, closed="left")],
         "price_growth": [Interval(Real, 0, 1, closed="right")],
@@ -128,6 +132,7 @@ class GroupSparseExplainer(ImageExplainer):
     }
 
     mu: Any = "auto"
+    magnitude: str = "squared"
     step: float = 0.005
     n_gather: int = 30
     price_growth: float = 0.25
@@ -144,7 +149,7 @@ class GroupSparseExplainer(ImageExplainer):
     patch: int = 8
     autocast: bool = False
 
-    def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
+    def _search(self, model: ImageModel, x: Tensor, goal: Goal, indices: Tensor) -> Proposal:
         if min(x.shape[2:]) < 3:
             raise ValueError(
                 "The images of GroupSparseExplainer must be at least 3 pixels high and wide. "
@@ -156,6 +161,7 @@ class GroupSparseExplainer(ImageExplainer):
         )
         settings = GroupSparseSettings(
             mu=1.0 if auto else float(self.mu),
+            magnitude=self.magnitude,
             step=self.step,
             n_gather=self.n_gather,
             price_growth=self.price_growth,

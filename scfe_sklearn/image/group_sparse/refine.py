@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from scfe_sklearn.image.batches import wide
+from scfe_sklearn.image.batches import per_image
 from scfe_sklearn.image.group_sparse.neighbourhood import binomial_blur
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.metrics import lengths, n_pixels
@@ -88,17 +88,17 @@ def shorten(
     -------
     Tensor of shape (n, C, H, W)
     """
-    lower, upper = model.room(x)
+    lower, upper = model.perturbation_box(x)
     region = closure((w != 0).any(dim=1, keepdim=True), patch)
     best, worth = w, lengths(w) + price * n_pixels(w)
     radius, at, direction = lengths(w), w, torch.zeros_like(w)
     last = int(UNTIL * n_iter)
     for k in range(n_iter + 1):
-        _, margin, gradient = model.with_gradient(x, at, goal.margin)
-        reached, length = margin < 0, lengths(at)
+        _, loss, gradient = model.with_gradient(x, at, goal.margin_loss)
+        reached, length = loss < 0, lengths(at)
         value = length + price * n_pixels(at)
         better = reached & (value < worth)
-        best, worth = torch.where(wide(better), at, best), torch.where(better, value, worth)
+        best, worth = torch.where(per_image(better), at, best), torch.where(better, value, worth)
         shorter = (1 - GROWTH) * torch.minimum(radius, length)
         radius = torch.where(reached, shorter, (1 + GROWTH) * radius)
         if SETTLE <= k <= last and k % EVERY == 0:
@@ -107,16 +107,16 @@ def shorten(
         direction = MEMORY * direction + (1 - MEMORY) * _unit(gradient * region)
         swing = (1 + math.cos(math.pi * k / n_iter)) / 2
         step = LAST_STEP + (FIRST_STEP - LAST_STEP) * swing
-        at = _unit(at - step * _unit(direction)) * wide(radius)
+        at = _unit(at - step * _unit(direction)) * per_image(radius)
         at = clip(at, lower, upper)
     return best
 
 
 def _not_worth(w: Tensor, length: Tensor, price: float) -> Tensor:
-    part = w.square().sum(dim=1, keepdim=True) / wide(2 * length).clamp(min=1e-30)
+    part = w.square().sum(dim=1, keepdim=True) / per_image(2 * length).clamp(min=1e-30)
     part = binomial_blur(binomial_blur(part))
     return (part <= price) & (part < part.amax(dim=(2, 3), keepdim=True))
 
 
 def _unit(w: Tensor) -> Tensor:
-    return w / wide(lengths(w)).clamp(min=1e-30)
+    return w / per_image(lengths(w)).clamp(min=1e-30)

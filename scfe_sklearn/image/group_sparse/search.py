@@ -22,9 +22,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from scfe_sklearn.image.batches import wide
+from scfe_sklearn.image.active_batch import ActiveBatch, every_few
+from scfe_sklearn.image.batches import per_image
 from scfe_sklearn.image.group_sparse.neighbourhood import adjust_prices
-from scfe_sklearn.image.live import Live, every_few
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.metrics import lengths, n_patches
 from scfe_sklearn.image.model import ImageModel
@@ -47,7 +47,9 @@ class GroupSparseSettings:
     Parameters
     ----------
     mu : float
-        Weight of the squared length.
+        Weight of the magnitude term.
+    magnitude : {"squared", "norm"}
+        The squared length in both parts of a run, or the length in the second part alone.
     step : float
         Step of the proximal gradient method.
     n_gather : int
@@ -79,6 +81,7 @@ class GroupSparseSettings:
     """
 
     mu: float = 1.0
+    magnitude: str = "squared"
     step: float = 0.005
     n_gather: int = 30
     price_growth: float = 0.25
@@ -115,7 +118,7 @@ class Changes:
 
 
 @dataclass(eq=False)
-class _State(Live):
+class _State(ActiveBatch):
     lower: Tensor
     upper: Tensor
     # The image without a change: every run starts there.
@@ -162,13 +165,13 @@ def group_sparse(
     """
     n = len(x)
     zero = torch.zeros_like(x)
-    _, margin, first = model.with_gradient(x, zero, goal.margin)
-    already = margin < 0
+    _, loss, first = model.with_gradient(x, zero, goal.margin_loss)
+    already = loss < 0
     best, n_evaluations = torch.zeros_like(x), torch.ones(n, dtype=torch.long, device=x.device)
     score = torch.full((n,), torch.inf, dtype=x.dtype, device=x.device)
     if settings.n_searches < 1:
         return Changes(best, already, already, n_evaluations)
-    state = _begin(model, x, goal, first, margin, settings)
+    state = _begin(model, x, goal, first, loss, settings)
     rest = every_few(x.device)
     # Images that are done go on until they leave.
     momentum = _momentum(settings.momentum, settings.max_iter + rest, x)
@@ -177,12 +180,12 @@ def group_sparse(
     turn = 0
     while len(pending.rows) > 0:
         _advance(pending, model, gradient, settings, momentum)
-        _, margin, gradient = model.with_gradient(pending.x, pending.w, pending.goal.margin)
+        _, loss, gradient = model.with_gradient(pending.x, pending.w, pending.goal.margin_loss)
         pending.count += (pending.n_runs < settings.n_searches).long()
-        _judge(pending, margin, settings)
+        _judge(pending, loss, settings)
         # The hinge is flat where the goal is reached, and a new run starts at the image itself.
         fresh = pending.iteration == 0
-        gradient = torch.where(wide(fresh), pending.first, gradient)
+        gradient = torch.where(per_image(fresh), pending.first, gradient)
         turn += 1
         if turn % rest == 0:
             done = pending.n_runs >= settings.n_searches
@@ -200,11 +203,11 @@ def _begin(
     x: Tensor,
     goal: Goal,
     first: Tensor,
-    margin: Tensor,
+    loss: Tensor,
     settings: GroupSparseSettings,
 ) -> _State:
     n, height, width = len(x), x.shape[2], x.shape[3]
-    lower, upper = model.room(x)
+    lower, upper = model.perturbation_box(x)
     zero = torch.zeros_like(x)
 
     def each(value: float) -> Tensor:
@@ -220,7 +223,7 @@ def _begin(
         lower=lower,
         upper=upper,
         first=first,
-        missing=margin,
+        missing=loss,
         price=price,
         critical=critical,
         below=each(0.0),
@@ -232,7 +235,7 @@ def _begin(
         score=each(torch.inf),
         w=zero,
         last=zero,
-        prices=wide(price).expand(n, 1, height, width).clone(),
+        prices=per_image(price).expand(n, 1, height, width).clone(),
         support=torch.ones(n, 1, height, width, dtype=torch.bool, device=x.device),
         iteration=torch.zeros(n, dtype=torch.long, device=x.device),
         count=torch.zeros(n, dtype=torch.long, device=x.device),
@@ -267,10 +270,10 @@ def _momentum(kind: str, n: int, like: Tensor) -> Momentum:
         # Rounded once, from double precision.
         shares = [now / after for now, after in pairwise(roots)]
         new, old = there(shares), there([1 - share for share in shares])
-        return lambda k, u, last: wide(new[k]) * u + wide(old[k]) * last
+        return lambda k, u, last: per_image(new[k]) * u + per_image(old[k]) * last
     root = there(roots)
     ahead = (root[:-1] - 1) / root[1:]
-    return lambda k, u, last: u + wide(ahead[k]) * (u - last)
+    return lambda k, u, last: u + per_image(ahead[k]) * (u - last)
 
 
 def _advance(
@@ -284,14 +287,14 @@ def _advance(
     gathers = state.iteration < settings.n_gather
     if settings.n_gather < settings.max_iter:
         # The prices decide which pixels the rest of the run may change.
-        turns = wide(state.iteration == settings.n_gather)
-        state.support = torch.where(turns, state.prices < wide(state.price), state.support)
+        turns = per_image(state.iteration == settings.n_gather)
+        state.support = torch.where(turns, state.prices < per_image(state.price), state.support)
         state.w = torch.where(turns & ~state.support, torch.zeros_like(state.w), state.w)
         state.last = torch.where(turns, state.w, state.last)
-    slope = gradient + 2 * wide(state.mu) * state.w
-    v = state.w - wide(state.step) * slope
+    slope = gradient + _magnitude_slope(state, gathers, settings)
+    v = state.w - per_image(state.step) * slope
     # In the second part nothing is charged on the support, and all else is left alone.
-    charged = torch.where(wide(gathers), state.prices * wide(state.step), 0.0)
+    charged = torch.where(per_image(gathers), state.prices * per_image(state.step), 0.0)
     u = prox_l_half(
         v.flatten(1),
         1.0,
@@ -300,35 +303,43 @@ def _advance(
         state.upper.flatten(1) if settings.boxed else None,
         holds_zero=True,
     ).reshape(v.shape)
-    u = torch.where(wide(gathers), u, v * state.support)
+    u = torch.where(per_image(gathers), u, v * state.support)
     w = momentum(state.iteration, u, state.last)
     state.last = u
     adjusted = adjust_prices(state.prices, w, settings.price_growth)
-    state.prices = torch.where(wide(gathers), adjusted, state.prices)
+    state.prices = torch.where(per_image(gathers), adjusted, state.prices)
     if settings.boxed:
         state.w = torch.minimum(torch.maximum(w, state.lower), state.upper)
     else:
         # As published: what is left of the change once the image is rounded, too.
-        state.w = (model.shown(state.x, w) - state.x) / model.scale
+        state.w = (model.perturbed(state.x, w) - state.x) / model.scale
     state.iteration = state.iteration + 1
 
 
-def _judge(state: _State, margin: Tensor, settings: GroupSparseSettings) -> None:
+def _magnitude_slope(state: _State, gathers: Tensor, settings: GroupSparseSettings) -> Tensor:
+    """Return the gradient of the magnitude term; that of a norm at zero is zero."""
+    if settings.magnitude == "squared":
+        return 2 * per_image(state.mu) * state.w
+    weight = torch.where(gathers, 0.0, state.mu / lengths(state.w).clamp(min=1e-30))
+    return per_image(weight) * state.w
+
+
+def _judge(state: _State, loss: Tensor, settings: GroupSparseSettings) -> None:
     """End the runs that reached their goal or their limit, and set up the next ones."""
-    success = margin < 0
+    success = loss < 0
     # Zero stays zero where every price is too high for a first step (from there on, all of them
     # rise) and where no pixel was kept.
     kept = state.iteration > settings.n_gather
     price_growth = kept | (state.prices.amin(dim=(1, 2, 3)) > state.critical)
     dead = price_growth & ~(state.w != 0).flatten(1).any(dim=1)
     late = state.iteration == settings.n_gather + PATIENCE
-    hopeless = late & (margin > settings.give_up * state.missing)
+    hopeless = late & (loss > settings.give_up * state.missing)
     failure = ~success & ((state.iteration >= settings.max_iter) | dead | hopeless)
     running = state.n_runs < settings.n_searches
     success, failure = success & running, failure & running
     score = n_patches(state.w, settings.patch) + settings.length_weight * lengths(state.w)
     better = success & (score < state.score)
-    state.best = torch.where(wide(better), state.w, state.best)
+    state.best = torch.where(per_image(better), state.w, state.best)
     state.score = torch.where(better, score, state.score)
     # Twice the price after a success, or half way to the last failure; then down.
     middle = (state.above + state.price) / 2
@@ -352,10 +363,10 @@ def _judge(state: _State, margin: Tensor, settings: GroupSparseSettings) -> None
         last = ended & never & (state.n_runs == max(settings.n_searches - 2, 1))
         _embolden(state, last)
     state.price = price
-    restart = wide(ended)
+    restart = per_image(ended)
     state.w = torch.where(restart, torch.zeros_like(state.w), state.w)
     state.last = torch.where(restart, torch.zeros_like(state.last), state.last)
-    state.prices = torch.where(restart, wide(price).expand_as(state.prices), state.prices)
+    state.prices = torch.where(restart, per_image(price).expand_as(state.prices), state.prices)
     state.support = state.support | restart
     state.iteration = torch.where(ended, torch.zeros_like(state.iteration), state.iteration)
 

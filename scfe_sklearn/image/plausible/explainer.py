@@ -212,7 +212,7 @@ class PlausibleImageExplainer(ImageExplainer):
                 )
         return labels
 
-    def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
+    def _search(self, model: ImageModel, x: Tensor, goal: Goal, indices: Tensor) -> Proposal:
         pixels = PixelRows(image_shape(x), check_bounds(self.bounds, type(self).__name__))
         # The solver works on the processor, in double precision, which not every device has.
         rows, label = pixels.rows(x.cpu()), goal.label.cpu()

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from scfe_sklearn.image.draws import normal
 from scfe_sklearn.image.explainer import ImageExplainer, Proposal
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
+from scfe_sklearn.image.random import normal
 from scfe_sklearn.proximal.balls import lmo_ball_box, project_ball_box
 from scfe_sklearn.solvers.gradients import (
     Ascent,
@@ -48,6 +48,9 @@ class AutoFrankWolfe(ImageExplainer):
         Divides the logits, see :func:`scfe_sklearn.image.calibration.temperature`.
     random_state : int, default=0
         Seed of the starts. An image's starts depend on its place among the images.
+    stop_at_target : bool, default=False
+        Whether an image that has its target already comes back unchanged, as for an attack. By
+        default it is searched for, too: the most convincing image of its own class.
     autocast : bool, default=False
         Whether the search runs the model in mixed precision (bfloat16). Answers are verified in
         its own precision, and searched for again where they do not hold there.
@@ -58,6 +61,8 @@ class AutoFrankWolfe(ImageExplainer):
     -----
     Without a target, the target is the second most likely class. Where the target is not
     predicted within the ball, the best image is kept, with the status "closest, but not valid".
+    An image that has its target already keeps the status "already has the target" if no image
+    within the ball is more convincing.
 
     References
     ----------
@@ -84,6 +89,7 @@ class AutoFrankWolfe(ImageExplainer):
         "n_restarts": [Interval(Integral, 1, None, closed="left")],
         "temperature": [Interval(Real, 0, None, closed="neither")],
         "random_state": [Interval(Integral, 0, None, closed="left")],
+        "stop_at_target": ["boolean"],
         "autocast": ["boolean"],
     }
     _keeps_closest = True
@@ -96,11 +102,15 @@ class AutoFrankWolfe(ImageExplainer):
     n_restarts: int = 5
     temperature: float = 1.0
     random_state: int = 0
+    stop_at_target: bool = False
     autocast: bool = False
     batch_size: int = 64
 
     def _chooses_target(self) -> bool:
         return True
+
+    def _stops_at_target(self) -> bool:
+        return self.stop_at_target
 
     def _temperature(self) -> float:
         return float(self.temperature)
@@ -113,8 +123,8 @@ class AutoFrankWolfe(ImageExplainer):
             )
         return super()._image_model(bounds)
 
-    def _search(self, model: ImageModel, x: Tensor, goal: Goal, places: Tensor) -> Proposal:
-        lower, upper = (bound.flatten(1) for bound in model.room(x))
+    def _search(self, model: ImageModel, x: Tensor, goal: Goal, indices: Tensor) -> Proposal:
+        lower, upper = (bound.flatten(1) for bound in model.perturbation_box(x))
 
         def lmo(c: Tensor) -> Tensor:
             return lmo_ball_box(c, self.p, self.radius, lower, upper)
@@ -131,7 +141,7 @@ class AutoFrankWolfe(ImageExplainer):
 
         def ascend(restart: int) -> Ascent:
             # An extreme point in a random direction.
-            start = lmo(normal(self.random_state, places, restart, x[0].numel(), x.dtype))
+            start = lmo(normal(self.random_state, indices, restart, x[0].numel(), x.dtype))
             if self.solver == "afw":
                 return auto_frank_wolfe(evaluate, lmo, start, self.n_iter)
             return auto_projected_gradient(

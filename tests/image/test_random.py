@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from scfe_sklearn.image.draws import _mix, normal, uniform
+from scfe_sklearn.image.random import _mix, normal, uniform
 
 
 def mix(z):
@@ -32,12 +32,12 @@ def test_the_published_numbers_of_splitmix64():
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
 def test_uniform_and_normal(dtype):
-    places = torch.arange(40)
-    u = uniform(3, places, 0, 500, dtype)
+    indices = torch.arange(40)
+    u = uniform(3, indices, 0, 500, dtype)
     assert u.dtype == dtype
     assert u.min() >= 0
     assert u.max() < 1
-    z = normal(3, places, 0, 500, dtype)
+    z = normal(3, indices, 0, 500, dtype)
     assert torch.isfinite(z).all()
     if dtype in (torch.float64, torch.float32):
         assert kstest(u.flatten().numpy(), "uniform").pvalue > 0.01
@@ -59,8 +59,8 @@ def test_seeds_places_streams_and_entries_are_independent():
 
 
 @given(st.integers(0, 2**64), st.lists(st.integers(0, 2**40), min_size=2, max_size=5))
-def test_an_image_is_drawn_for_by_itself(seed, places):
-    places = torch.tensor(places)
-    together = normal(seed, places, 7, 6, torch.float64)
-    for row, place in zip(together, places, strict=True):
+def test_an_image_is_drawn_for_by_itself(seed, indices):
+    indices = torch.tensor(indices)
+    together = normal(seed, indices, 7, 6, torch.float64)
+    for row, place in zip(together, indices, strict=True):
         assert torch.equal(normal(seed, place[None], 7, 6, torch.float64)[0], row)

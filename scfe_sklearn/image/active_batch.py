@@ -12,7 +12,7 @@ from scfe_sklearn.image.margins import Goal
 
 
 @dataclass(eq=False)
-class Live:
+class ActiveBatch:
     """Base of what a search knows of its images: every field has one entry per image.
 
     Parameters
@@ -33,8 +33,8 @@ class Live:
         Examples
         --------
         >>> goal = Goal(torch.tensor([5, 6]), targeted=True)
-        >>> live = Live(torch.arange(2), torch.zeros(2, 1, 3, 3), goal)
-        >>> live.take(torch.tensor([1])).goal.label
+        >>> active = ActiveBatch(torch.arange(2), torch.zeros(2, 1, 3, 3), goal)
+        >>> active.take(torch.tensor([1])).goal.label
         tensor([6])
         """
         taken: dict[str, Any] = {}
@@ -60,5 +60,5 @@ def top_pixels(value: Tensor, k: int) -> Tensor:
     >>> top_pixels(torch.tensor([[3.0, 1.0, 3.0, 3.0]]), 2).sum().item()
     2
     """
-    places = torch.topk(value, k, dim=1).indices
-    return torch.zeros_like(value, dtype=torch.bool).scatter(1, places, True)
+    indices = torch.topk(value, k, dim=1).indices
+    return torch.zeros_like(value, dtype=torch.bool).scatter(1, indices, True)

@@ -28,13 +28,13 @@ def _right(z: Tensor, by: int) -> Tensor:
     return (z >> by) & ((1 << (64 - by)) - 1)
 
 
-def uniform(seed: int, places: Tensor, stream: int, size: int, dtype: torch.dtype) -> Tensor:
+def uniform(seed: int, indices: Tensor, stream: int, size: int, dtype: torch.dtype) -> Tensor:
     """Return uniform numbers (n, size) in [0, 1), independent for every seed, place and stream.
 
     Parameters
     ----------
     seed : int
-    places : LongTensor of shape (n,)
+    indices : LongTensor of shape (n,)
     stream : int
         Which numbers of the image: those of different draws must differ.
     size : int
@@ -47,16 +47,16 @@ def uniform(seed: int, places: Tensor, stream: int, size: int, dtype: torch.dtyp
     >>> torch.equal(both[1:], alone)
     True
     """
-    key = places * GOLDEN + (seed % 2**63)
+    key = indices * GOLDEN + (seed % 2**63)
     key = _mix(_mix(key) + GOLDEN * (stream + 1) % 2**63)
-    entry = torch.arange(1, size + 1, device=places.device) * GOLDEN
+    entry = torch.arange(1, size + 1, device=indices.device) * GOLDEN
     bits = _mix(key[:, None] + entry)
     # As many bits as the type holds, so that one is never reached.
     kept = {torch.float64: 53, torch.float32: 24, torch.bfloat16: 8}.get(dtype, 11)
     return _right(bits, 64 - kept).to(dtype) * 2.0**-kept
 
 
-def normal(seed: int, places: Tensor, stream: int, size: int, dtype: torch.dtype) -> Tensor:
+def normal(seed: int, indices: Tensor, stream: int, size: int, dtype: torch.dtype) -> Tensor:
     """Return standard normal numbers (n, size); as :func:`uniform`, whose streams it shares.
 
     Examples
@@ -65,6 +65,6 @@ def normal(seed: int, places: Tensor, stream: int, size: int, dtype: torch.dtype
     >>> bool((draws.mean(1).abs() < 0.1).all() and ((draws.std(1) - 1).abs() < 0.1).all())
     True
     """
-    both = uniform(seed, places, stream, 2 * size, dtype)
+    both = uniform(seed, indices, stream, 2 * size, dtype)
     radius = torch.sqrt(-2 * torch.log1p(-both[:, :size]))
     return radius * torch.cos(2 * math.pi * both[:, size:])
