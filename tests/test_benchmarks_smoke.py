@@ -31,6 +31,8 @@ SCRIPTS = (
     "image_sigma_zero",
     "image_attacks",
     "image_share",
+    "image_interpretability",
+    "image_training",
     "learning",
     "shortcut_finder",
     "stability",

@@ -116,6 +116,21 @@ def images(names):
     assert "digit 7" in names["page"]
 
 
+    outside = ~names["region"][:, None]
+    assert (names["inside"].changes[outside] == 0).all()
+    assert names["inside"].success.any()
+    assert (names["both"].target != names["both"].before).all()
+
+
+def attacks(names):
+    results = names["results"]
+    for name in ("GSE", "sigma-zero", "mask"):
+        assert results[name].success.all()
+    assert results["GSE"].summary(3)["patches"] <= results["sigma-zero"].summary(3)["patches"]
+    assert results["mask"].summary()["pixels"] <= 4
+    assert names["maps"].shape == names["rows"].shape
+
+
 def learning(names):
     assert names["shortcuts"].alarms == ["channel"]
     assert names["after"] > names["before"] + 0.03
@@ -162,6 +177,7 @@ CHECKS = {
         several,
         fairness,
         images,
+        attacks,
         learning,
         failures,
         displays,
@@ -284,7 +300,10 @@ def test_every_parameter_in_backticks_exists(page):
     known |= {"of", "at_least", "bandwidth", "cost", "cv", "max_size", "rules", "trusted"}
     known |= {"OMP_NUM_THREADS"}  # of the environment
     known |= set(scfe_sklearn.CounterfactualExplainer(None).get_params(deep=False))
-    known |= set(scfe_sklearn.image.GroupSparseExplainer(None).get_params(deep=False))
+    for name in scfe_sklearn.image.__all__:
+        if issubclass(type(getattr(scfe_sklearn.image, name)), type):
+            known |= set(inspect.signature(getattr(scfe_sklearn.image, name)).parameters)
+    known |= {"region", "maps"}  # of explain and plot_panels of images
     known |= set(CounterfactualResampler(None).get_params(deep=False)) | {"groups"}
     assert set(re.findall(r"[`(, ](\w+)=[^=]", " ".join(re.findall(r"`[^`]+`", text)))) <= known
 

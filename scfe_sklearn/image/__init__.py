@@ -3,12 +3,14 @@
 from scfe_sklearn.image.attacks.nuclear_frank_wolfe import NuclearFrankWolfe
 from scfe_sklearn.image.attacks.pgd0 import PGD0
 from scfe_sklearn.image.attacks.projected import FastGradientSign, ProjectedGradient
+from scfe_sklearn.image.attacks.proximal_attack import ProximalAttack
 from scfe_sklearn.image.attacks.random_search import SparseRandomSearch
 from scfe_sklearn.image.attacks.reparameterized import ReparameterizedAttack
 from scfe_sklearn.image.attacks.sigma_zero import SigmaZero
 from scfe_sklearn.image.attacks.sparse_auto import SparseAutoAttack
 from scfe_sklearn.image.attacks.sparse_projected import SparsePGD
 from scfe_sklearn.image.attacks.structured import StrAttack
+from scfe_sklearn.image.ensemble import MeanProbability
 from scfe_sklearn.image.explanation import ImageExplanation
 from scfe_sklearn.image.group_sparse.explainer import GroupSparseExplainer, gse_parameters
 from scfe_sklearn.image.noise import NoiseScores, noise_scores
@@ -24,10 +26,12 @@ __all__ = [
     "FastGradientSign",
     "GroupSparseExplainer",
     "ImageExplanation",
+    "MeanProbability",
     "NoiseScores",
     "NuclearFrankWolfe",
     "PlausibleImageExplainer",
     "ProjectedGradient",
+    "ProximalAttack",
     "ReparameterizedAttack",
     "SigmaZero",
     "SparseAutoAttack",

@@ -158,6 +158,18 @@ def read_labels(labels: Any, n: int, n_classes: int, owner: str, name: str) -> T
     return torch.from_numpy(array.astype(np.int64))
 
 
+def read_region(region: Any, images: Tensor, owner: str) -> Tensor:
+    """Return masks of pixels as a bool tensor (n, 1, H, W): one for all images, or one for each."""
+    mask = torch.as_tensor(region)
+    n, _, height, width = images.shape
+    if mask.dtype != torch.bool or tuple(mask.shape) not in ((height, width), (n, height, width)):
+        raise ValueError(
+            f"The 'region' of {owner} must be bool, of shape {(height, width)} or "
+            f"{(n, height, width)}. Got {mask.dtype} of shape {tuple(mask.shape)} instead."
+        )
+    return mask.detach().expand(n, height, width)[:, None]
+
+
 def check_bounds(bounds: Any, owner: str) -> tuple[float, float]:
     """Return the range of the pixels as two numbers."""
     try:

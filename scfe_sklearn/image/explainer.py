@@ -21,6 +21,7 @@ from scfe_sklearn.image.batches import (
     per_image,
     read_images,
     read_labels,
+    read_region,
     restore_type,
 )
 from scfe_sklearn.image.docstrings import with_inherited_parameters
@@ -128,7 +129,7 @@ class ImageExplainer(Documented, BaseEstimator):
         if "__doc__" in vars(cls) and cls.__doc__:
             cls.__doc__ = with_inherited_parameters(cls.__doc__, cls.__mro__[1].__doc__ or "")
 
-    def explain(self, images: Any, target: Any = None) -> ImageExplanation:
+    def explain(self, images: Any, target: Any = None, region: Any = None) -> ImageExplanation:
         """Change images so that the model answers differently.
 
         The module is used in eval mode without gradients of its parameters; both are as before
@@ -140,6 +141,8 @@ class ImageExplainer(Documented, BaseEstimator):
             Within ``bounds``.
         target : int, array of shape (n,) or None, default=None
             Classes to reach.
+        region : bool array or Tensor of shape (H, W) or (n, H, W), or None, default=None
+            Pixels that may change; all others stay as they are. None: all may.
 
         Returns
         -------
@@ -157,6 +160,7 @@ class ImageExplainer(Documented, BaseEstimator):
         bounds = check_bounds(self.bounds, who)
         given = read_images(images, bounds, who)
         check_normalization(self.normalization, given, who)
+        inside = None if region is None else read_region(region, given, who)
         model = self._image_model(bounds)
         dtype, device = model.place(given)
         # Gradients are needed whatever the caller does without them.
@@ -170,7 +174,8 @@ class ImageExplainer(Documented, BaseEstimator):
 
             def explain_some(first: int, last: int) -> dict[str, Any]:
                 wanted = None if labels is None else labels[first:last].to(device)
-                return self._explain_batch(model, x[first:last].to(device), wanted, first)
+                may = None if inside is None else inside[first:last].to(device)
+                return self._explain_batch(model, x[first:last].to(device), wanted, first, may)
 
             parts = in_chunks(explain_some, len(x), chunk_size(x, self.batch_size, device))
         if not parts:
@@ -222,7 +227,12 @@ class ImageExplainer(Documented, BaseEstimator):
         return read_labels(target, len(x), n_classes, who, "target")
 
     def _explain_batch(
-        self, model: ImageModel, x: Tensor, wanted: Tensor | None, first: int
+        self,
+        model: ImageModel,
+        x: Tensor,
+        wanted: Tensor | None,
+        first: int,
+        region: Tensor | None,
     ) -> dict[str, Any]:
         with torch.no_grad():
             logits = model.logits(x)
@@ -230,7 +240,7 @@ class ImageExplainer(Documented, BaseEstimator):
         if wanted is None and self._chooses_target():
             others = logits.scatter(1, before[:, None], -torch.inf)
             wanted = others.argmax(dim=1)
-        goal = Goal(before, False) if wanted is None else Goal(wanted, True)
+        goal = Goal(before if wanted is None else wanted, wanted is not None, region=region)
         finite = torch.isfinite(logits).all(dim=1)
         there = finite & goal.reached(logits)
         searched = finite & ~there if self._stops_at_target() else finite
@@ -281,6 +291,8 @@ class ImageExplainer(Documented, BaseEstimator):
             return Proposal(torch.zeros_like(x), zero, zero)
         search = self._search_quickly if getattr(self, "autocast", False) else self._search
         found = search(model, x[rows], goal.take(rows), first + rows)
+        if goal.region is not None:
+            found = replace(found, w=torch.where(goal.region[rows], found.w, 0.0))
         return Proposal(
             torch.zeros_like(x).index_copy(0, rows, found.w),
             zero.index_copy(0, rows, found.n_forward),

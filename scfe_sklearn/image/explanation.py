@@ -66,13 +66,15 @@ class ImageExplanation:
     def measures(self, patch: int = 8) -> dict[str, np.ndarray]:
         """Return pixels, clusters, windows (d_{2,0}, of side ``patch``) and 2-norm of each change.
 
-        The 2-norm is in units in which the range of the pixels is 2 wide, as published for GSE.
-        Images without an answer have NaN.
+        "share" is that of the changed pixels: its mean is the ACP of the GSE paper's formula, the
+        mean of "pixels" that of its tables. The 2-norm is in units in which the range of the
+        pixels is 2 wide, as published for GSE. Images without an answer have NaN.
         """
         low, high = self.bounds
         w = self._tensor(self.changes).double() * 2 / (high - low)
         values = {
             "pixels": n_pixels(w),
+            "share": n_pixels(w) / (w.shape[2] * w.shape[3]),
             "clusters": n_clusters(w),
             "patches": n_patches(w, patch),
             "length": lengths(w),

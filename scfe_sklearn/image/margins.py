@@ -20,16 +20,21 @@ class Goal:
         Whether ``label`` is to be reached.
     reserve : Tensor of shape (n,) or None
         Least margin.
+    region : bool Tensor of shape (n, 1, H, W) or None
+        Pixels that may change; None: all.
     """
 
     label: Tensor
     targeted: bool
     reserve: Tensor | None = None
+    region: Tensor | None = None
 
     def take(self, rows: Tensor) -> Goal:
         """Return the goals of some of the images."""
-        reserve = None if self.reserve is None else self.reserve[rows]
-        return Goal(self.label[rows], self.targeted, reserve)
+        reserve, region = (
+            None if part is None else part[rows] for part in (self.reserve, self.region)
+        )
+        return Goal(self.label[rows], self.targeted, reserve, region)
 
     def margin_loss(self, logits: Tensor) -> Tensor:
         """Return minus the margin, (n,): negative where the goal is reached.

@@ -90,21 +90,33 @@ class ImageModel:
             ]
         return self._kept[key]
 
-    def perturbation_box(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the bounds of the change of images ``x``: lower <= 0 <= upper."""
+    def perturbation_box(self, x: Tensor, region: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the bounds of the change of images ``x``: lower <= 0 <= upper.
+
+        Both are 0 outside ``region`` (n, 1, H, W).
+        """
         low, high = self.bounds
-        return ((low - x) / self.scale).clamp(max=0), ((high - x) / self.scale).clamp(min=0)
+        lower = ((low - x) / self.scale).clamp(max=0)
+        upper = ((high - x) / self.scale).clamp(min=0)
+        if region is None:
+            return lower, upper
+        return torch.where(region, lower, 0.0), torch.where(region, upper, 0.0)
 
     def perturbed(self, x: Tensor, w: Tensor) -> Tensor:
         """Return the images x + w; pixels that do not change come back bit for bit."""
         return torch.where(w == 0, x, (x + w * self.scale).clamp(*self.bounds))
 
     def with_gradient(
-        self, x: Tensor, w: Tensor, loss: Callable[[Tensor], Tensor]
+        self,
+        x: Tensor,
+        w: Tensor,
+        loss: Callable[[Tensor], Tensor],
+        region: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return logits, ``loss(logits)`` (n,) and its gradients in w, at the images x + w.
 
-        Losses are added up, so an image does not feel its batch.
+        Losses are added up, so an image does not feel its batch. Gradients are 0 outside
+        ``region`` (n, 1, H, W).
         """
         image = self.perturbed(x, w).detach().requires_grad_(True)
         with torch.enable_grad():
@@ -116,4 +128,7 @@ class ImageModel:
                 )
             value = loss(logits)
             (gradient,) = torch.autograd.grad(value.sum(), image)
-        return logits.detach(), value.detach(), gradient * self.scale
+        gradient = gradient * self.scale
+        if region is not None:
+            gradient = torch.where(region, gradient, 0.0)
+        return logits.detach(), value.detach(), gradient

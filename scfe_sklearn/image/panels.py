@@ -12,9 +12,12 @@ import torch
 from scfe_sklearn.image.explanation import ImageExplanation
 
 AMPLIFIED = 3.0
+RED = (1.0, 0.0, 0.0)
 
 
-def panels(explanation: ImageExplanation, index: int) -> list[np.ndarray]:
+def panels(
+    explanation: ImageExplanation, index: int, factor: float = AMPLIFIED
+) -> list[np.ndarray]:
     """Return image, counterfactual, mask and amplified change as (H, W, C) from 0 to 1."""
     low, high = explanation.bounds
     image, answer = (
@@ -23,9 +26,14 @@ def panels(explanation: ImageExplanation, index: int) -> list[np.ndarray]:
     )
     change = np.nan_to_num(answer - image)
     mask = (change != 0).any(axis=0, keepdims=True).astype(float)
-    amplified = (0.5 + AMPLIFIED * change / 2).clip(0, 1)
+    amplified = (0.5 + factor * change / 2).clip(0, 1)
     parts = (image, np.nan_to_num(answer), mask, amplified)
     return [part.clip(0, 1).transpose(1, 2, 0) for part in parts]
+
+
+def marked(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return an image (H, W, C) in colours whose pixels under a mask (H, W, 1) are red."""
+    return np.where(mask > 0, RED, colours(image))
 
 
 def colours(panel: np.ndarray) -> np.ndarray:

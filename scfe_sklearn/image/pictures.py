@@ -9,14 +9,18 @@ import numpy as np
 import torch
 
 from scfe_sklearn.image.explanation import ImageExplanation
-from scfe_sklearn.image.panels import colours, panels
+from scfe_sklearn.image.panels import AMPLIFIED, colours, marked, panels
 from scfe_sklearn.image.visual.path_page import path_page
+from scfe_sklearn.image.visual.paths import VisualPaths
 
 
 def plot_panels(
-    explanation: ImageExplanation, rows: Sequence[int] | None = None, maps: Any = None
+    explanation: ImageExplanation,
+    rows: Sequence[int] | None = None,
+    maps: Any = None,
+    factor: float = AMPLIFIED,
 ) -> Any:
-    """Draw image, counterfactual, changed pixels and amplified change of some images.
+    """Draw image, counterfactual, changed pixels in red, and amplified change of some images.
 
     Parameters
     ----------
@@ -26,6 +30,8 @@ def plot_panels(
     maps : array or Tensor of shape (n, H, W) or (n, channels, H, W), or None, default=None
         A further column, of all images: where the model looks, by one of
         :mod:`scfe_sklearn.image.saliency`. Channels are added up.
+    factor : float, default=3
+        Of the amplified change; grey is no change.
 
     Returns
     -------
@@ -44,19 +50,62 @@ def plot_panels(
     figure, axes = plt.subplots(
         len(chosen), len(titles), figsize=size, squeeze=False, layout="constrained"
     )
-    for row, index in zip(axes, chosen, strict=True):
-        shown = [colours(panel) for panel in panels(explanation, int(index))]
+    for k, (row, index) in enumerate(zip(axes, chosen, strict=True)):
+        image, answer, mask, change = panels(explanation, int(index), factor)
+        shown = [colours(image), colours(answer), marked(image, mask), colours(change)]
         if heat is not None:
             shown.append(heat[index])
         for axis, panel, title in zip(row, shown, titles, strict=True):
-            axis.imshow(panel)
-            axis.set_xticks([])
-            axis.set_yticks([])
-            if row is axes[0]:
-                axis.set_title(title)
+            _draw(axis, panel, "" if k else title)
         row[0].set_ylabel(f"class {explanation.before[index]}")
         row[1].set_ylabel(f"class {explanation.after[index]}")
     return figure
+
+
+def plot_radii(paths: VisualPaths, p: float, rows: Sequence[int] | None = None) -> Any:
+    """Draw images and their counterfactuals over the radii of one norm, with confidences.
+
+    Parameters
+    ----------
+    paths : VisualPaths
+    p : float
+        One of its norms.
+    rows : sequence of int or None, default=None
+        None: the first eight.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    import matplotlib.pyplot as plt
+
+    if p not in paths.radii:
+        raise ValueError(
+            f"The 'p' of plot_radii must be one of the norms {list(paths.radii)}. Got {p!r}."
+        )
+    steps = paths.explanations[p]
+    chosen = range(min(len(steps[0]), 8)) if rows is None else rows
+    titles = ["image", *(f"radius {radius:.4g}" for radius in paths.radii[p])]
+    size = (1.6 * len(titles), 1.8 * len(chosen))
+    figure, axes = plt.subplots(
+        len(chosen), len(titles), figsize=size, squeeze=False, layout="constrained"
+    )
+    for k, (row, index) in enumerate(zip(axes, chosen, strict=True)):
+        shown = [panels(step, int(index)) for step in steps]
+        pictures = [shown[0][0], *(answer for _, answer, _, _ in shown)]
+        share = [steps[0].confidence_before, *(step.confidence_after for step in steps)]
+        for axis, panel, title, values in zip(row, pictures, titles, share, strict=True):
+            _draw(axis, colours(panel), "" if k else title)
+            axis.set_xlabel(f"{values[index]:.3g}")
+        row[0].set_ylabel(f"class {steps[0].before[index]}")
+    return figure
+
+
+def _draw(axis: Any, panel: np.ndarray, title: str) -> None:
+    axis.imshow(panel)
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.set_title(title)
 
 
 def _heat(maps: Any, explanation: ImageExplanation) -> np.ndarray:

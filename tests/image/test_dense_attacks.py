@@ -82,6 +82,28 @@ def test_projected_gradients_reach_what_can_be_reached(p, step, loss):
             assert lengths(result.changes, p).item() <= radius * factor * (1 + 1e-9)
 
 
+def test_iterated_signs_start_at_the_image():
+    """I-FGSM against its recursion, until the first point that reaches the goal."""
+    net, x = two_classes(), some_images()
+    attack = ProjectedGradient(net, radius=0.4, step=0.05, n_iter=8, random_start=False)
+    result = attack.explain(x)
+    assert torch.equal(result.counterfactuals, attack.set_params(random_state=7).explain(x)
+                       .counterfactuals)  # fmt: skip
+    label = net(x).argmax(1)
+    image = x.clone()
+    for _ in range(8):
+        image.requires_grad_(True)
+        loss = nn.functional.cross_entropy(net(image), label, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, image)
+        image = (image + 0.05 * gradient.sign()).detach().clamp(x - 0.4, x + 0.4).clamp(0, 1)
+    # A linear loss rises in every step, so the last point is the best.
+    reached = net(image).argmax(1) != label
+    assert result.success.tolist() == reached.tolist()
+    assert reached.any()
+    torch.testing.assert_close(result.counterfactuals[reached], image[reached])
+    assert (result.n_forward == 8 + 1 + 2).all()
+
+
 def test_restarts_are_for_images_that_need_them():
     net, x = two_classes(), some_images()
     radius = 1.05 * float(np.median(least_radii(net, x, 2)))

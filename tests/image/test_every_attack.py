@@ -16,6 +16,7 @@ from scfe_sklearn.image import (
     GroupSparseExplainer,
     NuclearFrankWolfe,
     ProjectedGradient,
+    ProximalAttack,
     ReparameterizedAttack,
     SigmaZero,
     SparseAutoAttack,
@@ -46,14 +47,26 @@ EVERY = {
     "spgd, projected": (
         SparsePGD, {"n_pixels": 9, "n_iter": 60, "backward": "projected", "patience": 1}, ()
     ),
+    "proximal": (ProximalAttack, {"weight": 0.002, "step": 0.05}, ()),
     "pgd0": (PGD0, {"n_pixels": 9, "step": 1.0, "n_iter": 60, "n_restarts": 2}, ()),
     "saa": (SparseAutoAttack, {"n_pixels": 4, "n_iter": 20, "n_queries": 60}, ()),
-    "reparameterized": (ReparameterizedAttack, {"threshold": 0.5}, ()),
+    "mask": (ReparameterizedAttack, {"n_iter": 60}, ()),
+    "scripted": (ReparameterizedAttack, {"mask": "tanh", "threshold": 0.2, "rate": 1e4}, ()),
     "strattack": (StrAttack, {"n_searches": 5, "n_iter": 40, "n_retrain": 40}, ()),
     "fwnucl": (NuclearFrankWolfe, {"n_iter": 60, "radius": 9.0}, ()),
     "fwnucl, to the end": (NuclearFrankWolfe, {"n_iter": 20, "stop_early": False}, ()),
 }  # fmt: skip
-DRAW = {"afw", "afw, as an attack", "pgd0", "pgd", "apgd", "random", "spgd", "spgd, projected", "saa"}
+DRAW = {
+    "afw",
+    "afw, as an attack",
+    "pgd0",
+    "pgd",
+    "apgd",
+    "random",
+    "spgd",
+    "spgd, projected",
+    "saa",
+}
 AT_MOST = {"pgd0": 9, "random": 9, "spgd": 9, "spgd, projected": 9, "saa": 4}
 
 
@@ -310,12 +323,17 @@ REFUSED = [
     ("pgd", {"p": 1}, "The 'step' parameter of ProjectedGradient must be 'auto' for p=1"),
     ("pgd", {"step": "fast"}, "The 'step' parameter of ProjectedGradient must be"),
     ("pgd", {"loss": "dlr"}, "The 'loss' parameter of ProjectedGradient must be a str among"),
+    (
+        "proximal",
+        {"penalty": "l2"},
+        "The 'penalty' parameter of ProximalAttack must be a str among",
+    ),
     ("spgd", {"n_pixels": 0}, "The 'n_pixels' parameter of SparsePGD must be an int in"),
     ("spgd", {"backward": "none"}, "The 'backward' parameter of SparsePGD must be a str among"),
     ("pgd0", {"step": 0.0}, "The 'step' parameter of PGD0 must be a float in"),
     ("saa", {"n_queries": -1}, "The 'n_queries' parameter of SparseAutoAttack must be an int"),
-    ("reparameterized", {"threshold": 1.0}, "The 'threshold' parameter of Reparameterized"),
-    ("reparameterized", {"growth": 0.9}, "The 'growth' parameter of ReparameterizedAttack"),
+    ("mask", {"threshold": 1.0}, "The 'threshold' parameter of Reparameterized"),
+    ("mask", {"mask": "relu"}, "The 'mask' parameter of ReparameterizedAttack must be a str"),
     ("strattack", {"side": 0}, "The 'side' parameter of StrAttack must be an int in"),
     ("strattack", {"quantile": 1}, "The 'quantile' parameter of StrAttack must be a float in"),
     ("fwnucl", {"radius": -1}, "The 'radius' parameter of NuclearFrankWolfe must be a float"),

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from scfe_sklearn.image import AutoFrankWolfe, GroupSparseExplainer
-from scfe_sklearn.image.pictures import plot_panels, radius_page
+from scfe_sklearn.image import AutoFrankWolfe, GroupSparseExplainer, visual_paths
+from scfe_sklearn.image.pictures import plot_panels, plot_radii, radius_page
 from scfe_sklearn.image.saliency import (
     activation_map,
     frechet_distance,
@@ -38,7 +38,7 @@ def test_the_saliency_of_a_linear_model_is_its_weights(signs):
 
 
 def test_the_default_saliency_is_the_papers():
-    """GSE paper: an entry counts if the target's slope is not negative OR the label's not positive."""
+    """An entry counts if the target's slope is not negative or the label's is not positive."""
     weight = torch.tensor([[1.0, 1.0, -1.0, -1.0], [2.0, -2.0, 2.0, -2.0]]).double()
     net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False)).double()
     net[1].weight.data = weight
@@ -182,9 +182,18 @@ def test_panels_show_what_changed():
     result = GroupSparseExplainer(net).explain(images)
     figure = plot_panels(result)
     assert len(figure.axes) == 4 * int(result.success.sum())
-    shown = figure.axes[2].images[0].get_array()[..., 0]
+    titles = [axis.get_title() for axis in figure.axes[:5]]
+    assert titles == ["image", "counterfactual", "changed pixels", "change, amplified", ""]
+    shown = figure.axes[2].images[0].get_array()
     first = np.flatnonzero(result.success)[0]
-    np.testing.assert_array_equal(shown, (result.changes[first] != 0).any(0).double())
+    changed = (result.changes[first] != 0).any(0).numpy()
+    grey = images[first].mean(0).numpy()
+    assert (shown[changed] == (1, 0, 0)).all()
+    np.testing.assert_allclose(shown[~changed], np.stack([grey[~changed]] * 3, axis=1))
+    doubled = plot_panels(result, [first], factor=6).axes[3].images[0].get_array()
+    expected = (0.5 + 3 * result.changes[first].numpy()).clip(0, 1).mean(0)
+    np.testing.assert_allclose(doubled[..., 0], expected)
+    plt.close("all")
     plt.close(figure)
     with pytest.raises(ValueError, match="must name an image"):
         plot_panels(result, [])
@@ -197,6 +206,26 @@ def test_panels_show_what_changed():
         plt.close(figure)
     with pytest.raises(ValueError, match="'maps' of plot_panels must have shape"):
         plot_panels(result, maps=maps[:, 1:])
+
+
+def test_radii_are_drawn_side_by_side():
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    net, images = explained(3)
+    explainer = AutoFrankWolfe(net, n_restarts=1, n_iter=10)
+    paths = visual_paths(explainer, images, {2: [0.3, 0.6], 1.5: [0.5, 1.0]})
+    figure = plot_radii(paths, 2, [2, 0])
+    assert len(figure.axes) == 2 * 3
+    for axis, step in zip(figure.axes[4:6], paths.explanations[2], strict=True):
+        expected = step.counterfactuals[0].permute(1, 2, 0).numpy()
+        np.testing.assert_allclose(axis.images[0].get_array(), expected)
+        assert axis.get_xlabel() == f"{step.confidence_after[0]:.3g}"
+    assert figure.axes[1].get_title() == "radius 0.3"
+    plt.close(figure)
+    with pytest.raises(ValueError, match="The 'p' of plot_radii must be one of the norms"):
+        plot_radii(paths, 3)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

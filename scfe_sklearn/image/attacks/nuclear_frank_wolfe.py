@@ -86,7 +86,7 @@ class NuclearFrankWolfe(ImageExplainer):
         active = _State(rows, x, goal, rows < 0, torch.zeros_like(x), torch.zeros_like(x))
         for turn in range(self.n_iter + 1):
             logits, value, active.gradient = model.with_gradient(
-                active.x, active.w, active.goal.cross_entropy
+                active.x, active.w, active.goal.cross_entropy, active.goal.region
             )
             better = active.goal.reached(logits) & (value < least[active.rows]) & ~active.done
             found[active.rows] = torch.where(per_image(better), active.w, found[active.rows])
@@ -102,9 +102,12 @@ class NuclearFrankWolfe(ImageExplainer):
                     break
             forward[active.rows] += (~active.done).long() * (self.n_line + 1)
             corner = lmo_group_nuclear(to_tiles(-active.gradient, side), self.radius)
-            direction = from_tiles(corner, active.x.shape) - active.w
+            corner = from_tiles(corner, active.x.shape)
+            if active.goal.region is not None:
+                corner = torch.where(active.goal.region, corner, 0.0)
+            direction = corner - active.w
             active.w = active.w + per_image(self._line(model, active, direction)) * direction
-        lower, upper = model.perturbation_box(x)
+        lower, upper = model.perturbation_box(x, goal.region)
         return Proposal(torch.minimum(torch.maximum(found, lower), upper), forward, backward)
 
     def _line(self, model: ImageModel, active: _State, direction: Tensor) -> Tensor:

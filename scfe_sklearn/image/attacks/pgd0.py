@@ -65,7 +65,7 @@ class PGD0(FewPixels):
     def _search(self, model: ImageModel, x: Tensor, goal: Goal, indices: Tensor) -> Proposal:
         _, channels, height, width = x.shape
         pixel, _ = tile_of_values(channels, height, width, 1)
-        lower, upper = (bound.flatten(1) for bound in model.perturbation_box(x))
+        lower, upper = (bound.flatten(1) for bound in model.perturbation_box(x, goal.region))
         sets = FeatureSets(pixel, lower=lower, upper=upper, dtype=x.dtype, device=x.device)
 
         def search(restart: int, rows: Tensor) -> Proposal:
@@ -85,7 +85,8 @@ class PGD0(FewPixels):
         for turn in range(self.n_iter + 1):
             active.w = sets.project(active.w, k)
             w = active.w.reshape(active.x.shape)
-            logits, _, gradient = model.with_gradient(active.x, w, active.goal.cross_entropy)
+            aim = active.goal
+            logits, _, gradient = model.with_gradient(active.x, w, aim.cross_entropy, aim.region)
             found.look(active, w, logits)
             flat = gradient.flatten(1)
             length = flat.abs().mean(dim=1, keepdim=True)

@@ -63,15 +63,17 @@ class FastGradientSign(ImageExplainer):
     radius: float = 8 / 255
 
     def _search(self, model: ImageModel, x: Tensor, goal: Goal, indices: Tensor) -> Proposal:
-        _, _, gradient = model.with_gradient(x, torch.zeros_like(x), goal.cross_entropy)
-        lower, upper = (bound.flatten(1) for bound in model.perturbation_box(x))
+        _, _, gradient = model.with_gradient(
+            x, torch.zeros_like(x), goal.cross_entropy, goal.region
+        )
+        lower, upper = (bound.flatten(1) for bound in model.perturbation_box(x, goal.region))
         w = lmo_ball_box(-gradient.flatten(1), self.p, self.radius, lower, upper)
         return Proposal(w.reshape(x.shape), torch.ones_like(indices), torch.ones_like(indices))
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class ProjectedGradient(ImageExplainer):
-    """Changes within an lp-ball by projected gradients: PGD [1]_, and Auto-PGD [2]_.
+    """Changes within an lp-ball by projected gradients: PGD [1]_, Auto-PGD [2]_ and I-FGSM [3]_.
 
     Maximises the loss over ball and box from random starts, with exact projections on their
     intersection. Of all points that reach the goal, the one with the largest loss is kept; an
@@ -90,6 +92,8 @@ class ProjectedGradient(ImageExplainer):
     n_iter : int in [1, inf), default=40
     n_restarts : int in [1, inf), default=1
         Random starts.
+    random_start : bool, default=True
+        False: start at the image itself, once. With ``step`` a number and p = inf that is I-FGSM.
     random_state : int, default=0
         Seed of the starts. An image's starts depend on its place among the images.
 
@@ -99,6 +103,7 @@ class ProjectedGradient(ImageExplainer):
        adversarial attacks", ICLR 2018.
     .. [2] Croce, Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
        parameter-free attacks", ICML 2020.
+    .. [3] Kurakin, Goodfellow, Bengio, "Adversarial machine learning at scale", ICLR 2017.
 
     Examples
     --------
@@ -119,6 +124,7 @@ class ProjectedGradient(ImageExplainer):
         "loss": [StrOptions({"cross_entropy", "margin"})],
         "n_iter": [Interval(Integral, 1, None, closed="left")],
         "n_restarts": [Interval(Integral, 1, None, closed="left")],
+        "random_start": ["boolean"],
         "random_state": [Interval(Integral, 0, None, closed="left")],
     }
     _unit = None
@@ -129,6 +135,7 @@ class ProjectedGradient(ImageExplainer):
     loss: str = "cross_entropy"
     n_iter: int = 40
     n_restarts: int = 1
+    random_start: bool = True
     random_state: int = 0
 
     def _image_model(self, bounds: tuple[float, float]) -> ImageModel:
@@ -148,13 +155,13 @@ class ProjectedGradient(ImageExplainer):
         def search(restart: int, rows: Tensor) -> Proposal:
             return self._ascend(model, x[rows], goal.take(rows), indices[rows], restart)
 
-        return one_after_another(search, x, self.n_restarts)
+        return one_after_another(search, x, self.n_restarts if self.random_start else 1)
 
     def _ascend(
         self, model: ImageModel, x: Tensor, goal: Goal, indices: Tensor, restart: int
     ) -> Proposal:
         """Return the best point of one start that reaches the goal: zeros where there is none."""
-        lower, upper = (bound.flatten(1) for bound in model.perturbation_box(x))
+        lower, upper = (bound.flatten(1) for bound in model.perturbation_box(x, goal.region))
         best = torch.zeros_like(x).flatten(1)
         most = torch.full((len(x),), -torch.inf, dtype=x.dtype, device=x.device)
 
@@ -164,7 +171,7 @@ class ProjectedGradient(ImageExplainer):
 
         def evaluate(u: Tensor) -> tuple[Tensor, Tensor]:
             nonlocal best, most
-            logits, value, gradient = model.with_gradient(x, u.reshape(x.shape), loss)
+            logits, value, gradient = model.with_gradient(x, u.reshape(x.shape), loss, goal.region)
             better = goal.reached(logits) & (value > most)
             best, most = torch.where(better[:, None], u, best), torch.where(better, value, most)
             return value, gradient.flatten(1)
@@ -172,11 +179,13 @@ class ProjectedGradient(ImageExplainer):
         def project(v: Tensor) -> Tensor:
             return project_ball_box(v, self.p, self.radius, lower, upper)
 
-        # Somewhere between the image and an extreme point in a random direction.
-        seed, size = self.random_state, best.shape[1]
-        direction = normal(seed, indices, 2 * restart, size, x.dtype)
-        start = lmo_ball_box(direction, self.p, self.radius, lower, upper)
-        start = start * uniform(seed, indices, 2 * restart + 1, 1, x.dtype)
+        start = torch.zeros_like(best)
+        if self.random_start:
+            # Between the image and an extreme point in a random direction.
+            seed, size = self.random_state, best.shape[1]
+            direction = normal(seed, indices, 2 * restart, size, x.dtype)
+            start = lmo_ball_box(direction, self.p, self.radius, lower, upper)
+            start = start * uniform(seed, indices, 2 * restart + 1, 1, x.dtype)
         if self.step == "auto":
             auto_projected_gradient(evaluate, project, start, self.p, self.radius, self.n_iter)
         else:

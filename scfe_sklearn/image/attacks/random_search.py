@@ -86,8 +86,15 @@ def random_search(
     def draw(rows: Tensor, query: int) -> tuple[Tensor, Tensor]:
         """Return an order of the pixels, and corners of the colour cube."""
         numbers = uniform(seed, indices[rows], query, (1 + channels) * size, x.dtype)
+        order = numbers[:, :size]
         corner = torch.where(numbers[:, size:] < 0.5, low, high).to(x.dtype)
-        return numbers[:, :size], corner.reshape(-1, channels, size)
+        corner = corner.reshape(-1, channels, size)
+        if goal.region is not None:
+            # Pixels outside are chosen last, and keep their colours.
+            inside = goal.region[rows].flatten(1)
+            order = torch.where(inside, order, 1.5)
+            corner = torch.where(inside[:, None], corner, x[rows].flatten(2))
+        return order, corner
 
     def margin(rows: Tensor, chosen: Tensor, colour: Tensor) -> Tensor:
         image = torch.where(chosen[:, None], colour, x[rows].flatten(2))

@@ -72,7 +72,7 @@ class SigmaZero(ImageExplainer):
     dynamic_threshold: bool = True
 
     def _search(self, model: ImageModel, x: Tensor, goal: Goal, indices: Tensor) -> Proposal:
-        lower, upper = model.perturbation_box(x)
+        lower, upper = model.perturbation_box(x, goal.region)
         w, n_values = torch.zeros_like(x), x[0].numel()
         mean, square = torch.zeros_like(x), torch.zeros_like(x)
         threshold = torch.full((len(x), 1, 1, 1), FIRST_THRESHOLD, dtype=x.dtype, device=x.device)
@@ -83,7 +83,7 @@ class SigmaZero(ImageExplainer):
             return goal.margin_loss(logits).relu()
 
         for k in range(self.n_iter + 1):
-            logits, _, gradient = model.with_gradient(x, w, hinge)
+            logits, _, gradient = model.with_gradient(x, w, hinge, goal.region)
             reached, count = goal.reached(logits), (w != 0).flatten(1).sum(dim=1)
             better = reached & (count < fewest)
             best = torch.where(per_image(better), w, best)

@@ -18,6 +18,8 @@ from scfe_sklearn.image.random import normal, uniform
 from scfe_sklearn.proximal.operators import clip
 from scfe_sklearn.validation import Integral, Interval, Real, StrOptions
 
+OUTSIDE = -1e3
+"""Mask logit of a pixel that may not change."""
 FLAT = 2e-10
 """A gradient of the mask that is shorter moves nothing."""
 
@@ -124,9 +126,9 @@ def sparse_pgd(
     size, seed = x.shape[2] * x.shape[3], settings.seed
     k = min(settings.n_pixels, size)
     found = FirstSuccess(x)
-    lower, upper = (bound.flatten(2) for bound in model.perturbation_box(x))
+    lower, upper = (bound.flatten(2) for bound in model.perturbation_box(x, goal.region))
     colour = 2 * uniform(seed, indices, 0, x[0].numel(), x.dtype).reshape(lower.shape) - 1
-    logit = normal(seed, indices, 1, size, x.dtype)
+    logit = _drawn_logits(seed, indices, 1, goal, size, x.dtype)
     active = _State(
         rows=torch.arange(len(x), device=x.device),
         x=x,
@@ -144,7 +146,8 @@ def sparse_pgd(
     for turn in range(settings.n_iter):
         w = (active.colour * active.mask[:, None]).reshape(-1, *x.shape[1:])
         # Downhill: the cross-entropy of a goal falls as it comes closer.
-        logits, _, gradient = model.with_gradient(active.x, w, active.goal.cross_entropy)
+        aim = active.goal
+        logits, _, gradient = model.with_gradient(active.x, w, aim.cross_entropy, aim.region)
         active.gradient = -gradient.flatten(2)
         found.look(active, w, logits)
         active = active.after(turn)
@@ -180,7 +183,15 @@ def _step(active: _State, k: int, stream: int, settings: SparsePGDSettings) -> N
     mask = top_pixels(logit, k)
     same = torch.where((mask == active.mask).all(dim=1), active.same + 1, 0)
     stale = same >= settings.patience
-    fresh = normal(settings.seed, active.indices, stream, size, logit.dtype)
+    fresh = _drawn_logits(settings.seed, active.indices, stream, active.goal, size, logit.dtype)
     active.logit = torch.where(stale[:, None], fresh, logit)
     active.mask = torch.where(stale[:, None], top_pixels(fresh, k), mask)
     active.same = torch.where(stale, 0, same)
+
+
+def _drawn_logits(
+    seed: int, indices: Tensor, stream: int, goal: Goal, size: int, dtype: torch.dtype
+) -> Tensor:
+    """Return random mask logits (n, size); those of pixels that may not change are last."""
+    logit = normal(seed, indices, stream, size, dtype)
+    return logit if goal.region is None else torch.where(goal.region.flatten(1), logit, OUTSIDE)

@@ -136,7 +136,7 @@ class _Run:
     ) -> None:
         self.settings, self.model, self.x, self.goal = settings, model, x, goal
         self.tiles, self.n_tiles = tiles, n_tiles
-        self.lower, self.upper = model.perturbation_box(x)
+        self.lower, self.upper = model.perturbation_box(x, goal.region)
 
     def admm(self, weight: Tensor, keep: Tensor | None, n_iter: int) -> tuple[Tensor, Tensor]:
         """Return each image's best answer and its value, infinite where there is none.
@@ -149,7 +149,7 @@ class _Run:
         z, copies = best, (best, best, best)
         u, v, s = best, best, best
         for k in range(n_iter):
-            _, _, gradient = self.model.with_gradient(self.x, z, self._hinge)
+            _, _, gradient = self.model.with_gradient(self.x, z, self._hinge, self.goal.region)
             short = rho / (rho + 2 * gamma) * (z - u / rho)
             inside = clip(z - s / rho, self.lower, self.upper)
             sparse = self._sparse(z - v / rho, keep)

@@ -88,13 +88,13 @@ def shorten(
     -------
     Tensor of shape (n, C, H, W)
     """
-    lower, upper = model.perturbation_box(x)
+    lower, upper = model.perturbation_box(x, goal.region)
     region = closure((w != 0).any(dim=1, keepdim=True), patch)
     best, worth = w, lengths(w) + price * n_pixels(w)
     radius, at, direction = lengths(w), w, torch.zeros_like(w)
     last = int(UNTIL * n_iter)
     for k in range(n_iter + 1):
-        _, loss, gradient = model.with_gradient(x, at, goal.margin_loss)
+        _, loss, gradient = model.with_gradient(x, at, goal.margin_loss, goal.region)
         reached, length = loss < 0, lengths(at)
         value = length + price * n_pixels(at)
         better = reached & (value < worth)

@@ -165,7 +165,7 @@ def group_sparse(
     """
     n = len(x)
     zero = torch.zeros_like(x)
-    _, loss, first = model.with_gradient(x, zero, goal.margin_loss)
+    _, loss, first = model.with_gradient(x, zero, goal.margin_loss, goal.region)
     already = loss < 0
     best, n_evaluations = torch.zeros_like(x), torch.ones(n, dtype=torch.long, device=x.device)
     score = torch.full((n,), torch.inf, dtype=x.dtype, device=x.device)
@@ -180,7 +180,8 @@ def group_sparse(
     turn = 0
     while len(pending.rows) > 0:
         _advance(pending, model, gradient, settings, momentum)
-        _, loss, gradient = model.with_gradient(pending.x, pending.w, pending.goal.margin_loss)
+        aim = pending.goal
+        _, loss, gradient = model.with_gradient(pending.x, pending.w, aim.margin_loss, aim.region)
         pending.count += (pending.n_runs < settings.n_searches).long()
         _judge(pending, loss, settings)
         # The hinge is flat where the goal is reached, and a new run starts at the image itself.
@@ -207,7 +208,7 @@ def _begin(
     settings: GroupSparseSettings,
 ) -> _State:
     n, height, width = len(x), x.shape[2], x.shape[3]
-    lower, upper = model.perturbation_box(x)
+    lower, upper = model.perturbation_box(x, goal.region)
     zero = torch.zeros_like(x)
 
     def each(value: float) -> Tensor:

@@ -160,7 +160,7 @@ class PlausibleImageExplainer(ImageExplainer):
         self.reference_rows_ = [rows[agreed & (labels == label)].numpy() for label in self.classes_]
         return self
 
-    def explain(self, images: Any, target: Any = None) -> Any:
+    def explain(self, images: Any, target: Any = None, region: Any = None) -> Any:
         """Change images so that the model answers differently; see :class:`ImageExplainer`."""
         check_is_fitted(self)
         images = self._lines(images, reset=False)
@@ -170,7 +170,7 @@ class PlausibleImageExplainer(ImageExplainer):
                 f"The images of {type(self).__name__} must have the shape (n, *{self.image_shape_})"
                 f" that was fitted. Got {tuple(shape)} instead."
             )
-        return super().explain(images, target)
+        return super().explain(images, target, region)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -220,8 +220,9 @@ class PlausibleImageExplainer(ImageExplainer):
         counts = torch.zeros(2, len(x), dtype=torch.long)
         parts = [self._plausible(kind) for kind in range(len(self.classes_))]
         problem = pixel_problem(
-            model, pixels, rows, label, parts, owner, self.max_pixels, float(self.beta), counts
-        )
+            model, pixels, rows, label, parts, owner, self.max_pixels, float(self.beta), counts,
+            goal.region,
+        )  # fmt: skip
         walk = Continuation()
         walk = replace(
             walk,

@@ -66,16 +66,23 @@ class PixelRows:
         channels, height, width = self.shape
         return rows.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
 
-    def domain(self, rows: Tensor) -> Domain:
-        """Return where rows may go: every channel from -1 to 1, a pixel being one feature."""
+    def domain(self, rows: Tensor, region: Tensor | None = None) -> Domain:
+        """Return the domain of rows: every channel from -1 to 1, a pixel being one feature.
+
+        Pixels outside ``region`` (n, 1, H, W) stay.
+        """
         channels, height, width = self.shape
         pixel = torch.arange(height * width, device=rows.device).repeat_interleave(channels)
         one, zero = torch.ones_like(rows), torch.zeros_like(rows[0])
+        lower, upper, allowed = -one, one, one > 0
+        if region is not None:
+            allowed = self.flat(region.to(rows.device).expand(-1, channels, -1, -1))
+            lower, upper = torch.where(allowed, lower, rows), torch.where(allowed, upper, rows)
         return Domain(
             factual=rows,
-            lower=-one,
-            upper=one,
-            allowed=one > 0,
+            lower=lower,
+            upper=upper,
+            allowed=allowed,
             groups=pixel,
             scalar=zero == 0,
             step=zero,
@@ -135,10 +142,11 @@ def pixel_problem(
     max_pixels: int | None,
     beta: float,
     counts: Tensor,
+    region: Tensor | None = None,
 ) -> Problem:
     """Return the problem of images ``rows`` (n, D) that should be of the classes ``target`` (n,).
 
-    ``owner`` (n,) is the position in ``parts`` of what an answer should look like.
+    ``owner`` (n,) is the position in ``parts`` of the density of an answer.
     """
     dtype, device = model.place(rows)
 
@@ -149,7 +157,7 @@ def pixel_problem(
 
     n, size = len(rows), pixels.shape[1] * pixels.shape[2]
     nothing = torch.zeros(0, dtype=torch.long, device=rows.device)
-    domain = pixels.domain(rows)
+    domain = pixels.domain(rows, region)
     return Problem(
         objective=CountedObjective(
             [scores],

@@ -124,7 +124,7 @@ class AutoFrankWolfe(ImageExplainer):
         return super()._image_model(bounds)
 
     def _search(self, model: ImageModel, x: Tensor, goal: Goal, indices: Tensor) -> Proposal:
-        lower, upper = (bound.flatten(1) for bound in model.perturbation_box(x))
+        lower, upper = (bound.flatten(1) for bound in model.perturbation_box(x, goal.region))
 
         def lmo(c: Tensor) -> Tensor:
             return lmo_ball_box(c, self.p, self.radius, lower, upper)
@@ -136,7 +136,7 @@ class AutoFrankWolfe(ImageExplainer):
             return goal.log_probability(logits, self.temperature)
 
         def evaluate(u: Tensor) -> tuple[Tensor, Tensor]:
-            _, value, gradient = model.with_gradient(x, u.reshape(x.shape), loss)
+            _, value, gradient = model.with_gradient(x, u.reshape(x.shape), loss, goal.region)
             return value, gradient.flatten(1)
 
         def ascend(restart: int) -> Ascent:

@@ -70,6 +70,7 @@ def visual_paths(
     images: Any,
     radii: Mapping[float, Iterable[float]],
     target: Any = None,
+    region: Any = None,
 ) -> VisualPaths:
     """Explain images within balls of several norms and radii.
 
@@ -83,7 +84,7 @@ def visual_paths(
     images : array or Tensor of shape (n, channels, height, width)
     radii : mapping of float to iterable of float
         Per norm p in [1, inf] as many radii, in the unit of the pixels.
-    target : int, array of shape (n,) or None, default=None
+    target, region : see :meth:`AutoFrankWolfe.explain`
 
     Returns
     -------
@@ -112,7 +113,7 @@ def visual_paths(
     for p, sizes in known.items():
         path: list[ImageExplanation] = []
         for radius in sizes:
-            answer = _like(explainer, p, radius).explain(images, target)
+            answer = _like(explainer, p, radius).explain(images, target, region)
             path.append(_more_convincing(path[-1], answer) if path else answer)
         found[p] = path
     return VisualPaths(known, found)
