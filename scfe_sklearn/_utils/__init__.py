@@ -1,5 +1,6 @@
 """Helpers that every room may use; they know nothing of the package."""
 
 from scfe_sklearn._utils.row_batch import RowBatch, taken
+from scfe_sklearn._utils.validation import invalid
 
-__all__ = ["RowBatch", "taken"]
+__all__ = ["RowBatch", "invalid", "taken"]

@@ -11,7 +11,7 @@ from scfe_sklearn.answering.answers import Answers, answer
 from scfe_sklearn.answering.engine import Engine
 from scfe_sklearn.answering.judge import Judge
 from scfe_sklearn.answering.query import Query, unset
-from scfe_sklearn.data import VERTEX, FeatureSpace, exact_columns
+from scfe_sklearn.data import VERTEX, FeatureSpace
 from scfe_sklearn.exact import (
     ExactAnswer,
     Options,
@@ -170,9 +170,7 @@ class ExactSolver:
     def _options(self, engine: Engine, query: Query, row: int, rules: RowRules | None) -> Options:
         """Return the options of one row, in raw units, with their costs."""
         space, bounds = engine.space, query.rows.bounds
-        u = exact_columns(space.features_, space.slices_, space.lattice())(
-            torch.from_numpy(query.Z[row : row + 1])
-        ).numpy()[0]
+        u = space.exact_columns()(torch.from_numpy(query.Z[row : row + 1])).numpy()[0]
         box = column_bounds(space, bounds.take(np.array([row])))
         unit = np.array(
             [

@@ -10,7 +10,7 @@ import torch
 from scfe_sklearn.answering.answers import Answers
 from scfe_sklearn.answering.judge import Judge
 from scfe_sklearn.answering.query import Query, unset
-from scfe_sklearn.data import FeatureSpace, exact_columns
+from scfe_sklearn.data import FeatureSpace
 from scfe_sklearn.exact import linear_reach, prove_linear, prove_linear_jointly
 from scfe_sklearn.models import LinearScores
 from scfe_sklearn.rules import ColumnBounds, RowRules, column_bounds
@@ -163,7 +163,7 @@ class LinearProver:
 
     def _columns(self, query: Query, rows: np.ndarray) -> np.ndarray:
         """Rows of column space."""
-        u = exact_columns(self.space.features_, self.space.slices_, self.space.lattice())
+        u = self.space.exact_columns()
         return u(torch.from_numpy(query.Z[rows])).numpy()
 
     @property

@@ -3,7 +3,7 @@
 # ruff: noqa: F401 (names that are not listed at the end are for other rooms of the package)
 
 from scfe_sklearn.data.blocks import BlockExpander
-from scfe_sklearn.data.column_space import Column, exact_columns
+from scfe_sklearn.data.column_space import Column
 from scfe_sklearn.data.derived import Derived
 from scfe_sklearn.data.features import (
     Feature,

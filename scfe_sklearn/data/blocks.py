@@ -14,6 +14,9 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from scfe_sklearn._utils import invalid
+
+_NAMED = ("blocks", "BlockExpander")  # in messages
 REST = "none"
 """The level of rows that are 0 in a whole block, unless the user names it."""
 
@@ -106,10 +109,7 @@ class BlockExpander(BaseEstimator):
         """
         frame = _as_frame(X)
         if not isinstance(self.blocks, Mapping) or not self.blocks:
-            raise ValueError(
-                "The 'blocks' parameter of BlockExpander must be a dict from names to columns. "
-                f"Got {self.blocks!r} instead."
-            )
+            raise invalid(*_NAMED, "be a dict from names to columns", self.blocks)
         labels: list[Hashable] = list(frame.columns)
         blocks = [_block(name, given, labels) for name, given in self.blocks.items()]
         used = [k for block in blocks for k in block.columns if k is not None]
@@ -133,10 +133,7 @@ class BlockExpander(BaseEstimator):
                 names.append(label)
         clash = [name for name in names if names.count(name) > 1]
         if clash:
-            raise ValueError(
-                "The 'blocks' parameter of BlockExpander must give names that no other column "
-                f"has. Got {clash[0]!r} instead."
-            )
+            raise invalid(*_NAMED, "give names that no other column has", clash[0])
         self.columns_ = frame.columns
         self.dtypes_ = tuple(frame.dtypes)
         self.array_dtype_ = X.dtype if isinstance(X, np.ndarray) else None
@@ -309,22 +306,14 @@ def _block(name: Hashable, given: Any, labels: list[Hashable]) -> Block:
             if all(isinstance(c, str) and c.startswith(prefix) for c in columns):
                 levels = [c[len(prefix) :] for c in columns]
     else:
-        raise ValueError(
-            "The 'blocks' parameter of BlockExpander must give {level: column} or a list of "
-            f"columns. Got {given!r} for {name!r} instead."
-        )
+        raise invalid(*_NAMED, "give {level: column} or a list of columns", given, name)
     named = [c for c in columns if c is not None]
     unknown = [c for c in named if c not in labels]
     if unknown:
-        raise ValueError(
-            f"The 'blocks' parameter of BlockExpander must name columns of X, which are "
-            f"{labels[:20]}. Got {unknown[0]!r} instead."
-        )
+        raise invalid(*_NAMED, f"name columns of X, which are {labels[:20]}", unknown[0])
     if not named or len(columns) < 2 or len(columns) - len(named) > 1:
-        raise ValueError(
-            "The 'blocks' parameter of BlockExpander must give at least two levels, of which at "
-            f"most one has no column. Got {given!r} for {name!r} instead."
-        )
+        must = "give at least two levels, of which at most one has no column"
+        raise invalid(*_NAMED, must, given, name)
     return Block(
         name, tuple(levels), tuple(None if c is None else labels.index(c) for c in columns)
     )

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import Any
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from scfe_sklearn.data.column_space import Column, lay_out_columns
+from scfe_sklearn.data.column_space import Column, exact_columns, lay_out_columns
 from scfe_sklearn.data.features import Feature
 from scfe_sklearn.data.frames import open_table
 from scfe_sklearn.data.lattice import Lattice
 from scfe_sklearn.data.levels import VERTEX, level_codes, match_levels, vertices
 from scfe_sklearn.data.table import Edit, Table
+
+if TYPE_CHECKING:
+    import torch
 
 SAME = 1e-9  # coordinates that differ by less are the same, in standard deviations
 
@@ -411,6 +414,10 @@ class Coding:
         with np.errstate(invalid="ignore"):
             same |= np.abs(Z - reference) <= tol
         return self.any_coordinate(~same & ~(np.isnan(Z) & np.isnan(reference)))
+
+    def exact_columns(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The map from points (n, D) to exactly the raw values that they decode to, (n, U)."""
+        return exact_columns(self.features_, self.slices_, self.column_map_, self.lattice())
 
     def any_coordinate(self, coordinates: np.ndarray) -> np.ndarray:
         """(n, D) flags to (n, d): whether any coordinate of the feature has the flag."""

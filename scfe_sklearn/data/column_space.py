@@ -176,7 +176,7 @@ def lay_out_columns(features: Sequence[Feature], slices: Sequence[slice]) -> Col
 
 
 def exact_columns(
-    features: Sequence[Feature], slices: Sequence[slice], lattice: Lattice
+    features: Sequence[Feature], slices: Sequence[slice], columns: ColumnMap, lattice: Lattice
 ) -> Callable[[torch.Tensor], torch.Tensor]:
     """The map from solver coordinates to exactly the raw values that a decoded point has.
 
@@ -186,6 +186,8 @@ def exact_columns(
         The raw features.
     slices : sequence of slice
         The solver coordinates of each.
+    columns : ColumnMap
+        Their layout in column space.
     lattice : Lattice
         The representable values of those which are not categorical, in their order.
 
@@ -198,103 +200,36 @@ def exact_columns(
     """
     import torch
 
-    at = _Places.of(features, slices)
+    source, hats, rank = columns.source, columns.hats, columns.rank
     values = _rounded_numbers(features, slices, lattice)
+    # The number, if any, that each column coordinate reads, and those that are no ranks.
+    pairs = zip(features, slices, strict=True)
+    at = np.array([b.start for f, b in pairs if f.kind != "categorical"], dtype=np.intp)
+    number = np.full(slices[-1].stop, -1)
+    number[at] = np.arange(len(at))
+    number = number[source]
+    plain = np.flatnonzero((number >= 0) & ~np.isin(np.arange(len(source)), hats))
+    in_order = np.array_equal(source, np.arange(len(source)))
 
     def apply(z: torch.Tensor) -> torch.Tensor:
         points = z.detach().to("cpu", torch.float64).numpy()
-        if at.only_numbers:
+        if len(plain) == len(source):
             return torch.from_numpy(values(points))
-        chosen = points if at.in_order else points[:, at.source]
+        chosen = points if in_order else points[:, source]
         # Of numbers this is overwritten.
         u = (chosen > VERTEX / 2).astype(np.float64)
         gaps = np.isnan(chosen)
         if gaps.any():
             u[gaps] = np.nan
-        if at.has_numbers:
+        if len(at):
             numeric = values(points)
-            u[:, at.plain] = numeric[:, at.direct]
-            if len(at.hats):
-                r = numeric[:, at.owner]
-                u[:, at.hats] = np.where(np.isnan(r), np.nan, np.rint(r) == at.rank)
+            u[:, plain] = numeric[:, number[plain]]
+            if len(hats):
+                r = numeric[:, number[hats]]
+                u[:, hats] = np.where(np.isnan(r), np.nan, np.rint(r) == rank)
         return torch.from_numpy(u)
 
     return apply
-
-
-@dataclass(frozen=True, eq=False)
-class _Places:
-    """Sources of column coordinates: solver coordinates, or some of the k numbers.
-
-    Parameters
-    ----------
-    source : ndarray of shape (U,), int
-        The solver coordinate of each column coordinate.
-    plain, direct : ndarray of int
-        Column coordinates that are numbers, and which numbers they are.
-    hats, owner, rank : ndarray of int
-        Column coordinates that are ordinal levels, the number that has their rank, and the
-        rank at which they are 1.
-    in_order : bool
-        Whether every column coordinate reads the solver coordinate of its own place.
-    has_numbers : bool
-        Whether there is a number or rank at all.
-    only_numbers : bool
-        Whether there is nothing else than numbers without ranks.
-    """
-
-    source: np.ndarray
-    plain: np.ndarray
-    direct: np.ndarray
-    hats: np.ndarray
-    owner: np.ndarray
-    rank: np.ndarray
-    in_order: bool
-    has_numbers: bool
-    only_numbers: bool
-
-    @classmethod
-    def of(cls, features: Sequence[Feature], slices: Sequence[slice]) -> _Places:
-        """Go through the features in their order."""
-        source: list[int] = []
-        plain: list[int] = []
-        direct: list[int] = []
-        hats: list[int] = []
-        owner: list[int] = []
-        rank: list[int] = []
-        width = number = 0
-        for feature, block in zip(features, slices, strict=True):
-            size = 1 if feature.levels is None else len(feature.levels)
-            places = range(width, width + size)
-            width += size
-            if feature.kind == "categorical":
-                source += range(block.start, block.stop)
-                continue
-            source += [block.start] * size
-            if feature.levels is None:
-                plain += places
-                direct.append(number)
-            else:
-                hats += places
-                owner += [number] * size
-                rank += range(size)
-            number += 1
-        return cls(
-            source=_positions(source),
-            plain=_positions(plain),
-            direct=_positions(direct),
-            hats=_positions(hats),
-            owner=_positions(owner),
-            rank=_positions(rank),
-            in_order=source == list(range(width)),
-            has_numbers=number > 0,
-            only_numbers=len(plain) == width,
-        )
-
-
-def _positions(listed: list[int]) -> np.ndarray:
-    """A list as an index, also where it is empty."""
-    return np.array(listed, dtype=np.intp)
 
 
 def _rounded_numbers(
@@ -303,7 +238,7 @@ def _rounded_numbers(
     """Points (n, D) to the raw numbers and ranks (n, k) that they stand for."""
     everything = zip(features, slices, strict=True)
     numbers = [(f, block) for f, block in everything if f.kind != "categorical"]
-    at = _positions([block.start for _, block in numbers])
+    at = np.array([block.start for _, block in numbers], dtype=np.intp)
     center = np.array([f.center for f, _ in numbers])
     scale = np.array([f.scale for f, _ in numbers])
     whole = (lattice.step == 1) & (lattice.offset == np.rint(lattice.offset))

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from scfe_sklearn._utils import invalid
 from scfe_sklearn.data.frames import open_table
 from scfe_sklearn.data.levels import plain_level, position
 from scfe_sklearn.data.table import Edit, Table
@@ -186,16 +187,10 @@ class Derived(Documented, BaseEstimator):
     def _checked(self) -> Functions:
         functions = self.functions
         if not isinstance(functions, Mapping) or not functions:
-            raise ValueError(
-                f"{_parameter(self._named)} must be a dict from columns to functions. "
-                f"Got {functions!r} instead."
-            )
+            raise invalid(*self._named, "be a dict from columns to functions", functions)
         for name, function in functions.items():
             if not callable(function):
-                raise ValueError(
-                    f"{_parameter(self._named)} must have functions. "
-                    f"Got {function!r} for {name!r} instead."
-                )
+                raise invalid(*self._named, "have functions", function, name)
         return functions
 
     def _computed(self, table: Table, name: Hashable) -> tuple[int, np.ndarray]:

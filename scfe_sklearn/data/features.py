@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from scfe_sklearn._utils import invalid
 from scfe_sklearn.data.lattice import (
     NO_ROUNDING,
     decimals_of,
@@ -119,22 +120,14 @@ def resolve(space: Any, names: Sequence[Hashable], hint: Any, immutable: Any = (
         ordinal = dict.fromkeys(sorted(positions(names, space.ordinal, "ordinal")))
     steps: dict[int, float] = {}
     if not (space.steps is None or isinstance(space.steps, Mapping)):
-        raise ValueError(
-            "The 'steps' parameter of FeatureSpace must be a dict from columns to steps. "
-            f"Got {space.steps!r} instead."
-        )
+        must = "be a dict from columns to steps"
+        raise invalid("steps", "FeatureSpace", must, space.steps)
     for name, step in (space.steps or {}).items():
         if not (isinstance(step, (int, float, np.number)) and 0 < step < np.inf):
-            raise ValueError(
-                f"The 'steps' parameter of FeatureSpace must be positive. Got {step!r} for "
-                f"{name!r} instead."
-            )
+            raise invalid("steps", "FeatureSpace", "be positive", step, name)
         steps[position(names, name, "steps", "FeatureSpace")] = float(step)
     if space.scale not in ("std", None):
-        raise ValueError(
-            f"The 'scale' parameter of FeatureSpace must be 'std' or None. Got {space.scale!r} "
-            "instead."
-        )
+        raise invalid("scale", "FeatureSpace", "be 'std' or None", space.scale)
     overrides = KindOverrides(
         categorical=positions(names, space.categorical, "categorical"),
         ordinal=ordinal,
@@ -152,16 +145,11 @@ def resolve(space: Any, names: Sequence[Hashable], hint: Any, immutable: Any = (
 def _ordered(name: Hashable, levels: Any) -> list[Any]:
     """The levels of an ordinal column as a list of distinct values."""
     if isinstance(levels, Mapping) or not is_listing(levels):
-        raise ValueError(
-            "The 'ordinal' parameter of FeatureSpace must give a list of levels, lowest first. "
-            f"Got {levels!r} for {name!r} instead."
-        )
+        must = "give a list of levels, lowest first"
+        raise invalid("ordinal", "FeatureSpace", must, levels, name)
     listed = list(levels)
     if not listed or len(set(listed)) != len(listed):
-        raise ValueError(
-            "The 'ordinal' parameter of FeatureSpace must give distinct levels. "
-            f"Got {listed!r} for {name!r} instead."
-        )
+        raise invalid("ordinal", "FeatureSpace", "give distinct levels", listed, name)
     return listed
 
 
@@ -275,10 +263,8 @@ def _step_of(
         step = overrides.steps[j]
         offset = infer_offset(values, step)
         if j in overrides.integer and (step != round(step) or offset != round(offset)):
-            raise ValueError(
-                "The 'steps' parameter of FeatureSpace must be whole for an integer column. "
-                f"Got {step} for {name!r} instead."
-            )
+            must = "be whole for an integer column"
+            raise invalid("steps", "FeatureSpace", must, step, name)
     elif j in overrides.integer:
         step = 1.0
     elif j not in overrides.continuous:

@@ -7,6 +7,8 @@ from decimal import Decimal
 
 import numpy as np
 
+from scfe_sklearn._utils import RowBatch
+
 MAX_DECIMALS = 4  # most decimals of a float column that is read as stepped
 NO_ROUNDING = -999
 _MAX_WHOLE = 1e15  # beyond it, arithmetic of doubles confuses whole numbers
@@ -24,7 +26,7 @@ def as_stored(values: np.ndarray, bits: int) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class Lattice:
+class Lattice(RowBatch):
     """The representable values of ``k`` numeric coordinates, in raw units (ranks if ordinal).
 
     A coordinate with a step takes the values ``offset + i * step``; one without takes every
@@ -60,16 +62,7 @@ class Lattice:
     high: np.ndarray
     bits: np.ndarray
 
-    def take(self, at: np.ndarray) -> Lattice:
-        """The lattice of some of the coordinates."""
-        return Lattice(
-            self.step[at],
-            self.offset[at],
-            self.decimals[at],
-            self.low[at],
-            self.high[at],
-            self.bits[at],
-        )
+    _by_row = ("step", "offset", "decimals", "low", "high", "bits")
 
     def nearest(self, values: np.ndarray) -> np.ndarray:
         """The representable values nearest to ``values`` (n, k)."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from scfe_sklearn._utils import invalid
 from scfe_sklearn.data.table import Table
 
 VERTEX = 1.0 / np.sqrt(2.0)  # so that a changed category adds 1 to the squared distance
@@ -92,11 +93,9 @@ def position(names: Sequence[Hashable], name: Hashable, parameter: str, owner: s
     try:
         return list(names).index(name)
     except ValueError:
-        shown = list(names[:20])
-        raise ValueError(
-            f"The {parameter!r} parameter of {owner} must name columns of X, which are {shown}"
-            f"{' and more' if len(names) > 20 else ''}. Got {name!r} instead."
-        ) from None
+        more = " and more" if len(names) > 20 else ""
+        must = f"name columns of X, which are {list(names[:20])}{more}"
+        raise invalid(parameter, owner, must, name) from None
 
 
 def positions(
@@ -106,10 +105,7 @@ def positions(
     if wanted is None:
         return frozenset()
     if not is_listing(wanted):
-        raise ValueError(
-            f"The {parameter!r} parameter of {owner} must be a list of columns. "
-            f"Got {wanted!r} instead."
-        )
+        raise invalid(parameter, owner, "be a list of columns", wanted)
     return frozenset(position(names, name, parameter, owner) for name in wanted)
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from scfe_sklearn.exact.joint_rows import Touches
+from scfe_sklearn.exact.joint_rows import TangentPoints
 from scfe_sklearn.exact.options import Options
 from scfe_sklearn.exact.protocols import Ensemble
 from scfe_sklearn.exact.reduction import Limits
@@ -180,10 +180,10 @@ def _confirmed(
     Versions of HiGHS are known to lose solutions in the presolve of mixed programs. The second
     program is small, as it may cost less than the answer of the first.
     """
-    touches = Touches()
+    tangents = TangentPoints()
 
     def search(limits: Limits, presolve: bool) -> Found:
-        program = Search.over(ensemble, options, requirement, limits, touches)
+        program = Search.over(ensemble, options, requirement, limits, tangents)
         return program.run(refused, clock, presolve)
 
     found = search(limits, True)

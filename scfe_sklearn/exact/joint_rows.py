@@ -25,7 +25,7 @@ _CHORDS = 12  # spans of at most this many steps have all their chords from the 
 
 
 @dataclass(eq=False)
-class Touches:
+class TangentPoints:
     """Values of columns at which the squared distance must be exact; grows with every round."""
 
     at: dict[int, list[float]] = field(default_factory=dict)
@@ -97,7 +97,9 @@ class JointRows:
         return np.array([max(by_option.get(int(p), 0.0), 0.0) for p in chosen])
 
 
-def joint_rows(options: Options, further: bool, touches: Touches, margin: float) -> JointRows:
+def joint_rows(
+    options: Options, further: bool, tangents: TangentPoints, margin: float
+) -> JointRows:
     """Write down the joint rules of a row.
 
     Parameters
@@ -106,7 +108,7 @@ def joint_rows(options: Options, further: bool, touches: Touches, margin: float)
         The options that are left, with the rules.
     further : bool
         Whether the squares of what goes beyond an option cost something.
-    touches : Touches
+    tangents : TangentPoints
         Where they must be exact.
     margin : float
         Positive for stricter relations, negative for looser ones.
@@ -129,7 +131,7 @@ def joint_rows(options: Options, further: bool, touches: Touches, margin: float)
         rows.add({p: -count[s]}, {s: 1.0}, -np.inf, 0.0)
     for s in np.flatnonzero(curved).tolist():
         p = int(option[s])
-        touched = touches.at.get(int(options.column[p]), [])
+        touched = tangents.at.get(int(options.column[p]), [])
         far = np.array([abs(v - options.value[p]) for v in touched if _within(options, p, v)])
         points = _touching(far / unit[s], count[s], bool(stepped[s]))
         for slope, less in points:

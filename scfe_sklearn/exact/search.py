@@ -1,4 +1,4 @@
-"""The search of one program: solved, settled, judged, and what is refused cut off."""
+"""Search of one program: solutions are made exact and judged, and refused ones are cut off."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 from scipy import sparse
 from scipy.optimize import Bounds, LinearConstraint, OptimizeResult, milp
 
-from scfe_sklearn.exact.joint_rows import JointRows, Touches, joint_rows
+from scfe_sklearn.exact.exact_point import exact_point, infeasible
+from scfe_sklearn.exact.joint_rows import JointRows, TangentPoints, joint_rows
 from scfe_sklearn.exact.options import Options
 from scfe_sklearn.exact.program import Program, build
 from scfe_sklearn.exact.protocols import Ensemble
 from scfe_sklearn.exact.reduction import Limits, Reach, reduce
 from scfe_sklearn.exact.requirements import Requirement
-from scfe_sklearn.exact.settling import hopeless, settle
 
 Status = Literal["optimal", "feasible", "unreachable", "unknown"]
 
@@ -104,7 +104,7 @@ class Search:
     limits: Limits
     reach: Reach
     program: Program
-    touches: Touches
+    tangents: TangentPoints
 
     @classmethod
     def over(
@@ -113,10 +113,10 @@ class Search:
         options: Options,
         requirement: Requirement,
         limits: Limits,
-        touches: Touches,
+        tangents: TangentPoints,
     ) -> Search:
         reach, limits = reduce(ensemble, options, limits)
-        return cls(ensemble, requirement, limits, reach, build(ensemble, reach), touches)
+        return cls(ensemble, requirement, limits, reach, build(ensemble, reach), tangents)
 
     @property
     def _curved(self) -> bool:
@@ -137,7 +137,7 @@ class Search:
                 return _ended(best, bound, done)
             point = self._point(result.x)
             if not point.keeps_rules:
-                cuts.forbid(point.chosen, hopeless(self.reach.options, point.chosen))
+                cuts.forbid(point.chosen, infeasible(self.reach.options, point.chosen))
             elif not self.requirement.accepts(point.u[None])[0]:
                 cuts.leaves.append(self._leaves(point.u))
             else:
@@ -146,8 +146,8 @@ class Search:
                 exact = not self._curved and result.status == 0
                 if best is not None and (exact or best.cost <= bound + self._near(best.cost)):
                     return self._nothing_else(best, cuts, done)
-                new = self.touches.add(self.reach.options, point.chosen, point.more)
-                new |= self.touches.add(self.reach.options, point.chosen, point.told)
+                new = self.tangents.add(self.reach.options, point.chosen, point.more)
+                new |= self.tangents.add(self.reach.options, point.chosen, point.told)
                 if result.status != 0 or not new:
                     return _ended(best, bound, done)
             if clock.left <= 0:
@@ -286,7 +286,7 @@ class Search:
         return 1.0 / size, need + shift
 
     def _joint(self, margin: float) -> JointRows:
-        return joint_rows(self.reach.options, self.limits.further, self.touches, margin)
+        return joint_rows(self.reach.options, self.limits.further, self.tangents, margin)
 
     def _fixed(self, margin: float, cuts: Cuts) -> OptimizeResult:
         """Nothing can move."""
@@ -309,7 +309,7 @@ class Search:
         told = np.zeros(len(chosen))
         if options.rules and program.n_variables:
             told = self._joint(-1.0).more(v[program.n_variables :], chosen)
-        more = settle(options, chosen, told)
+        more = exact_point(options, chosen, told)
         u = options.point(chosen[None], more[None])[0]
         _, more = options.located(u) if more.any() else (chosen, more)
         cost = float(self.limits.cost[chosen].sum())

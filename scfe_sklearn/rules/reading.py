@@ -7,23 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from scfe_sklearn._utils import invalid
 from scfe_sklearn.data import MISSING, FeatureSpace, match_levels, plain_level, position
 from scfe_sklearn.row_values import is_series, numbers
 
 Labelled = Callable[[Any, str, Hashable], Any]
 """Of a value, its parameter and its column: the value, a Series as an array in row order."""
 
-_NO_COLUMN = object()
 
-
-def wrong(parameter: str, must: str, given: Any, name: Any = _NO_COLUMN) -> ValueError:
+def wrong(parameter: str, must: str, given: Any, *column: Any) -> ValueError:
     """The error of a wrong parameter of `Rules`, for a column if one is named."""
-    shown = repr(given)
-    shown = shown if len(shown) <= 80 else shown[:77] + "..."
-    column = "" if name is _NO_COLUMN else f" for {name!r}"
-    return ValueError(
-        f"The {parameter!r} parameter of Rules must {must}. Got {shown}{column} instead."
-    )
+    return invalid(parameter, "Rules", must, given, *column)
 
 
 def find_column(space: FeatureSpace, name: Hashable, parameter: str) -> int:

@@ -38,7 +38,7 @@ from sklearn.preprocessing import (
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
-from scfe_sklearn.data import Column, FeatureSpace, exact_columns
+from scfe_sklearn.data import Column, FeatureSpace
 from scfe_sklearn.models import UnsupportedModelError
 from scfe_sklearn.models.black_box.black_box import BlackBox
 from scfe_sklearn.models.black_box.column_points import column_numbers, column_points
@@ -323,7 +323,7 @@ def frame_of(n=40):
 def round_trip(X):
     space = FeatureSpace().fit(X)
     u = space.to_columns(torch.from_numpy(space.encode(X))).numpy()
-    exact = exact_columns(space.features_, space.slices_, space.lattice())
+    exact = space.exact_columns()
     u = exact(torch.from_numpy(space.encode(X))).numpy()
     return RowWriter(X, space.columns_)(u)
 
@@ -404,7 +404,7 @@ def test_the_exact_map_gives_the_values_of_the_decoded_row(seed):
     Z = space.encode(X)
     moved = space.snap(Z + rng.normal(size=Z.shape) * (rng.random(Z.shape) < 0.5), Z)
     frame = space.decode(moved, X, reference=Z)
-    exact = exact_columns(space.features_, space.slices_, space.lattice())
+    exact = space.exact_columns()
     got = exact(torch.from_numpy(moved)).numpy()
     expected = column_points(frame, space.columns_)
     np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-11 * float(X["free"].std()))
@@ -416,7 +416,7 @@ def test_the_exact_map_gives_the_values_of_the_decoded_row(seed):
 def test_the_exact_map_leaves_an_odd_factual_alone():
     X = pd.DataFrame({"whole": [1.0, 2.0, 3.0], "text": ["a", "b", "a"]})
     space = FeatureSpace().fit(X)
-    exact = exact_columns(space.features_, space.slices_, space.lattice())
+    exact = space.exact_columns()
     Z = space.encode(pd.DataFrame({"whole": [1.4, np.nan], "text": ["a", "b"]}))
     got = exact(torch.from_numpy(Z)).numpy()
     np.testing.assert_allclose(got, [[1.4, 1, 0], [np.nan, 0, 1]])

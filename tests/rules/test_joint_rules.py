@@ -563,3 +563,14 @@ def test_wrong_joint_rules(parameters, match):
         Rules(**parameters).bind(SPACE, X, SPACE.encode(X))
     with pytest.raises(ValueError, match=match):
         Rules(**parameters).violations(SPACE, X, X)
+
+
+def test_ordinal_ends_of_an_implication_may_differ_row_by_row():
+    X = pd.DataFrame({"o": list("abc"), "n": [1, 2, 3]})
+    space = FeatureSpace(ordinal={"o": list("abc")}).fit(X)
+    rules = Rules(implications=[({"n": (1, None)}, {"o": (np.array(["a", "b", "c"]), None)})])
+    assert rules.violations(space, X, X.assign(o="b")).tolist() == [[0, 0], [0, 0], [1, 0]]
+    bounds = rules.bind(space, X, space.encode(X))
+    assert space.decode(bounds.lower, like=X)["o"].tolist() == ["a", "b", "c"]
+    series = Rules(implications=[({"n": (1, None)}, {"o": (X["o"], None)})])
+    assert series.violations(space, X, X.assign(o="b")).tolist() == [[0, 0], [0, 0], [1, 0]]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from scfe_sklearn.answering.preparation.solver_cells import SolverCells
-from scfe_sklearn.data import FeatureSpace, Table, exact_columns
+from scfe_sklearn.data import FeatureSpace, Table
 from scfe_sklearn.models import (
     BlackBox,
     LinearScores,
@@ -202,7 +202,7 @@ def whole_row_scores(
 
 def black_box_scores(model: BlackBox, space: FeatureSpace) -> ScoreFunction:
     """Return the scores of a black box at points of solver space, decoded to rows."""
-    exact = exact_columns(space.features_, space.slices_, space.lattice())
+    exact = space.exact_columns()
     return ScoreFunction(Asked(model, exact, space), False, False, model.has_probabilities)
 
 
@@ -221,7 +221,7 @@ def _columns_for(model: ScoreModel, space: FeatureSpace) -> Callable[[torch.Tens
     columns = space.column_map_.compiled(torch.float64)
     if not model.jumps:
         return columns
-    exact = exact_columns(space.features_, space.slices_, space.lattice())
+    exact = space.exact_columns()
 
     def rounded(z: torch.Tensor) -> torch.Tensor:
         u = columns(z)

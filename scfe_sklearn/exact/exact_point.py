@@ -13,7 +13,7 @@ _EMPTY = 1e-10  # a remainder of the dual problem that is none
 _ROUNDING = 1e-12
 
 
-def settle(options: Options, chosen: np.ndarray, more: np.ndarray) -> np.ndarray:
+def exact_point(options: Options, chosen: np.ndarray, more: np.ndarray) -> np.ndarray:
     """Return how far numbers go beyond their options in the nearest point within the relations.
 
     The program's solution keeps them within the tolerance of its solver only. Numbers with
@@ -68,7 +68,7 @@ def settle(options: Options, chosen: np.ndarray, more: np.ndarray) -> np.ndarray
     return more
 
 
-def hopeless(options: Options, chosen: np.ndarray) -> bool:
+def infeasible(options: Options, chosen: np.ndarray) -> bool:
     """Whether a choice of options breaks a relation wherever in them the numbers are."""
     span = np.abs(options.span[chosen])
     for rule in options.rules.linear:
