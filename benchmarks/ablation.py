@@ -24,7 +24,7 @@ from scfe_sklearn import CounterfactualExplainer
 from scfe_sklearn.solvers.descent import GradientSettings
 
 WHOLE = GradientSettings()
-NO_PLANES = replace(WHOLE.planes, planes=replace(WHOLE.planes.planes, most=0))
+NO_PLANES = replace(WHOLE.planes, most=0)
 STEPS: dict[str, GradientSettings] = {
     "no pairs among the starts": replace(WHOLE, pairs=0),
     "no ways with small budgets": replace(WHOLE, sparse=()),

@@ -98,7 +98,7 @@ INSIDE = {
         "problem": set(),
         "starts": {"problem"},
         "refinement": {"gradients", "problem"},
-        "planes": {"problem", "refinement"},
+        "planes": {"problem"},
         "descent": {"planes", "problem", "starts"},
         "fallback": {"problem", "starts"},
     },

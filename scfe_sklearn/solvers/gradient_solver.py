@@ -19,7 +19,7 @@ from scfe_sklearn.solvers.descent import (
     settle,
     survey,
 )
-from scfe_sklearn.solvers.planes import solve_in_planes
+from scfe_sklearn.solvers.planes import predict_pairs
 from scfe_sklearn.solvers.plausibility_floor import floors, with_floors
 from scfe_sklearn.solvers.problem import Kind, Pool, Problem, of_rows
 from scfe_sklearn.solvers.starts import (
@@ -35,6 +35,9 @@ from scfe_sklearn.solvers.starts import (
 
 RESTARTED = 3
 """Points per row that the search for a missed limit begins with."""
+
+PAIR_STEPS = (2, 28)
+"""Steps inside of predicted pairs, and inside of the best of these."""
 
 CLOSE = 1.0
 """Objective by which the densities near by may be wrong at most."""
@@ -62,8 +65,9 @@ def solve_by_gradient(
     proximal map of :class:`~scfe_sklearn.proximal.FeatureSets`; the multiplier is found per
     row. A limit of log-density has a multiplier as well, which follows its violation.
 
-    Two numbers out of few are searched plane by plane instead (`solve_in_planes`), and rows of
-    very many features by one descent (`descend_wide`).
+    Where two numbers out of few may change, the steps begin at the best of all pairs, which are
+    predicted on coarse grids (`predict_pairs`). Rows of very many features take one descent
+    (`descend_wide`).
 
     Parameters
     ----------
@@ -81,7 +85,7 @@ def solve_by_gradient(
     Pool
         Valid points, cheapest first; no point for a row that was not answered.
     """
-    pool = solve_in_planes(problem, kinds, settings.planes, settings.pool)
+    pool = _in_pairs(problem, kinds, settings)
     left = (pool.best == torch.inf).nonzero()[:, 0]
     if len(left) == 0:
         return pool
@@ -100,14 +104,26 @@ def solve_by_gradient(
 
 def improve_by_gradient(problem: Problem, pool: Pool, settings: GradientSettings) -> Pool:
     """Improve the first points of a pool inside of their supports."""
-    free = replace(problem, objective=problem.objective.unlimited())
-    near = problem.objective.neighbourhood(pool.z[:, :2], settings.points)
-    short = (problem.floor - problem.margin(problem.domain.factual[:, None])[:, 0]).clamp_min(0)
-    search = Search(free, feature_sets(problem.domain), near, short)
+    search = _searched(problem, pool.z[:, :2], settings)
     first, there = pool.z[:, : settings.settled], pool.cost[:, : settings.settled] < torch.inf
     found = settle(search, _ranked(search, pool), first, there, settings, STRICT)
     found = _exact(problem, polish(search, _ranked(search, found), settings), settings)
     return pool.merged(problem, found.z, found.cost)
+
+
+def _in_pairs(problem: Problem, kinds: Sequence[Kind], settings: GradientSettings) -> Pool:
+    """Settle the most promising of all pairs, where an answer changes two numbers out of few."""
+    pool = Pool.empty(problem, settings.pool)
+    starts = predict_pairs(problem, kinds, settings.planes)
+    if starts is None:
+        return pool
+    z, value = starts
+    there = value < torch.inf
+    search = _searched(problem, z, settings)
+    for steps in PAIR_STEPS:
+        pool = settle(search, pool, z, there, replace(settings, settling=steps), STRICT)
+        z, there = pool.z[:, : settings.settled], pool.cost[:, : settings.settled] < torch.inf
+    return _exact(problem, polish(search, pool, replace(settings, polishing=1)), settings)
 
 
 def _descended(
@@ -198,29 +214,33 @@ def _improved(
     """
     if fine == STRICT:
         settings = replace(settings, exchanged=3 * settings.exchanged)
-    moving = torch.arange(len(problem), device=pool.z.device)
+    first = pool.z[:, : settings.settled], pool.cost[:, : settings.settled] < torch.inf
+    search = _centred(search, problem, pool, settings)
+    pool = settle(search, _refreshed(search, pool, settings, fine), *first, settings, fine)
+    # Of the other rows all single changes have been looked at.
+    moving = _open_rows(problem, pool)
     for _ in range(settings.exchanges):
-        part, there = problem.take(moving), search.take(moving)
-        now = pool.take(moving)
-        there = _centred(there, part, now, settings)
-        first = now.z[:, : settings.settled], now.cost[:, : settings.settled] < torch.inf
-        now = settle(there, _refreshed(there, now, settings, fine), *first, settings, fine)
-        pool = pool.scattered(moving, now)
-        # All single changes have been looked at.
-        open_ = _open_rows(part, now)
-        moving, now = moving[open_], now.take(open_)
         if len(moving) == 0:
             break
-        part, there = part.take(open_), there.take(open_)
-        own = of_rows(kinds, moving)
-        found = [exchange(there, part, own, now, k, settings, fine) for k in range(settings.bases)]
-        z, some = (torch.cat(parts, 1) for parts in zip(*found, strict=True))
+        part, now, there = problem.take(moving), pool.take(moving), search.take(moving)
+        there = _centred(there, part, now, settings)
+        now = _refreshed(there, now, settings, fine)
+        z, some = exchange(there, of_rows(kinds, moving), now, settings, fine)
+        # The best points themselves may not have come to rest yet.
+        z = torch.cat([now.z[:, : settings.settled], z], 1)
+        some = torch.cat([now.cost[:, : settings.settled] < torch.inf, some], 1)
         better = settle(there, now, z, some, settings, fine)
         pool = pool.scattered(moving, better)
         moving = moving[better.best < now.best - WORTH * now.best.abs()]
-        if len(moving) == 0:
-            break
     return _centred(search, problem, pool, settings), pool
+
+
+def _searched(problem: Problem, centres: torch.Tensor, settings: GradientSettings) -> Search:
+    """Return the search of a problem, with densities around centres (n, C, D)."""
+    free = replace(problem, objective=problem.objective.unlimited())
+    near = problem.objective.neighbourhood(centres, settings.points)
+    short = (problem.floor - problem.margin(problem.domain.factual[:, None])[:, 0]).clamp_min(0)
+    return Search(free, feature_sets(problem.domain), near, short)
 
 
 def _centred(search: Search, problem: Problem, pool: Pool, settings: GradientSettings) -> Search:

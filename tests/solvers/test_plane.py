@@ -1,4 +1,4 @@
-"""Planes of two numbers: their prices, their predictions and the descent in them."""
+"""Planes of two numbers: their grids, their predictions and the answers that these lead to."""
 
 from dataclasses import replace
 from itertools import combinations
@@ -12,10 +12,8 @@ from hypothesis import strategies as st
 from scfe_sklearn.densities import GaussianKDE, LocalOutlierDensity
 from scfe_sklearn.solvers.descent import GradientSettings
 from scfe_sklearn.solvers.gradient_solver import solve_by_gradient
-from scfe_sklearn.solvers.planes import PlaneSettings, solve_in_planes
-from scfe_sklearn.solvers.planes.grid import Planes, fits, predict
-from scfe_sklearn.solvers.planes.newton import Rounds, descend_planes
-from scfe_sklearn.solvers.planes.values import grid_values
+from scfe_sklearn.solvers.planes import Planes, predict_pairs
+from scfe_sklearn.solvers.planes.grid import grid_values
 
 
 def network(rng, samples, width=8):
@@ -85,9 +83,9 @@ def best_of_pairs(problem, row, grid=81, zooms=16):
     return best
 
 
-def in_planes(problem, anchors):
+def predicted(problem, anchors, **options):
     kinds = [(torch.arange(len(problem)), anchors, problem.moves)]
-    return solve_in_planes(problem, kinds, PlaneSettings(), 10)
+    return predict_pairs(problem, kinds, Planes(**options))
 
 
 def solve(problem, anchors):
@@ -99,9 +97,7 @@ def solve(problem, anchors):
 @pytest.mark.parametrize("weight", [0.0, 0.4])
 def test_answers_are_near_the_best_of_all_pairs(tools, seed, weight):
     problem, anchors = world(tools, np.random.default_rng(seed), weight=weight)
-    pool = solve_in_planes(
-        problem, [(torch.arange(len(problem)), anchors, problem.moves)], PlaneSettings(), 10
-    )
+    pool = solve(problem, anchors)
     tools.check_answers(problem, pool)
     assert bool((problem.domain.changed(pool.z).sum(-1) <= 2).all())
     for row in range(len(problem)):
@@ -162,8 +158,7 @@ def test_corner_between_two_pieces_of_the_margin_is_found(tools):
     problem = tools.make_problem(
         np.zeros((1, 2)), scores, lower=-4.0, upper=4.0, beta=0.0, budget=2, floor=0.0
     )
-    starts = predict(problem, torch.from_numpy(rng.normal(0, 2, (40, 2))), Planes())
-    pool = descend_planes(problem, starts, Rounds(), 2)
+    pool = solve(problem, torch.from_numpy(rng.normal(0, 2, (40, 2))))
     np.testing.assert_allclose(pool.z[0, 0], [1, 1], atol=1e-5)
 
 
@@ -174,9 +169,7 @@ def test_single_change_wins_where_a_change_has_a_price(tools):
         np.zeros((1, 3)), scores, lower=-4.0, upper=4.0, beta=2.0, budget=2, floor=0.0
     )
     anchors = torch.from_numpy(np.random.default_rng(0).normal(0, 2, (50, 3)))
-    pool = solve_in_planes(
-        problem, [(torch.arange(1), anchors, problem.moves)], PlaneSettings(), 10
-    )
+    pool = solve(problem, anchors)
     np.testing.assert_allclose(pool.z[0, 0], [2, 0, 0], atol=1e-4)
     assert float(pool.best[0]) == pytest.approx(4 + 2, abs=1e-3)
 
@@ -184,9 +177,7 @@ def test_single_change_wins_where_a_change_has_a_price(tools):
 def test_fine_lattices_are_kept(tools):
     lattice = {"step": np.full(4, 0.05), "offset": np.full(4, 0.01)}
     problem, anchors = world(tools, np.random.default_rng(1), **lattice)
-    pool = solve_in_planes(
-        problem, [(torch.arange(len(problem)), anchors, problem.moves)], PlaneSettings(), 10
-    )
+    pool = solve(problem, anchors)
     assert bool((pool.best < torch.inf).any())
     tools.check_answers(problem, pool)
     moved = problem.domain.changed(pool.z)
@@ -205,26 +196,24 @@ def test_a_row_is_answered_the_same_alone(tools):
         torch.testing.assert_close(alone.z[0, 0], whole.z[row, 0], rtol=1e-6, atol=1e-6)
 
 
-def test_only_problems_of_two_numbers_take_this_road(tools):
+def test_only_problems_of_two_numbers_are_predicted(tools):
     problem, anchors = world(tools, np.random.default_rng(1))
-    assert fits(problem, Planes(), 0.1)
-    assert not fits(problem, Planes(most=10), 0.1)
+    assert predicted(problem, anchors) is not None
+    assert predicted(problem, anchors, most=10) is None
     flat = replace(problem, objective=replace(problem.objective, has_gradient=False))
-    assert not fits(flat, Planes(), 0.1)
-    assert not fits(problem.take(torch.arange(0)), Planes(), 0.1)
+    assert predicted(flat, anchors) is None
+    assert predicted(problem.take(torch.arange(0)), anchors) is None
     three = replace(problem, max_changes=problem.max_changes + 1)
-    assert not fits(three, Planes(), 0.1)
+    assert predicted(three, anchors) is None
     rng = np.random.default_rng(0)
     mixed = tools.mixed.problem(rng, 3, tools.curved_scores(rng, 6), budget=2)
-    assert not fits(mixed, Planes(), 0.1)
+    assert predicted(mixed, anchors) is None
     density = LocalOutlierDensity(5).fit(anchors.numpy())
     other, anchors = world(tools, np.random.default_rng(1))
     part = replace(other.objective.parts[0], density=density)
     other = replace(other, objective=replace(other.objective, parts=[part]))
-    assert predict(other, anchors, Planes()) is None
-    kinds = [(torch.arange(len(other)), anchors, other.moves)]
-    assert bool((solve_in_planes(other, kinds, PlaneSettings(), 10).best == torch.inf).all())
-    assert bool((solve_by_gradient(other, kinds, GradientSettings()).best < torch.inf).any())
+    assert predicted(other, anchors) is None
+    assert bool((solve(other, anchors).best < torch.inf).any())
 
 
 @settings(deadline=None)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 
-from scfe_sklearn.solvers.descent.picking import picked
-from scfe_sklearn.solvers.descent.settings import STRICT, GradientSettings
+from scfe_sklearn.solvers.descent.picking import least, picked
+from scfe_sklearn.solvers.descent.settings import GradientSettings
 from scfe_sklearn.solvers.descent.state import Search
 from scfe_sklearn.solvers.problem import Kind, Pool, Problem, first_flagged
 
@@ -18,56 +18,72 @@ EXCHANGED = 3
 CLOSE, LESS = 2.0, 2.0
 """How much more than their base points may cost: with an exchange, with a change undone."""
 
+LISTED = 64
+"""Moves per point that are combined with the changes that are undone."""
+
 MOST_LIFT = 2.0
 """Plausibility that the slope may promise of an exchange at most."""
 
 
 def exchange(
     search: Search,
-    limited: Problem,
     kinds: Sequence[Kind],
     pool: Pool,
-    base: int,
     settings: GradientSettings,
     fine: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return points (n, K, D) one exchange away from point ``base`` of the rows, which are some.
+    """Return points (n, K, D) one exchange away from the best B points of the rows.
 
     One change is undone, one set anew. What that does to margin and plausibility is predicted by
     their slopes at that point; those that promise most are tried on the model. Points with
     a change undone and none set follow, valid or not: the other numbers may make up for it.
+    Which of the points (n, K) exist is returned, too.
     """
-    problem = search.problem
-    out = Pool.empty(problem, EXCHANGED)
-    fewer = out.z[:, :1].repeat(1, settings.undone, 1)
-    some = torch.zeros(fewer.shape[:2], dtype=torch.bool, device=fewer.device)
-    best, at = pool.z[:, base], pool.cost[:, base]
-    margin, slope = problem.objective.margin_and_grad(best)
-    density, lift = search.near.log_density_and_grad(best[:, None])
-    value, rise = density * search.near.weight[:, None], lift[:, 0] * search.near.weight[:, None]
+    problem, near, n = search.problem, search.near, len(pool.z)
+    base, at = pool.z[:, : settings.bases], pool.cost[:, : settings.bases]
+    bases = base.shape[1]
+    index = torch.arange(n, device=at.device).repeat_interleave(bases)
+    margin, slope = problem.objective.take(index).margin_and_grad(base.flatten(0, 1))
+    density, lift = near.log_density_and_grad(base)
+    here = _Linear(
+        base.flatten(0, 1),
+        margin,
+        slope,
+        (density * near.weight[:, None]).flatten(),
+        (lift * near.weight[:, None, None]).flatten(0, 1),
+    )
+    new = base[:, :, None].repeat(1, 1, EXCHANGED, 1)
+    fewer = base[:, :, None].repeat(1, 1, settings.undone, 1)
+    cost = torch.full_like(new[..., 0], torch.inf)
+    some = torch.zeros_like(fewer[..., 0], dtype=torch.bool)
     for rows, _, moves in kinds:
-        own = rows[at[rows] < torch.inf]
+        own = rows[at[rows, 0] < torch.inf]
         if len(moves) == 0 or len(own) == 0:
             continue
-        part = replace(problem.take(own), moves=moves)
-        here = _Linear(best[own], margin[own], slope[own], value[own, 0], rise[own])
-        trial, promising, fewer[own], some[own] = _exchanges(part, here, settings)
-        there = search.take(own)
-        if fine == STRICT:
-            could = there.problem.sparse_distance(trial) - there.ceiling[:, None]
-            promising &= could < at[own, None]
-            promising &= there.problem.valid(trial, promising)
-            density = limited.take(own).objective.log_densities(trial, promising)
-            cost = torch.where(promising, there.price_of(trial, density, fine), torch.inf)
-        else:
-            cost = there.cost(trial, promising, fine, below=at[own] + CLOSE)
-        out = out.scattered(own, Pool.of(part, trial, cost, EXCHANGED))
+        there, first = search.take(own), at[own]
+        flat = (own[:, None] * bases + torch.arange(bases, device=own.device)).flatten()
+        part = replace(problem.take(index[flat]), moves=moves)
+        trial, promising, less, undone = _exchanges(part, here.take(flat), settings)
+        promising &= (first < torch.inf).flatten()[:, None]
+        trial, promising = _by_row(trial, bases), _by_row(promising, bases)
+        below = (first + CLOSE).repeat_interleave(trial.shape[1] // bases, 1)
+        price = there.cost(trial, promising, fine, below=below)
+        trial, price = (x.unflatten(1, (bases, -1)).flatten(0, 1) for x in (trial, price))
+        best = Pool.of(part, trial, price, EXCHANGED)
+        new[own], cost[own] = (x.unflatten(0, (-1, bases)) for x in (best.z, best.cost))
+        fewer[own], some[own] = (x.unflatten(0, (-1, bases)) for x in (less, undone))
+    some &= (at < torch.inf)[..., None]
+    fewer, some = fewer.flatten(1, 2), some.flatten(1)
     # What settling will hardly make up for need not be settled.
-    some &= search.priced_where(fewer, some, fine) < at[:, None] + LESS
-    out = Pool(out.z, torch.where(out.cost < at[:, None] + CLOSE, out.cost, torch.inf))
+    some &= search.priced_where(fewer, some, fine) < at.repeat_interleave(settings.undone, 1) + LESS
+    new, found = new.flatten(1, 2), (cost < at[..., None] + CLOSE).flatten(1)
     some, place = first_flagged(some, int(some.sum(1).max()))
-    fewer = picked(fewer, place)
-    return torch.cat([out.z, fewer], 1), torch.cat([out.cost < torch.inf, some], 1)
+    return torch.cat([new, picked(fewer, place)], 1), torch.cat([found, some], 1)
+
+
+def _by_row(values: torch.Tensor, bases: int) -> torch.Tensor:
+    """Return values (n B, K, ...) of B points of each row as (n, B K, ...)."""
+    return values.unflatten(0, (-1, bases)).flatten(1, 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +95,10 @@ class _Linear:
     slope: torch.Tensor
     plausibility: torch.Tensor
     lift: torch.Tensor
+
+    def take(self, index: torch.Tensor) -> _Linear:
+        """Return some of the points."""
+        return _Linear(*(getattr(self, part.name)[index] for part in fields(self)))
 
     def after(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Predict margin and plausibility (k, K) at points ``z`` (k, K, D)."""
@@ -107,27 +127,28 @@ def _exchanges(
     undone = torch.cat([torch.full_like(feature[:, :1], -1), feature], 1)
     margin, plausibility = here.after(less)
     price = problem.sparse_distance(less)
-    gain = moves.effect(here.slope, domain.factual)
-    lift = moves.effect(here.lift, domain.factual).clamp_max(MOST_LIFT)
-    cost = (price - plausibility)[..., None] + (problem.move_price(moves) - lift)[:, None]
-    missing = problem.floor - (margin[..., None] + gain[:, None])
     # A slope is no more than a hint: what misses the margin by little is tried as well.
-    lost = problem.sparse_distance(here.z[:, None])[..., None] / (
-        problem.floor - problem.margin(domain.factual[:, None])[..., None]
+    lost = 2 * problem.sparse_distance(here.z[:, None]) / (
+        problem.floor - problem.margin(domain.factual[:, None])
     ).clamp_min(1e-6)
-    score = cost + 2 * lost * missing.clamp_min(0)
-    fits = ~changed[:, None, :] | (undone[..., None] == torch.arange(changed.shape[1]))
-    may = there[..., None] & moves.permitted(domain)[:, None] & fits[..., moves.group]
+    short = torch.where(there, problem.floor - margin, -torch.inf).clamp_min(0)
+    listed, gain, rise = _promising(problem, here, lost, short.amax(1, keepdim=True))
+    missing = (short[..., None] - gain[:, None]).clamp_min(0)
+    score = (price - plausibility)[..., None] + rise[:, None] + lost[..., None] * missing
+    group = moves.group[listed][:, None]
+    anew = changed.gather(1, group[:, 0])[:, None]
+    may = there[..., None] & (rise < torch.inf)[:, None] & (~anew | (undone[..., None] == group))
     count = changed.sum(1)[:, None] + (undone < 0).long()
     may &= (count <= problem.max_changes[:, None])[..., None]
     # To undo a change and set none.
-    alone = price - plausibility + 2 * lost[..., 0] * (problem.floor - margin).clamp_min(0)
+    alone = price - plausibility + lost * short
     alone = torch.where(there & (undone >= 0), alone, torch.inf)
     # The last change is not undone.
     alone = torch.where(changed.sum(1, keepdim=True) > 1, alone, torch.inf)
     score = torch.where(may, score, torch.inf).flatten(1)
     best = score.topk(min(settings.exchanged, score.shape[1]), dim=1, largest=False)
-    trial = moves.apply(picked(less, best.indices // len(moves)), best.indices % len(moves))
+    which = best.indices % listed.shape[1]
+    trial = moves.apply(picked(less, best.indices // listed.shape[1]), listed.gather(1, which))
     undoing = min(settings.undone, alone.shape[1])
     rest = alone.topk(undoing, dim=1, largest=False)
     fewer = here.z[:, None].repeat(1, settings.undone, 1)
@@ -135,3 +156,26 @@ def _exchanges(
     some = torch.zeros(fewer.shape[:2], dtype=torch.bool, device=fewer.device)
     some[:, :undoing] = rest.values < torch.inf
     return trial, best.values < torch.inf, fewer, some
+
+
+def _promising(
+    problem: Problem, here: _Linear, lost: torch.Tensor, short: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Positions (k, K) of the moves that promise most at points, what they gain and cost.
+
+    Half of them where the whole margin ``short`` (k, 1) is missing, half where a quarter of it
+    is. Infinite costs stand for moves that a row may not make.
+    """
+    moves, domain = problem.moves, problem.domain
+    gain = moves.effect(here.slope, domain.factual)
+    lift = moves.effect(here.lift, domain.factual).clamp_max(MOST_LIFT)
+    cost = problem.move_price(moves) - lift
+    cost = torch.where(moves.permitted(domain), cost, torch.inf)
+    half = min(LISTED // 2, len(moves))
+    first = least(cost + lost * (short - gain).clamp_min(0), half)
+    rest = cost.scatter(1, first, torch.inf)
+    listed = torch.cat([first, least(rest + lost * (short / 4 - gain).clamp_min(0), half)], 1)
+    # The second half may have run out of moves, and repeat some of the first.
+    again = torch.cat([first < 0, rest.gather(1, listed[:, half:]) == torch.inf], 1)
+    cost = torch.where(again, torch.inf, cost.gather(1, listed))
+    return listed, gain.gather(1, listed), cost

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from scfe_sklearn.solvers.planes import PlaneSettings
+from scfe_sklearn.solvers.planes import Planes
 
 FINE = 3.0
 """What a unit of log-density below the limit costs until the end, in units of its price."""
@@ -87,8 +87,8 @@ class GradientSettings:
         Rounds of small steps of the numbers.
     pool : int
         Points per row that are kept.
-    planes : PlaneSettings
-        Search of planes, where two numbers out of few may change.
+    planes : Planes
+        Grids of all pairs, where two numbers out of few may change.
     further : tuple of GradientSettings
         Settings of further runs, of which the best answer counts.
     """
@@ -106,14 +106,14 @@ class GradientSettings:
     thinned: dict[int, int] = field(default_factory=lambda: {3: 4, 5: 2})
     momentum: bool = False
     settled: int = 3
-    settling: int = 6
+    settling: int = 5
     exchanges: int = 6
     bases: int = 3
     exchanged: int = 24
     undone: int = 10
-    polishing: int = 2
+    polishing: int = 4
     pool: int = 16
-    planes: PlaneSettings = field(default_factory=PlaneSettings)
+    planes: Planes = field(default_factory=Planes)
     further: tuple[GradientSettings, ...] = ()
 
     @classmethod
@@ -129,4 +129,5 @@ class GradientSettings:
         if count == 1:
             return self
         pool, settled = max(self.pool, 4 * count), max(self.settled, count + 1)
-        return replace(self, pool=pool, settled=settled, planes=self.planes.several(count + 1))
+        planes = replace(self.planes, starts=max(self.planes.starts, 4 * count + 4))
+        return replace(self, pool=pool, settled=settled, planes=planes)

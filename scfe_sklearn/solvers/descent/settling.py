@@ -18,11 +18,14 @@ CLEARANCE = 1e-7
 CORRECTIONS = 2
 """Last steps inside a support, which only meet the margin."""
 
-FIRST_LENGTH = 0.25
+FIRST_LENGTH = 0.1
 """First step length inside a support."""
 
 LENGTHS = (1e-4, 2.0)
 """Least and largest step length inside a support."""
+
+CALMER = 0.3
+"""Factor of the length of all further steps after one that turned back."""
 
 RESTING = 1e-5
 """Change of a number in one step below which a row is at rest."""
@@ -71,27 +74,33 @@ def _descended(part: Supports, settings: GradientSettings, fine: float) -> torch
     box = part.domain.lower, part.domain.upper
     run = Run.of(part.start)
     length = torch.full_like(part.short, FIRST_LENGTH)
-    before = None
-    total = settings.settling + CORRECTIONS
-    for step in range(total + 1):
+    # What the length of a row is multiplied by after its steps have turned back.
+    calm, last, slope = torch.ones_like(length), torch.zeros_like(run.change), None
+    # A penalty with p > 0 bends where numbers change little.
+    free = settings.settling * (1 if part.problem.exponent == 0 else 2)
+    total = free + CORRECTIONS
+    for turn in range(total + 1):
         here = part.evaluate(run.change, fine)
         run.keep(run.change, here)
-        if step == total:
+        if turn == total:
             break
         ahead = run.change
-        if step < settings.settling:
+        if turn < free:
             run.limit(part, here)
             gradient = here.pull - run.price(part)[:, None] * here.lift
             gradient = gradient + part.penalty_slope(run.change)
-            if before is not None:
-                length = _curvature_length(length, run.change - before[0], gradient - before[1])
-            before = (run.change, gradient)
-            ahead = run.change - length[:, None] * gradient
+            step = run.change - run.before
+            if slope is not None:
+                length = _curvature_length(length, step, gradient - slope)
+            # A step that turns back has crossed a kink of the margin.
+            calm = torch.where((step * last).sum(1) < -(RESTING**2), CALMER * calm, calm)
+            last, slope = step, gradient
+            ahead = run.change - (calm * length)[:, None] * gradient
         # In the end the nearest change that meets the margin, and the limit where that is
         # missed more. Beyond the floor by more than rounding, which must not decide what is
         # valid.
         aim = CLEARANCE * (1 + part.short) - here.margin
-        run.move(step_in_box(run.change, ahead, here.slope, length, aim, *box))
+        run.move(step_in_box(run.change, ahead, here.slope, calm * length, aim, *box))
     found = torch.where(run.least[:, None] < torch.inf, run.best, part.start)
     return part.settled(found, here.slope, fine)
 
@@ -121,10 +130,10 @@ def polish(search: Search, pool: Pool, settings: GradientSettings) -> Pool:
         shares = SHARES[turn] if turn < len(SHARES) else ()
         points, better = _stepped(part, now.z[:, 0], shares)
         z, there = torch.cat([points[:, None], z], 1), torch.cat([better[:, None], there], 1)
-        found = now.merged(part.problem, z, part.cost(z, there, below=now.best))
+        found = now.merged(part.problem, z, part.cost(z, there, below=now.best[:, None]))
         pool = pool.scattered(active, found)
-        if turn >= len(SHARES):
-            active = active[found.best < now.best - 1e-9]
+        if turn + 1 >= len(SHARES):
+            active = active[found.best < now.best - 1e-4 * now.best.abs()]
     return pool
 
 
@@ -132,7 +141,11 @@ def _stepped(
     search: Search, z: torch.Tensor, shares: Sequence[float]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Points (n, D) with one number of ``z`` (n, D) moved, and where that is better."""
-    free = ((z - search.problem.domain.factual).abs() > TOLERANCE) & search.problem.domain.scalar
+    domain = search.problem.domain
+    free = (z - domain.factual).abs() > TOLERANCE
+    # Where changes are free of charge, the numbers that did not change so far may do so.
+    free |= (search.problem.least_change_price == 0)[:, None] & domain.allowed
+    free &= domain.scalar
     own, better = free.any(1).nonzero()[:, 0], torch.zeros_like(free[:, 0])
     if len(own):
         z = z.clone()

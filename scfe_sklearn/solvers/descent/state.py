@@ -77,13 +77,13 @@ class Search:
         """Objective (n, K) of points ``z`` (n, K, D); infinite where they are no answers.
 
         ``fine`` is what a unit of log-density below the limit costs, in units of `unit`. Points
-        that can hardly cost less than ``below`` (n,) are left out, if that is given.
+        that can hardly cost less than ``below`` (n, K) are left out, if that is given.
         """
         problem = self.problem
         changed = problem.domain.changed(z)
         where = where & (changed.sum(-1) <= problem.max_changes[:, None]) & changed.any(-1)
         if below is not None:
-            where = where & (problem.sparse_distance(z) - self.ceiling[:, None] < below[:, None])
+            where = where & (problem.sparse_distance(z) - self.ceiling[:, None] < below)
         return self.priced_where(z, problem.valid(z, where), fine)
 
     def priced_where(self, z: torch.Tensor, where: torch.Tensor, fine: float) -> torch.Tensor:

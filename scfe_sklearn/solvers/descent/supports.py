@@ -15,8 +15,17 @@ from scfe_sklearn.solvers.problem import EQUAL, TOLERANCE, Along, Domain, Proble
 FLATTER = 1e-2
 """Change of a number below which a penalty with p < 1 counts as no steeper."""
 
-CORNERS = 2
-"""Numbers of which both neighbours on the lattice are tried."""
+CHOICES = 12
+"""Moves of either kind of which pairs are made."""
+
+PAIRS = 8
+"""Pairs of moves that are tried."""
+
+WORTHLESS = 1e-9
+"""Saving that does not count."""
+
+REGAINED = (1.0, 1.5, 3.0)
+"""Shares of the margin lost by rounding that are regained on the lattice."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,21 +150,65 @@ class Supports:
         return self._best(tried, torch.ones_like(tried[..., 0], dtype=torch.bool), fine)[0]
 
     def stepped(self, shares: Sequence[float]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the best points (N, D) with one number moved, and which are better.
+        """Return the best points (N, D) with one or two numbers moved, and which are better.
 
-        A number moves by shares of its change, and by a step of its lattice, either way.
+        A number moves by shares of its change, and by a step of its lattice, either way. Of two
+        numbers, one saves cost and the other one gains the margin that this takes.
         """
-        start, step = self.start, self.domain.step * torch.sign(self.start)
+        start, step = self.start, self.domain.step
         moves = [sign * share * start for share in shares for sign in (1, -1)] + [step, -step]
-        value = self.domain.snap(start + torch.stack(moves))
+        value = self.domain.snap(start + torch.stack([move.expand_as(start) for move in moves]))
         own = torch.eye(start.shape[1], dtype=torch.bool, device=start.device)
         tried = torch.where(own[:, None], value[:, None], start[None, None])
         there = ((value - start).abs() > TOLERANCE)[:, None] & own[:, None]
         now = start[:, None], torch.ones_like(self.rest, dtype=torch.bool)[:, None]
         tried = torch.cat([now[0], tried.flatten(0, 1).transpose(0, 1)], 1)
         there = torch.cat([now[1], there.any(-1).flatten(0, 1).T], 1)
-        points, place = self._best(tried, there, torch.inf)
-        return points, place > 0
+        margin, cost = self._judged(tried, there)
+        both, some = self._paired(tried, margin, cost)
+        reached, price = self._judged(both, some)
+        tried, margin = torch.cat([tried, both], 1), torch.cat([margin, reached], 1)
+        cost = torch.cat([cost, price], 1)
+        cost = torch.where(margin >= self.problem.floor, cost, torch.inf)
+        best = (cost * EQUAL).round().argmin(1)
+        return self.points(picked(tried, best[:, None])[:, 0]), best > 0
+
+    def _paired(
+        self, tried: torch.Tensor, margin: torch.Tensor, cost: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Changes (N, P, w) by two of the moves ``tried`` (N, K, w), and which exist.
+
+        What two moves save and gain is predicted as the sum of what each does.
+        """
+        saved, gained = cost - cost[:, :1], margin - margin[:, :1]
+        rate = torch.where(gained > 0, saved / gained.clamp_min(1e-12), torch.inf)
+        first, second = _first(saved, CHOICES), _first(rate, CHOICES)
+        moved = tried - self.start[:, None]
+        coordinate = moved.abs().argmax(-1)
+        i, j = first[:, :, None], second[:, None]
+        shape = len(tried), first.shape[1], second.shape[1]
+        index = [side.expand(shape).flatten(1) for side in (i, j)]
+        total = sum(saved.gather(1, side) for side in index)
+        reached = margin[:, :1] + sum(gained.gather(1, side) for side in index)
+        apart = coordinate.gather(1, index[0]) != coordinate.gather(1, index[1])
+        fits = apart & (reached >= self.problem.floor)
+        order = _first(torch.where(fits, total, torch.inf), PAIRS)
+        index = [side.gather(1, order) for side in index]
+        both = self.start[:, None] + picked(moved, index[0]) + picked(moved, index[1])
+        return both, (fits & (total < -WORTHLESS)).gather(1, order)
+
+    def _judged(
+        self, tried: torch.Tensor, where: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Margins and objectives (N, K) of changes (N, K, w); infinite outside ``where``."""
+        there, place = first_flagged(where, max(int(where.sum(1).max()), 1))
+        some = picked(tried, place)
+        margin = self.problem.margin(self.points(some.transpose(0, 1)).transpose(0, 1), there)
+        density = self.near.log_density(some - self.start[:, None])
+        cost = self._cost(some.transpose(0, 1), density.T, torch.inf).T
+        far = torch.full_like(where, torch.inf, dtype=tried.dtype)
+        cost = far.scatter(1, place, torch.where(there, cost, torch.inf))
+        return (-far).scatter(1, place, margin), cost
 
     def _best(
         self, tried: torch.Tensor, where: torch.Tensor, fine: float
@@ -178,22 +231,30 @@ class Supports:
         return picked(points, best[:, None])[:, 0], best
 
     def _rounded(self, change: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
-        """Changes (N, K, w) on the lattice around ``change`` (N, w)."""
+        """Changes (N, K, w) on the lattice around ``change`` (N, w): the nearest, and higher ones.
+
+        Numbers are moved on by a step until the margin that rounding cost is regained, those
+        first whose cost rises least for what the margin gains.
+        """
         step = self.domain.step * (self.start.abs() > TOLERANCE)
-        gridded = step > 0
-        if not bool(gridded.any()):
+        if not bool((step > 0).any()):
             return change[:, None]
+        nearest = self.domain.snap(change)
+        moved = self.domain.snap(nearest + step * torch.sign(slope))
+        gain = slope * (moved - nearest)
+        dear = self.scale * ((moved - change).square() - (nearest - change).square())
+        rate = torch.where(gain > 0, dear / gain.clamp_min(1e-12), torch.inf)
+        order = rate.argsort(dim=1, stable=True)
+        before = gain.gather(1, order).cumsum(1) - gain.gather(1, order)
+        lost = (slope * (change - nearest)).sum(1, keepdim=True)
+        found = [nearest]
+        for share in REGAINED:
+            turned = torch.zeros_like(moved, dtype=torch.bool)
+            turned = turned.scatter(1, order, before < share * lost) & (gain > 0)
+            found.append(torch.where(turned, moved, nearest))
         uphill = change + (0.5 - 1e-6) * step * torch.sign(slope)
-        # All corners around the numbers with the coarsest lattices.
-        width = min(int(gridded.sum(1).max()), CORNERS)
-        coarse = step.topk(width, dim=1)
-        found = [change, uphill]
-        for corner in range(2**width):
-            sign = [0.5 if corner >> k & 1 else -0.5 for k in range(width)]
-            shift = coarse.values * torch.tensor(sign, dtype=step.dtype, device=step.device)
-            middle = change.gather(1, coarse.indices) + shift
-            found.append(uphill.scatter(1, coarse.indices, middle))
-        return self.domain.snap(torch.stack(found)).transpose(0, 1)
+        found.append(self.domain.snap(uphill))
+        return torch.stack(found).transpose(0, 1)
 
     def _cost(self, change: torch.Tensor, density: torch.Tensor, fine: float) -> torch.Tensor:
         """Objective (..., N) at changes (..., N, w) of known log-density (..., N)."""
@@ -203,6 +264,11 @@ class Supports:
         if fine == torch.inf:
             return torch.where(missing > 0, torch.inf, cost)
         return cost + fine * self.unit * missing
+
+
+def _first(values: torch.Tensor, count: int) -> torch.Tensor:
+    """Positions (N, K) of the least values of each row; of those equal but for rounding, first."""
+    return (values * EQUAL).round().argsort(dim=1, stable=True)[:, :count]
 
 
 def _powers(change: torch.Tensor, power: float) -> torch.Tensor:

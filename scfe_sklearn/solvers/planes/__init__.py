@@ -1,5 +1,5 @@
-"""Two numbers at a time: the planes of all pairs on a grid, and Newton steps in them."""
+"""The planes of all pairs of numbers, on a coarse grid each."""
 
-from scfe_sklearn.solvers.planes.plane_solver import PlaneSettings, solve_in_planes
+from scfe_sklearn.solvers.planes.grid import Planes, predict_pairs
 
-__all__ = ["PlaneSettings", "solve_in_planes"]
+__all__ = ["Planes", "predict_pairs"]

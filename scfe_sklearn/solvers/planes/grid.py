@@ -1,22 +1,25 @@
-"""All pairs of numbers on one coarse grid each, read as functions rather than as points.
+"""The best points of all pairs of numbers, predicted on one coarse grid for each pair.
 
 With two changes the problem falls apart into planes, one for each pair of numbers. On a grid in
-every plane the cost comes almost for free, and the model is asked only where the cost does not
+every plane the cost is cheap to compute, and the model is evaluated only where the cost does not
 rule an answer out. Values and differences between neighbours predict, around every grid point,
-where the cheapest valid point near it lies: so small valid regions between the grid points, and
-boundaries that run across the cells, are not missed.
+where the cheapest valid point near it lies, so that small valid regions between the grid points
+and boundaries that run across the cells are not missed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from scfe_sklearn.solvers.planes.costs import PlaneCosts, prices
 from scfe_sklearn.solvers.planes.margins import Places, PlaneMargins
-from scfe_sklearn.solvers.planes.values import row_values
-from scfe_sklearn.solvers.problem import Predicted, Problem
+from scfe_sklearn.solvers.problem import Kind, Problem
+
+COARSEST = 0.1
+"""Lattice step from which numbers are no longer searched in planes."""
 
 FLATTEST = 0.5
 """Least curvature of a prediction."""
@@ -40,50 +43,65 @@ class Planes:
 
     values: int = 8
     most: int = 12_000
-    starts: int = 14
+    starts: int = 8
     singles: int = 2
 
 
-def fits(problem: Problem, settings: Planes, coarsest: float) -> bool:
+def predict_pairs(
+    problem: Problem, kinds: Sequence[Kind], settings: Planes
+) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Predict the cheapest valid points of all planes of all rows.
+
+    Parameters
+    ----------
+    problem : Problem
+        n rows.
+    kinds : sequence of (rows, anchors, moves)
+        The training rows ``anchors`` of each kind of answer are the range of its grid.
+    settings : Planes
+        Fineness.
+
+    Returns
+    -------
+    z, value : Tensor of shape (n, K, D), (n, K), or None
+        Points that change two numbers, valid or nearly so, and their predicted costs, infinite
+        where there is no point. None where the rows have other features than a few numbers,
+        another budget than two, or no cheap densities of all pairs.
+    """
+    if not _fits(problem, settings):
+        return None
+    count = settings.starts + settings.singles
+    z = problem.domain.factual[:, None].repeat(1, count, 1)
+    value = torch.full_like(z[..., 0], torch.inf)
+    for rows, anchors, _ in kinds:
+        part = problem.take(rows)
+        values = row_values(part, anchors, settings.values)
+        costs = PlaneCosts.of(part, values)
+        if costs is None:
+            return None
+        found = [_best(part, costs, settings)]
+        if bool((part.beta > 0).any()):
+            found.append(_singles(part, values, settings))
+        points, cost = (torch.cat(parts, 1) for parts in zip(*found, strict=True))
+        z[rows, : points.shape[1]], value[rows, : points.shape[1]] = points, cost
+    return z, value
+
+
+def _fits(problem: Problem, settings: Planes) -> bool:
     """Return whether a problem is about two numbers each, and of a size to be searched so."""
     if not problem.objective.has_gradient or len(problem) == 0:
         return False
     domain = problem.domain
     width = domain.factual.shape[1]
     size = width * (width - 1) // 2 * settings.values**2
-    numbers = bool((domain.scalar & (domain.step < coarsest)).all())
+    numbers = bool((domain.scalar & (domain.step < COARSEST)).all())
     two = bool((problem.max_changes == 2).all()) and problem.exponent == 0
     return numbers and two and width > 1 and size <= settings.most
 
 
-def predict(problem: Problem, anchors: torch.Tensor, settings: Planes) -> Predicted | None:
-    """Predict the cheapest valid points of all planes of all rows.
-
-    Parameters
-    ----------
-    problem : Problem
-        n rows whose features are all numbers, with a budget of two.
-    anchors : Tensor of shape (T, D)
-        Training rows of the target: the range of the grid.
-    settings : Planes
-        Fineness.
-
-    Returns
-    -------
-    Predicted or None
-        Points to be refined; None where the costs of all pairs are not cheap.
-    """
-    values = row_values(problem, anchors, settings.values)
-    costs = PlaneCosts.of(problem, values)
-    if costs is None:
-        return None
-    found = _best(problem, costs, settings)
-    if bool((problem.beta > 0).any()):
-        return found.joined(_singles(problem, values, settings))
-    return found
-
-
-def _singles(problem: Problem, values: torch.Tensor, settings: Planes) -> Predicted:
+def _singles(
+    problem: Problem, values: torch.Tensor, settings: Planes
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Best valid single changes of different numbers: they save the price of a second one."""
     n, width, count = values.shape
     price, permitted = (part.flatten(1) for part in prices(problem, values))
@@ -94,17 +112,17 @@ def _singles(problem: Problem, values: torch.Tensor, settings: Planes) -> Predic
     least, place = torch.where(valid, cost, torch.inf).reshape(n, width, count).min(2)
     best = least.topk(min(settings.singles, width), dim=1, largest=False)
     move = best.indices * count + place.gather(1, best.indices)
-    z = single.gather(1, move[..., None].expand(-1, -1, width))
-    along = torch.nn.functional.one_hot(best.indices, width).to(z.dtype)
-    return Predicted(z, 2 * along, along / 2, best.values)
+    return single.gather(1, move[..., None].expand(-1, -1, width)), best.values
 
 
-def _best(problem: Problem, costs: PlaneCosts, settings: Planes) -> Predicted:
-    """Ask the model about hopeful grid points, and predict the best points nearby."""
+def _best(
+    problem: Problem, costs: PlaneCosts, settings: Planes
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Predict the best points near the grid points that the model is evaluated at."""
     known = PlaneMargins.of(problem, costs)
-    flat = known.asked()
+    flat = known.known_places()
     if len(flat) == 0:
-        return Predicted.none(problem, settings.starts)
+        return problem.domain.factual[:, None], torch.full_like(costs.cost[:, :1, 0, 0], torch.inf)
     near = _Nearby.of(problem, known, flat)
     # The list is in order of rows: one line of a table for each.
     row, n = near.at.row, len(problem)
@@ -131,16 +149,12 @@ class _Nearby:
         Its cost; infinite where the margin cannot be met nearby.
     peak : BoolTensor of shape (k,)
         Whether no neighbour predicts a lower cost, or has one where both are valid.
-    bend, reach : Tensor of shape (2, k)
-        Curvature of the cost, and how far the grid point speaks for its surroundings.
     """
 
     at: Places
     step: torch.Tensor
     value: torch.Tensor
     peak: torch.Tensor
-    bend: torch.Tensor
-    reach: torch.Tensor
 
     @classmethod
     def of(cls, problem: Problem, known: PlaneMargins, flat: torch.Tensor) -> _Nearby:
@@ -162,7 +176,7 @@ class _Nearby:
         peak = known.is_least(value, here)
         held = (margin >= problem.floor).nonzero()[:, 0]
         peak[held] |= known.is_least(cost[held], here[held])
-        return cls(at, step, value, peak, bend, torch.maximum(high, -low))
+        return cls(at, step, value, peak)
 
 
 def _placed(
@@ -171,7 +185,7 @@ def _placed(
     near: _Nearby,
     entry: torch.Tensor,
     value: torch.Tensor,
-) -> Predicted:
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Put the predicted points of some entries (n, K) into the box; infinite values are none."""
     at = near.at
     plane, a, b = at.plane[entry], at.a[entry], at.b[entry]
@@ -182,11 +196,7 @@ def _placed(
     goal = z.scatter(2, pair, start + near.step.T[entry])
     z = torch.where((value < torch.inf)[..., None], goal, z)
     lower, upper = problem.domain.lower[:, None], problem.domain.upper[:, None]
-    z = torch.where(z == factual, z, torch.minimum(torch.maximum(z, lower), upper))
-    zeros = torch.zeros_like(z)
-    bend = zeros.scatter(2, pair, near.bend.T[entry])
-    width = zeros.scatter(2, pair, near.reach.T[entry])
-    return Predicted(z, bend, width, value)
+    return torch.where(z == factual, z, torch.minimum(torch.maximum(z, lower), upper)), value
 
 
 def _step(
@@ -218,3 +228,49 @@ def _step(
     gain = (pull[0] + c * x / 2) * x + (pull[1] + d * y / 2) * y
     found = missing <= 1e-6 + 0.05 * margin.abs()
     return torch.stack([x, y]), torch.where(found, gain, torch.inf)
+
+
+def grid_values(columns: torch.Tensor, count: int) -> torch.Tensor:
+    """Return ``count`` values from the least to the largest of every column (D, T): (D, count).
+
+    They are evenly spread over a mixture of ranks and values: dense where the rows are, but
+    without gaps in between.
+
+    Examples
+    --------
+    >>> import torch
+    >>> grid_values(torch.tensor([[0.0, 1.0, 2.0, 10.0]]), 3)
+    tensor([[ 0.0000,  2.9412, 10.0000]])
+    """
+    value = columns.contiguous().sort(dim=1).values
+    # Equal values share the mean of their ranks.
+    rank = torch.searchsorted(value, value) + torch.searchsorted(value, value, right=True)
+    share = (_from_0_to_1(rank.to(value.dtype)) + _from_0_to_1(value)) / 2
+    wanted = torch.linspace(0, 1, count, dtype=value.dtype, device=value.device)
+    wanted = wanted.expand(len(value), count).contiguous()
+    last = value.shape[1] - 1
+    after = torch.searchsorted(share, wanted).clamp(min(1, last), last)
+    before = (after - 1).clamp_min(0)
+    low, high = share.gather(1, before), share.gather(1, after)
+    part = ((wanted - low) / (high - low).clamp_min(torch.finfo(low.dtype).tiny)).clamp(0, 1)
+    return torch.lerp(value.gather(1, before), value.gather(1, after), part)
+
+
+def _from_0_to_1(rising: torch.Tensor) -> torch.Tensor:
+    """Shift and scale each row of ``rising`` (D, T) to what its name says; constants become 0."""
+    up = rising - rising[:, :1]
+    return up / torch.where(up[:, -1:] > 0, up[:, -1:], 1.0)
+
+
+def row_values(problem: Problem, anchors: torch.Tensor, count: int) -> torch.Tensor:
+    """Grid values (n, D, V) of every row: those of the anchors, squeezed into its interval."""
+    domain = problem.domain
+    values = grid_values(anchors.T, count)
+    first, last = values[:, 0], values[:, -1]
+    low, high = torch.maximum(domain.lower, first), torch.minimum(domain.upper, last)
+    # An interval beside all anchors is searched as a whole.
+    beside = low >= high
+    low = torch.where(beside & domain.lower.isfinite(), domain.lower, low)
+    high = torch.where(beside & domain.upper.isfinite(), domain.upper, high)
+    share = (values - first[:, None]) / (last - first).clamp_min(1e-12)[:, None]
+    return low[..., None] + share * (high - low).clamp_min(0)[..., None]

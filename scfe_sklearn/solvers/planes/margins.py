@@ -78,7 +78,7 @@ class PlaneMargins:
         """The margins without the border."""
         return self.margin[..., 1:-1, 1:-1]
 
-    def asked(self) -> torch.Tensor:
+    def known_places(self) -> torch.Tensor:
         """Flat positions (k,) of the grid points that somebody asked about, in order."""
         return (~self._inside.isnan()).flatten().nonzero()[:, 0]
 

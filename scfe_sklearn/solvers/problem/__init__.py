@@ -10,7 +10,6 @@ from scfe_sklearn.solvers.problem.pool import (
     feature_key,
     support_key,
 )
-from scfe_sklearn.solvers.problem.predicted import Predicted
 from scfe_sklearn.solvers.problem.problem import Kind, Problem, of_rows
 from scfe_sklearn.solvers.problem.protocols import Along, Cells, Neighbourhood
 from scfe_sklearn.solvers.problem.subspace import Subspace
@@ -25,7 +24,6 @@ __all__ = [
     "Moves",
     "Neighbourhood",
     "Pool",
-    "Predicted",
     "Problem",
     "Subspace",
     "TOLERANCE",
