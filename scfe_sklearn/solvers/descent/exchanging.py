@@ -128,9 +128,11 @@ def _exchanges(
     margin, plausibility = here.after(less)
     price = problem.sparse_distance(less)
     # A slope is no more than a hint: what misses the margin by little is tried as well.
-    lost = 2 * problem.sparse_distance(here.z[:, None]) / (
-        problem.floor - problem.margin(domain.factual[:, None])
-    ).clamp_min(1e-6)
+    lost = (
+        2
+        * problem.sparse_distance(here.z[:, None])
+        / (problem.floor - problem.margin(domain.factual[:, None])).clamp_min(1e-6)
+    )
     short = torch.where(there, problem.floor - margin, -torch.inf).clamp_min(0)
     listed, gain, rise = _promising(problem, here, lost, short.amax(1, keepdim=True))
     missing = (short[..., None] - gain[:, None]).clamp_min(0)
