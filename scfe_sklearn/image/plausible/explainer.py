@@ -26,12 +26,16 @@ from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.image.plausible.pixel_problem import PixelRows, image_shape, pixel_problem
 from scfe_sklearn.models.classifiers import as_constant_function
 from scfe_sklearn.objective import PlausibilityTerm
+from scfe_sklearn.solvers.descent import GradientSettings
+from scfe_sklearn.solvers.gradient_solver import improve_by_gradient
 from scfe_sklearn.solvers.problem import Pool
-from scfe_sklearn.solvers.refinement import Descent, refine
 from scfe_sklearn.solvers.starts import Continuation, descend_wide
 from scfe_sklearn.validation import Integral, Interval, Real
 
 POOL = 2
+SETTLING = 50
+"""Steps inside of the changed pixels."""
+
 SWAPPED = 1024
 """Values of an image up to which single swaps of them are tried."""
 
@@ -235,7 +239,9 @@ class PlausibleImageExplainer(ImageExplainer):
             own = (owner == kind).nonzero()[:, 0]
             anchors = torch.from_numpy(self.reference_rows_[kind])
             pool = pool.scattered(own, descend_wide(problem.take(own), anchors, walk, POOL))
-        pool = refine(problem, pool, Descent(max_iter=30), starts=1)
+        # Single steps of thousands of values would each be a picture.
+        settled = GradientSettings(settled=1, settling=SETTLING, polishing=0)
+        pool = improve_by_gradient(problem, pool, settled)
         found = pool.best < torch.inf
         w = torch.where(found[:, None], pool.z[:, 0] - rows, torch.zeros_like(rows))
         n_forward, n_backward = counts.to(x.device)

@@ -110,18 +110,3 @@ class Subspace:
     def margin(self, x: torch.Tensor, where: torch.Tensor | None = None) -> torch.Tensor:
         """Return the margins (n, K) at the values ``x`` (n, K, w)."""
         return self.problem.objective.margin(self.embed(x), where)
-
-    def margin_and_grad(
-        self, x: torch.Tensor, rows: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the margins (k,) at ``x`` (k, w) and their gradients (k, w)."""
-        objective = self.problem.objective.take(rows)
-        margin, gradient = objective.margin_and_grad(self.embed(x, rows))
-        padded = torch.cat([gradient, torch.zeros_like(gradient[:, :1])], 1)
-        return margin, padded.gather(1, self.support[rows])
-
-    def plausibility_and_grad(
-        self, x: torch.Tensor, rows: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the plausibilities (k,) at ``x`` (k, w) and their gradients (k, w)."""
-        return self.local.value_and_grad(x - self.start[rows], rows)

@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from scfe_sklearn.solvers.problem import TOLERANCE, Pool, Problem, Subspace
-from scfe_sklearn.solvers.refinement.polishing import undo
+from scfe_sklearn.solvers.problem import TOLERANCE, Pool, Problem, Subspace, first_flagged
 
 LATE = 3
 """First round with more values."""
@@ -345,3 +344,28 @@ class _Judge:
         value = torch.full_like(price, torch.inf)
         value[instance, place] = price[instance, place] - plausibility
         return value.reshape(a, w, k), valid.reshape(a, w, k)
+
+
+def undo(problem: Problem, z: torch.Tensor, rounds: int = 3) -> torch.Tensor:
+    """Undo changes of ``z`` (n, D), one per round, while that lowers the objective."""
+    domain = problem.domain
+    z = z.clone()
+    active = (domain.changed(z).sum(1) > 1).nonzero()[:, 0]
+    for _ in range(rounds):
+        if len(active) == 0:
+            break
+        part, here = problem.take(active), z[active]
+        changed = part.domain.changed(here)
+        count = int(changed.sum(1).max())
+        there, features = first_flagged(changed, count)
+        owns = domain.groups == features[..., None]
+        trial = torch.where(owns, part.domain.factual[:, None], here[:, None])
+        trial = torch.cat([here[:, None], trial], 1)
+        asked = torch.cat([torch.ones_like(there[:, :1]), there], 1)
+        valid, plausibility = part.evaluate(trial, asked)
+        cost = part.sparse_distance(trial) - plausibility
+        cost = torch.where(valid, cost, torch.full_like(cost, torch.inf))
+        position = cost.argmin(1)
+        z[active] = trial.gather(1, position[:, None, None].expand(-1, 1, z.shape[1]))[:, 0]
+        active = active[(position > 0) & (count > 2)]
+    return z

@@ -1,4 +1,4 @@
-"""Descent in a support against closed forms and dense grids."""
+"""Proximal gradient inside of supports against closed forms and dense grids."""
 
 import numpy as np
 import pytest
@@ -7,12 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scfe_sklearn.densities import GaussianKDE
+from scfe_sklearn.solvers.descent import GradientSettings
+from scfe_sklearn.solvers.gradient_solver import improve_by_gradient
 from scfe_sklearn.solvers.problem.pool import Pool
-from scfe_sklearn.solvers.problem.subspace import Subspace
-from scfe_sklearn.solvers.refinement.refining import refine
-from scfe_sklearn.solvers.refinement.trade_off import Descent, descend, restore
 
-LONG = Descent(max_iter=400, tol=1e-8)
+LONG = GradientSettings(settled=1, settling=200, points=400)
 
 
 def pool_of(problem, z):
@@ -47,7 +46,7 @@ def test_linear_model_is_projected_onto_its_half_space(tools, D, seed):
         beta=0.2,
         floor=0.0,
     )
-    pool = refine(problem, pool_of(problem, corner[rows]), LONG, 1)
+    pool = improve_by_gradient(problem, pool_of(problem, corner[rows]), LONG)
     tools.check_answers(problem, pool)
     for k, i in enumerate(rows):
         s = support[i]
@@ -59,23 +58,6 @@ def test_linear_model_is_projected_onto_its_half_space(tools, D, seed):
         # Numbers that a full-length corner moves in vain may return to the factual.
         assert float(pool.best[k]) <= price + 0.2 * (s.sum() - moved) + 2e-3
         np.testing.assert_array_equal(pool.z[k, 0].numpy()[~s], z0[i, ~s])
-
-
-def test_multiplier_is_that_of_the_constraint(tools):
-    rng = np.random.default_rng(1)
-    n, D = 5, 3
-    z0, weight = rng.normal(size=(n, D)), np.array([1.0, -2.0, 0.5])
-    bias = -float((z0 @ weight).max()) - 0.5
-    start = z0 + 2 * (0.1 - bias - z0 @ weight)[:, None] * weight / (weight @ weight)
-    problem = tools.make_problem(z0, tools.linear_scores(weight, bias), floor=0.0)
-    space = Subspace.around(problem, torch.from_numpy(start), torch.ones(n, D, dtype=torch.bool))
-    run = descend(space, lambda v, s, rows: (v.clone(), torch.zeros_like(s)), LONG)
-    z, multiplier = space.embed(run.z), run.multiplier
-    for i in range(n):
-        wide = np.full(D, 1e3)
-        best, expected = tools.nearest_valid(z0[i], weight, bias, -wide, wide)
-        np.testing.assert_allclose(z[i], best, atol=1e-5)
-        np.testing.assert_allclose(multiplier[i], expected, rtol=1e-3)
 
 
 @pytest.mark.parametrize("curved", [False, True])
@@ -102,7 +84,7 @@ def test_kde_agrees_with_a_dense_grid(tools, curved):
 
     start, _ = grid(16)
     _, best = grid(251)
-    pool = refine(problem, pool_of(problem, start), LONG, 1)
+    pool = improve_by_gradient(problem, pool_of(problem, start), LONG)
     tools.check_answers(problem, pool)
     assert bool((pool.best <= best + 5e-3).all())
     torch.testing.assert_close(pool.z[:, 0, 2], problem.domain.factual[:, 2])
@@ -118,7 +100,7 @@ def test_coarse_lattices_and_levels_stay(tools):
         floor=1e-6,
     )
     start = np.column_stack([np.full(4, 0.5), 0.01 * rng.integers(80, 120, 4), rng.random(4)])
-    pool = refine(problem, pool_of(problem, start), LONG, 1)
+    pool = improve_by_gradient(problem, pool_of(problem, start), LONG)
     tools.check_answers(problem, pool)
     z = pool.z[:, 0].numpy()
     np.testing.assert_array_equal(z[:, 0], 0.5)
@@ -128,7 +110,7 @@ def test_coarse_lattices_and_levels_stay(tools):
     np.testing.assert_allclose(z[:, 1:], 0.25, atol=0.02)
 
 
-def test_refine_never_loses(tools):
+def test_settling_never_loses(tools):
     rng = np.random.default_rng(9)
     scores = tools.curved_scores(rng, 4)
     density = GaussianKDE(0.5).fit(rng.normal(size=(40, 4)))
@@ -142,71 +124,7 @@ def test_refine_never_loses(tools):
     cost = problem.sparse_distance(z) - problem.plausibility(z)
     start = Pool.empty(problem, 5).merged(problem, z, torch.where(valid, cost, torch.inf))
     for length in (0, 1, 25):
-        pool = refine(problem, start, Descent(max_iter=length), 3)
+        pool = improve_by_gradient(problem, start, GradientSettings(settling=length))
         tools.check_answers(problem, pool)
         assert bool((pool.cost <= start.cost + 1e-12).all())
     assert float((start.best - pool.best)[start.best < torch.inf].mean()) > 0.1
-
-
-@settings(deadline=None, max_examples=20)
-@given(seed=st.integers(0, 10**6))
-def test_restore_returns_valid_values(tools, seed):
-    rng = np.random.default_rng(seed)
-    scores = tools.curved_scores(rng, 3)
-    z = torch.from_numpy(rng.uniform(-2, 2, (40, 3)))
-    problem = tools.make_problem(rng.normal(size=(40, 3)), scores)
-    rows = (problem.margin(z[:, None])[:, 0] >= problem.floor).nonzero()[:, 0]
-    if not len(rows):
-        return
-    problem, z = problem.take(rows), z[rows]
-    space = Subspace.around(problem, z, torch.ones_like(z, dtype=torch.bool))
-    x = space.start + torch.from_numpy(rng.normal(0, 2, z.shape))
-    got = restore(space, x)
-    margin = problem.margin(space.embed(got)[:, None])[:, 0]
-    assert bool((margin >= problem.floor).all())
-    was_valid = problem.margin(space.embed(x)[:, None])[:, 0] >= problem.floor
-    torch.testing.assert_close(got[was_valid], x[was_valid])
-    # Otherwise it lies on the segment, and a little nearer to x the margin is missing.
-    share = (got - space.start).norm(dim=1) / (x - space.start).norm(dim=1)
-    assert bool((share <= 1 + 1e-9).all())
-    short = ~was_valid
-    beyond = got + (x - space.start) * 2e-4
-    lost = problem.margin(space.embed(beyond)[:, None])[:, 0] < problem.floor
-    assert bool(lost[short].all())
-
-
-def test_subspace_sees_the_whole_problem(tools):
-    rng = np.random.default_rng(0)
-    density = GaussianKDE(0.5).fit(rng.normal(size=(50, 5)))
-    scores = tools.curved_scores(rng, 5)
-    problem = tools.make_problem(rng.normal(size=(7, 5)), scores, density=density, weight=0.4)
-    centre = torch.from_numpy(rng.normal(size=(7, 5)))
-    free = torch.from_numpy(rng.random((7, 5)) < 0.5)
-    free[0] = False
-    space = Subspace.around(problem, centre, free)
-    assert space.support.shape[1] == int(free.sum(1).max())
-    rows = torch.tensor([3, 0, 6, 3])
-    there = space.support[rows] < 5
-    x = space.start[rows] + 0.3 * there * torch.from_numpy(rng.normal(size=there.shape))
-    z = centre[rows].clone()
-    for k, i in enumerate(rows.tolist()):
-        for w, j in enumerate(space.support[i].tolist()):
-            if j < 5:
-                assert bool(free[i, j])
-                z[k, j] = x[k, w]
-    torch.testing.assert_close(space.embed(x, rows), z)
-    margin, slope = space.margin_and_grad(x, rows)
-    torch.testing.assert_close(margin, problem.margin(z[:, None])[:, 0])
-    value, lift = space.plausibility_and_grad(x, rows)
-    torch.testing.assert_close(value, problem.plausibility(z[:, None])[:, 0], rtol=1e-6, atol=1e-6)
-    for w in range(x.shape[1]):
-        e = torch.zeros_like(x)
-        e[:, w] = 1e-6
-        up, down = space.embed(x + e, rows)[:, None], space.embed(x - e, rows)[:, None]
-        for function, gradient in ((problem.margin, slope), (problem.plausibility, lift)):
-            difference = (function(up) - function(down))[:, 0] / 2e-6
-            real = there[:, w]
-            torch.testing.assert_close(gradient[real, w], difference[real], rtol=1e-4, atol=1e-5)
-    offset = ((centre - problem.domain.factual) ** 2).sum(1)
-    own = ((space.start - space.factual) ** 2).sum(1)
-    torch.testing.assert_close(space.rest + own, offset)
