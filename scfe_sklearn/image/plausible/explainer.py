@@ -33,7 +33,7 @@ from scfe_sklearn.solvers.starts import Continuation, descend_wide
 from scfe_sklearn.validation import Integral, Interval, Real
 
 POOL = 2
-SETTLING = 50
+SETTLING = 100
 """Steps inside of the changed pixels."""
 
 SWAPPED = 1024

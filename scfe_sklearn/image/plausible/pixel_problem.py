@@ -120,6 +120,12 @@ class CountedObjective(RowObjective):
         self._add(0, (shown if where is None else where.long()).sum(1))
         return super().margin(z, where)
 
+    def _valid_where(self, z: Tensor, floor: float, where: Tensor | None, limited: bool) -> Tensor:
+        """Whether points ``z`` (n, K, D) are valid: (n, K), counted."""
+        shown = torch.ones(z.shape[:2], dtype=torch.long, device=z.device)
+        self._add(0, (shown if where is None else where.long()).sum(1))
+        return super()._valid_where(z, floor, where, limited)
+
     def margin_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Margins (n,) of ``z`` (n, D) and their gradients (n, D), counted."""
         one = torch.ones(len(z), dtype=torch.long, device=z.device)

@@ -31,7 +31,7 @@ RESTING = 1e-5
 """Change of a number in one step below which a row is at rest."""
 
 SHARES = ((0.05, 0.1, 0.2, 0.35, 0.5), (0.01, 0.025))
-"""Shares of a change by which it is lengthened and shortened, round by round."""
+"""Shares of a change by which it is lengthened and shortened: in the first round, and later."""
 
 
 def settle(
@@ -119,7 +119,7 @@ def polish(search: Search, pool: Pool, settings: GradientSettings) -> Pool:
     """Return the pool after small changes of the numbers of its best points, and undone changes.
 
     Plausibility has kinks and peaks along a number that no slope tells of: shares of the change
-    are tried first, then single steps on the lattice as long as they help.
+    and steps on the lattice are tried, as long as they help.
     """
     active = (pool.best < torch.inf).nonzero()[:, 0]
     for turn in range(settings.polishing):
@@ -127,7 +127,7 @@ def polish(search: Search, pool: Pool, settings: GradientSettings) -> Pool:
             break
         part, now = search.take(active), pool.take(active)
         z, there = _undone(part.problem, now.z[:, 0])
-        shares = SHARES[turn] if turn < len(SHARES) else ()
+        shares = SHARES[min(turn, len(SHARES) - 1)]
         points, better = _stepped(part, now.z[:, 0], shares)
         z, there = torch.cat([points[:, None], z], 1), torch.cat([better[:, None], there], 1)
         found = now.merged(part.problem, z, part.cost(z, there, below=now.best[:, None]))
