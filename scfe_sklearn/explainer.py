@@ -99,8 +99,8 @@ class CounterfactualExplainer(
     the lower quartile and the median of their log-densities.
     For models with a gradient, proximal gradient runs over all features from several starts per
     row: penalty, budget, box, lattice and levels are one exact proximal map, and the margin is
-    linearised in each step. Where at most two numbers out of a few may change, all their planes
-    are searched instead. An answer counts only if ``estimator_.predict``
+    linearised in each step. Where at most two numbers out of a few may change, it starts from
+    the best of all pairs. An answer counts only if ``estimator_.predict``
     (or, for a `Probability`, ``predict_proba``) gives the target for the decoded row and every
     change keeps the rules.
 

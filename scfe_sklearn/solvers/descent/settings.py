@@ -108,7 +108,7 @@ class GradientSettings:
     settled: int = 3
     settling: int = 5
     exchanges: int = 6
-    bases: int = 3
+    bases: int = 4
     exchanged: int = 24
     undone: int = 10
     polishing: int = 4
