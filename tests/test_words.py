@@ -20,11 +20,6 @@ SPEECH = r"says|said|asks|asked|tells|told|hears|speaks"
 TO_READERS = r"say|ask|asking|tell|hear|speak"  # pages may, docstrings may not
 # A first line names the thing, or says in the imperative what a function does.
 QUESTIONS = r"What|Whatever|How|Where|Which|Who"
-TO_DO = {
-    "solvers/descent",
-    "solvers/planes",
-}
-"""Rooms, or parts of rooms, whose docstrings are still to be rewritten."""
 
 
 def found(text, words):
@@ -43,12 +38,6 @@ def docstrings(path, documented=False):
             yield node.lineno, value.value
 
 
-def to_do(path):
-    """The rooms to do that hold a file."""
-    name = path.relative_to(PACKAGE).with_suffix("")
-    return {room for room in TO_DO if name.is_relative_to(room)}
-
-
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -61,7 +50,7 @@ def test_pages_have_no_retired_words(page):
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in FILES if not to_do(path)],
+    FILES,
     ids=lambda path: path.relative_to(PACKAGE).as_posix(),
 )
 def test_docstrings_have_no_retired_words(path):
@@ -72,7 +61,7 @@ def test_docstrings_have_no_retired_words(path):
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in FILES if not to_do(path)],
+    FILES,
     ids=lambda path: path.relative_to(PACKAGE).as_posix(),
 )
 def test_docstrings_do_not_open_with_a_question(path):
@@ -82,12 +71,6 @@ def test_docstrings_do_not_open_with_a_question(path):
         if re.match(rf"(?:{QUESTIONS})\b", text)
     }
     assert opening == {}
-
-
-def test_rooms_to_do_exist_and_have_something_to_do():
-    words = f"{OLD}|{SPEECH}|{TO_READERS}"
-    busy = [to_do(path) for path in FILES for _, text in docstrings(path) if found(text, words)]
-    assert set().union(*busy) == TO_DO
 
 
 def test_words_are_found_whole_and_in_any_case():

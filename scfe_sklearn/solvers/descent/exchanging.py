@@ -16,10 +16,10 @@ EXCHANGED = 3
 """Exchanges per row and round that are improved."""
 
 CLOSE, LESS = 2.0, 2.0
-"""How much more than their base points may cost: with an exchange, with a change undone."""
+"""Cost above that of the base point up to which exchanges, and undone changes, go on."""
 
 LISTED = 64
-"""Moves per point that are combined with the changes that are undone."""
+"""Moves per point that are combined with undone changes."""
 
 MOST_LIFT = 2.0
 """Plausibility that the slope may promise of an exchange at most."""
@@ -110,7 +110,7 @@ class _Linear:
 def _exchanges(
     problem: Problem, here: _Linear, settings: GradientSettings
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The most promising exchanges (k, K, D) at points of k rows, and which of them are some.
+    """Return the most promising exchanges (k, K, D) at k points, and which of them exist.
 
     The same for points with one change undone.
     """

@@ -103,7 +103,7 @@ def _prox(part: Instances, length: torch.Tensor) -> Prox:
     def prox(v: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
         if rows is None:
             return part.sets.prox(v, length, price, power, budget)
-        if known[0] is not rows:  # the same rows are asked about many times
+        if known[0] is not rows:  # the same rows come many times
             own = None if budget is None else budget[rows]
             known[:] = rows, part.sets.take(rows), length[rows], price[rows], own
         return known[1].prox(v, known[2], known[3], power, known[4])

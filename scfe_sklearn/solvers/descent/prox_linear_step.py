@@ -73,7 +73,7 @@ def prox_linear_step(
     u : Tensor of shape (k, D)
         The points; where the gain is out of reach, those of the largest multipliers tried.
     multiplier : Tensor of shape (k,)
-        0 where the margin asks for nothing.
+        0 where the margin is met anyway.
 
     Examples
     --------

@@ -8,13 +8,13 @@ from typing import Any
 from scfe_sklearn.solvers.planes import Planes
 
 FINE = 3.0
-"""What a unit of log-density below the limit costs until the end, in units of its price."""
+"""Price of a unit of log-density below the limit, in units of `Search.unit`."""
 
 STRICT = 30.0
-"""The same where an answer within the limit is looked for."""
+"""The same in the search for answers within the limit."""
 
 DEMANDED = 4.0
-"""Multiplier of the limit that this begins with, in the same units."""
+"""First multiplier of the limit in that search, in the same units."""
 
 
 SHORTER = ((0.25, 0.02), (0.1, 0.02))
@@ -56,7 +56,7 @@ class GradientSettings:
     points : int
         Training points around each centre that the density is computed from.
     sparse : tuple of int
-        Ways from the factual with at most so many changes.
+        Budgets of further runs from the factual.
     steps : int
         Steps of proximal gradient over all features.
     lengths : tuple of (float, float)

@@ -44,7 +44,7 @@ def settle(
 ) -> Pool:
     """Return the pool after proximal gradient inside the supports of points ``z`` (n, S, D).
 
-    ``there`` (n, S) says which of them are some; they need not be valid.
+    ``there`` (n, S) marks those that exist; they need not be valid.
 
     Numbers that change are free in their intervals and leave their lattices for the time being;
     the step length follows the curvature that the last step met (Barzilai and Borwein). The
@@ -64,9 +64,9 @@ def settle(
     # A row's points side by side: as many places as the row with most of them needs.
     place = torch.arange(len(row), device=row.device) - torch.searchsorted(row, row)
     grid = domain.factual[:, None].repeat(1, int(place.max()) + 1, 1)
-    asked = torch.zeros(grid.shape[:2], dtype=torch.bool, device=grid.device)
-    grid[row, place], asked[row, place] = points, True
-    return pool.merged(search.problem, grid, search.cost(grid, asked, fine))
+    exists = torch.zeros(grid.shape[:2], dtype=torch.bool, device=grid.device)
+    grid[row, place], exists[row, place] = points, True
+    return pool.merged(search.problem, grid, search.cost(grid, exists, fine))
 
 
 def _descended(part: Supports, settings: GradientSettings, fine: float) -> torch.Tensor:
@@ -118,7 +118,7 @@ def _curvature_length(
 def polish(search: Search, pool: Pool, settings: GradientSettings) -> Pool:
     """Return the pool after small changes of the numbers of its best points, and undone changes.
 
-    Plausibility has kinks and peaks along a number that no slope tells of: shares of the change
+    Plausibility has kinks and peaks along a number that no slope shows: shares of the change
     and steps on the lattice are tried, as long as they help.
     """
     active = (pool.best < torch.inf).nonzero()[:, 0]

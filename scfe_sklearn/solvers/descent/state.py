@@ -112,7 +112,7 @@ class Search:
 
 @dataclass(frozen=True, eq=False)
 class Evaluated:
-    """What is known at changes (N, D) of N instances.
+    """Margin, density and cost at changes (N, D) of N instances, with gradients.
 
     Parameters
     ----------

@@ -70,7 +70,7 @@ class Supports:
 
     @classmethod
     def of(cls, search: Search, at: torch.Tensor, row: torch.Tensor, free: torch.Tensor) -> Self:
-        """Take points ``at`` (N, D) of rows ``row`` (N,), which rise, free where ``free`` says."""
+        """Take points ``at`` (N, D) of rows ``row`` (N,), which rise, free along ``free`` (N, D)."""
         problem, near = search.problem.take(row), search.near
         domain, size = problem.domain, at.shape[1]
         there, column = first_flagged(free, max(int(free.sum(1).max()), 1))
@@ -213,7 +213,7 @@ class Supports:
     def _best(
         self, tried: torch.Tensor, where: torch.Tensor, fine: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the best (N, D) of changes (N, K, w) where ``where`` says, and its place (N,).
+        """Return the best (N, D) of changes (N, K, w) among ``where`` (N, K), and its place (N,).
 
         It is the first one where none is valid.
         """
@@ -242,8 +242,8 @@ class Supports:
         nearest = self.domain.snap(change)
         moved = self.domain.snap(nearest + step * torch.sign(slope))
         gain = slope * (moved - nearest)
-        dear = self.scale * ((moved - change).square() - (nearest - change).square())
-        rate = torch.where(gain > 0, dear / gain.clamp_min(1e-12), torch.inf)
+        rise = self.scale * ((moved - change).square() - (nearest - change).square())
+        rate = torch.where(gain > 0, rise / gain.clamp_min(1e-12), torch.inf)
         order = rate.argsort(dim=1, stable=True)
         before = gain.gather(1, order).cumsum(1) - gain.gather(1, order)
         lost = (slope * (change - nearest)).sum(1, keepdim=True)

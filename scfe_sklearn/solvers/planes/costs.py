@@ -1,4 +1,4 @@
-"""The cost on a coarse grid in every plane, and what it says around the grid points."""
+"""Costs on a coarse grid in every plane, and lower bounds of the costs around the grid points."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import torch
 from scfe_sklearn.solvers.problem import TOLERANCE, Problem
 
 DOUBT = 0.2
-"""By how much the cost may fall more than differences tell, as a share of that."""
+"""Share by which the cost may fall more than differences predict."""
 
 
 @dataclass(frozen=True, eq=False)
 class PlaneCosts:
-    """Costs (n, P, V, V) on the grids of P planes, and what they say around the grid points.
+    """Costs (n, P, V, V) on the grids of P planes, and predictions around the grid points.
 
     Parameters
     ----------
@@ -23,10 +23,10 @@ class PlaneCosts:
     values, gap : Tensor of shape (n, P, 2, V); (n, P, 2, V - 1)
         Grid values along them, and the distances between neighbours.
     low, high : Tensor of shape (2, n, P, V)
-        How far a grid point speaks for its surroundings: to its neighbours, or to the box.
+        Distance to which a grid point predicts: to its neighbours, or to the box.
     cost, slope, bend : Tensor of shape (n, P, V, V); slope and bend for each of two axes
         Costs and their first and second differences.
-    hope : Tensor of shape (n, P, V, V)
+    lowest : Tensor of shape (n, P, V, V)
         Least cost nearby, by these differences; infinite where the row may not go.
     """
 
@@ -38,7 +38,7 @@ class PlaneCosts:
     cost: torch.Tensor
     slope: torch.Tensor
     bend: torch.Tensor
-    hope: torch.Tensor
+    lowest: torch.Tensor
 
     @classmethod
     def of(cls, problem: Problem, values: torch.Tensor) -> PlaneCosts | None:
@@ -61,13 +61,13 @@ class PlaneCosts:
         gap = values.diff(dim=2).clamp_min(1e-6)
         low, high = (side.float() for side in _reach(problem, values, gap))
         slope, bend = cost.new_empty(2, *cost.shape), cost.new_empty(2, *cost.shape)
-        hope = cost.clone()
+        lowest = cost.clone()
         for axis, coordinates in enumerate((i, j)):
             _differences(cost, gap[:, coordinates].float(), 2 + axis, slope[axis], bend[axis])
             shape = (n, len(pairs), count, 1) if axis == 0 else (n, len(pairs), 1, count)
             ends = [side[:, coordinates].reshape(shape) for side in (low, high)]
-            hope += _drop(slope[axis], bend[axis], *ends).mul_(1 + DOUBT)
-        hope.masked_fill_(~there, torch.inf)
+            lowest += _drop(slope[axis], bend[axis], *ends).mul_(1 + DOUBT)
+        lowest.masked_fill_(~there, torch.inf)
         return cls(
             pairs,
             values[:, pairs],
@@ -77,14 +77,14 @@ class PlaneCosts:
             cost,
             slope,
             bend,
-            hope,
+            lowest,
         )
 
 
 def _reach(
     problem: Problem, values: torch.Tensor, gap: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return how far (n, D, V) each grid value speaks, down (negative) and up."""
+    """Return the distances (n, D, V) to which grid values predict, down (negative) and up."""
     domain = problem.domain
     below = torch.cat([gap[..., :1], gap], 2)
     above = torch.cat([gap, gap[..., -1:]], 2)

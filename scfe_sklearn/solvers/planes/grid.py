@@ -27,14 +27,14 @@ FLATTEST = 0.5
 
 @dataclass(frozen=True)
 class Planes:
-    """How finely the planes are searched.
+    """Fineness of the grids.
 
     Parameters
     ----------
     values : int
         Grid values of each number.
     most : int
-        The road is taken where there are at most so many grid points a row.
+        Grid points per row above which pairs are not predicted.
     starts : int
         Predicted points per row that are returned.
     singles : int
@@ -257,7 +257,7 @@ def grid_values(columns: torch.Tensor, count: int) -> torch.Tensor:
 
 
 def _from_0_to_1(rising: torch.Tensor) -> torch.Tensor:
-    """Shift and scale each row of ``rising`` (D, T) to what its name says; constants become 0."""
+    """Shift and scale each row of ``rising`` (D, T) to the unit interval; constants become 0."""
     up = rising - rising[:, :1]
     return up / torch.where(up[:, -1:] > 0, up[:, -1:], 1.0)
 

@@ -1,4 +1,4 @@
-"""What the model says of grid points: asked only where the cost does not rule an answer out."""
+"""Margins of grid points, computed only where the cost does not rule an answer out."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from scfe_sklearn.solvers.planes.costs import PlaneCosts
 from scfe_sklearn.solvers.problem import Problem
 
 SURE = 0.25
-"""What a cost counts for against the hope for a lower one nearby, when points are asked about."""
+"""Weight of the cost itself, against the lowest one nearby, in the order of evaluation."""
 
 PROBED = 64
-"""Most hopeful grid points of a row, about which the model is asked first."""
+"""Grid points per row that are evaluated first."""
 
 FURTHER = 3
-"""A row without a valid point asks about so many times as many points in the next round."""
+"""Factor by which rows without a valid point evaluate more points in the next round."""
 
 
 class Places(NamedTuple):
-    """Where k grid points are: row, plane, place along each of its two axes."""
+    """Positions of k grid points: row, plane, place along each of its two axes."""
 
     row: torch.Tensor
     plane: torch.Tensor
@@ -41,9 +41,9 @@ class Places(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class PlaneMargins:
-    """Margins (n, P, V + 2, V + 2) of grid points, inside a border; NaN where nobody asked.
+    """Margins (n, P, V + 2, V + 2) of grid points, inside a border; NaN where not computed.
 
-    They are noted in single precision, which is enough to predict.
+    Single precision is enough to predict.
     """
 
     problem: Problem
@@ -54,23 +54,23 @@ class PlaneMargins:
     def unknown(cls, problem: Problem, costs: PlaneCosts) -> PlaneMargins:
         """Begin without any."""
         n, planes, count, _ = costs.cost.shape
-        nobody = costs.cost.new_full((n, planes, count + 2, count + 2), torch.nan)
-        return cls(problem, costs, nobody)
+        unknown = costs.cost.new_full((n, planes, count + 2, count + 2), torch.nan)
+        return cls(problem, costs, unknown)
 
     @classmethod
     def of(cls, problem: Problem, costs: PlaneCosts) -> PlaneMargins:
-        """Ask about the hopeful grid points and their neighbours, which tell how it changes."""
+        """Compute the margins of the promising grid points and of their neighbours."""
         known = cls.unknown(problem, costs)
         bound = known._probe()
-        wanted = costs.hope < bound[:, None, None, None]
+        wanted = costs.lowest < bound[:, None, None, None]
         near = wanted.clone()
         near[..., 1:, :] |= wanted[..., :-1, :]
         near[..., :-1, :] |= wanted[..., 1:, :]
         near[..., 1:] |= wanted[..., :-1]
         near[..., :-1] |= wanted[..., 1:]
-        near &= costs.hope < torch.inf
+        near &= costs.lowest < torch.inf
         near &= known._inside.isnan()
-        known.ask(near.flatten().nonzero()[:, 0])
+        known.evaluate(near.flatten().nonzero()[:, 0])
         return known
 
     @property
@@ -79,7 +79,7 @@ class PlaneMargins:
         return self.margin[..., 1:-1, 1:-1]
 
     def known_places(self) -> torch.Tensor:
-        """Flat positions (k,) of the grid points that somebody asked about, in order."""
+        """Flat positions (k,) of the grid points of known margin, in order."""
         return (~self._inside.isnan()).flatten().nonzero()[:, 0]
 
     def bordered(self, at: Places) -> torch.Tensor:
@@ -87,8 +87,8 @@ class PlaneMargins:
         side = self.margin.shape[3]
         return (at.line * side + at.a + 1) * side + at.b + 1
 
-    def ask(self, flat: torch.Tensor) -> torch.Tensor:
-        """Margins (k,) of grid points at flat positions (k,); they are noted, too."""
+    def evaluate(self, flat: torch.Tensor) -> torch.Tensor:
+        """Compute, keep and return the margins (k,) of grid points at flat positions (k,)."""
         costs, at = self.costs, Places.of(flat, self.costs.cost.shape)
         count = costs.cost.shape[3]
         z = self.problem.domain.factual[at.row]
@@ -100,22 +100,21 @@ class PlaneMargins:
         return margin
 
     def _probe(self) -> torch.Tensor:
-        """Ask about the most hopeful points of every row, until one of them is valid.
+        """Evaluate the most promising points of every row until one of them is valid.
 
-        Returns the cost (n,) of the best valid one of each row: what is no more hopeful than
-        that need not be asked about.
+        Returns the cost (n,) of the best valid one of each row: points around which no lower
+        cost is expected need no margin.
         """
-        hope, cost = self.costs.hope.flatten(1), self.costs.cost.flatten(1)
-        # What is cheap itself is hopeful for sure.
-        merit = torch.lerp(hope, cost, SURE).where(hope < torch.inf, torch.inf)
-        bound = hope.new_full((len(hope),), torch.inf)
-        left, count, done = torch.arange(len(hope)), PROBED, 0
-        while len(left) and done < hope.shape[1]:
-            best = merit[left].topk(min(count, hope.shape[1]), dim=1, largest=False, sorted=False)
+        lowest, cost = self.costs.lowest.flatten(1), self.costs.cost.flatten(1)
+        merit = torch.lerp(lowest, cost, SURE).where(lowest < torch.inf, torch.inf)
+        bound = lowest.new_full((len(lowest),), torch.inf)
+        left, count, done = torch.arange(len(lowest)), PROBED, 0
+        while len(left) and done < lowest.shape[1]:
+            best = merit[left].topk(min(count, lowest.shape[1]), dim=1, largest=False, sorted=False)
             index, place = (best.values < torch.inf).nonzero().T
             row = left[index]
-            flat = row * hope.shape[1] + best.indices[index, place]
-            margin = self.ask(flat)
+            flat = row * lowest.shape[1] + best.indices[index, place]
+            margin = self.evaluate(flat)
             merit.view(-1)[flat] = torch.inf
             value = torch.where(margin >= self.problem.floor, cost.view(-1)[flat], torch.inf)
             bound = bound.scatter_reduce(0, row, value, "amin")
