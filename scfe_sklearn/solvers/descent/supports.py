@@ -70,7 +70,7 @@ class Supports:
 
     @classmethod
     def of(cls, search: Search, at: torch.Tensor, row: torch.Tensor, free: torch.Tensor) -> Self:
-        """Take points ``at`` (N, D) of rows ``row`` (N,), which rise, free along ``free`` (N, D)."""
+        """Take points ``at`` (N, D) of rising rows ``row`` (N,), free along ``free`` (N, D)."""
         problem, near = search.problem.take(row), search.near
         domain, size = problem.domain, at.shape[1]
         there, column = first_flagged(free, max(int(free.sum(1).max()), 1))
