@@ -199,9 +199,9 @@ def _learn(table: Table, j: int, overrides: KindOverrides) -> Feature:
         return _learn_ordinal(table, j, storage, overrides.ordinal[j])
     if j in overrides.categorical:
         return _learn_categorical(table, j, storage)
-    told = j in overrides.integer or j in overrides.continuous or j in overrides.steps
+    overridden = j in overrides.integer or j in overrides.continuous or j in overrides.steps
     if storage.family in ("boolean", "levels"):
-        if told:
+        if overridden:
             raise ValueError(
                 "The 'integer', 'continuous' and 'steps' parameters of FeatureSpace must name "
                 f"numeric columns. Got {table.names[j]!r} of dtype {storage.text} instead."
@@ -209,7 +209,7 @@ def _learn(table: Table, j: int, overrides: KindOverrides) -> Feature:
         if storage.ordered:
             return _learn_ordinal(table, j, storage, None)
         return _learn_categorical(table, j, storage)
-    if j in overrides.hint and not told:
+    if j in overrides.hint and not overridden:
         return _learn_categorical(table, j, storage)
     return _learn_number(table, j, storage, overrides)
 

@@ -48,10 +48,10 @@ def exact_point(options: Options, chosen: np.ndarray, more: np.ndarray) -> np.nd
         rows = [np.eye(len(loose)), -np.eye(len(loose))]
         bounds = [weight * away, -weight * (away + length)]
         for rule in options.rules.linear:
-            told = _linear(options, rule, chosen, fixed)
-            if told is None:
+            line = _linear(options, rule, chosen, fixed)
+            if line is None:
                 continue
-            constant, slope = told
+            constant, slope = line
             g = slope[loose] / weight
             constant -= float(slope[loose] @ away)
             near = tolerance * rule.tolerance
@@ -72,10 +72,10 @@ def infeasible(options: Options, chosen: np.ndarray) -> bool:
     """Whether a choice of options breaks a relation wherever in them the numbers are."""
     span = np.abs(options.span[chosen])
     for rule in options.rules.linear:
-        told = _linear(options, rule, chosen, np.zeros(len(chosen)))
-        if told is None:
+        line = _linear(options, rule, chosen, np.zeros(len(chosen)))
+        if line is None:
             continue
-        constant, slope = told
+        constant, slope = line
         reach = slope * span
         low = constant + np.minimum(reach, 0.0).sum()
         high = constant + np.maximum(reach, 0.0).sum()
@@ -92,12 +92,12 @@ def _linear(
     total, slope = 0.0, np.zeros(len(chosen))
     for k, j in enumerate(rule.columns.tolist()):
         c, p = float(rule.coefficients[k]), int(chosen[j])
-        told = float(rule.counted(k, options.value[[p]], float(options.home[j]))[0])
-        if np.isnan(told):
+        counted = float(rule.counted(k, options.value[[p]], float(options.home[j]))[0])
+        if np.isnan(counted):
             return None
         slope[j] = c * (1.0 if rule.of_change else np.sign(options.span[p]))
         slope[j] *= options.span[p] != 0
-        total += c * told + slope[j] * more[j]
+        total += c * counted + slope[j] * more[j]
     return total, slope
 
 

@@ -169,8 +169,8 @@ class _Rows:
     ) -> None:
         """Add a row by its few coefficients."""
         both = np.zeros(self.shape[0]), np.zeros(self.shape[1])
-        for row, told in zip(both, (over_options, over_extra), strict=True):
-            for at, value in told.items():
+        for row, coefficients in zip(both, (over_options, over_extra), strict=True):
+            for at, value in coefficients.items():
                 row[at] = value
         self.listed.append((*both, low, high))
 
@@ -189,16 +189,16 @@ def _within(options: Options, p: int, value: float) -> bool:
     return min(first, far) <= value <= max(first, far)
 
 
-def _touching(told: np.ndarray, count: float, stepped: bool) -> list[tuple[float, float]]:
+def _touching(offsets: np.ndarray, count: float, stepped: bool) -> list[tuple[float, float]]:
     """Slopes and constants of lines below ``x * x``, for 0 <= x <= count."""
     if not stepped:
-        return [(2 * a, a * a) for a in sorted({*_SHARES, *told.tolist()})]
+        return [(2 * a, a * a) for a in sorted({*_SHARES, *offsets.tolist()})]
     last = max(int(count) - 1, 0)
     if last < _CHORDS:
         starts = set(range(last + 1))
     else:
         starts = {0, last, *(2**i for i in range(last.bit_length()) if 2**i < last)}
-        for x in np.rint(told).tolist():
+        for x in np.rint(offsets).tolist():
             starts |= {min(max(int(x) - 1, 0), last), min(int(x), last)}
     return [(2.0 * a + 1.0, float(a) * (a + 1.0)) for a in sorted(starts)]
 
@@ -219,14 +219,14 @@ def _add_linear(
     for k, j in enumerate(rule.columns.tolist()):
         part = slice(int(options.starts[j]), int(options.starts[j + 1]))
         c, home = float(rule.coefficients[k]), float(options.home[j])
-        told = c * rule.counted(k, options.value[part], home)
-        free[part] = np.isnan(told)
+        counted = c * rule.counted(k, options.value[part], home)
+        free[part] = np.isnan(counted)
         if free[part].all():
             return  # never judged
-        here = told[int(options.stay[j]) - part.start]
-        here = float(np.nanmin(told)) if np.isnan(here) else float(here)
+        here = counted[int(options.stay[j]) - part.start]
+        here = float(np.nanmin(counted)) if np.isnan(here) else float(here)
         centre += here
-        base[part] = np.where(free[part], 0.0, told - here)
+        base[part] = np.where(free[part], 0.0, counted - here)
         span = options.span[part]
         sign = c * (np.ones(len(span)) if rule.of_change else np.sign(span))
         reach[part] = sign * np.abs(span)

@@ -118,9 +118,9 @@ class Options:
         """
         u = np.zeros((len(chosen), len(self.factual)))
         rows = np.arange(len(chosen))
-        told = self._moved(chosen, np.broadcast_to(more, chosen.shape))
+        counted = self._moved(chosen, np.broadcast_to(more, chosen.shape))
         for j, numeric in enumerate(self.numeric):
-            value = told[:, j]
+            value = counted[:, j]
             if numeric:
                 u[:, self.offsets[j]] = value
             else:

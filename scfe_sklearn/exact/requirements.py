@@ -172,8 +172,8 @@ def value_between(ensemble: Ensemble, low: float = -np.inf, high: float = np.inf
         scale = ensemble.divisor
         ends = [(-value, -(high * scale - base), False, high < np.inf)]
         ends.append((value, low * scale - base, False, low > -np.inf))
-    for coefficient, bound, open_end, told in ends:
-        if told:
+    for coefficient, bound, open_end, finite in ends:
+        if finite:
             parts.append(coefficient)
             bounds.append(bound)
             strict.append(open_end)

@@ -39,9 +39,9 @@ def page_context(explanation: Explanation) -> dict[str, Any]:
     """Everything that the template shows but title, style and script."""
     groups = people(explanation)
     curves = Curves()
-    told = outcomes(explanation)
+    found = outcomes(explanation)
     columns = _columns(explanation)
-    persons = [_person(explanation, told, entries, curves, columns) for entries in groups]
+    persons = [_person(explanation, found, entries, curves, columns) for entries in groups]
     first = explanation[[int(entries[0]) for entries in groups]]
     many = len(persons) > 1
     return {
@@ -138,22 +138,22 @@ def _statuses(first: Explanation) -> list[dict[str, Any]]:
 
 def _person(
     explanation: Explanation,
-    told: list[Any],
+    found: list[Any],
     entries: np.ndarray,
     curves: Curves,
     columns: dict[int, tuple[list, list]],
 ) -> dict[str, Any]:
     """One row: its story, and its answers one below the other."""
     first = int(entries[0])
-    shown = [int(entry) for entry in entries if told[entry].changes]
-    answers = [_answer(explanation, told[entry], entry, curves) for entry in shown]
+    shown = [int(entry) for entry in entries if found[entry].changes]
+    answers = [_answer(explanation, found[entry], entry, curves) for entry in shown]
     status = explanation.status[first]
     return {
         "name": row_name(explanation.index[first]),
         "status": status,
         "kind": _kind(status),
-        "story": sentence(told[first]),
-        "failure": "" if status == Status.FOUND else failure(told[first]),
+        "story": sentence(found[first]),
+        "failure": "" if status == Status.FOUND else failure(found[first]),
         "now": plain(explanation.prediction[first]),
         "target": _target(explanation.target[first]),
         "verdict": _verdict(explanation, first),

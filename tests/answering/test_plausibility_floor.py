@@ -25,7 +25,7 @@ def fitted(solver, **parameters):
     return CounterfactualExplainer(FrozenEstimator(MODELS[solver]), **parameters).fit(X, Y)
 
 
-def plain_walk(model, row):
+def greedy_baseline(model, row):
     """In raw units, by loops: the features of the nearest training row, the best ones first."""
     own = X[(Y == 1) & (model.predict(X) == 1)].to_numpy()
     near = own[np.argsort((((own - row) / SCALE) ** 2).sum(axis=1), kind="stable")[0]]
@@ -63,8 +63,8 @@ def test_no_answer_is_less_usual_than_the_walk_and_none_is_dearer(solver, guesse
     result = explainer.explain(QUERY, target=1)
     free = fitted(solver, min_plausibility=0.0).explain(QUERY, target=1)
     assert result.success.all() and free.success.all() and result.solver == solver
-    walks = np.array([plain_walk(model, row) for row in QUERY.to_numpy()])
-    walked, own = outlier_factor(model, walks)
+    baselines = np.array([greedy_baseline(model, row) for row in QUERY.to_numpy()])
+    walked, own = outlier_factor(model, baselines)
     usual = np.quantile(own, 0.75)
     before, _ = outlier_factor(model, free.counterfactuals.to_numpy())
     after, _ = outlier_factor(model, result.counterfactuals.to_numpy())
@@ -79,10 +79,10 @@ def test_no_answer_is_less_usual_than_the_walk_and_none_is_dearer(solver, guesse
         free.counterfactuals.to_numpy()[same],
         rtol=2e-3,
     )
-    # The walk keeps the limit itself, so it is never a better answer.
-    price = (((walks - QUERY) / SCALE) ** 2).sum(axis=1) + explainer.beta * (walks != QUERY).sum(
-        axis=1
-    )
+    # The baseline keeps the limit itself, so it is never a better answer.
+    price = (((baselines - QUERY) / SCALE) ** 2).sum(axis=1) + explainer.beta * (
+        baselines != QUERY
+    ).sum(axis=1)
     dear = result.distance**2 + explainer.beta * result.n_changes
     unit = np.median(np.log(own)) - np.quantile(np.log(own), 0.75)
     bought = explainer.tau / -unit * (np.log(after) - np.log(walked))
@@ -111,8 +111,8 @@ def test_of_several_answers_the_first_keeps_the_limit():
     explainer = fitted("search")
     several = explainer.explain(QUERY[:8], target=1, n_counterfactuals=3)
     first = several[several.option == 0]
-    walks = np.array([plain_walk(MODELS["search"], row) for row in QUERY[:8].to_numpy()])
-    walked, own = outlier_factor(MODELS["search"], walks)
+    baselines = np.array([greedy_baseline(MODELS["search"], row) for row in QUERY[:8].to_numpy()])
+    walked, own = outlier_factor(MODELS["search"], baselines)
     after, _ = outlier_factor(MODELS["search"], first.counterfactuals.to_numpy())
     assert (after <= np.maximum(walked, np.quantile(own, 0.75)) + 1e-3).all()
     assert several.success.sum() > len(first)

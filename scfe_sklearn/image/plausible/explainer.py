@@ -227,18 +227,18 @@ class PlausibleImageExplainer(ImageExplainer):
             model, pixels, rows, label, parts, owner, self.max_pixels, float(self.beta), counts,
             goal.region,
         )  # fmt: skip
-        walk = Continuation()
-        walk = replace(
-            walk,
-            first=replace(walk.first, count=self.n_strides),
+        search = Continuation()
+        search = replace(
+            search,
+            first=replace(search.first, count=self.n_strides),
             # Every swap of a large image would be a picture for each of its values.
-            reach=walk.reach if rows.shape[1] <= SWAPPED else replace(walk.reach, swaps=0),
+            reach=search.reach if rows.shape[1] <= SWAPPED else replace(search.reach, swaps=0),
         )
         pool = Pool.empty(problem, POOL)
         for kind in owner.unique().tolist():
             own = (owner == kind).nonzero()[:, 0]
             anchors = torch.from_numpy(self.reference_rows_[kind])
-            pool = pool.scattered(own, descend_wide(problem.take(own), anchors, walk, POOL))
+            pool = pool.scattered(own, descend_wide(problem.take(own), anchors, search, POOL))
         # Single steps of thousands of values would each be a picture.
         settled = GradientSettings(settled=1, settling=SETTLING, polishing=0)
         pool = improve_by_gradient(problem, pool, settled)
