@@ -24,6 +24,9 @@ PAIRS = 8
 WORTHLESS = 1e-9
 """Saving that does not count."""
 
+CLEAR = 1e-9
+"""Margin lost by rounding that does not count."""
+
 REGAINED = (1.0, 1.5, 3.0)
 """Shares of the margin lost by rounding that are regained on the lattice."""
 
@@ -250,7 +253,7 @@ class Supports:
         found = [nearest]
         for share in REGAINED:
             turned = torch.zeros_like(moved, dtype=torch.bool)
-            turned = turned.scatter(1, order, before < share * lost) & (gain > 0)
+            turned = turned.scatter(1, order, before < share * lost - CLEAR) & (gain > 0)
             found.append(torch.where(turned, moved, nearest))
         uphill = change + (0.5 - 1e-6) * step * torch.sign(slope)
         found.append(self.domain.snap(uphill))
