@@ -16,7 +16,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from scfe_sklearn import CounterfactualExplainer, Probability, Relative, Rules
-from scfe_sklearn.answering import judge as judging
 from scfe_sklearn.answering.preparation import score_functions
 from scfe_sklearn.explanation import result as results
 
@@ -138,13 +137,13 @@ def test_rules_are_parsed_and_the_result_aligned_once_a_call(monkeypatch, chunk_
     X, y = data()
     model = logistic(X, y)
     explainer = explainer_of(model, X, y, increasing=["a"], chunk_size=chunk_size)
-    parsed = counted(monkeypatch, judging, ["parse_rules"])
+    parsed = counted(monkeypatch, Rules, ["parsed"])
     built = counted(monkeypatch, results, ["aligned"])
     rows = X[model.predict(X) == 0][:5]
     result = explainer.explain(
         rows, target=1, rules=Rules(immutable={"b": np.arange(5) % 2 == 0}, strict=True)
     )
-    assert parsed == {"parse_rules": 1}
+    assert parsed == {"parsed": 1}
     assert built == {"aligned": 1}
     moved = result.counterfactuals["b"] != rows["b"]
     assert result.success.all() and not moved[::2].any()
