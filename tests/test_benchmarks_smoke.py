@@ -516,3 +516,21 @@ def test_published_table_with_rivals(capsys, monkeypatch):
     for name in ("Wachter, l1", "Wachter, Mahalanobis", "DCFE", "CEM", "PCFE"):
         (line,) = [line for line in lines if f"  {name}  " in line]
         assert float(line.split(name)[1].split()[0]) > 50
+
+
+def test_record_of_answers_is_saved_and_compared(tmp_path, capsys):
+    record, file = module("record_answers"), str(tmp_path / "before.pickle")
+    assert record.main(["--only", "rules: costs", "--save", file]) == 0
+    assert record.main(["--only", "rules: costs", "--compare", file]) == 0
+    assert capsys.readouterr().out.split() == ["1", "cells,", "0", "differences"]
+
+
+@pytest.mark.parametrize(
+    ("moves", "after", "count"), [(False, 1.0, 0), (False, 1 + 1e-12, 1), (True, 1 + 1e-12, 0)]
+)
+def test_record_of_answers_is_exact_without_a_gradient(moves, after, count):
+    before, now = (
+        {"cell": (moves, {"numbers": np.array([value]), "words": np.array(["a"])})}
+        for value in (1.0, after)
+    )
+    assert len(list(module("record_answers").differences(before, now))) == count
