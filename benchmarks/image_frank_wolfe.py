@@ -33,6 +33,7 @@ SCHEDULES = {
     "2 / (k + 2)": lambda k: 2 / (k + 2),
     "10 / (10 + k)": lambda k: 10 / (10 + k),
 }
+NAMES = ("AFW", "ball, then clip", "APGD", "APGD, scale and clip", *SCHEDULES)
 N_ITER = 75
 
 
@@ -139,7 +140,10 @@ def draw(found, file):
     )
     for axis, ((p, radius), curves) in zip(axes[0], found.items(), strict=True):
         for name, curve in curves.items():
-            axis.plot(curve, label=name, linewidth=2.5 if name == "AFW" else 1)
+            # A method has the same colour in all panels.
+            axis.plot(
+                curve, f"C{NAMES.index(name)}", label=name, linewidth=2.5 if name == "AFW" else 1
+            )
         axis.set_title(f"p = {p}, radius {radius}")
         axis.set_xlabel("iteration")
         top = max(curve[-1] for curve in curves.values())
