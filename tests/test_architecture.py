@@ -25,7 +25,7 @@ ALLOWED = {
     "models": "data documentation quiet",
     "densities": "documentation quiet",
     "proximal": "documentation",
-    "targets": "row_values",
+    "targets": "_utils row_values",
     "exact": "data rules",
     "objective": "densities",
     "solvers": "proximal",

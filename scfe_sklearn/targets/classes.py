@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from scfe_sklearn._utils import RowBatch
 from scfe_sklearn.targets.groups import groups_of
 from scfe_sklearn.targets.outcome import Outcome
 from scfe_sklearn.targets.types import Interval, Probability
@@ -17,7 +18,7 @@ Table = Callable[[], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
-class ClassTarget:
+class ClassTarget(RowBatch):
     """Kinds of answers that each row accepts: predictions of a class, or probabilities.
 
     The first C groups are answers that are valid because their class is predicted. Every further
@@ -45,6 +46,7 @@ class ClassTarget:
     about: np.ndarray
     n_classes: int
     members: tuple[np.ndarray, ...] = ()
+    _by_row = ("wanted", "low", "high")
 
     @classmethod
     def of_predictions(cls, wanted: np.ndarray) -> ClassTarget:
@@ -61,10 +63,6 @@ class ClassTarget:
     def uses_probability(self) -> bool:
         """Whether any probability matters."""
         return self.n_groups > self.n_classes
-
-    def take(self, rows: np.ndarray) -> ClassTarget:
-        """Return the targets of some of the rows."""
-        return replace(self, wanted=self.wanted[rows], low=self.low[rows], high=self.high[rows])
 
     def met(self, rows: np.ndarray, group: np.ndarray, outcome: Outcome) -> np.ndarray:
         """Return (m,): does an outcome of row ``rows`` (m,) answer it by group ``group`` (m,)."""

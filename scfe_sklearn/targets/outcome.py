@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scfe_sklearn._utils import RowBatch
+
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class Outcome(RowBatch):
     """The model's answers for m rows.
 
     Parameters
@@ -24,11 +26,7 @@ class Outcome:
     code: np.ndarray
     value: np.ndarray
     probability: np.ndarray | None = None
-
-    def take(self, rows: np.ndarray) -> Outcome:
-        """Return some of the answers."""
-        probability = None if self.probability is None else self.probability[rows]
-        return Outcome(self.code[rows], self.value[rows], probability)
+    _by_row = ("code", "value", "probability")
 
     def without_probability(self) -> Outcome:
         """Return the outcome for targets without a probability."""

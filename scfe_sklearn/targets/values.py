@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from scfe_sklearn._utils import RowBatch
 from scfe_sklearn.targets.groups import groups_of
 from scfe_sklearn.targets.outcome import Outcome
 from scfe_sklearn.targets.types import Interval
 
 
 @dataclass(frozen=True, eq=False)
-class IntervalTarget:
+class IntervalTarget(RowBatch):
     """Interval of values that each row accepts.
 
     Rows whose intervals hold about the same training rows form a group, which has a density
@@ -34,6 +35,7 @@ class IntervalTarget:
     high: np.ndarray
     group: np.ndarray
     members: list[np.ndarray]
+    _by_row = ("low", "high", "group")
 
     @property
     def wanted(self) -> np.ndarray:
@@ -49,10 +51,6 @@ class IntervalTarget:
     def uses_probability(self) -> bool:
         """Whether any probability matters: a regressor has none."""
         return False
-
-    def take(self, rows: np.ndarray) -> IntervalTarget:
-        """Return the targets of some of the rows."""
-        return IntervalTarget(self.low[rows], self.high[rows], self.group[rows], self.members)
 
     def met(self, rows: np.ndarray, group: np.ndarray, outcome: Outcome) -> np.ndarray:
         """Return (m,): does an outcome of row ``rows`` (m,) lie in its interval."""
