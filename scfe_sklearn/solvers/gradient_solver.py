@@ -42,6 +42,9 @@ PAIR_STEPS = (2, 28)
 CLOSE = 1.0
 """Objective by which the densities near by may be wrong at most."""
 
+MISSED = 0.005
+"""Share of the objective by which meeting the limit must cost more, for a second search."""
+
 WORTH = 1e-3
 """Share of the objective that an exchange must save for another round."""
 
@@ -167,7 +170,7 @@ def _repaired(
     The search begins with the points that miss the limit, with a multiplier of the limit.
     """
     strict = _ranked(search, pool)
-    missed = (strict.best > pool.best + 1e-9).nonzero()[:, 0]
+    missed = (strict.best > pool.best + MISSED * pool.best.abs() + 1e-9).nonzero()[:, 0]
     if len(missed) == 0:
         return strict
     part, there, old = problem.take(missed), search.take(missed), pool.take(missed)
@@ -213,7 +216,7 @@ def _improved(
     Densities are taken around the present points in every round.
     """
     if fine == STRICT:
-        settings = replace(settings, exchanged=3 * settings.exchanged)
+        settings = replace(settings, exchanged=3 * settings.exchanged, exchanges=3)
     first = pool.z[:, : settings.settled], pool.cost[:, : settings.settled] < torch.inf
     search = _centred(search, problem, pool, settings)
     pool = settle(search, _refreshed(search, pool, settings, fine), *first, settings, fine)

@@ -109,7 +109,7 @@ class GradientSettings:
     settling: int = 5
     exchanges: int = 6
     bases: int = 4
-    exchanged: int = 24
+    exchanged: int = 12
     undone: int = 10
     polishing: int = 4
     pool: int = 16
