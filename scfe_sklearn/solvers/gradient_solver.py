@@ -36,8 +36,8 @@ from scfe_sklearn.solvers.starts import (
 RESTARTED = 3
 """Points per row that the search for a missed limit begins with."""
 
-PAIR_STEPS = (2, 28)
-"""Steps inside of predicted pairs, and inside of the best of these."""
+PAIR_STEPS = ((3, 3), (28, 2))
+"""Steps inside of predicted pairs, and how many of a row go on after these."""
 
 CLOSE = 1.0
 """Objective by which the densities near by may be wrong at most."""
@@ -123,10 +123,13 @@ def _in_pairs(problem: Problem, kinds: Sequence[Kind], settings: GradientSetting
     z, value = starts
     there = value < torch.inf
     search = _searched(problem, z, settings)
-    for steps in PAIR_STEPS:
+    for steps, kept in PAIR_STEPS:
         pool = settle(search, pool, z, there, replace(settings, settling=steps), STRICT)
-        z, there = pool.z[:, : settings.settled], pool.cost[:, : settings.settled] < torch.inf
-    return _exact(problem, polish(search, pool, replace(settings, polishing=1)), settings)
+        kept = max(kept, settings.settled - 1)
+        z, there = pool.z[:, :kept], pool.cost[:, :kept] < torch.inf
+    if bool((problem.domain.step > 0).any()):
+        pool = polish(search, pool, replace(settings, polishing=1))
+    return _exact(problem, pool, settings)
 
 
 def _descended(

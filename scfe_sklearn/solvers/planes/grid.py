@@ -43,7 +43,7 @@ class Planes:
 
     values: int = 8
     most: int = 12_000
-    starts: int = 8
+    starts: int = 6
     singles: int = 2
 
 
