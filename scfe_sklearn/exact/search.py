@@ -89,7 +89,7 @@ class Point:
 
     u: np.ndarray
     chosen: np.ndarray
-    told: np.ndarray
+    planned: np.ndarray
     more: np.ndarray
     cost: float
     keeps_rules: bool
@@ -147,7 +147,7 @@ class Search:
                 if best is not None and (exact or best.cost <= bound + self._near(best.cost)):
                     return self._nothing_else(best, cuts, done)
                 new = self.tangents.add(self.reach.options, point.chosen, point.more)
-                new |= self.tangents.add(self.reach.options, point.chosen, point.told)
+                new |= self.tangents.add(self.reach.options, point.chosen, point.planned)
                 if result.status != 0 or not new:
                     return _ended(best, bound, done)
             if clock.left <= 0:
@@ -223,9 +223,9 @@ class Search:
             return sparse.csr_array(sparse.hstack([matrix, padding], format="csr"))
 
         rows, low, high = [wide(program.matrix)], [program.low], [program.high]
-        told = joint.over(program.pick, program.pick_constant, len(program.leaf))
-        if len(told[1]):
-            for listed, part in zip((rows, low, high), told, strict=True):
+        coupled = joint.over(program.pick, program.pick_constant, len(program.leaf))
+        if len(coupled[1]):
+            for listed, part in zip((rows, low, high), coupled, strict=True):
                 listed.append(part)
         if len(required.bound):
             scale, bound = self._bounds(margin)
@@ -298,25 +298,25 @@ class Search:
         )
 
     def _bound(self, result: OptimizeResult) -> float:
-        told = getattr(result, "mip_dual_bound", None)
+        bound = getattr(result, "mip_dual_bound", None)
         constant = float(self.limits.cost @ self.program.pick_constant)
-        return 0.0 if told is None or not np.isfinite(told) else float(told) + constant
+        return 0.0 if bound is None or not np.isfinite(bound) else float(bound) + constant
 
     def _point(self, v: np.ndarray) -> Point:
         """The point that a solution means, where relations are kept exactly."""
         options, program = self.reach.options, self.program
         chosen = program.chosen(v[: program.n_binary], options.starts)
-        told = np.zeros(len(chosen))
+        planned = np.zeros(len(chosen))
         if options.rules and program.n_variables:
-            told = self._joint(-1.0).more(v[program.n_variables :], chosen)
-        more = exact_point(options, chosen, told)
+            planned = self._joint(-1.0).more(v[program.n_variables :], chosen)
+        more = exact_point(options, chosen, planned)
         u = options.point(chosen[None], more[None])[0]
         _, more = options.located(u) if more.any() else (chosen, more)
         cost = float(self.limits.cost[chosen].sum())
         if self.limits.further:
             cost += float(options.further(chosen, more).sum())
         keeps_rules = not options.rules or options.rules.kept_by(_values(options, u), options.home)
-        return Point(u, chosen, told, more, cost, keeps_rules)
+        return Point(u, chosen, planned, more, cost, keeps_rules)
 
     def _leaves(self, u: np.ndarray) -> np.ndarray:
         return np.asarray(self.ensemble.leaves(u[None])[0])
