@@ -35,8 +35,8 @@ class ProximalAttack(ImageExplainer):
     penalty : {"l0", "l1/2", "l2/3", "l1"}, default="l1/2"
         The number of changed values, or the sum of their sizes to the power p.
     weight : float in [0, inf), default=0.05
-        Of the penalty. An image whose gradient is too small for it never changes; with a
-        gradient g, "l1" needs max |g| > weight, and "l0" max |g| > sqrt(2 weight / step).
+        Of the penalty. An image whose gradient is too small for it never changes: its largest
+        size must be above weight for "l1", and above sqrt(2 weight / step) for "l0".
     step : float in (0, inf), default=0.005
     n_iter : int in [1, inf), default=200
 
