@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import torch
 
+from scfe_sklearn._utils.selection import first_flagged
 from scfe_sklearn.solvers.descent.prox_linear_step import step_in_box
 from scfe_sklearn.solvers.descent.settings import GradientSettings
 from scfe_sklearn.solvers.descent.state import Run, Search
 from scfe_sklearn.solvers.descent.supports import Supports
-from scfe_sklearn.solvers.problem import TOLERANCE, Pool, Problem, first_flagged
+from scfe_sklearn.solvers.problem import TOLERANCE, Pool, Problem
 
 CLEARANCE = 1e-7
 """Margin above the floor that is aimed at in the end: answers are judged again, with rounding."""

@@ -7,9 +7,9 @@ from typing import Protocol
 
 import torch
 
+from scfe_sklearn._utils.selection import first_flagged, picked
 from scfe_sklearn.proximal.feature_sets import FeatureSets
-from scfe_sklearn.solvers.descent.picking import picked
-from scfe_sklearn.solvers.problem import Neighbourhood, Problem, first_flagged
+from scfe_sklearn.solvers.problem import Neighbourhood, Problem
 
 DEMAND = (2.0, 64.0)
 """First and largest multiplier of a limit of log-density, in units of the neighbourhood."""

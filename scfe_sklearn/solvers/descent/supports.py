@@ -8,9 +8,9 @@ from typing import Self
 
 import torch
 
-from scfe_sklearn.solvers.descent.picking import picked
+from scfe_sklearn._utils.selection import first_flagged, picked
 from scfe_sklearn.solvers.descent.state import LOCAL_ERROR, Evaluated, Search
-from scfe_sklearn.solvers.problem import EQUAL, TOLERANCE, Along, Domain, Problem, first_flagged
+from scfe_sklearn.solvers.problem import EQUAL, TOLERANCE, Along, Domain, Problem
 
 FLATTER = 1e-2
 """Change of a number below which a penalty with p < 1 counts as no steeper."""

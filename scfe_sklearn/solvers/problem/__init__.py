@@ -1,6 +1,6 @@
 """The recourse problem, and pools of evaluated or predicted points."""
 
-from scfe_sklearn.solvers.problem.domain import TOLERANCE, Domain, first_flagged
+from scfe_sklearn.solvers.problem.domain import TOLERANCE, Domain
 from scfe_sklearn.solvers.problem.moves import Moves
 from scfe_sklearn.solvers.problem.pool import (
     BUCKETS,
@@ -30,6 +30,5 @@ __all__ = [
     "VALLEYS",
     "feature_key",
     "of_rows",
-    "first_flagged",
     "support_key",
 ]

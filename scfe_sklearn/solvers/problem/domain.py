@@ -11,32 +11,6 @@ TOLERANCE = 1e-9
 """Coordinates closer than this are the same value."""
 
 
-def first_flagged(flags: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the positions (n, width) of the first flags of each row, those of no flag last.
-
-    ``flags.topk(width)`` would put equal ones into an order that depends on the width, and so a
-    row's own would depend on the widest row beside it.
-
-    Parameters
-    ----------
-    flags : Tensor of shape (n, D), bool
-        What is looked for.
-    width : int
-        Positions that are returned.
-
-    Returns
-    -------
-    there : Tensor of shape (n, width), bool
-        Whether a position is flagged.
-    position : LongTensor of shape (n, width)
-        Flagged ones in rising order, then others.
-    """
-    size = flags.shape[1]
-    early = torch.arange(size, 0, -1, dtype=torch.int32, device=flags.device)
-    key, position = (early + flags.to(torch.int32) * size).topk(width, dim=1)
-    return key > size, position
-
-
 @dataclass(frozen=True, eq=False)
 class Domain:
     """The admissible points of a batch of n rows in D solver coordinates.

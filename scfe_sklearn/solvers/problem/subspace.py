@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from scfe_sklearn.solvers.problem.domain import first_flagged
+from scfe_sklearn._utils.selection import first_flagged
 from scfe_sklearn.solvers.problem.problem import Problem
 from scfe_sklearn.solvers.problem.protocols import Local
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from scfe_sklearn.solvers.problem import TOLERANCE, Cells, Problem, first_flagged
+from scfe_sklearn._utils.selection import first_flagged
+from scfe_sklearn.solvers.problem import TOLERANCE, Cells, Problem
 
 
 @dataclass(frozen=True, eq=False)

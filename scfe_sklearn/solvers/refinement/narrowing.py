@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from scfe_sklearn.solvers.problem import TOLERANCE, Pool, Problem, Subspace, first_flagged
+from scfe_sklearn._utils.selection import first_flagged
+from scfe_sklearn.solvers.problem import TOLERANCE, Pool, Problem, Subspace
 
 LATE = 3
 """First round with more values."""

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from scfe_sklearn.solvers.problem import TOLERANCE, Domain, Pool, Problem, first_flagged
+from scfe_sklearn._utils.selection import first_flagged
+from scfe_sklearn.solvers.problem import TOLERANCE, Domain, Pool, Problem
 
 CHUNK = 4_000_000
 """Coordinates compared at once."""

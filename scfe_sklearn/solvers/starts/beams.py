@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from scfe_sklearn._utils.selection import least
 from scfe_sklearn.solvers.problem import Pool, Problem
 
 AT_ONCE = 2**24
@@ -90,7 +91,7 @@ def collect(
     infinite = torch.full_like(price, torch.inf)
     valid = live & (margin >= problem.floor)
     guess = torch.where(live, price - plausibility, infinite)
-    order = lowest(torch.where(valid, guess, guess + 1e6), settings.shortlist)
+    order = least(torch.where(valid, guess, guess + 1e6), settings.shortlist)
     chosen = picked(order)
     selected = valid.gather(1, order)
     value = problem.plausibility(chosen, selected)
@@ -98,11 +99,6 @@ def collect(
     plausibility = plausibility.scatter(1, order, value)
     cost = torch.where(valid.gather(1, order), price.gather(1, order) - value, torch.inf)
     return Pool.of(problem, chosen, cost, settings.pool), plausibility
-
-
-def picked_from(z: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
-    """Return the points at positions (n, k) of a list ``z`` (n, K, D): (n, k, D)."""
-    return z.gather(1, order[..., None].expand(-1, -1, z.shape[2]))
 
 
 def gather(
@@ -121,8 +117,3 @@ def gather(
         plausibility.gather(1, order),
         live.gather(1, order),
     )
-
-
-def lowest(values: torch.Tensor, k: int) -> torch.Tensor:
-    """Return the positions of the k smallest values of each row."""
-    return values.topk(min(k, values.shape[1]), dim=1, largest=False).indices

@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 
+from scfe_sklearn._utils.selection import least
 from scfe_sklearn.solvers.problem import (
     BUCKETS,
     EQUAL,
@@ -16,7 +17,7 @@ from scfe_sklearn.solvers.problem import (
     support_key,
 )
 from scfe_sklearn.solvers.starts import beams
-from scfe_sklearn.solvers.starts.beams import ScreenSettings, Singles, collect, gather, lowest
+from scfe_sklearn.solvers.starts.beams import ScreenSettings, Singles, collect, gather
 
 LISTED = 512
 """Most single moves that are tried in every round: those of the largest gain."""
@@ -35,7 +36,7 @@ def rise(problem: Problem, settings: ScreenSettings, pool: Pool, singles: Single
     """
     moves, root = problem.moves, problem.domain.factual[:, None]
     gain = torch.where(singles.permitted & ~_between_equals(problem, singles), singles.gain, 0.0)
-    order = lowest(-gain, LISTED)
+    order = least(-gain, LISTED)
     useful = gain.gather(1, order) > 0
     active = torch.arange(len(root), device=root.device)
     known = singles.margin, singles.price, singles.plausibility, singles.permitted

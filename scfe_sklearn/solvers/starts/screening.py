@@ -12,6 +12,7 @@ from functools import partial
 
 import torch
 
+from scfe_sklearn._utils.selection import least, picked
 from scfe_sklearn.solvers.problem import (
     BUCKETS,
     Pool,
@@ -20,15 +21,7 @@ from scfe_sklearn.solvers.problem import (
     support_key,
 )
 from scfe_sklearn.solvers.starts import beams
-from scfe_sklearn.solvers.starts.beams import (
-    Beam,
-    ScreenSettings,
-    Singles,
-    collect,
-    gather,
-    lowest,
-    picked_from,
-)
+from scfe_sklearn.solvers.starts.beams import Beam, ScreenSettings, Singles, collect, gather
 from scfe_sklearn.solvers.starts.rising import rise
 from scfe_sklearn.solvers.starts.wide import too_wide
 
@@ -182,22 +175,22 @@ def _extend(
     sure = torch.where(
         live & (margin >= problem.floor), price - plausibility, torch.full_like(price, torch.inf)
     )
-    first = lowest(_diversified(sure, key), half)
+    first = least(_diversified(sure, key), half)
     merit = _diversified(_merit(problem, margin, price, plausibility, live, rate), key)
     merit = merit.scatter(1, first, torch.inf)
-    order = torch.cat([first, lowest(merit, settings.evaluations - half)], 1)
+    order = torch.cat([first, least(merit, settings.evaluations - half)], 1)
     parent, move = order // len(moves), order % len(moves)
     z = moves.apply(beam.z.gather(1, parent[..., None].expand(-1, -1, beam.z.shape[2])), move)
     live, price = live.gather(1, order), price.gather(1, order)
     plausibility = plausibility.gather(1, order)
     margin = problem.margin(z, live)
-    picked = partial(picked_from, z)
-    pool, plausibility = collect(problem, settings, picked, margin, price, plausibility, live)
+    of_beam = partial(picked, z)
+    pool, plausibility = collect(problem, settings, of_beam, margin, price, plausibility, live)
     merit = _merit(problem, margin, price, plausibility, live, rate)
     # Supports take turns in the beam, whatever their number of values.
     merit = _diversified(merit, support_key(problem.domain.changed(z)))
     order = merit.argsort(dim=1, stable=True)[:, : settings.width]
-    return pool, gather(picked(order), margin, price, plausibility, live, order)
+    return pool, gather(of_beam(order), margin, price, plausibility, live, order)
 
 
 def _rate(singles: Singles) -> torch.Tensor:

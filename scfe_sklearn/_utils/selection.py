@@ -1,0 +1,46 @@
+"""Selection of entries of each row: the first flagged, the least, those at given positions."""
+
+from __future__ import annotations
+
+import torch
+
+
+def first_flagged(flags: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the positions (n, width) of the first flags of each row, those of no flag last.
+
+    ``flags.topk(width)`` would put equal ones into an order that depends on the width, and so a
+    row's own would depend on the widest row beside it.
+
+    Parameters
+    ----------
+    flags : Tensor of shape (n, D), bool
+        What is looked for.
+    width : int
+        Positions that are returned.
+
+    Returns
+    -------
+    there : Tensor of shape (n, width), bool
+        Whether a position is flagged.
+    position : LongTensor of shape (n, width)
+        Flagged ones in rising order, then others.
+    """
+    size = flags.shape[1]
+    early = torch.arange(size, 0, -1, dtype=torch.int32, device=flags.device)
+    key, position = (early + flags.to(torch.int32) * size).topk(width, dim=1)
+    return key > size, position
+
+
+def picked(z: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
+    """Return the points (n, K, D) at positions ``order`` (n, K) of ``z`` (n, P, D)."""
+    return z.gather(1, order[..., None].expand(-1, -1, z.shape[2]))
+
+
+def cheapest(z: torch.Tensor, cost: torch.Tensor, count: int) -> torch.Tensor:
+    """Return the ``count`` cheapest points of each row."""
+    return picked(z, cost.topk(min(count, cost.shape[1]), dim=1, largest=False).indices)
+
+
+def least(values: torch.Tensor, count: int) -> torch.Tensor:
+    """Positions (n, K) of the least values of each row."""
+    return values.topk(min(count, values.shape[1]), dim=1, largest=False).indices
