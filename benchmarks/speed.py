@@ -39,8 +39,8 @@ from benchmarks.reporting import Bars, add_check_option, print_table, words
 from benchmarks.scoring import table_scores
 from benchmarks.textbook import Rows, Schedule, solve
 from scfe_sklearn import CounterfactualExplainer, TorchClassifier
-from scfe_sklearn.answering.threads import one_thread
 from scfe_sklearn.densities import Density
+from scfe_sklearn.recourse.threads import one_thread
 
 MAX_CHANGES = 2
 RATIO = 20

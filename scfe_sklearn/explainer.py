@@ -10,41 +10,6 @@ import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.utils import check_random_state
 
-from scfe_sklearn.answering.answers import Answers, add_closest, answer, answer_fewest
-from scfe_sklearn.answering.equipment import Equipped
-from scfe_sklearn.answering.judge import Judge
-from scfe_sklearn.answering.preparation import (
-    EXPONENTS,
-    CompiledModels,
-    black_box_scores,
-    check_best_effort,
-    check_count,
-    check_finite,
-    choose_solver,
-    fit_surrogate,
-    read_classes,
-    read_outcomes,
-    read_values,
-    read_weights,
-    trained,
-    trained_others,
-)
-from scfe_sklearn.answering.query import Query
-from scfe_sklearn.answering.reference_data import (
-    ReferenceData,
-    encode_training_rows,
-    rows_of_classes,
-)
-from scfe_sklearn.answering.reporting import warn_unanswered
-from scfe_sklearn.answering.shortening import shorten
-from scfe_sklearn.answering.threads import one_thread
-from scfe_sklearn.answering.trade_offs import (
-    BUDGETS,
-    FACTORS,
-    check_trade_offs,
-    collect,
-    undominated,
-)
 from scfe_sklearn.background import Background, summarise
 from scfe_sklearn.data import FeatureSpace, InputAdapter, as_table, note_columns, open_table
 from scfe_sklearn.densities import Density
@@ -61,6 +26,41 @@ from scfe_sklearn.predictions import Predicts, take_kind
 from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.progress import Progress, ProgressMonitor, answer_in_parts
 from scfe_sklearn.quiet import keep_filters
+from scfe_sklearn.recourse.answers import Answers, add_closest, answer, answer_fewest
+from scfe_sklearn.recourse.equipment import Equipped
+from scfe_sklearn.recourse.judge import Judge
+from scfe_sklearn.recourse.preparation import (
+    EXPONENTS,
+    CompiledModels,
+    black_box_scores,
+    check_best_effort,
+    check_count,
+    check_finite,
+    choose_solver,
+    fit_surrogate,
+    read_classes,
+    read_outcomes,
+    read_values,
+    read_weights,
+    trained,
+    trained_others,
+)
+from scfe_sklearn.recourse.query import Query
+from scfe_sklearn.recourse.reference_data import (
+    ReferenceData,
+    encode_training_rows,
+    rows_of_classes,
+)
+from scfe_sklearn.recourse.reporting import warn_unanswered
+from scfe_sklearn.recourse.shortening import shorten
+from scfe_sklearn.recourse.threads import one_thread
+from scfe_sklearn.recourse.trade_offs import (
+    BUDGETS,
+    FACTORS,
+    check_trade_offs,
+    collect,
+    undominated,
+)
 from scfe_sklearn.row_values import KeepsLists, listed
 from scfe_sklearn.rules import Linear, Rules
 from scfe_sklearn.scoring import default_target, recourse_score

@@ -51,7 +51,7 @@ TRUSTED = (
     "scfe_sklearn.models.adoption.Labelled",
     "scfe_sklearn.persistence.Packed",
     "scfe_sklearn.recourse_pipeline.RecoursePipeline",
-    "scfe_sklearn.answering.preparation.surrogate.Surrogate",
+    "scfe_sklearn.recourse.preparation.training.Surrogate",
     "scfe_sklearn.transformer.CounterfactualTransformer",
     "scfe_sklearn.data.input_adapter.InputAdapter",
     "numpy.dtype",

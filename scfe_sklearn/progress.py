@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from scfe_sklearn.answering.answers import Answers
-from scfe_sklearn.answering.judge import Judge
-from scfe_sklearn.answering.query import Query, unset
 from scfe_sklearn.callback_tasks import CallbackTasks, is_sklearn_callback
+from scfe_sklearn.recourse.answers import Answers
+from scfe_sklearn.recourse.judge import Judge
+from scfe_sklearn.recourse.query import Query, unset
 from scfe_sklearn.status import Status
 
 __all__ = ["Progress", "ProgressMonitor", "answer_in_parts"]

@@ -28,14 +28,14 @@ ALLOWED = {
     "targets": "_utils row_values",
     "exact": "data rules",
     "objective": "densities",
-    "solvers": "proximal",
+    "solvers": "_utils proximal",
     "presentation": "metrics status",
     "explanation": "background files metrics portable presentation status",
-    "answering": (
+    "recourse": (
         "background data densities exact explanation models objective presentation proximal "
         "quiet row_values rules solvers status targets"
     ),
-    "progress": "answering callback_tasks status",
+    "progress": "callback_tasks recourse status",
     "robustness": "data explanation models presentation",
     "scoring": "documentation presentation quiet status targets",
     "persistence": "archives files portable presentation",
@@ -43,7 +43,7 @@ ALLOWED = {
     "recourse_pipeline": "documentation explainer explanation models predictions progress rules",
     "image": "densities documentation files models objective proximal solvers status validation",
     "learning": (
-        "answering data documentation files image models presentation proximal solvers status "
+        "data documentation files image models presentation proximal recourse solvers status "
         "validation"
     ),
     "inspection": "explanation files metrics presentation quiet row_values status",
@@ -80,7 +80,7 @@ LATER = {"explanation": {"inspection"}, "learning": {"inspection"}}
 # beside the folders that has no line may import them all, and none of them may import it. What a
 # folder's ``__init__`` exports is all that others take from it.
 INSIDE = {
-    "answering": {
+    "recourse": {
         "preparation": set(),
     },
     "models": {
@@ -350,7 +350,7 @@ def test_a_planted_violation_is_caught(room, source):
         ("rules.ranges", "from scfe_sklearn.data.table import Table"),
         ("models.hints", "from scfe_sklearn.models.trees import read_trees"),
         ("models.compiled.dispatch", "from scfe_sklearn.models.classifiers import skorch_net"),
-        ("answering.judge", "import scfe_sklearn.rules.rules"),
+        ("recourse.judge", "import scfe_sklearn.rules.rules"),
         ("explainer", "if TYPE_CHECKING:\n    import scfe_sklearn.data.table"),
     ],
 )
@@ -363,7 +363,7 @@ def test_a_planted_violation_inside_a_room_is_caught(name, source):
     ("name", "source"),
     [
         ("rules.ranges", "from scfe_sklearn.rules.kinds import Kind"),
-        ("answering.judge", "from scfe_sklearn.data import Table"),
+        ("recourse.judge", "from scfe_sklearn.data import Table"),
         ("explainer", "from scfe_sklearn.rules import Rules\nimport scfe_sklearn.metrics"),
     ],
 )

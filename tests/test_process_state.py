@@ -17,8 +17,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from scfe_sklearn import CounterfactualExplainer
-from scfe_sklearn.answering.threads import one_thread
 from scfe_sklearn.quiet import LEAKED, ignore_warnings, keep_filters
+from scfe_sklearn.recourse.threads import one_thread
 from scfe_sklearn.scoring import RecourseScorer
 
 RNG = np.random.default_rng(0)
@@ -66,7 +66,7 @@ def test_one_thread_is_left_after_an_error(two_threads):
 def test_one_thread_keeps_the_products_of_torch_on_one_thread():
     """Counts the threads of a fresh process, in which nobody set a number."""
     code = (
-        "import torch; from scfe_sklearn.answering.threads import one_thread\n"
+        "import torch; from scfe_sklearn.recourse.threads import one_thread\n"
         "def count(): return len(__import__('os').listdir('/proc/self/task'))\n"
         "a = torch.randn(800, 800, dtype=torch.float64)\n"
         "with one_thread():\n"

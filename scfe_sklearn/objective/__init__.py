@@ -1,8 +1,8 @@
 """Objective of n rows: margin of the model, plausibility and constraints."""
 
-from scfe_sklearn.objective.constraints import Constraints
 from scfe_sklearn.objective.margins import (
     ClassMargin,
+    Constraints,
     IntervalMargin,
     Margin,
     ProbabilityLimits,

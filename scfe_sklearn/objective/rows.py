@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 import torch
 
 from scfe_sklearn.densities.around import around
-from scfe_sklearn.objective.cells import RowCells
-from scfe_sklearn.objective.constraints import Constraints
-from scfe_sklearn.objective.margins import Margin
-from scfe_sklearn.objective.neighbourhood import Neighbourhood
+from scfe_sklearn.objective.margins import Constraints, Margin
 from scfe_sklearn.objective.plausibility import (
     LocalPlausibility,
     MixedPlausibility,
+    Neighbourhood,
     PlausibilityTerm,
+    RowCells,
 )
 
 CHUNK = 2**15

@@ -20,7 +20,6 @@ from scfe_sklearn.solvers.descent import (
     survey,
 )
 from scfe_sklearn.solvers.planes import predict_pairs
-from scfe_sklearn.solvers.plausibility_floor import floors, with_floors
 from scfe_sklearn.solvers.problem import Kind, Pool, Problem, of_rows
 from scfe_sklearn.solvers.starts import (
     Baselines,
@@ -29,8 +28,10 @@ from scfe_sklearn.solvers.starts import (
     climb,
     descend_wide,
     feature_sets,
+    floors,
     recall,
     too_wide,
+    with_floors,
 )
 
 RESTARTED = 3

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from scfe_sklearn.solvers.plausibility_floor import floors, with_floors
 from scfe_sklearn.solvers.problem import Kind, Pool, Problem, of_rows
 from scfe_sklearn.solvers.refinement import (
     EnrichSettings,
@@ -22,11 +21,13 @@ from scfe_sklearn.solvers.starts import (
     Recall,
     ScreenSettings,
     climb,
+    floors,
     hybrids,
     nearest_anchors,
     recall,
     screen,
     too_wide,
+    with_floors,
 )
 
 GUESSED = 0.6

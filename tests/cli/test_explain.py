@@ -25,9 +25,9 @@ from scfe_sklearn import (
     Rules,
     save,
 )
-from scfe_sklearn.answering.engine import Engine
 from scfe_sklearn.cli import main
 from scfe_sklearn.cli.refusal import BROKEN_PIPE, INTERRUPTED
+from scfe_sklearn.recourse.engine import Engine
 
 skops_io = pytest.importorskip("skops.io")
 pytestmark = pytest.mark.filterwarnings("ignore:.*have no counterfactual")

@@ -16,8 +16,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from scfe_sklearn import CounterfactualExplainer, Probability, Relative, Rules
-from scfe_sklearn.answering.preparation import score_functions
 from scfe_sklearn.explanation import result as results
+from scfe_sklearn.recourse.preparation import score_functions
 
 READERS = ("as_torch", "BlackBox", "read_trees", "read_linear")
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scfe_sklearn._utils.selection import first_flagged
+from scfe_sklearn._utils import first_flagged
 from scfe_sklearn.solvers.problem.domain import Domain
 
 GROUPS = np.array([0, 1, 2, 3, 3, 4, 4, 4])

@@ -18,7 +18,7 @@ from scfe_sklearn.densities.around import around
 from scfe_sklearn.proximal.feature_sets import FeatureSets
 from scfe_sklearn.solvers import gradient_solver
 from scfe_sklearn.solvers.descent import GradientSettings
-from scfe_sklearn.solvers.descent.prox_linear_step import prox_linear_step
+from scfe_sklearn.solvers.descent.proximal_gradient import prox_linear_step
 
 
 def cancer(model):
@@ -72,7 +72,7 @@ def test_gradient_solver_matches_the_optimum_of_a_linear_model(beta, momentum, m
     model = LogisticRegression().fit(X, y)
     settings = GradientSettings(momentum=momentum)
     monkeypatch.setattr(
-        "scfe_sklearn.answering.engine.GradientSettings", lambda: settings, raising=True
+        "scfe_sklearn.recourse.engine.GradientSettings", lambda: settings, raising=True
     )
     explainer = CounterfactualExplainer(FrozenEstimator(model), tau=0.0, beta=beta).fit(X, y)
     rows = X[(model.decision_function(X) < -0.5)][:25]

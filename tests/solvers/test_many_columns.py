@@ -9,8 +9,8 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
 
 from scfe_sklearn import CounterfactualExplainer
-from scfe_sklearn.answering import engine
 from scfe_sklearn.models import BlackBox
+from scfe_sklearn.recourse import engine
 from scfe_sklearn.solvers.problem import Moves, moves
 from scfe_sklearn.solvers.starts import anchors, beams, climbing
 

@@ -1,7 +1,7 @@
 """Steps of the gradient solver: where to start, descend, settle, exchange, polish."""
 
 from scfe_sklearn.solvers.descent.exchanging import exchange
-from scfe_sklearn.solvers.descent.over_all_features import descend
+from scfe_sklearn.solvers.descent.proximal_gradient import descend
 from scfe_sklearn.solvers.descent.settings import (
     DEMANDED,
     FINE,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 
 import torch
 
-from scfe_sklearn._utils.selection import first_flagged, least, picked
+from scfe_sklearn._utils import first_flagged, least, picked
 from scfe_sklearn.solvers.descent.settings import GradientSettings
 from scfe_sklearn.solvers.descent.state import Search
 from scfe_sklearn.solvers.problem import Kind, Pool, Problem

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from scfe_sklearn._utils.selection import first_flagged
-from scfe_sklearn.solvers.descent.prox_linear_step import step_in_box
+from scfe_sklearn._utils import first_flagged
+from scfe_sklearn.solvers.descent.proximal_gradient import step_in_box
 from scfe_sklearn.solvers.descent.settings import GradientSettings
 from scfe_sklearn.solvers.descent.state import Run, Search
 from scfe_sklearn.solvers.descent.supports import Supports

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import torch
 
-from scfe_sklearn._utils.selection import first_flagged, picked
+from scfe_sklearn._utils import first_flagged, picked
 from scfe_sklearn.proximal.feature_sets import FeatureSets
 from scfe_sklearn.solvers.problem import Neighbourhood, Problem
 

@@ -8,7 +8,7 @@ from typing import Self
 
 import torch
 
-from scfe_sklearn._utils.selection import first_flagged, picked
+from scfe_sklearn._utils import first_flagged, picked
 from scfe_sklearn.solvers.descent.state import LOCAL_ERROR, Evaluated, Search
 from scfe_sklearn.solvers.problem import EQUAL, TOLERANCE, Along, Domain, Problem
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from scfe_sklearn._utils.selection import cheapest, least, picked
+from scfe_sklearn._utils import cheapest, least, picked
 from scfe_sklearn.solvers.descent.settings import FINE, GradientSettings
 from scfe_sklearn.solvers.descent.state import Search
 from scfe_sklearn.solvers.problem import Kind, Pool, Problem

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 
 import torch
 
-from scfe_sklearn.solvers.planes.costs import PlaneCosts, prices
-from scfe_sklearn.solvers.planes.margins import Places, PlaneMargins
+from scfe_sklearn.solvers.planes.tables import Places, PlaneCosts, PlaneMargins, prices
 from scfe_sklearn.solvers.problem import Kind, Problem
 
 COARSEST = 0.1

@@ -10,9 +10,8 @@ from scfe_sklearn.solvers.problem.pool import (
     feature_key,
     support_key,
 )
-from scfe_sklearn.solvers.problem.problem import Kind, Problem, of_rows
+from scfe_sklearn.solvers.problem.problem import Kind, Problem, Subspace, of_rows
 from scfe_sklearn.solvers.problem.protocols import Along, Cells, Neighbourhood
-from scfe_sklearn.solvers.problem.subspace import Subspace
 
 __all__ = [
     "Along",

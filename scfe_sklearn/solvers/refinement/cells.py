@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from scfe_sklearn._utils.selection import first_flagged
+from scfe_sklearn._utils import first_flagged
 from scfe_sklearn.solvers.problem import TOLERANCE, Cells, Problem
 
 

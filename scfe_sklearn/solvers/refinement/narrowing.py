@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from scfe_sklearn._utils.selection import first_flagged
+from scfe_sklearn._utils import first_flagged
 from scfe_sklearn.solvers.problem import TOLERANCE, Pool, Problem, Subspace
 
 LATE = 3

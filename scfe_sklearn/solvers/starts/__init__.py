@@ -1,9 +1,8 @@
 """Starts of the solvers: from single moves, training rows, or the margin."""
 
 from scfe_sklearn.solvers.starts.anchors import Recall, hybrids, nearest_anchors, recall
-from scfe_sklearn.solvers.starts.baseline import Baselines
-from scfe_sklearn.solvers.starts.climbing import climb
-from scfe_sklearn.solvers.starts.misses import nearest_miss
+from scfe_sklearn.solvers.starts.baseline import Baselines, floors, with_floors
+from scfe_sklearn.solvers.starts.climbing import climb, nearest_miss
 from scfe_sklearn.solvers.starts.screening import ScreenSettings, screen
 from scfe_sklearn.solvers.starts.wide import (
     Continuation,
@@ -21,11 +20,13 @@ __all__ = [
     "climb",
     "descend_wide",
     "feature_sets",
+    "floors",
     "hybrids",
     "nearest_miss",
     "nearest_anchors",
     "recall",
     "screen",
     "too_wide",
+    "with_floors",
     "within",
 ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from scfe_sklearn._utils.selection import least
+from scfe_sklearn._utils import least
 from scfe_sklearn.solvers.problem import Pool, Problem
 
 AT_ONCE = 2**24

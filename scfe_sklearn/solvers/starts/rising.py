@@ -7,7 +7,7 @@ from functools import partial
 
 import torch
 
-from scfe_sklearn._utils.selection import least
+from scfe_sklearn._utils import least
 from scfe_sklearn.solvers.problem import (
     BUCKETS,
     EQUAL,

@@ -12,7 +12,7 @@ from functools import partial
 
 import torch
 
-from scfe_sklearn._utils.selection import least, picked
+from scfe_sklearn._utils import least, picked
 from scfe_sklearn.solvers.problem import (
     BUCKETS,
     Pool,
