@@ -1,4 +1,4 @@
-"""What points must meet: margins of the target, rules and limits."""
+"""Constraints of points: margins of the target, rules and limits."""
 
 from __future__ import annotations
 
