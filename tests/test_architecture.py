@@ -1,6 +1,7 @@
 """Who may import whom. The table below is the plan of the house; the code must follow it."""
 
 import ast
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
@@ -173,6 +174,7 @@ def room_of(module):
     return inner[0] if inner and inner[0] in ALLOWED else "__init__"
 
 
+@cache
 def imports_of(source):
     """Every import of a file, and what is wrong with its form."""
     walker = _Imports()
