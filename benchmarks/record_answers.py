@@ -220,7 +220,7 @@ def bound(rules, space, before, others):
     points = torch.cat([points, *(torch.from_numpy(space.encode(other)) for other in others)])
     rows = torch.from_numpy(np.concatenate([np.repeat(np.arange(N), 5), *[np.arange(N)] * 2]))
     slack = [one.slack(points, rows).numpy() for one in bounds.requirements]
-    impossible = getattr(bounds, "infeasible", getattr(bounds, "hopeless", None))
+    impossible = bounds.infeasible
     return {
         "lower": bounds.lower,
         "upper": bounds.upper,

@@ -208,7 +208,8 @@ class CounterfactualExplainer(KeepsLists, Predicts, Documented, MetaEstimatorMix
         limit beside the weight tau. "auto", where there is neither a budget of changes nor a
         tau of 0: an answer below the lower quartile of its class must be at least as plausible
         as a greedy baseline, which copies features of the nearest training row of the class
-        that the rules permit until the prediction flips.
+        that the rules permit until the prediction flips. Tables of very many columns have no
+        such limit.
     ensemble : int or list of models, default=None
         Further models that must give the target, too: a number of clones trained on
         bootstrap samples, or a list of models. Fitted ones are kept as they are, others are

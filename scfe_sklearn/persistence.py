@@ -24,7 +24,7 @@ from scfe_sklearn.presentation.containers import is_polars
 
 __all__ = ["load", "save"]
 
-VERSION = 5
+VERSION = 6
 """Raised whenever a saved type gets another attribute or module: other versions are refused."""
 
 MANIFEST = "scfe_sklearn.json"

@@ -331,8 +331,6 @@ class Coding:
 
         Parameters
         ----------
-        space : FeatureSpace
-            The fitted self.
         Z, reference : ndarray of shape (n, D)
             Points, and the coordinates of the factual rows.
 
@@ -369,7 +367,7 @@ class Coding:
     def _new_numbers(
         self, moved: np.ndarray, Z: np.ndarray, reference: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Raw numbers and ranks (n, d) after snapping, and and where they are new."""
+        """Raw numbers and ranks (n, d) after snapping, and where they are new."""
         raw, new = np.zeros(moved.shape), np.zeros(moved.shape, dtype=bool)
         some = moved[:, self.number_features_].any(axis=0)
         features, at = self.number_features_[some], self.number_coordinates_[some]
@@ -384,7 +382,7 @@ class Coding:
     def _new_levels(
         self, j: int, rows: np.ndarray, Z: np.ndarray, reference: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Rows whose categorical feature ``j`` is new , with the new codes."""
+        """Rows whose categorical feature ``j`` is new, and the new codes."""
         block = self.slices_[j]
         codes = Z[rows, block].argmax(axis=1)
         new = ~(reference[rows, block.start + codes] > VERTEX / 2)

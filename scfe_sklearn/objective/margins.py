@@ -189,7 +189,7 @@ class Constraints:
     origin: torch.Tensor | None = None
 
     def take(self, index: torch.Tensor) -> Constraints:
-        """Return the conditions of some of the rows."""
+        """Return the constraints of some of the rows."""
         return Constraints(
             self.factual[index],
             None if self.missing is None else self.missing[index],

@@ -15,17 +15,6 @@ from scfe_sklearn.proximal.operators import Scalar, per_row
 from scfe_sklearn.proximal.precision import has_double, on_processor
 
 
-def group_nuclear_norm(u: Tensor) -> Tensor:
-    """Return the sums over groups of the nuclear norms of matrices (n, G, a, b), (n,).
-
-    Examples
-    --------
-    >>> group_nuclear_norm(torch.diag(torch.tensor([3.0, -4.0]))[None, None])
-    tensor([7.])
-    """
-    return torch.linalg.matrix_norm(u, ord="nuc").sum(dim=1)
-
-
 def lmo_group_nuclear(c: Tensor, radius: Scalar = 1.0) -> Tensor:
     """Return argmax <c, u> over the matrices with sum_g ||u_g||_* <= radius.
 

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from scfe_sklearn.documentation import Documented
 from scfe_sklearn.proximal._validation import check_number
-from scfe_sklearn.proximal.feature_sets import FeatureSets
 from scfe_sklearn.proximal.groups import (
     group_norms,
     prox_group_l0,
@@ -99,20 +98,6 @@ class Penalty(Documented, BaseEstimator):
                 "over a box. Use L0 or L1, or FeatureSets with one-hot features."
             )
         return prox_group_radial(v, step, groups, n_groups, self.exponent, lam)
-
-    def prox_sets(
-        self,
-        v: Tensor,
-        step: Scalar,
-        sets: FeatureSets,
-        max_groups: int | Tensor | None = None,
-        weight: Scalar = 1.0,
-    ) -> Tensor:
-        """Return the exact prox over :class:`FeatureSets`, whose groups are used.
-
-        ``max_groups`` adds a budget. See :meth:`FeatureSets.prox`.
-        """
-        return sets.prox(v, step, self._strength(weight, v), self.exponent, max_groups)
 
     def _strength(self, weight: Scalar, like: Tensor) -> Tensor:
         check_number("beta", self, self.beta, "a float in [0, inf), or a tensor of such", 0.0)

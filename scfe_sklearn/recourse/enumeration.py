@@ -113,7 +113,7 @@ def search_exhaustively(
     judge : Judge
         The user's model and rules.
     query : Query
-        All rows, and what they want.
+        All rows with their targets.
     rows : ndarray of shape (m,), int
         The rows in question.
 

@@ -23,15 +23,13 @@ from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.recourse.answers import Answers, answer
 from scfe_sklearn.recourse.engine import Engine
 from scfe_sklearn.recourse.judge import Judge
+from scfe_sklearn.recourse.proofs import PROOF_BY_PROGRAM
 from scfe_sklearn.recourse.query import Query, unset
 from scfe_sklearn.rules import RowRules, column_bounds
 from scfe_sklearn.targets import IntervalTarget
 
 ATTEMPTS = 20
 """Most points per row that the judge refuses before the program stops."""
-
-PROOF = "proved by mixed-integer programming"
-"""Reason of a row without an answer."""
 
 
 def refuse_unknown(used: dict[str, bool]) -> None:
@@ -121,7 +119,7 @@ class ExactSolver:
             else:
                 proven, bound = False, min(bound, found.bound)
         if answers.code[row, 0] < 0:
-            answers.proof[row] = PROOF if proven else ""
+            answers.proof[row] = PROOF_BY_PROGRAM if proven else ""
             return
         answers.proof[row] = ""
         gap = 0.0 if proven else (best - bound) / max(best, 1e-12)

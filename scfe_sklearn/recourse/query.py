@@ -96,8 +96,8 @@ def build_query(
     X: Any,
     Z: np.ndarray,
     read_target: Callable[[np.ndarray], ClassTarget | IntervalTarget],
-    blocks: np.ndarray | None = None,
-    stale: np.ndarray | None = None,
+    blocks: np.ndarray | None,
+    stale: np.ndarray | None,
 ) -> Query:
     """Encode the rows, bind the rules and sort out the rows which need no search or allow none.
 

@@ -14,6 +14,7 @@ from scfe_sklearn.recourse.engine import Engine
 from scfe_sklearn.recourse.judge import Candidates, Judge, Rows
 from scfe_sklearn.recourse.query import STAND_IN, unset
 from scfe_sklearn.rules import Actionability
+from scfe_sklearn.solvers.problem import TOLERANCE
 from scfe_sklearn.targets import ClassTarget, IntervalTarget
 
 TRIED = 24
@@ -111,9 +112,9 @@ class EncodedRows:
     Z : ndarray of shape (T, D)
         Their coordinates, with a stand-in for what is missing.
     code : ndarray of shape (T,), int
-        Position of the class that the model gives them, -1 if it has no sound answer.
+        Position of the predicted class, -1 if the model's output is invalid.
     value : ndarray of shape (T,)
-        What a regressor gives them.
+        Value that a regressor predicts.
     """
 
     position: np.ndarray
@@ -194,7 +195,7 @@ def training_rows(engine: Engine, rows: Rows, count: int = TRIED) -> Candidates:
     engine : Engine
         Feature space, training rows and budget.
     rows : Rows
-        Where the rows are, where they may go and what they want.
+        Encoded rows with their bounds and targets.
     count : int
         Training rows per row at most.
 
@@ -236,9 +237,10 @@ def _distance(
     """Squared distance plus price of the changes (n, T); infinite if the rules forbid it."""
     space = engine.space
     gap = anchors - Z[:, None]
-    moved = abs(gap) > 1e-9
+    moved = abs(gap) > TOLERANCE
     scalar = np.array([space.kinds_[g] != "categorical" for g in space.groups_])
-    inside = (anchors >= bounds.lower[:, None] - 1e-9) & (anchors <= bounds.upper[:, None] + 1e-9)
+    inside = anchors >= bounds.lower[:, None] - TOLERANCE
+    inside &= anchors <= bounds.upper[:, None] + TOLERANCE
     fits = np.where(scalar, inside, True) & bounds.allowed[:, None]
     # A level that a row leaves has no condition.
     forbidden = moved & ~fits & (scalar | (anchors > 0))

@@ -11,13 +11,10 @@ from scfe_sklearn.recourse.engine import Engine
 from scfe_sklearn.recourse.judge import Judge
 from scfe_sklearn.recourse.ladders import LEVELS, Ladder, ladder, nearer
 from scfe_sklearn.recourse.query import STAND_IN, Query
-from scfe_sklearn.solvers.problem import TOLERANCE, Problem
+from scfe_sklearn.solvers.problem import ROUNDING, TOLERANCE, Problem
 
 ALLOWANCE = 1e-3
 """Share of its price by which the objective of an answer may grow."""
-
-ROUNDING = 1e-9
-"""Largest difference of the log-density of a point between batches."""
 
 CELLS = 2**23
 """Coordinates of points that are held or judged at once, about."""

@@ -34,7 +34,7 @@ def collect(
     found = []
     for budget in budgets:
         for factor in factors:
-            # As `explain` answers; the other mixtures are what they cost.
+            # The floor holds only for the setting that `explain` itself uses.
             compared = engine.compared and factor == 1 and budget is None
             priced = replace(engine, tau=factor * engine.tau, max_changes=budget, compared=compared)
             # The price of plausibility does not change which rows are reachable.

@@ -41,7 +41,13 @@ PAIR_STEPS = ((3, 3), (28, 2))
 """Steps inside of predicted pairs, and how many of a row go on after these."""
 
 CLOSE = 1.0
-"""Objective by which the densities near by may be wrong at most."""
+"""Largest error of the objective by local densities."""
+
+STRICT_EXCHANGED = 3
+"""Factor of the exchanges that are tried in the search within the limit."""
+
+STRICT_ROUNDS = 3
+"""Rounds of exchanges of that search at most."""
 
 MISSED = 0.005
 """Share of the objective by which meeting the limit must cost more, for a second search."""
@@ -220,7 +226,8 @@ def _improved(
     Densities are taken around the present points in every round.
     """
     if fine == STRICT:
-        settings = replace(settings, exchanged=3 * settings.exchanged, exchanges=3)
+        wider = STRICT_EXCHANGED * settings.exchanged
+        settings = replace(settings, exchanged=wider, exchanges=STRICT_ROUNDS)
     first = pool.z[:, : settings.settled], pool.cost[:, : settings.settled] < torch.inf
     search = _centred(search, problem, pool, settings)
     pool = settle(search, _refreshed(search, pool, settings, fine), *first, settings, fine)

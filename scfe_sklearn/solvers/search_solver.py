@@ -1,4 +1,4 @@
-"""Search without a gradient: starts, enriching, plausibility floor, narrowing."""
+"""Search without a gradient: starts, enriching, plausibility floor, narrowing, tree cells."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def solve_by_search(
     pool = _starts(problem, kinds, settings)
     rungs = [price for price in settings.ladder if bool((problem.beta < price).all())]
     if rungs:
-        # Answers do not depend on the price of a change, only their costs do.
+        # A valid point stays valid at any price of a change; only its cost differs.
         priced = replace(problem, beta=torch.full_like(problem.beta, rungs[-1]))
         found = solve_by_search(priced, kinds, settings, with_floor, guesses)
         pool = _with_guesses(problem, pool, found.z)

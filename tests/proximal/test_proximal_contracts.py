@@ -82,7 +82,7 @@ def over_sets(cls, **options):
 
     def call(v, rows):
         part = whole.take(rows).to(dtype=v.dtype)
-        return cls(0.5).prox_sets(v, STEP[rows].to(v), part, COUNT[rows])
+        return part.prox(v, STEP[rows].to(v), 0.5, cls.exponent, COUNT[rows])
 
     return call
 

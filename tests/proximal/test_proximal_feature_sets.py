@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scfe_sklearn.proximal import INTERVAL, L0, SIMPLEX, VERTICES, Budget, FeatureSets, LHalf
+from scfe_sklearn.proximal import INTERVAL, SIMPLEX, VERTICES, Budget, FeatureSets
 
 GROUPS = np.array([0, 1, 2, 2, 3, 3, 3])
 D, d = 7, 4
@@ -142,7 +142,7 @@ def test_group_l0_prox_and_budget_together(stay, seed, lam, m):
     v = np.random.default_rng(seed + 1).normal(0, 1.5, D)
     sets = FeatureSets(GROUPS, **problem, stay=stay)
     for budget, limit in ((None, d), (m, m)):
-        w = L0(2.0).prox_sets(torch.tensor(v)[None], lam / 2, sets, budget)[0].numpy()
+        w = sets.prox(torch.tensor(v)[None], lam / 2, 2.0, 0.0, budget)[0].numpy()
         best = brute_minimum(problem, v, limit, stay, lam)
         if np.isinf(best):
             assert np.isnan(w).all()
@@ -291,7 +291,7 @@ def test_wrong_sets_are_refused():
         FeatureSets(lower=[0.0]).lmo(torch.ones(1, 1))
     wide = FeatureSets([0, 0], lower=[-1.0, -1.0])
     with pytest.raises(ValueError, match=r"p = 0\.5"):
-        LHalf().prox_sets(torch.ones(1, 2), 1.0, wide)
+        wide.prox(torch.ones(1, 2), 1.0, 1.0, 0.5)
     for wrong in (-1, 1.5, True, torch.tensor([1.0]), torch.tensor([-1])):
         with pytest.raises(ValueError, match="'max_groups' parameter of Budget"):
             Budget(wrong).project(torch.ones(1, 2))

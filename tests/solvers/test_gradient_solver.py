@@ -71,9 +71,7 @@ def test_gradient_solver_matches_the_optimum_of_a_linear_model(beta, momentum, m
     y = (X @ [1.0, 0.8, -0.6, 0.3] > 0).astype(int)
     model = LogisticRegression().fit(X, y)
     settings = GradientSettings(momentum=momentum)
-    monkeypatch.setattr(
-        "scfe_sklearn.recourse.engine.GradientSettings", lambda: settings, raising=True
-    )
+    monkeypatch.setattr(GradientSettings, "of", lambda effort: settings)
     explainer = CounterfactualExplainer(FrozenEstimator(model), tau=0.0, beta=beta).fit(X, y)
     rows = X[(model.decision_function(X) < -0.5)][:25]
     result = explainer.explain(rows, target=1)

@@ -22,7 +22,7 @@ LISTED = 64
 """Moves per point that are combined with undone changes."""
 
 MOST_LIFT = 2.0
-"""Plausibility that the slope may promise of an exchange at most."""
+"""Largest plausibility gain that a slope may predict for an exchange."""
 
 
 def exchange(
@@ -32,12 +32,11 @@ def exchange(
     settings: GradientSettings,
     fine: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return points (n, K, D) one exchange away from the best B points of the rows.
+    """Return points (n, K, D) one exchange from the best of each row, and which exist (n, K).
 
-    One change is undone, one set anew. What that does to margin and plausibility is predicted by
-    their slopes at that point; those that promise most are tried on the model. Points with
-    a change undone and none set follow, valid or not: the other numbers may make up for it.
-    Which of the points (n, K) exist is returned, too.
+    An exchange undoes one change and makes another one. Margin and plausibility are extrapolated
+    by their slopes, and the exchanges of least predicted cost are evaluated. Points with a
+    change undone and none made follow, valid or not: the other numbers may make up for it.
     """
     problem, near, n = search.problem, search.near, len(pool.z)
     base, at = pool.z[:, : settings.bases], pool.cost[:, : settings.bases]
@@ -110,10 +109,7 @@ class _Linear:
 def _exchanges(
     problem: Problem, here: _Linear, settings: GradientSettings
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the most promising exchanges (k, K, D) at k points, and which of them exist.
-
-    The same for points with one change undone.
-    """
+    """Return exchanges (k, K, D) at k points and which exist; the same with one change undone."""
     domain, moves = problem.domain, problem.moves
     changed = domain.changed(here.z[:, None])[:, 0]
     width = int(changed.sum(1).max())

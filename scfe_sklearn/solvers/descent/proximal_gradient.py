@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
+from scfe_sklearn.proximal import FeatureSets
 from scfe_sklearn.solvers.descent.settings import GradientSettings
 from scfe_sklearn.solvers.descent.state import Instances, Run, Search
-from scfe_sklearn.solvers.starts import within
+from scfe_sklearn.solvers.starts import geometric, within
 
 Prox = Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]
 
@@ -18,7 +19,7 @@ ENOUGH = 0.02
 """Share of what is missing by which the margin may be overshot."""
 
 ROUNDING = 1e-9
-"""Gain, relative to what is wanted, that is as good as none."""
+"""Gain, relative to the aim, that counts as rounding."""
 
 NARROW = 1e-2
 """Relative width of a bracket in which the proximal map jumps."""
@@ -30,13 +31,13 @@ KINKS = 6
 """Steps of Newton's method inside a box at most."""
 
 FULL = 0.75
-"""Share of the rows below which the others leave."""
+"""Share of open rows below which finished rows are dropped from the batch."""
 
 RESTING = 1e-4
 """Change of a coordinate below which two points are the same."""
 
 LAST = 1e15
-"""Order of the ways that met no answer."""
+"""Sort key of runs without a valid point."""
 
 
 def prox_linear_step(
@@ -135,9 +136,10 @@ def step_in_box(
     low: torch.Tensor,
     high: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return `prox_linear_step` where g is a box: what is gained is linear but for kinks.
+    """Solve the step of `prox_linear_step` where g is a box.
 
-    Newton's method finds the multiplier, in one step where no coordinate meets its bound.
+    The linearised gain is piecewise linear in the multiplier. Newton's method finds it, in one
+    step where no coordinate meets its bound.
 
     Parameters
     ----------
@@ -289,13 +291,13 @@ def descend(
     The starts are there once for each of the lengths of the steps. ``most`` (S,) limits the
     changes on each way, if given; a row's budget holds on all of them.
 
-    Now and then the ways of a row that are the most expensive, or the same as others, end, and
-    rows leave of which all ways rest.
+    After the steps in `settings.thinned` only the cheapest distinct runs of each row continue.
+    Rows leave when all of their runs have stopped moving.
     """
     part = Instances.of(search, z)
     if most is not None:
         part = part.within(most.repeat(len(z)))
-    # The ways from all starts with the first lengths, then with the next.
+    # Runs from all starts with the first lengths, then with the next.
     lengths = torch.tensor(settings.lengths, dtype=z.dtype, device=z.device)
     lengths = lengths.repeat_interleave(z.shape[1] // len(lengths), 0).repeat(len(z), 1)
     first, last = lengths.T
@@ -322,10 +324,10 @@ def descend(
         length = first * (last / first) ** share
         run.limit(part, here)
         ahead = at - length[:, None] * (here.pull - run.price(part)[:, None] * here.lift)
-        aim = part.short * _between(settings.overshoot, share) - here.margin
+        aim = part.short * geometric(settings.overshoot, share) - here.margin
         run.move(
             prox_linear_step(
-                _prox(part, length),
+                _Prox(part, length),
                 at,
                 ahead,
                 here.slope,
@@ -345,30 +347,43 @@ def _remaining(run: Run, count: int, ways: int) -> torch.Tensor:
     rest = (run.change - run.before).abs().amax(1).reshape(-1, ways) < RESTING
     same = (change[:, :, None] - change[:, None]).abs().amax(-1) < RESTING
     again = same.tril(-1).any(-1)
-    # Ways that met no answer yet follow those that did.
+    # Runs without a valid point follow the others.
     order = torch.where(again, 2 * LAST, least.clamp(max=LAST))
     order = order.sort(dim=1, stable=True).indices[:, :count].sort(1).values
     moving = (~rest & ~again).gather(1, order).any(1).nonzero()[:, 0]
     return moving[:, None] * ways + order[moving]
 
 
-def _prox(part: Instances, length: torch.Tensor) -> Prox:
-    """Return the proximal map of the price and the budget of changes, over the rules."""
-    budget, price, power = within(part.problem), part.problem.change_weight, part.problem.exponent
+@dataclass(eq=False)
+class _Prox:
+    """The proximal map of the price and the budget of changes, over the rules.
 
-    known: list[Any] = [None, part.sets, length, price, budget]
+    What belongs to some of the rows is kept, since the same rows come many times.
+    """
 
-    def prox(v: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
+    part: Instances
+    length: torch.Tensor
+    rows: torch.Tensor | None = None
+
+    def __post_init__(self) -> None:
+        self.every = self._of(None)
+        self.own = self.every
+
+    def _of(self, rows: torch.Tensor | None) -> tuple[FeatureSets, torch.Tensor, torch.Tensor, Any]:
+        """Return sets, lengths, prices and budgets of some rows."""
+        problem, sets = self.part.problem, self.part.sets
+        price, budget = problem.change_weight, within(problem)
         if rows is None:
-            return part.sets.prox(v, length, price, power, budget)
-        if known[0] is not rows:  # the same rows come many times
-            own = None if budget is None else budget[rows]
-            known[:] = rows, part.sets.take(rows), length[rows], price[rows], own
-        return known[1].prox(v, known[2], known[3], power, known[4])
+            return sets, self.length, price, budget
+        own = None if budget is None else budget[rows]
+        return sets.take(rows), self.length[rows], price[rows], own
 
-    return prox
-
-
-def _between(ends: tuple[float, float], share: float) -> float:
-    """Geometric interpolation."""
-    return ends[0] * (ends[1] / ends[0]) ** share
+    def __call__(self, v: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
+        """Return the proximal points of ``v`` (m, D)."""
+        known = self.every
+        if rows is not None:
+            if self.rows is not rows:
+                self.rows, self.own = rows, self._of(rows)
+            known = self.own
+        sets, length, price, budget = known
+        return sets.prox(v, length, price, self.part.problem.exponent, budget)

@@ -17,8 +17,8 @@ DEMANDED = 4.0
 """First multiplier of the limit in that search, in the same units."""
 
 
-SHORTER = ((0.25, 0.02), (0.1, 0.02))
-"""Lengths of the steps of its second run, which ends at other supports."""
+SECOND_LENGTHS = ((0.25, 0.02), (0.1, 0.02))
+"""Step lengths of the second thorough run. Other lengths end at other supports."""
 
 THOROUGH: dict[str, Any] = {
     "singles": 8,
@@ -122,7 +122,7 @@ class GradientSettings:
         if effort == "default":
             return cls()
         wide = cls(**THOROUGH)
-        return cls(further=(wide, replace(wide, lengths=SHORTER)))
+        return cls(further=(wide, replace(wide, lengths=SECOND_LENGTHS)))
 
     def several(self, count: int) -> GradientSettings:
         """Return the settings of a search for ``count`` answers per row."""

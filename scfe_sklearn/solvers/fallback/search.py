@@ -141,7 +141,7 @@ def try_training_rows(ledger: Ledger, anchors: torch.Tensor) -> None:
             changes = problem.domain.changed(hybrid).sum(-1)
             fits = ((hybrid - anchors).abs() <= TOLERANCE).all(-1)
             fits &= (changes > 0) & (changes <= problem.max_changes[:, None])
-            distance = torch.where(fits, problem.sparse_distance(hybrid.clone()), torch.inf)
+            distance = torch.where(fits, problem.sparse_distance(hybrid), torch.inf)
             order = distance.argsort(dim=1, stable=True)[:, done:wave]
             row, entry = (distance.gather(1, order) < torch.inf).nonzero().T
             points = anchors[order[row, entry]]

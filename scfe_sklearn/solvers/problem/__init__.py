@@ -10,7 +10,7 @@ from scfe_sklearn.solvers.problem.pool import (
     feature_key,
     support_key,
 )
-from scfe_sklearn.solvers.problem.problem import Kind, Problem, Subspace, of_rows
+from scfe_sklearn.solvers.problem.problem import ROUNDING, Kind, Problem, Subspace, of_rows
 from scfe_sklearn.solvers.problem.protocols import Along, Cells, Neighbourhood
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Neighbourhood",
     "Pool",
     "Problem",
+    "ROUNDING",
     "Subspace",
     "TOLERANCE",
     "VALLEYS",

@@ -12,6 +12,9 @@ from scfe_sklearn.solvers.problem.domain import TOLERANCE, Domain
 from scfe_sklearn.solvers.problem.moves import Moves
 from scfe_sklearn.solvers.problem.protocols import Local, Objective
 
+ROUNDING = 1e-9
+"""Largest difference of the log-density of a point between batches."""
+
 
 @dataclass(frozen=True, eq=False)
 class Problem:

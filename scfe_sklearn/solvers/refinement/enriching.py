@@ -51,7 +51,7 @@ def enrich(problem: Problem, pool: Pool, anchors: torch.Tensor, settings: Enrich
     pool : Pool
         Valid points.
     anchors : Tensor of shape (T, D)
-        Training rows that the model calls the target.
+        Training rows that are predicted to have the target.
     settings : EnrichSettings
         Settings.
 

@@ -8,6 +8,7 @@ from scfe_sklearn.solvers.starts.wide import (
     Continuation,
     descend_wide,
     feature_sets,
+    geometric,
     too_wide,
     within,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "descend_wide",
     "feature_sets",
     "floors",
+    "geometric",
     "hybrids",
     "nearest_miss",
     "nearest_anchors",

@@ -16,7 +16,7 @@ UNDONE = 2**24
 """Coordinates of points with one change undone that are held at once."""
 
 SHARES = 4
-"""A share of the tries goes to the nearest anchors within reach, one to the nearest of all."""
+"""One in `SHARES` tries goes to the nearest anchors within the budget, one to the nearest of all."""
 
 SAMPLED = 1024
 """Anchors from which the rest of the tries are drawn."""
@@ -48,9 +48,9 @@ def recall(problem: Problem, anchors: torch.Tensor, settings: Recall, size: int)
     """Start from near training rows of the target class, and undo changes.
 
     A row takes over from a training row all levels that its rules permit, and of the numbers the
-    nearest that they permit. Where they permit all of them it becomes a row which the model has
-    already called the target: so a row is answered whenever the rules let it become any of the
-    anchors and the budget is not binding. Half of the tries are spread over all distances:
+    nearest that they permit. Where they permit all of them it becomes a row that is already
+    predicted to have the target: so a row is answered whenever the rules let it become any of
+    the anchors and the budget is not binding. Half of the tries are spread over all distances:
     within tight rules the nearest anchors may all lead to the same few points.
 
     Parameters
@@ -58,7 +58,7 @@ def recall(problem: Problem, anchors: torch.Tensor, settings: Recall, size: int)
     problem : Problem
         n rows, all with the same target.
     anchors : Tensor of shape (T, D)
-        Training rows that the model calls the target.
+        Training rows that are predicted to have the target.
     settings : Recall
         How many are tried.
     size : int
@@ -147,7 +147,7 @@ def _nearest_hybrids(
 def _spread(distance: torch.Tensor, count: int) -> torch.Tensor:
     """Return positions (n, count) spread over the ranks of the distances (n, T), ends included.
 
-    Ranks are those in an even sample of the columns: which of a thousand are taken is no matter.
+    Ranks are taken in an even sample of the columns.
     """
     n, total = distance.shape
     size = min(total, SAMPLED)
@@ -182,7 +182,7 @@ def _undo_changes(problem: Problem, z: torch.Tensor) -> tuple[torch.Tensor, torc
 
     In each round every change is undone on its own, which gives them an order: by the margin
     that is left, per price saved. Then the first of this order are undone together, the first
-    two, and so on, as far as the points stay valid. So a round is two questions to the model,
+    two, and so on, as far as the points stay valid. So a round is two calls of the model,
     and after the last one no change can be undone. The fewest changes are not always the
     cheapest answer: some of them may be what makes it plausible.
 

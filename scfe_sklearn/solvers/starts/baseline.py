@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from scfe_sklearn.solvers.problem import TOLERANCE, Kind, Problem
+from scfe_sklearn.solvers.problem import ROUNDING, TOLERANCE, Kind, Problem
 from scfe_sklearn.solvers.starts.anchors import hybrids, nearest_anchors
 
 TRIED = 8
@@ -15,9 +15,6 @@ TRIED = 8
 
 STEPS = 24
 """Features that are copied at most."""
-
-ROUNDING = 1e-9
-"""Largest difference of the log-density of a point between batches."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +61,7 @@ def greedy_baseline(
     problem : Problem
         n rows, all with the same target.
     anchors : Tensor of shape (T, D)
-        Training rows that the model calls the target.
+        Training rows that are predicted to have the target.
 
     Returns
     -------

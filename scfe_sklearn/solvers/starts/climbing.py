@@ -17,6 +17,9 @@ PUSHES = 1024
 PUSHED = 2**24
 """Coordinates of pushed points that are held at once."""
 
+ROUNDS = 2
+"""Rounds in which `nearest_miss` tries every feature."""
+
 
 def climb(problem: Problem, size: int) -> Pool:
     """Climb in chunks of rows; see `_climb`."""
@@ -119,7 +122,7 @@ def pushes(
     return trial, live & (step > TOLERANCE) & (step < torch.inf)
 
 
-def nearest_miss(problem: Problem, rounds: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
+def nearest_miss(problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
     """Raise the margin as far as the rules and the budget permit.
 
     One feature after the other is pushed to the value that raises the margin most; then every
@@ -129,8 +132,6 @@ def nearest_miss(problem: Problem, rounds: int = 2) -> tuple[torch.Tensor, torch
     ----------
     problem : Problem
         n rows.
-    rounds : int
-        How often the changes are tried anew.
 
     Returns
     -------
@@ -147,7 +148,7 @@ def nearest_miss(problem: Problem, rounds: int = 2) -> tuple[torch.Tensor, torch
         z, margin, better = _best(problem, z, margin, trial, live)
         if not bool(better.any()):
             break
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         before = margin
         for feature in range(domain.n_features):
             own = domain.groups == feature

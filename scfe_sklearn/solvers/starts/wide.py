@@ -11,6 +11,9 @@ from scfe_sklearn.proximal.own_sets import INTERVAL, VERTICES
 from scfe_sklearn.solvers.problem import Domain, Pool, Problem
 from scfe_sklearn.solvers.starts.reach import ReachSettings, reach
 
+EVALUATIONS = 12
+"""Multipliers that are tried in a step at most."""
+
 
 @dataclass(frozen=True)
 class Strides:
@@ -150,15 +153,15 @@ def _descend(
         if stride == strides.count:
             break
         share = stride / max(strides.count - 1, 1)
-        length = _between(strides.length, share)
-        aim = problem.floor + shortfall * _between(strides.overshoot, share) - margin
+        length = geometric(strides.length, share)
+        aim = problem.floor + shortfall * geometric(strides.overshoot, share) - margin
         ahead = change - length * (2 * change - lift)
         change, pull = _stride(problem, sets, change, ahead, length, slope, aim, pull)
     return best
 
 
-def _between(ends: tuple[float, float], share: float) -> float:
-    """Geometric interpolation."""
+def geometric(ends: tuple[float, float], share: float) -> float:
+    """Interpolate between two positive ends by powers."""
     return ends[0] * (ends[1] / ends[0]) ** share
 
 
@@ -171,7 +174,6 @@ def _stride(
     slope: torch.Tensor,
     aim: torch.Tensor,
     pull: torch.Tensor,
-    evaluations: int = 12,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Project ``ahead`` (n, D) onto the admissible points that gain ``aim`` (n,) by ``slope``.
 
@@ -195,7 +197,7 @@ def _stride(
     slack = -0.02 * below
     newton = -below / (length * (slope**2).sum(1)).clamp_min(1e-12)
     trial = torch.where(pull > 0, pull, 2 * newton)
-    for k in range(evaluations):
+    for k in range(EVALUATIONS):
         u, got = at(trial)
         enough = got >= 0
         # Not reached: use the largest multiplier tried.
