@@ -16,7 +16,7 @@ UNDONE = 2**24
 """Coordinates of points with one change undone that are held at once."""
 
 SHARES = 4
-"""One in `SHARES` tries goes to the nearest anchors within the budget, one to the nearest of all."""
+"""One in `SHARES` tries goes to the nearest affordable anchors, one to the nearest of all."""
 
 SAMPLED = 1024
 """Anchors from which the rest of the tries are drawn."""
