@@ -137,6 +137,8 @@ def test_the_cheapest_of_the_list_is_returned(seed):
         query,
         Z,
         lambda predicted: class_target(1, predicted, explainer.classes_),
+        None,
+        None,
     )
     engine = explainer._engine(functions, asked.targets, 1)
     rows = np.array([7, 2, 5])
