@@ -266,8 +266,8 @@ def test_strict_batch_equals_rows():
         together = explainer.explain(rows, "yes").counterfactuals
         alone = [explainer.explain(rows[i : i + 1], "yes").counterfactuals for i in range(8)]
     np.testing.assert_array_equal(
-        together.astype(object).fillna("").to_numpy(),
-        pd.concat(alone).astype(object).fillna("").to_numpy(),
+        together.astype(str).to_numpy(),
+        pd.concat(alone).astype(str).to_numpy(),
     )
 
 

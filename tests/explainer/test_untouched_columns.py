@@ -14,7 +14,6 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
@@ -172,7 +171,7 @@ LABELS = np.where(INCOME + 8 * (CITY == "Oslo") > 40, "yes", "no")
 ENCODERS = {
     "one-hot": OneHotEncoder(handle_unknown="ignore"),
     "ordinal": OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
-    "target": TargetEncoder(cv=KFold(3)),
+    "target": TargetEncoder(cv=3),
     "length": FunctionTransformer(lambda frame: frame.map(lambda v: len(str(v)))),
 }
 HEADS = {
