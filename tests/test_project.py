@@ -35,6 +35,17 @@ def test_conda_depends_on_what_pip_installs():
     assert set(re.findall(r"- (.*)", run)) == needs | {f"python {PROJECT['requires-python']}"}
 
 
+def test_oldest_versions_are_those_that_are_declared():
+    declared = {one.replace(">=", "==") for one in PROJECT["dependencies"]}
+    tested = {line for line in text(".ci/oldest.txt").splitlines() if not line.startswith("#")}
+
+    def release(version):  # 1.3 is 1.3.0
+        name, number = version.split("==")
+        return name, (*map(int, number.split(".")), 0, 0)[:3]
+
+    assert {release(one) for one in tested} == {release(one) for one in declared}
+
+
 def test_the_workflow_begins_with_the_oldest_python():
     versions = re.findall(r'python: \["([\d.]+)"', text(".github/workflows/tests.yml"))
     assert versions == [PROJECT["requires-python"].removeprefix(">=")] * 2
