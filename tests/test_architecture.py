@@ -28,13 +28,13 @@ ALLOWED = {
     "proximal": "documentation",
     "targets": "_utils row_values",
     "exact": "data rules",
-    "objective": "densities",
+    "objective": "_utils densities",
     "solvers": "_utils proximal",
     "presentation": "metrics status",
     "explanation": "background files metrics portable presentation status",
     "recourse": (
-        "background data densities exact explanation models objective presentation proximal "
-        "quiet row_values rules solvers status targets"
+        "_utils background data densities exact explanation models objective presentation "
+        "proximal quiet row_values rules solvers status targets"
     ),
     "progress": "callback_tasks recourse status",
     "robustness": "data explanation models presentation",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, ClassVar, Self
 
 
@@ -23,11 +23,27 @@ def taken(value: Any, rows: Any) -> Any:
 
 
 class RowBatch:
-    """Mixin of dataclasses: `take` returns some rows of the fields that `_by_row` names."""
+    """Mixin of dataclasses: `take` returns some rows of the fields that `_by_row` names, or of all.
 
-    _by_row: ClassVar[tuple[str, ...]] = ()
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> import numpy as np
+    >>> @dataclass
+    ... class Interval(RowBatch):
+    ...     low: np.ndarray
+    ...     unit: float
+    ...     _by_row = ("low",)
+    >>> Interval(np.array([5, 6, 7]), 2.0).take(np.array([2, 0]))
+    Interval(low=array([7, 5]), unit=2.0)
+    """
+
+    _by_row: ClassVar[tuple[str, ...] | None] = None
 
     def take(self, rows: Any) -> Self:
         """Return the rows at some positions, in their order."""
-        fields = {name: taken(getattr(self, name), rows) for name in self._by_row}
-        return replace(self, **fields)  # type: ignore[type-var]
+        names = self._by_row
+        if names is None:
+            names = tuple(field.name for field in fields(self))  # type: ignore[arg-type]
+        changed = {name: taken(getattr(self, name), rows) for name in names}
+        return replace(self, **changed)  # type: ignore[type-var]

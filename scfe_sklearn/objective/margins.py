@@ -8,6 +8,8 @@ from typing import Protocol
 
 import torch
 
+from scfe_sklearn._utils import RowBatch
+
 MOST = 1e30
 """Bound on the absolute value of scores."""
 
@@ -27,7 +29,7 @@ class Margin(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class ProbabilityLimits:
+class ProbabilityLimits(RowBatch):
     """Limits of the probability of each row's class, as log-odds.
 
     Parameters
@@ -44,6 +46,7 @@ class ProbabilityLimits:
     high: torch.Tensor
     decide: torch.Tensor
     n_classes: int
+    _by_row = ("low", "high", "decide")
 
     @classmethod
     def of(
@@ -73,15 +76,9 @@ class ProbabilityLimits:
         within = torch.minimum(odds - self.low[rows], self.high[rows] - odds)
         return torch.where(self.decide[rows], within, own)
 
-    def take(self, index: torch.Tensor) -> ProbabilityLimits:
-        """Return the limits of some of the rows."""
-        return ProbabilityLimits(
-            self.low[index], self.high[index], self.decide[index], self.n_classes
-        )
-
 
 @dataclass(frozen=True, eq=False)
-class ClassMargin:
+class ClassMargin(RowBatch):
     """Lead of a class over the others, or distance of its log-odds to their limits.
 
     Parameters
@@ -102,14 +99,9 @@ class ClassMargin:
             return lead(scores, target)
         return self.limits.margin(scores, target, rows)
 
-    def take(self, index: torch.Tensor) -> ClassMargin:
-        """Return the margins of some of the rows."""
-        limits = None if self.limits is None else self.limits.take(index)
-        return ClassMargin(self.target[index], limits)
-
 
 @dataclass(frozen=True, eq=False)
-class IntervalMargin:
+class IntervalMargin(RowBatch):
     """Distance of a regressor's value to the nearer end of an interval.
 
     Parameters
@@ -123,15 +115,12 @@ class IntervalMargin:
     low: torch.Tensor
     high: torch.Tensor
     unit: float
+    _by_row = ("low", "high")
 
     def margin(self, scores: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Distance to the nearer end, in units; negative outside."""
         value = scores[:, 0]
         return torch.minimum(value - self.low[rows], self.high[rows] - value) / self.unit
-
-    def take(self, index: torch.Tensor) -> IntervalMargin:
-        """Return the margins of some of the rows."""
-        return IntervalMargin(self.low[index], self.high[index], self.unit)
 
 
 def lead(scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -151,7 +140,7 @@ class Requirement(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Constraints:
+class Constraints(RowBatch):
     """Constraints on the counterfactuals of n rows, apart from the prediction.
 
     Parameters
@@ -187,20 +176,7 @@ class Constraints:
     min_margin: float
     log_density_floor: torch.Tensor | None = None
     origin: torch.Tensor | None = None
-
-    def take(self, index: torch.Tensor) -> Constraints:
-        """Return the constraints of some of the rows."""
-        return Constraints(
-            self.factual[index],
-            None if self.missing is None else self.missing[index],
-            self.requirements,
-            self.row[index],
-            self.shortfall,
-            self.movable,
-            self.min_margin,
-            None if self.log_density_floor is None else self.log_density_floor[index],
-            None if self.origin is None else self.origin[index],
-        )
+    _by_row = ("factual", "missing", "row", "log_density_floor", "origin")
 
     def restore_missing(self, points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Return points (k, D) with NaN where a missing value is unchanged."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from scfe_sklearn._utils import RowBatch
 from scfe_sklearn.densities.around import around
 from scfe_sklearn.objective.margins import Constraints, Margin
 from scfe_sklearn.objective.plausibility import (
@@ -25,7 +26,7 @@ Scores = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class RowObjective:
+class RowObjective(RowBatch):
     """Margin and plausibility of n rows with a target each.
 
     Parameters
@@ -50,17 +51,7 @@ class RowObjective:
     owner: torch.Tensor
     criterion: Margin
     constraints: Constraints | None = None
-
-    def take(self, index: torch.Tensor) -> RowObjective:
-        """Return the objective of some of the rows."""
-        return RowObjective(
-            self.models,
-            self.has_gradient,
-            self.parts,
-            self.owner[index],
-            self.criterion.take(index),
-            None if self.constraints is None else self.constraints.take(index),
-        )
+    _by_row = ("owner", "criterion", "constraints")
 
     @torch.no_grad()
     def margin(self, z: torch.Tensor, where: torch.Tensor | None = None) -> torch.Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from scfe_sklearn._utils import RowBatch
 from scfe_sklearn.data import FeatureSpace, cached
 from scfe_sklearn.models import are_probabilities, handed, probability_table
 from scfe_sklearn.models.responses import responses
@@ -234,7 +235,7 @@ def in_order(X: Any, space: FeatureSpace) -> Any:
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class Rows(RowBatch):
     """Encoded rows with their bounds and targets.
 
     Parameters
@@ -267,23 +268,12 @@ class Rows:
         if self.strange is None:
             object.__setattr__(self, "strange", np.zeros(len(self.Z), dtype=bool))
 
-    def take(self, rows: np.ndarray) -> Rows:
-        """Return some of the rows."""
-        return Rows(
-            self.Z[rows],
-            self.missing[rows],
-            self.bounds.take(rows),
-            self.targets.take(rows),
-            self.origin[rows],
-            self.strange[rows],
-        )
-
     def __len__(self) -> int:
         return len(self.Z)
 
 
 @dataclass(frozen=True, eq=False)
-class Candidates:
+class Candidates(RowBatch):
     """Up to P answers a row, cheapest first.
 
     Parameters
@@ -305,10 +295,6 @@ class Candidates:
         """Return ``size`` places without a point for each of the kinds ``codes`` (n,)."""
         z, cost = np.zeros((len(codes), size, width)), np.full((len(codes), size), np.inf)
         return cls(z, cost, np.repeat(codes[:, None], size, axis=1))
-
-    def take(self, rows: np.ndarray) -> Candidates:
-        """Return the candidates of some of the rows."""
-        return Candidates(self.z[rows], self.cost[rows], self.code[rows])
 
 
 def joined(n: int, parts: Sequence[tuple[np.ndarray, Candidates]]) -> Candidates:

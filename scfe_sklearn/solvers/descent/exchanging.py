@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 
-from scfe_sklearn._utils import first_flagged, least, picked
+from scfe_sklearn._utils import RowBatch, first_flagged, least, picked
 from scfe_sklearn.solvers.descent.settings import GradientSettings
 from scfe_sklearn.solvers.descent.state import Search
 from scfe_sklearn.solvers.problem import Kind, Pool, Problem
@@ -86,7 +86,7 @@ def _by_row(values: torch.Tensor, bases: int) -> torch.Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class _Linear:
+class _Linear(RowBatch):
     """Points (k, D), their margins and plausibilities (k,) and the slopes of both (k, D)."""
 
     z: torch.Tensor
@@ -94,10 +94,6 @@ class _Linear:
     slope: torch.Tensor
     plausibility: torch.Tensor
     lift: torch.Tensor
-
-    def take(self, index: torch.Tensor) -> _Linear:
-        """Return some of the points."""
-        return _Linear(*(getattr(self, part.name)[index] for part in fields(self)))
 
     def after(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Predict margin and plausibility (k, K) at points ``z`` (k, K, D)."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from scfe_sklearn._utils import RowBatch
 from scfe_sklearn.proximal import FeatureSets
 from scfe_sklearn.solvers.descent.settings import GradientSettings
 from scfe_sklearn.solvers.descent.state import Instances, Run, Search
@@ -187,7 +188,7 @@ def step_in_box(
 
 
 @dataclass(eq=False)
-class _Roots:
+class _Roots(RowBatch):
     """Brackets of the multipliers of k rows.
 
     Parameters
@@ -240,10 +241,6 @@ class _Roots:
             -ENOUGH * below,
             torch.ones_like(warm),
         )
-
-    def take(self, index: torch.Tensor) -> _Roots:
-        """Return the brackets of some of the rows."""
-        return _Roots(*(getattr(self, part.name)[index] for part in fields(self)))
 
     def least(self) -> torch.Tensor:
         """Return the least multipliers (k,) that gain enough; 0 where none did."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 
-from scfe_sklearn._utils import first_flagged, picked
+from scfe_sklearn._utils import RowBatch, first_flagged, picked
 from scfe_sklearn.proximal.feature_sets import FeatureSets
 from scfe_sklearn.solvers.problem import Neighbourhood, Problem
 
@@ -111,7 +111,7 @@ class Search:
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluated:
+class Evaluated(RowBatch):
     """Margin, density and cost at changes (N, D) of N instances, with gradients.
 
     Parameters
@@ -135,10 +135,6 @@ class Evaluated:
     pull: torch.Tensor
     cost: torch.Tensor
     valid: torch.Tensor
-
-    def take(self, index: torch.Tensor) -> Evaluated:
-        """Return the same of some of the instances."""
-        return Evaluated(*(getattr(self, part.name)[index] for part in fields(self)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,7 +244,7 @@ class Priced(Protocol):
 
 
 @dataclass(eq=False)
-class Run:
+class Run(RowBatch):
     """N running changes, the best that each of them met, and its multipliers.
 
     Parameters
@@ -284,10 +280,6 @@ class Run:
         zero = torch.zeros_like(change[:, 0])
         far = torch.full_like(zero, torch.inf)
         return cls(change, change, zero, zero, change, far, zero + 1, far)
-
-    def take(self, index: torch.Tensor) -> Run:
-        """Return some of the changes."""
-        return Run(*(getattr(self, part.name)[index] for part in fields(self)))
 
     def extrapolated(self) -> torch.Tensor:
         """Return where the last step leads on to, with a restart where the cost grew."""

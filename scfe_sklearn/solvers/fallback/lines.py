@@ -12,6 +12,7 @@ from functools import cached_property
 
 import torch
 
+from scfe_sklearn._utils import RowBatch
 from scfe_sklearn.solvers.fallback.ledger import Ledger, smallest_of_rows
 from scfe_sklearn.solvers.problem import TOLERANCE, Domain
 
@@ -114,7 +115,7 @@ def _snapped(
 
 
 @dataclass(frozen=True, eq=False)
-class Brackets:
+class Brackets(RowBatch):
     """k intervals of one coordinate each.
 
     Parameters
@@ -138,10 +139,6 @@ class Brackets:
     high: torch.Tensor
     margin_low: torch.Tensor
     margin_high: torch.Tensor
-
-    def take(self, keep: torch.Tensor) -> Brackets:
-        """Return some of the brackets."""
-        return Brackets(*(getattr(self, name)[keep] for name in self.__dataclass_fields__))
 
 
 def peaks(value: torch.Tensor, margin: torch.Tensor, joined: torch.Tensor) -> torch.Tensor:

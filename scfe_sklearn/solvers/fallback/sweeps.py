@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from scfe_sklearn._utils import first_flagged
+from scfe_sklearn._utils import RowBatch, first_flagged
 from scfe_sklearn.solvers.fallback.ledger import COORDINATES, Ledger, with_value
 from scfe_sklearn.solvers.fallback.lines import Columns, chosen, close_in, peaks
 from scfe_sklearn.solvers.problem import TOLERANCE, Problem
@@ -63,7 +63,7 @@ class Limits:
 
 
 @dataclass(frozen=True, eq=False)
-class Swept:
+class Swept(RowBatch):
     """Margins of all single changes of n points.
 
     Parameters
@@ -83,12 +83,7 @@ class Swept:
     margin: torch.Tensor
     level: torch.Tensor
     entered: torch.Tensor
-
-    def take(self, rows: torch.Tensor) -> Swept:
-        """Return the margins of some of the points."""
-        return Swept(
-            self.coordinate, self.value[rows], self.margin[rows], self.level, self.entered[rows]
-        )
+    _by_row = ("value", "margin", "entered")
 
 
 def sweep_singles(

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import torch
 
+from scfe_sklearn._utils import RowBatch
 from scfe_sklearn.solvers.problem.domain import TOLERANCE, Domain
 from scfe_sklearn.solvers.problem.problem import Problem
 
@@ -21,7 +22,7 @@ VALLEYS = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Pool:
+class Pool(RowBatch):
     """Up to P valid points a row, cheapest first; ties keep their order.
 
     Parameters
@@ -77,10 +78,6 @@ class Pool:
         kept = z.gather(1, order[..., None].expand(-1, -1, z.shape[2]))
         factual = problem.domain.factual[:, None]
         return Pool(torch.where(cost[..., None] < torch.inf, kept, factual), cost)
-
-    def take(self, rows: torch.Tensor | slice) -> Pool:
-        """Return the pool of some of the rows."""
-        return Pool(self.z[rows], self.cost[rows])
 
     def joined(self, other: Pool) -> Pool:
         """Return the pool of the rows of both."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
-from scfe_sklearn._utils import first_flagged
+from scfe_sklearn._utils import RowBatch, first_flagged
 from scfe_sklearn.solvers.problem.domain import TOLERANCE, Domain
 from scfe_sklearn.solvers.problem.moves import Moves
 from scfe_sklearn.solvers.problem.protocols import Local, Objective
@@ -17,7 +17,7 @@ ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class Problem(RowBatch):
     r"""Find, for each of n rows, the cheapest admissible point with the target.
 
     .. math::
@@ -57,20 +57,10 @@ class Problem:
     floor: float
     cost: torch.Tensor | None = None
     exponent: float = 0.0
+    _by_row = ("objective", "domain", "beta", "max_changes", "cost")
 
     def __len__(self) -> int:
         return len(self.beta)
-
-    def take(self, index: torch.Tensor) -> Problem:
-        """Return the problem of some of the instances, repetitions included."""
-        return replace(
-            self,
-            objective=self.objective.take(index),
-            domain=self.domain.take(index),
-            beta=self.beta[index],
-            max_changes=self.max_changes[index],
-            cost=None if self.cost is None else self.cost[index],
-        )
 
     def sparse_distance(self, z: torch.Tensor) -> torch.Tensor:
         """Return squared distance plus the price of the changes of ``z`` (n, K, D): (n, K)."""

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import torch
 
-from scfe_sklearn._utils import first_flagged
+from scfe_sklearn._utils import RowBatch, first_flagged
 from scfe_sklearn.solvers.problem import TOLERANCE, Cells, Problem
 
 
 @dataclass(frozen=True, eq=False)
-class States:
+class States(RowBatch):
     """S states of some rows: cells of the d features, and their price.
 
     Parameters
@@ -31,13 +31,9 @@ class States:
     place: torch.Tensor
     price: torch.Tensor
 
-    def take(self, index: torch.Tensor) -> States:
-        """Return some of the states."""
-        return States(self.rows[index], self.option[index], self.place[index], self.price[index])
-
 
 @dataclass(frozen=True, eq=False)
-class Changes:
+class Changes(RowBatch):
     """K changes of each of S states, (S, K) each.
 
     Parameters

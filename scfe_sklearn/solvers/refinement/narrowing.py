@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from scfe_sklearn._utils import first_flagged
+from scfe_sklearn._utils import RowBatch, first_flagged
 from scfe_sklearn.solvers.problem import TOLERANCE, Pool, Problem, Subspace
 
 LATE = 3
@@ -157,7 +157,7 @@ def _along_numbers(
 
 
 @dataclass(frozen=True, eq=False)
-class _Ways:
+class _Ways(RowBatch):
     """Intervals of k instances along w numbers each, all of shape (k, w).
 
     Parameters
@@ -203,9 +203,6 @@ class _Ways:
             torch.ones_like(way, dtype=torch.bool),
             torch.maximum(1.5 * space.step, settings.finest * inner),
         )
-
-    def take(self, rows: torch.Tensor) -> _Ways:
-        return _Ways(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
     def values(
         self, x: torch.Tensor, turn: int, settings: NarrowSettings

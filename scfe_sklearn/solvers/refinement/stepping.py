@@ -184,7 +184,7 @@ class _Search:
         column = order[state, rank]
         together = max(1, ENTRIES // score.shape[1])
         for at, one in zip(state.split(together), column.split(together), strict=True):
-            some = Grid.changed(states.take(at), _picked(changes, at), one)
+            some = Grid.changed(states.take(at), changes.take(at), one)
             self._record(some, self.grid.changes(some, listed, self.best[some.rows]))
 
     def _record(self, states: States, changes: Changes) -> None:
@@ -202,12 +202,7 @@ class _Search:
         if len(better) == 0:
             return
         at = first[better]
-        new = Grid.changed(states.take(at), _picked(changes, at), column[at])
+        new = Grid.changed(states.take(at), changes.take(at), column[at])
         self.best[better] = price[at]
         for name in ("option", "place", "price"):
             getattr(self.found, name)[better] = getattr(new, name)
-
-
-def _picked(changes: Changes, states: torch.Tensor) -> Changes:
-    """Changes of some of the states."""
-    return Changes(*(getattr(changes, name)[states] for name in changes.__dataclass_fields__))

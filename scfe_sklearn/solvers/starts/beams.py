@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from scfe_sklearn._utils import least
+from scfe_sklearn._utils import RowBatch, least
 from scfe_sklearn.solvers.problem import Pool, Problem
 
 AT_ONCE = 2**24
@@ -44,7 +44,7 @@ Picked = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Singles:
+class Singles(RowBatch):
     """Effects of single moves on rows: (n, M) each."""
 
     permitted: torch.Tensor
@@ -54,12 +54,9 @@ class Singles:
     margin: torch.Tensor
     plausibility: torch.Tensor
 
-    def take(self, rows: torch.Tensor) -> Singles:
-        return Singles(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
-
 
 @dataclass(frozen=True, eq=False)
-class Beam:
+class Beam(RowBatch):
     """Combinations to extend: points (n, B, D) and their evaluation, (n, B) each."""
 
     z: torch.Tensor
@@ -67,15 +64,6 @@ class Beam:
     price: torch.Tensor
     plausibility: torch.Tensor
     live: torch.Tensor
-
-    def take(self, rows: torch.Tensor) -> Beam:
-        return Beam(
-            self.z[rows],
-            self.margin[rows],
-            self.price[rows],
-            self.plausibility[rows],
-            self.live[rows],
-        )
 
 
 def collect(
