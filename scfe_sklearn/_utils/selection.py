@@ -44,3 +44,16 @@ def cheapest(z: torch.Tensor, cost: torch.Tensor, count: int) -> torch.Tensor:
 def least(values: torch.Tensor, count: int) -> torch.Tensor:
     """Positions (n, K) of the least values of each row."""
     return values.topk(min(count, values.shape[1]), dim=1, largest=False).indices
+
+
+def repeated(key: torch.Tensor) -> torch.Tensor:
+    """Flag the entries (n, K) that an earlier entry of the row equals."""
+    key, position = key.sort(dim=1, stable=True)
+    again = torch.zeros_like(key, dtype=torch.bool)
+    again[:, 1:] = key[:, 1:] == key[:, :-1]
+    return torch.zeros_like(again).scatter(1, position, again)
+
+
+def rank_within(rows: torch.Tensor) -> torch.Tensor:
+    """Count the earlier entries (k,) of the same row, in a rising list of rows (k,)."""
+    return torch.arange(len(rows), device=rows.device) - torch.searchsorted(rows, rows)

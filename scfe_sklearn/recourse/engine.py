@@ -23,7 +23,7 @@ from scfe_sklearn.objective import (
 from scfe_sklearn.objective.rows import Scores
 from scfe_sklearn.recourse.judge import Candidates, Rows, gathered, joined
 from scfe_sklearn.solvers.descent import GradientSettings
-from scfe_sklearn.solvers.fallback import Columns, Limits, fall_back, vary
+from scfe_sklearn.solvers.fallback import Columns, FallbackSettings, fall_back, vary
 from scfe_sklearn.solvers.gradient_solver import improve_by_gradient, solve_by_gradient
 from scfe_sklearn.solvers.problem import Domain, Kind, Moves, Pool, Problem
 from scfe_sklearn.solvers.search_solver import SearchSettings, improve_by_search, solve_by_search
@@ -215,7 +215,9 @@ class Engine:
             for start in range(0, len(own), self.chunk_size):
                 at = own[start : start + self.chunk_size]
                 problem = self.problem(rows.take(where[at]), codes[at], floor)
-                met = fall_back(problem, torch.from_numpy(anchors), self._columns, Limits(), size)
+                met = fall_back(
+                    problem, torch.from_numpy(anchors), self._columns, FallbackSettings(), size
+                )
                 pool, hit = met.valid, (met.valid.best < torch.inf).nonzero()[:, 0]
                 if len(hit):
                     better = self._improved(problem.take(hit), pool.take(hit))
@@ -240,7 +242,7 @@ class Engine:
                     at = own[start : start + self.chunk_size]
                     problem = self.problem(rows.take(at), codes[at], self.floors[0])
                     points = torch.from_numpy(rows.Z[at] if base is None else base[at])
-                    pool = vary(problem, self._columns, points, Limits(), size)
+                    pool = vary(problem, self._columns, points, FallbackSettings(), size)
                     if base is None:
                         pool = self._improved(problem, pool)
                     found.z[at], found.cost[at] = pool.z.numpy(), pool.cost.numpy()

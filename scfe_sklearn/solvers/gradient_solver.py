@@ -23,8 +23,8 @@ from scfe_sklearn.solvers.planes import predict_pairs
 from scfe_sklearn.solvers.problem import Kind, Pool, Problem, of_rows
 from scfe_sklearn.solvers.starts import (
     Baselines,
-    Continuation,
-    Recall,
+    RecallSettings,
+    WideSettings,
     climb,
     descend_wide,
     feature_sets,
@@ -162,7 +162,7 @@ def _wide(problem: Problem, kinds: Sequence[Kind], settings: GradientSettings) -
     pool = Pool.empty(problem, settings.pool)
     for rows, anchors, _ in kinds:
         part = problem.take(rows)
-        found = descend_wide(part, anchors, Continuation(), settings.pool)
+        found = descend_wide(part, anchors, WideSettings(), settings.pool)
         pool = pool.scattered(rows, improve_by_gradient(part, found, settings))
     return pool
 
@@ -284,7 +284,7 @@ def _rescued(
         if len(own) == 0:
             continue
         part = replace(problem.take(own), moves=moves)
-        found = recall(part, anchors, Recall(), settings.pool)
+        found = recall(part, anchors, RecallSettings(), settings.pool)
         left = (found.best == torch.inf).nonzero()[:, 0]
         if len(left):
             found = found.scattered(left, climb(part.take(left), settings.pool))

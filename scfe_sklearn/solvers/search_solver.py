@@ -18,7 +18,7 @@ from scfe_sklearn.solvers.refinement import (
 )
 from scfe_sklearn.solvers.starts import (
     Baselines,
-    Recall,
+    RecallSettings,
     ScreenSettings,
     climb,
     floors,
@@ -51,7 +51,7 @@ class SearchSettings:
         Search over supports.
     enrich : EnrichSettings
         Changes that raise the plausibility.
-    recall : Recall
+    recall : RecallSettings
         Starts from training rows.
     narrow : NarrowSettings
         Search along the changed numbers.
@@ -69,7 +69,7 @@ class SearchSettings:
 
     screen: ScreenSettings = field(default_factory=ScreenSettings)
     enrich: EnrichSettings = field(default_factory=EnrichSettings)
-    recall: Recall = field(default_factory=Recall)
+    recall: RecallSettings = field(default_factory=RecallSettings)
     narrow: NarrowSettings = field(default_factory=NarrowSettings)
     stepping: StepSettings = field(default_factory=StepSettings)
     narrowed: int = 2

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from scfe_sklearn.solvers.starts.anchors import Recall, recall, undo_changes
+from scfe_sklearn.solvers.starts.anchors import RecallSettings, recall, undo_changes
 
 
 def target_rows(tools, problem, points):
@@ -17,12 +17,12 @@ def target_rows(tools, problem, points):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_reachable_anchor_is_an_answer(tools, seed):
-    """Recall answers exactly the rows that may become an anchor, or better."""
+    """`recall` answers exactly the rows that may become an anchor, or better."""
     rng = np.random.default_rng(seed)
     mixed = tools.mixed
     problem = mixed.problem(rng, 40, tools.curved_scores(rng, 6))
     anchors = target_rows(tools, problem, mixed.points[rng.permutation(len(mixed.points))[:60]])
-    pool = recall(problem, anchors, Recall(), 4)
+    pool = recall(problem, anchors, RecallSettings(), 4)
     tools.check_answers(problem, pool)
     reachable = tools.admissible(problem, anchors.numpy())[0].any(1)
     assert bool((pool.best[torch.from_numpy(reachable)] < torch.inf).all())
@@ -40,7 +40,7 @@ def test_few_tries_still_find_the_one_that_is_allowed(tools):
     near = np.repeat(rng.uniform(1, 2, (200, 1)), 2, axis=1)
     anchors = torch.from_numpy(np.concatenate([near, [[-5.0, -5.0]]]))
     problem = tools.make_problem(factual, scores, lower=-6.0, upper=[0.0, 6.0])
-    pool = recall(problem, anchors, Recall(anchors=2), 3)
+    pool = recall(problem, anchors, RecallSettings(anchors=2), 3)
     np.testing.assert_array_equal(pool.z[:, 0], np.full((5, 2), -5.0))
 
 
@@ -58,7 +58,7 @@ def test_hybrids_take_only_what_is_permitted(tools):
         groups=[0, 1, 2, 2, 2],
         scalar=[True, True, False, False, False],
     )
-    pool = recall(problem, anchors, Recall(), 2)
+    pool = recall(problem, anchors, RecallSettings(), 2)
     np.testing.assert_allclose(pool.z[0, 0], [2.0, 0.0, *levels[0]])
     tools.check_answers(problem, pool)
 
@@ -75,7 +75,7 @@ def test_an_allowed_level_replaces_the_whole_feature(tools):
         groups=[0, 1, 1, 1],
         scalar=[True, False, False, False],
     )
-    pool = recall(problem, anchors, Recall(), 2)
+    pool = recall(problem, anchors, RecallSettings(), 2)
     np.testing.assert_allclose(pool.z[:, 0], [[0.0, *levels[1]]] * 2)
     np.testing.assert_allclose(pool.best, 1.3)
 
@@ -130,7 +130,7 @@ def test_budget_is_respected(tools):
     rng = np.random.default_rng(1)
     mixed = tools.mixed
     problem = mixed.problem(rng, 40, tools.curved_scores(rng, 6), budget=2)
-    pool = recall(problem, target_rows(tools, problem, mixed.points), Recall(), 4)
+    pool = recall(problem, target_rows(tools, problem, mixed.points), RecallSettings(), 4)
     tools.check_answers(problem, pool)
     found = pool.cost < torch.inf
     assert bool(found.any())
@@ -140,9 +140,9 @@ def test_budget_is_respected(tools):
 def test_no_anchors_no_rows(tools):
     problem = tools.make_problem(np.zeros((2, 2)), tools.linear_scores([1.0, 1.0], -1.0))
     none = torch.zeros(0, 2, dtype=torch.float64)
-    assert bool((recall(problem, none, Recall(), 3).cost == torch.inf).all())
+    assert bool((recall(problem, none, RecallSettings(), 3).cost == torch.inf).all())
     some = torch.ones(4, 2, dtype=torch.float64)
-    assert recall(problem.take(torch.arange(0)), some, Recall(), 3).z.shape == (0, 3, 2)
+    assert recall(problem.take(torch.arange(0)), some, RecallSettings(), 3).z.shape == (0, 3, 2)
 
 
 def test_tries_reach_beyond_the_nearest(tools):
@@ -154,6 +154,6 @@ def test_tries_reach_beyond_the_nearest(tools):
         np.zeros((4, 2)), tools.linear_scores([1.0, 0.1], -0.5), lower=0.0, upper=[1.0, 0.5]
     )
     anchors = torch.from_numpy(np.concatenate([near, far]))
-    pool = recall(problem, anchors, Recall(), 3)
+    pool = recall(problem, anchors, RecallSettings(), 3)
     tools.check_answers(problem, pool)
     assert bool((pool.best < torch.inf).all())

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scfe_sklearn.densities import GaussianKDE, LocalOutlierDensity
 from scfe_sklearn.solvers.descent import GradientSettings
 from scfe_sklearn.solvers.gradient_solver import solve_by_gradient
-from scfe_sklearn.solvers.planes import Planes, predict_pairs
+from scfe_sklearn.solvers.planes import PlaneSettings, predict_pairs
 from scfe_sklearn.solvers.planes.grid import grid_values
 
 
@@ -85,7 +85,7 @@ def best_of_pairs(problem, row, grid=81, zooms=16):
 
 def predicted(problem, anchors, **options):
     kinds = [(torch.arange(len(problem)), anchors, problem.moves)]
-    return predict_pairs(problem, kinds, Planes(**options))
+    return predict_pairs(problem, kinds, PlaneSettings(**options))
 
 
 def solve(problem, anchors):

@@ -10,14 +10,14 @@ import torch
 from scfe_sklearn.densities import GaussianKDE
 from scfe_sklearn.solvers.starts.reach import ReachSettings, _ends, _exchanged, reach
 from scfe_sklearn.solvers.starts.wide import (
-    Continuation,
-    Strides,
+    StrideSettings,
+    WideSettings,
     descend_wide,
     feature_sets,
     too_wide,
 )
 
-SETTINGS = Continuation()
+SETTINGS = WideSettings()
 
 
 def solve(problem, anchors=None, settings=SETTINGS, size=2):
@@ -312,9 +312,9 @@ def test_a_valid_point_found_by_reach_is_made_cheaper(tools):
         budget=8,
         beta=0.0,
     )
-    nothing = Strides(count=0)
-    start = solve(problem, settings=Continuation(first=nothing, again=nothing))
-    walked = solve(problem, settings=Continuation(first=nothing))
+    nothing = StrideSettings(count=0)
+    start = solve(problem, settings=WideSettings(first=nothing, again=nothing))
+    walked = solve(problem, settings=WideSettings(first=nothing))
     assert bool(torch.isfinite(start.best).all())
     assert bool((walked.best < start.best / 2).all())
     whole = solve(problem)

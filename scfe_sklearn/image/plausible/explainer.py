@@ -29,7 +29,7 @@ from scfe_sklearn.objective import PlausibilityTerm
 from scfe_sklearn.solvers.descent import GradientSettings
 from scfe_sklearn.solvers.gradient_solver import improve_by_gradient
 from scfe_sklearn.solvers.problem import Pool
-from scfe_sklearn.solvers.starts import Continuation, descend_wide
+from scfe_sklearn.solvers.starts import WideSettings, descend_wide
 from scfe_sklearn.validation import Integral, Interval, Real
 
 POOL = 2
@@ -227,7 +227,7 @@ class PlausibleImageExplainer(ImageExplainer):
             model, pixels, rows, label, parts, owner, self.max_pixels, float(self.beta), counts,
             goal.region,
         )  # fmt: skip
-        search = Continuation()
+        search = WideSettings()
         search = replace(
             search,
             first=replace(search.first, count=self.n_strides),

@@ -51,7 +51,7 @@ class ScoreFunction:
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class BlackBoxScores:
     """Scores of a black box at points of solver space.
 
     Parameters
@@ -203,7 +203,7 @@ def whole_row_scores(
 def black_box_scores(model: BlackBox, space: FeatureSpace) -> ScoreFunction:
     """Return the scores of a black box at points of solver space, decoded to rows."""
     exact = space.exact_columns()
-    return ScoreFunction(Asked(model, exact, space), False, False, model.has_probabilities)
+    return ScoreFunction(BlackBoxScores(model, exact, space), False, False, model.has_probabilities)
 
 
 def _torch_scores(model: ScoreModel, space: FeatureSpace) -> ScoreFunction:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from scfe_sklearn.solvers.planes import Planes
+from scfe_sklearn.solvers.planes import PlaneSettings
 
 FINE = 3.0
 """Price of a unit of log-density below the limit, in units of `Search.unit`."""
@@ -87,7 +87,7 @@ class GradientSettings:
         Rounds of small steps of the numbers.
     pool : int
         Points per row that are kept.
-    planes : Planes
+    planes : PlaneSettings
         Grids of all pairs, where two numbers out of few may change.
     further : tuple of GradientSettings
         Settings of further runs, of which the best answer counts.
@@ -113,7 +113,7 @@ class GradientSettings:
     undone: int = 10
     polishing: int = 4
     pool: int = 16
-    planes: Planes = field(default_factory=Planes)
+    planes: PlaneSettings = field(default_factory=PlaneSettings)
     further: tuple[GradientSettings, ...] = ()
 
     @classmethod

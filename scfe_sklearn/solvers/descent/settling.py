@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from scfe_sklearn._utils import first_flagged
+from scfe_sklearn._utils import first_flagged, rank_within
 from scfe_sklearn.solvers.descent.proximal_gradient import step_in_box
 from scfe_sklearn.solvers.descent.settings import GradientSettings
 from scfe_sklearn.solvers.descent.state import Run, Search
@@ -63,7 +63,7 @@ def settle(
         part = Supports.of(search, points[moving], row[moving], free[moving])
         points[moving] = _descended(part, settings, fine)
     # A row's points side by side: as many places as the row with most of them needs.
-    place = torch.arange(len(row), device=row.device) - torch.searchsorted(row, row)
+    place = rank_within(row)
     grid = domain.factual[:, None].repeat(1, int(place.max()) + 1, 1)
     exists = torch.zeros(grid.shape[:2], dtype=torch.bool, device=grid.device)
     grid[row, place], exists[row, place] = points, True

@@ -2,6 +2,6 @@
 
 from scfe_sklearn.solvers.fallback.lines import Columns
 from scfe_sklearn.solvers.fallback.search import SPACING, Found, fall_back, vary
-from scfe_sklearn.solvers.fallback.sweeps import Limits
+from scfe_sklearn.solvers.fallback.sweeps import FallbackSettings
 
-__all__ = ["SPACING", "Columns", "Found", "Limits", "fall_back", "vary"]
+__all__ = ["SPACING", "Columns", "Found", "FallbackSettings", "fall_back", "vary"]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
+from scfe_sklearn._utils import rank_within
 from scfe_sklearn.solvers.problem import TOLERANCE, Pool, Problem
 
 COORDINATES = 2**21
@@ -143,7 +144,7 @@ def smallest_of_rows(
     order = finite[key[finite].argsort(stable=True)]
     order = order[rows[order].argsort(stable=True)]
     own = rows[order]
-    rank = torch.arange(len(own), device=own.device) - torch.searchsorted(own, own)
+    rank = rank_within(own)
     keep = rank < count
     return order[keep], rank[keep]
 

@@ -10,14 +10,14 @@ import torch
 from scfe_sklearn.solvers.fallback.ledger import COORDINATES, Ledger, smallest_of_rows, with_value
 from scfe_sklearn.solvers.fallback.lines import Columns
 from scfe_sklearn.solvers.fallback.sweeps import (
-    Limits,
+    FallbackSettings,
     ascend,
     by_feature,
     sweep,
     sweep_pairs,
     sweep_singles,
 )
-from scfe_sklearn.solvers.problem import TOLERANCE, Pool, Problem
+from scfe_sklearn.solvers.problem import TOLERANCE, VERTEX, Pool, Problem
 from scfe_sklearn.solvers.starts import hybrids, nearest_miss
 
 NARROW = 64
@@ -62,7 +62,7 @@ def fall_back(
     problem: Problem,
     anchors: torch.Tensor,
     columns: Columns,
-    limits: Limits,
+    limits: FallbackSettings,
     size: int,
 ) -> Found:
     """Search rows systematically, until they have a valid point.
@@ -83,8 +83,8 @@ def fall_back(
         Training rows of the target.
     columns : Columns
         Values of all training rows.
-    limits : Limits
-        Limits.
+    limits : FallbackSettings
+        Limits of the evaluations.
     size : int
         Points that are kept per row.
 
@@ -206,7 +206,9 @@ def _copied(ledger: Ledger, rows: torch.Tensor, ends: torch.Tensor) -> None:
         left[torch.arange(len(best), device=best.device), best] = False
 
 
-def vary(problem: Problem, columns: Columns, base: torch.Tensor, limits: Limits, size: int) -> Pool:
+def vary(
+    problem: Problem, columns: Columns, base: torch.Tensor, limits: FallbackSettings, size: int
+) -> Pool:
     """Return valid points that differ from ``base`` (n, D) in one feature.
 
     Parameters
@@ -218,7 +220,7 @@ def vary(problem: Problem, columns: Columns, base: torch.Tensor, limits: Limits,
     base : Tensor of shape (n, D)
         The factual rows, of which every feature may change, or valid points, of which those
         features may change that are changed already.
-    limits : Limits
+    limits : FallbackSettings
         Limits of the evaluations.
     size : int
         Points per row.
@@ -256,7 +258,7 @@ def vary(problem: Problem, columns: Columns, base: torch.Tensor, limits: Limits,
     level_row, level = entered.nonzero().T
     rows = torch.cat([rows, level_row])
     at = torch.cat([at, swept.level[level]])
-    set_to = torch.cat([set_to, torch.full_like(base[level_row, 0], 0.5**0.5)])
+    set_to = torch.cat([set_to, torch.full_like(base[level_row, 0], VERTEX)])
     z = with_value(problem, base[rows], at, set_to)
     part = problem.take(rows)
     cost = part.sparse_distance(z[:, None])[:, 0] - part.plausibility(z[:, None])[:, 0]

@@ -9,7 +9,7 @@ import torch
 from scfe_sklearn._utils import RowBatch, first_flagged
 from scfe_sklearn.solvers.fallback.ledger import COORDINATES, Ledger, with_value
 from scfe_sklearn.solvers.fallback.lines import Columns, chosen, close_in, peaks
-from scfe_sklearn.solvers.problem import TOLERANCE, Problem
+from scfe_sklearn.solvers.problem import TOLERANCE, VERTEX, Problem
 
 LEAST = 3
 """Least number of values of a feature on the grid of pairs."""
@@ -22,7 +22,7 @@ COARSE = 12
 
 
 @dataclass(frozen=True)
-class Limits:
+class FallbackSettings:
     """Limits of the systematic search: evaluated points per row, about.
 
     Parameters
@@ -90,7 +90,7 @@ def sweep_singles(
     ledger: Ledger,
     columns: Columns,
     base: torch.Tensor,
-    limits: Limits,
+    limits: FallbackSettings,
     count: int | None = None,
     focus: torch.Tensor | None = None,
 ) -> Swept:
@@ -104,7 +104,7 @@ def sweep_singles(
         Training values.
     base : Tensor of shape (n, D)
         Points within the budget.
-    limits : Limits
+    limits : FallbackSettings
         How much is evaluated.
     count : int or None
         Training values of each number; None for as many as the limits permit.
@@ -155,12 +155,12 @@ def sweep(
     entered = torch.full(may.shape, -torch.inf, dtype=base.dtype, device=base.device)
     row, place = may.nonzero().T
     entered[row, place] = ledger.evaluate(
-        row, base, row, (level[place], torch.full_like(base[row, 0], 0.5**0.5))
+        row, base, row, (level[place], torch.full_like(base[row, 0], VERTEX))
     )
     return Swept(at, value, margin, level, entered)
 
 
-def sweep_pairs(ledger: Ledger, swept: Swept, limits: Limits) -> None:
+def sweep_pairs(ledger: Ledger, swept: Swept, limits: FallbackSettings) -> None:
     """Evaluate pairs of changes of the rows on a grid, and close in.
 
     Parameters
@@ -169,7 +169,7 @@ def sweep_pairs(ledger: Ledger, swept: Swept, limits: Limits) -> None:
         n rows.
     swept : Swept
         Their single changes.
-    limits : Limits
+    limits : FallbackSettings
         How much is evaluated.
     """
     problem, domain = ledger.problem, ledger.problem.domain
@@ -252,7 +252,7 @@ def _grid(
     levels = (swept.entered > -torch.inf) & taken[:, domain.groups[swept.level]]
     flags = torch.cat([picked.flatten(1), levels], 1)
     at = torch.cat([swept.coordinate.repeat_interleave(width), swept.level])
-    values = torch.cat([value.flatten(1), torch.full_like(swept.entered, 0.5**0.5)], 1)
+    values = torch.cat([value.flatten(1), torch.full_like(swept.entered, VERTEX)], 1)
     most = max(int(flags.sum(1).max()), 1) if len(flags) else 1
     live, position = first_flagged(flags, min(most, 2 * size))
     return at[position], torch.where(live, values.gather(1, position), torch.inf), live
@@ -268,7 +268,7 @@ def by_feature(problem: Problem, swept: Swept) -> torch.Tensor:
     return best.scatter_reduce(1, feature.expand(len(alone), -1), alone, "amax")
 
 
-def ascend(ledger: Ledger, columns: Columns, limits: Limits, alone: torch.Tensor) -> None:
+def ascend(ledger: Ledger, columns: Columns, limits: FallbackSettings, alone: torch.Tensor) -> None:
     """Raise the margin change by change from the points of the largest margins.
 
     Parameters
@@ -277,7 +277,7 @@ def ascend(ledger: Ledger, columns: Columns, limits: Limits, alone: torch.Tensor
         n rows.
     columns : Columns
         Training values.
-    limits : Limits
+    limits : FallbackSettings
         How much is evaluated.
     alone : Tensor of shape (n, d)
         The largest margin of every feature alone.

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import torch
 
+from scfe_sklearn._utils import rank_within
 from scfe_sklearn.solvers.planes.tables import Places, PlaneCosts, PlaneMargins, prices
 from scfe_sklearn.solvers.problem import Kind, Problem
 
@@ -25,7 +26,7 @@ FLATTEST = 0.5
 
 
 @dataclass(frozen=True)
-class Planes:
+class PlaneSettings:
     """Fineness of the grids.
 
     Parameters
@@ -47,7 +48,7 @@ class Planes:
 
 
 def predict_pairs(
-    problem: Problem, kinds: Sequence[Kind], settings: Planes
+    problem: Problem, kinds: Sequence[Kind], settings: PlaneSettings
 ) -> tuple[torch.Tensor, torch.Tensor] | None:
     """Predict the cheapest valid points of all planes of all rows.
 
@@ -57,7 +58,7 @@ def predict_pairs(
         n rows.
     kinds : sequence of (rows, anchors, moves)
         The training rows ``anchors`` of each kind of answer are the range of its grid.
-    settings : Planes
+    settings : PlaneSettings
         Fineness.
 
     Returns
@@ -86,7 +87,7 @@ def predict_pairs(
     return z, value
 
 
-def _fits(problem: Problem, settings: Planes) -> bool:
+def _fits(problem: Problem, settings: PlaneSettings) -> bool:
     """Return whether a problem is about two numbers each, and of a size to be searched so."""
     if not problem.objective.has_gradient or len(problem) == 0:
         return False
@@ -99,7 +100,7 @@ def _fits(problem: Problem, settings: Planes) -> bool:
 
 
 def _singles(
-    problem: Problem, values: torch.Tensor, settings: Planes
+    problem: Problem, values: torch.Tensor, settings: PlaneSettings
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Best valid single changes of different numbers: they save the price of a second one."""
     n, width, count = values.shape
@@ -115,7 +116,7 @@ def _singles(
 
 
 def _best(
-    problem: Problem, costs: PlaneCosts, settings: Planes
+    problem: Problem, costs: PlaneCosts, settings: PlaneSettings
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Predict the best points near the grid points that the model is evaluated at."""
     known = PlaneMargins.of(problem, costs)
@@ -125,7 +126,7 @@ def _best(
     near = _Nearby.of(problem, known, flat)
     # The list is in order of rows: one line of a table for each.
     row, n = near.at.row, len(problem)
-    place = torch.arange(len(row)) - torch.searchsorted(row, row)
+    place = rank_within(row)
     table = torch.full((n, int(place.max()) + 1), torch.inf)
     table[row, place] = torch.where(near.peak, near.value, torch.inf)
     best = table.topk(min(settings.starts, table.shape[1]), dim=1, largest=False)

@@ -1,6 +1,6 @@
 """The recourse problem, and pools of evaluated or predicted points."""
 
-from scfe_sklearn.solvers.problem.domain import TOLERANCE, Domain
+from scfe_sklearn.solvers.problem.domain import TOLERANCE, VERTEX, Domain
 from scfe_sklearn.solvers.problem.moves import Moves
 from scfe_sklearn.solvers.problem.pool import (
     BUCKETS,
@@ -28,6 +28,7 @@ __all__ = [
     "Subspace",
     "TOLERANCE",
     "VALLEYS",
+    "VERTEX",
     "feature_key",
     "of_rows",
     "support_key",

@@ -10,6 +10,9 @@ import torch
 TOLERANCE = 1e-9
 """Coordinates closer than this are the same value."""
 
+VERTEX = 0.5**0.5
+"""Coordinate of the level that a category has; two levels are 1 apart."""
+
 
 @dataclass(frozen=True, eq=False)
 class Domain:

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import torch
 
-from scfe_sklearn._utils import RowBatch
+from scfe_sklearn._utils import RowBatch, repeated
 from scfe_sklearn.solvers.problem.domain import TOLERANCE, Domain
 from scfe_sklearn.solvers.problem.problem import Problem
 
@@ -67,12 +67,8 @@ class Pool(RowBatch):
         order = (cost * EQUAL).round().argsort(dim=1, stable=True)
         cost = cost.gather(1, order)
         key = pattern_key(problem.domain, z).gather(1, order)
-        # Sorted by pattern, then by cost: the first of each pattern stays.
-        key, position = key.sort(dim=1, stable=True)
-        again = torch.zeros_like(key, dtype=torch.bool)
-        again[:, 1:] = key[:, 1:] == key[:, :-1]
-        twin = torch.zeros_like(again).scatter(1, position, again)
-        cost = torch.where(twin, torch.full_like(cost, torch.inf), cost)
+        # The cheapest of each pattern stays.
+        cost = torch.where(repeated(key), torch.full_like(cost, torch.inf), cost)
         position = (cost * EQUAL).round().argsort(dim=1, stable=True)[:, :size]
         order, cost = order.gather(1, position), cost.gather(1, position)
         kept = z.gather(1, order[..., None].expand(-1, -1, z.shape[2]))

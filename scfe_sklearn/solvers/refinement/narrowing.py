@@ -127,7 +127,7 @@ def _along_numbers(
     if len(moving) == 0:
         return z
     space = Subspace.around(problem.take(moving), z[moving], free[moving])
-    ways, judge = _Ways.of(space, settings), _Judge.of(space)
+    ways, judge = _Ways.of(space, settings), _LineObjective.of(space)
     x, cost, rows = space.start.clone(), cost[moving].clone(), rows[moving]
     for turn in range(settings.rounds):
         # Possible gain in distance, at the present plausibility.
@@ -279,7 +279,7 @@ def _shares(back: int, on: int, like: torch.Tensor) -> torch.Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class _Judge:
+class _LineObjective:
     """Objective along the numbers, apart from constant terms.
 
     Parameters
@@ -297,7 +297,7 @@ class _Judge:
     fixed: torch.Tensor
 
     @classmethod
-    def of(cls, space: Subspace) -> _Judge:
+    def of(cls, space: Subspace) -> _LineObjective:
         problem, rows = space.problem, torch.arange(len(space.start), device=space.start.device)
         changed = problem.change_price(space.centre[:, None])[:, 0]
         own = (space.start - space.factual).abs() > TOLERANCE

@@ -1,11 +1,11 @@
 """Starts of the solvers: from single moves, training rows, or the margin."""
 
-from scfe_sklearn.solvers.starts.anchors import Recall, hybrids, nearest_anchors, recall
+from scfe_sklearn.solvers.starts.anchors import RecallSettings, hybrids, nearest_anchors, recall
 from scfe_sklearn.solvers.starts.baseline import Baselines, floors, with_floors
 from scfe_sklearn.solvers.starts.climbing import climb, nearest_miss
 from scfe_sklearn.solvers.starts.screening import ScreenSettings, screen
 from scfe_sklearn.solvers.starts.wide import (
-    Continuation,
+    WideSettings,
     descend_wide,
     feature_sets,
     geometric,
@@ -15,8 +15,8 @@ from scfe_sklearn.solvers.starts.wide import (
 
 __all__ = [
     "Baselines",
-    "Continuation",
-    "Recall",
+    "WideSettings",
+    "RecallSettings",
     "ScreenSettings",
     "climb",
     "descend_wide",

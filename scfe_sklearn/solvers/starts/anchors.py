@@ -23,7 +23,7 @@ SAMPLED = 1024
 
 
 @dataclass(frozen=True)
-class Recall:
+class RecallSettings:
     """Settings of `recall`.
 
     Parameters
@@ -44,7 +44,7 @@ class Recall:
     undoable: int = 16
 
 
-def recall(problem: Problem, anchors: torch.Tensor, settings: Recall, size: int) -> Pool:
+def recall(problem: Problem, anchors: torch.Tensor, settings: RecallSettings, size: int) -> Pool:
     """Start from near training rows of the target class, and undo changes.
 
     A row takes over from a training row all levels that its rules permit, and of the numbers the
@@ -59,7 +59,7 @@ def recall(problem: Problem, anchors: torch.Tensor, settings: Recall, size: int)
         n rows, all with the same target.
     anchors : Tensor of shape (T, D)
         Training rows that are predicted to have the target.
-    settings : Recall
+    settings : RecallSettings
         How many are tried.
     size : int
         Size of the pool that is returned.

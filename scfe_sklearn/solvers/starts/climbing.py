@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from scfe_sklearn.solvers.problem import TOLERANCE, Pool, Problem
+from scfe_sklearn.solvers.problem import TOLERANCE, VERTEX, Pool, Problem
 from scfe_sklearn.solvers.starts.anchors import undo_changes
 
 SHARES = (0.5, 1.0)
@@ -113,7 +113,7 @@ def pushes(
     if len(levels):
         own = torch.arange(len(domain.groups), device=levels.device) == levels[:, None]
         feature = domain.groups[levels, None] == domain.groups
-        level = torch.where(own, 0.5**0.5, 0.0).to(here.dtype)
+        level = torch.where(own, VERTEX, 0.0).to(here.dtype)
         trial[:, len(at) :] = torch.where(feature, level, here[:, None])
         moved = (trial[:, len(at) :] - here[:, None]).abs().amax(-1)
         step = torch.cat([step, moved], 1)

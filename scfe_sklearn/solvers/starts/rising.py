@@ -7,7 +7,7 @@ from functools import partial
 
 import torch
 
-from scfe_sklearn._utils import least
+from scfe_sklearn._utils import least, repeated
 from scfe_sklearn.solvers.problem import (
     BUCKETS,
     EQUAL,
@@ -91,10 +91,7 @@ def _highest(margin: torch.Tensor, price: torch.Tensor, support: torch.Tensor) -
     found = []
     for way in (TIE, -TIE):
         order = (way * price - own).argsort(dim=1, stable=True)
-        key, position = support.gather(1, order).sort(dim=1, stable=True)
-        again = torch.zeros_like(key, dtype=torch.bool)
-        again[:, 1:] = key[:, 1:] == key[:, :-1]
-        twin = torch.zeros_like(again).scatter(1, position, again)
+        twin = repeated(support.gather(1, order))
         found.append(order.gather(1, twin.to(torch.uint8).argsort(dim=1, stable=True)[:, :RISEN]))
     return torch.cat(found, 1)
 

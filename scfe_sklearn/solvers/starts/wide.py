@@ -8,7 +8,7 @@ import torch
 
 from scfe_sklearn.proximal.feature_sets import FeatureSets
 from scfe_sklearn.proximal.own_sets import INTERVAL, VERTICES
-from scfe_sklearn.solvers.problem import Domain, Pool, Problem
+from scfe_sklearn.solvers.problem import VERTEX, Domain, Pool, Problem
 from scfe_sklearn.solvers.starts.reach import ReachSettings, reach
 
 EVALUATIONS = 12
@@ -16,7 +16,7 @@ EVALUATIONS = 12
 
 
 @dataclass(frozen=True)
-class Strides:
+class StrideSettings:
     """Schedule of a descent; every quantity falls geometrically from first to last value.
 
     Parameters
@@ -36,28 +36,28 @@ class Strides:
 
 
 @dataclass(frozen=True)
-class Continuation:
+class WideSettings:
     """Settings of `descend_wide`.
 
     Parameters
     ----------
-    first : Strides
+    first : StrideSettings
         Descent from the factual.
     reach : ReachSettings
         Search for a valid point if the descent finds none.
-    again : Strides
+    again : StrideSettings
         Descent from that point.
     """
 
-    first: Strides = field(default_factory=Strides)
+    first: StrideSettings = field(default_factory=StrideSettings)
     reach: ReachSettings = field(default_factory=ReachSettings)
-    again: Strides = field(
-        default_factory=lambda: Strides(40, length=(0.25, 0.003), overshoot=(0.02, 0.005))
+    again: StrideSettings = field(
+        default_factory=lambda: StrideSettings(40, length=(0.25, 0.003), overshoot=(0.02, 0.005))
     )
 
 
 def descend_wide(
-    problem: Problem, anchors: torch.Tensor, settings: Continuation, size: int
+    problem: Problem, anchors: torch.Tensor, settings: WideSettings, size: int
 ) -> Pool:
     r"""Choose support and values together, by steps that meet the linearised margin exactly.
 
@@ -81,7 +81,7 @@ def descend_wide(
         n rows; the objective must have gradients.
     anchors : Tensor of shape (T, D)
         Training rows that are predicted to have the target: starts of last resort.
-    settings : Continuation
+    settings : WideSettings
         Settings.
     size : int
         Size of the pool that is returned.
@@ -130,7 +130,7 @@ def _descend(
     sets: FeatureSets,
     z: torch.Tensor,
     shortfall: torch.Tensor,
-    strides: Strides,
+    strides: StrideSettings,
 ) -> torch.Tensor:
     """Return the cheapest valid point of a descent from ``z`` (n, D), or the last point.
 
@@ -226,7 +226,6 @@ def feature_sets(domain: Domain) -> FeatureSets:
     """Build the admissible sets of the features for the proximal layer."""
     first = torch.cat([domain.groups.new_ones(1), domain.groups.diff()]) > 0
     vertices = ~domain.scalar[first]
-    radius = 0.5**0.5
     return FeatureSets(
         domain.groups,
         kinds=torch.where(vertices, VERTICES, INTERVAL),
@@ -236,7 +235,7 @@ def feature_sets(domain: Domain) -> FeatureSets:
         offset=domain.offset,
         allowed=domain.allowed,
         origin=domain.factual,
-        radius=radius,
+        radius=VERTEX,
     )
 
 
