@@ -1,4 +1,4 @@
-"""What each step of the gradient solver buys: objective, changes and time without it.
+"""Ablation of the gradient solver, step by step: objective, changes and time without it.
 
 Each line leaves one step out (or, for momentum, adds it) and answers the same rows. "objective" is
 the mean over the rows that both answer, relative to the whole solver: positive is worse. "worse"

@@ -1,4 +1,4 @@
-"""Where the benchmarks' data come from, and how they are cut into training and query rows.
+"""Data of the benchmarks, and their split into training and query rows.
 
 Wine and breast cancer come with scikit-learn and "heloc" is generated. The others are read from a
 folder that ``--data`` or the environment variable SCFE_DATA names; nothing is downloaded.
@@ -162,4 +162,4 @@ CREDIT_COLUMNS = (
     *("count of revolving", "count of instalments", "count of high use", "percent with balance"),
     *("months of contract", "percent of income", "count of cards"),
 )
-"""Columns of `credit_histories`; the first word says what kind of number it is."""
+"""Columns of `credit_histories`; the first word is the kind of number."""

@@ -6,7 +6,7 @@ depth 5 and 100 of depth 6: time, gap and what is proved, for the nearest answer
 fewest changes, under the benchmark's rules and at training values' resolution. (c) The search
 against the exact answers, both through `explain`, by the same prices: tau 0, and a price of 4, 1
 and 0 for each change. Boosting, forests and extra trees of 50 to 100 trees on generated credit
-histories, breast cancer, German credit and Adult. "worse than dearer" is the share of the rows
+histories, breast cancer, German credit and Adult. "worse than higher" is the share of the rows
 whose answer costs more than that of the same search at a higher price, at the price of the line.
 
 ``exact_answers`` is what other methods are compared with: the cheapest answer of each row.
@@ -236,8 +236,8 @@ def compare_search(
         both = found.success & best.success
         price, least = (one.distance**2 + beta * one.n_changes for one in (found, best))
         ratio = price[both] / least[both]
-        dearer = [one.distance**2 + beta * one.n_changes for one in earlier]
-        worse = [price[both] > other[both] * (1 + 1e-9) for other in dearer]
+        higher = [one.distance**2 + beta * one.n_changes for one in earlier]
+        worse = [price[both] > other[both] * (1 + 1e-9) for other in higher]
         worst = float(np.any(worse, axis=0).mean()) if worse else np.nan
         near = float((ratio <= 1.05).mean())
         earlier.append(found)
@@ -308,7 +308,7 @@ def main(arguments: list[str] | None = None) -> int:
     if compared:
         print()
         header = ["data", "model", "beta", "rows", "proved", "price <= 1.05", "mean", "median"]
-        print_table([*header, "worse than dearer", "search ms", "exact ms"], compared)
+        print_table([*header, "worse than higher", "search ms", "exact ms"], compared)
     return bars.finish(args.check)
 
 

@@ -1,4 +1,4 @@
-"""How far default answers are from the best answers that are known, with no search of all pairs.
+"""Distance of default answers from the best known answers, without a search of all pairs.
 
 The best known answer of a row is the cheapest of
 
@@ -263,7 +263,7 @@ HEADER += ["lost", "improved", "by local", "by starts", "ms a row"]
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure all cells that are asked for; return the exit code."""
+    """Measure the chosen cells; return the exit code."""
     warnings.simplefilter("ignore", UserWarning)  # models may stop short of convergence
     lines: list[list[Any]] = []
     bars = Bars()

@@ -28,7 +28,7 @@ GRID = {"tau": [0.5, 2.5, 10.0], "max_changes": [1, 2, 3]}
 
 
 def search(data: Loans, model: object, memory: str, jobs: int) -> GridSearchCV:
-    """Fit the search; the refused rows of each fold ask to be approved."""
+    """Fit the search; the target of the refused rows of each fold is to be approved."""
     explainer = CounterfactualExplainer(model, memory=memory, **data.rules)
     return GridSearchCV(
         explainer,

@@ -2,7 +2,7 @@
 
 "values" are changed entries, "clusters" connected regions, "patches" 8 x 8 windows that hold a
 change, "length" the 2-norm in units in which pixels go from -1 to 1; means over the successes. The
-name of an attack says what limits it: a radius, a number of pixels, or nothing.
+name of an attack shows what limits it: a radius, a number of pixels, or nothing.
 """
 
 from __future__ import annotations

@@ -15,14 +15,14 @@ rounding of single precision, gives single images another answer and so moves th
 images by several per cent. One targeted image has 127 pixels in the published order, alone and in
 every batch tried, and 101 in double precision or where the same sums are taken in another order:
 it makes the 2-norm of all 16 1.22 or 1.25. So three more comparisons are made with the "plain
-loop", code of its own, written from the paper: --plain-images says on how many images it and parity
-mode are compared, in single precision, and in double precision where the two differ then;
+loop", code of its own, written from the paper: on --plain-images images it and parity mode
+are compared, in single precision, and in double precision where the two differ then;
 --roundings compares both in double precision, and the published figures with the range that
 rounding alone gives ("parity, rounded").
 
 The plain loop takes two forward passes and one backward pass for each step, as the published code
 does, so its time stands for that of the published code. It needs more passes than were counted
-there (about 640 forward): what is left of the ratio for so many is printed beside it.
+there (about 640 forward): what is left of the ratio for these is printed beside it.
 """
 
 from __future__ import annotations
@@ -89,13 +89,13 @@ def measure(name, images, skip, targeted, parity, folder, device, double=False, 
 
 
 def parity_changes(module, x, y, targeted):
-    """What parity mode changes of images, and which of them reach their goal."""
+    """Return what parity mode changes of images, and which of them reach their goal."""
     result = explained("resnet20", module, x, y, targeted, True)
     return result.changes, torch.as_tensor(result.success, device=x.device)
 
 
 def plain_changes(module, x, y, targeted):
-    """What the plain loop changes of images, and which of them reach their goal."""
+    """Return what the plain loop changes of images, and which of them reach their goal."""
     mean, std = (torch.as_tensor(part, dtype=x.dtype, device=x.device).reshape(1, -1, 1, 1)
                  for part in NETS["resnet20"].normalization)  # fmt: skip
     label = (y + 1) % 10 if targeted else y

@@ -3,7 +3,7 @@
 Eight random images of 3 x 224 x 224 and an untrained network: only time is measured. The backward
 pass is that of the same eight images, down to the images and without gradients of parameters, as
 the explainers need it; the pass of one image alone is shown beside it. Radii are the ones that
-are usual for such images.
+are common for such images.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the group-wise sparse solver costs beside the network's own passes.
+"""Cost of the group-wise sparse solver beside the network's own passes.
 
 Random images and an untrained ResNet-20 that nothing can fool, so that every image runs to its
 limit: only time is measured. The share is (run - evaluations alone) / run.

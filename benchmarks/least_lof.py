@@ -1,12 +1,12 @@
-"""The least local outlier factor that an image can get within a budget, whatever a network says.
+"""The least local outlier factor of an image within a budget, whatever a network predicts.
 
-A yardstick for the experiment on MNIST: how low could LOF be if nothing else were asked for? LOF
+A yardstick for the experiment on MNIST: how low could LOF be if nothing else counted? LOF
 is the mean density of the 20 nearest references times the mean reach distance to them, so it is
 low where these are near, and where they are sparse. Both are searched, from many starts:
 
 1. For fixed neighbours the mean distance is minimised by majorisation: a weighted mean of them
    is the goal, and the exact step towards it within the budget takes the pixels that differ most.
-2. The set of neighbours is made soft, so that a slope says whose place in it is worth having;
+2. The set of neighbours is made soft, so that slopes show whose place in it is worth having;
    it hardens on the way. This finds neighbours that are sparse, but not the nearest by far.
 3. From the best of both, single pixels are exchanged or set anew, judged by LOF itself.
 
@@ -28,7 +28,7 @@ EXCHANGES = 20
 
 @dataclass(frozen=True, eq=False)
 class References:
-    """What LOF knows of the m images that a new one is compared with."""
+    """The m images that a new one is compared with, as LOF needs them."""
 
     images: torch.Tensor
     squares: torch.Tensor
@@ -52,7 +52,7 @@ class References:
 
     @property
     def neighbours(self) -> int:
-        """How many neighbours count."""
+        """Number of neighbours that count."""
         return self.around.shape[1]
 
     def squared(self, z: torch.Tensor) -> torch.Tensor:
@@ -254,6 +254,6 @@ def _exchange(
 
 
 def _moved(points: torch.Tensor, z: torch.Tensor, image: torch.Tensor, out: int) -> torch.Tensor:
-    """What the squared distances to ``points`` gain when a pixel goes back to the image's own."""
+    """Gain of the squared distances to ``points`` when a pixel goes back to the image's own."""
     theirs = points[:, out]
     return (image[out] - theirs).square() - (z[out] - theirs).square()

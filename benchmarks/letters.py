@@ -1,4 +1,4 @@
-"""The letter test: does exactly what a sentence says get the target?
+"""The letter test: does a row that follows its sentence to the letter get the target?
 
 python -m benchmarks.letters --data DIR
 
@@ -86,7 +86,7 @@ def generated(X: pd.DataFrame, n: int, seed: int = 0) -> pd.DataFrame:
 
 
 def follow(rows: pd.DataFrame, sentences: Sequence[str]) -> tuple[pd.DataFrame, np.ndarray]:
-    """Do what sentences say; return the new rows, and which factual values were misstated."""
+    """Follow sentences; return the new rows, and which factual values were misstated."""
     names = "|".join(re.escape(name) for name in sorted(map(str, rows.columns), key=len)[::-1])
     step = re.compile(rf"({names}) from ({_VALUE}) to ({_VALUE})")
     switch = re.compile(rf"set ({names}) to (yes|no) \(now (yes|no)\)")

@@ -22,7 +22,7 @@ NEAREST = 64
 FINE = 1e-4
 """Smallest step of a continuous column, in standard deviations."""
 DENSE = 0.2
-"""Share of the proposals that move all numbers towards the factual, where that is asked for."""
+"""Share of the proposals that move all numbers towards the factual, if there are any."""
 PATIENCE = 40, 0.2
 """Rounds without a better proposal after which a point rests: at least, and of all rounds."""
 LEAST = 1e-9

@@ -1,6 +1,6 @@
 """The published experiment on MNIST: at most 25 changed pixels make a digit the next one.
 
-The first test images of each class are asked for the digit after their label (0 after 9). Units
+The target of the first test images of each class is the digit after their label (0 after 9). Units
 are those of the published script, where pixels run from -1 to 1: one mean and one deviation, 0.5,
 for all pixels; the 2-norm is printed in units of the deviation of all pixels, 0.31, too. LOF is
 that of a novelty with 20 neighbours among the training images of the wanted label, which does
@@ -11,18 +11,18 @@ An image that the network gives the wanted digit already needs no change: it cou
 and norms and LOF are means over the images that were changed. For comparison the LOF of the
 same images before the change, and of other images of the wanted digits, is printed. --among-all
 prints their LOF among all training images, whatever their label, too: it is 1.14 for ten images of
-each class, which have 1.07 before the change. Which of the two was published is not told.
+each class, which have 1.07 before the change. It is not known which of the two was published.
 
 LOF is no bar: "LOF 50", with the published script's 50 neighbours among at most 2,000 training
 images of the digit, and the paper's figures are printed beside ours. ``--least-lof`` searches the
-least LOF that the pixels allow, whatever the network says
+least LOF that the pixels allow, whatever the network predicts
 (:mod:`benchmarks.least_lof`); ``--least-lof --images 1 --skip 100`` prints 1.204
 with 25 pixels and 1.216 with a 2-norm of at most 6.74 for each image as well. A trial of the same
 search on 40 images that follow the first hundred of each class gave 1.200, at a 2-norm of 8.8, and
 1.216; the images themselves have 1.436, our answers 1.303 at 6.39. So 25 pixels and
-that norm nearly use up 1.21 before the network has its say. Most of the rest is the way from 0 to
+that norm nearly use up 1.21 before the network counts. Most of the rest is the way from 0 to
 1: the ones are alike, a changed zero stays far from them (2.24; 1.86 with no network), and the
-other nine wishes have 1.20 (1.14). With 50 training images of each digit to compare with, the same
+other nine targets have 1.20 (1.14). With 50 training images of each digit to compare with, the same
 answers score about 1.13, with 200 about 1.27: the published figure depends on a number that is not
 published with it.
 """

@@ -83,7 +83,7 @@ MODELS = ("logistic", "mlp", "boosting", "forest")
 
 
 def loan_case(data: Loans, kind: str, seed: int = 0) -> Case:
-    """Fit a pipeline of the usual preprocessing and one of MODELS."""
+    """Fit a pipeline of scaling, one-hot encoding and one of MODELS."""
     X, rest, y, rest_y = train_test_split(
         data.X, data.y, test_size=0.3, random_state=seed, stratify=data.y
     )

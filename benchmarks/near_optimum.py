@@ -1,4 +1,4 @@
-"""How far answers with two changes are from the exhaustive optimum of the same objective.
+"""Distance of answers with two changes from the exhaustive optimum of the same objective.
 
 Rows of Boston housing and Wine (as in published_tables) whose label the network does not give
 yet. The exhaustive search tries every pair of features on zooming grids with the solver's own

@@ -1,6 +1,6 @@
 """The published experiment on Boston housing and Wine, with KDE, GMM and kNN densities.
 
-Every test row is asked for the opposite of its true label with at most two changes. A row that
+The target of every test row is the opposite of its true label, with at most two changes. A row that
 the network gives this label already needs no change: it counts as valid with 0 changes, its
 number is printed, and norm and LOF are means over the rows that were changed, with their standard
 deviations. LOF has 20 neighbours and, as in the published script, 30. The figures of the paper

@@ -117,7 +117,7 @@ def pipeline(last):
 
 
 def answers(result):
-    """What a result holds, as arrays."""
+    """Return the content of a result as arrays."""
     frame = result.to_frame()
     return {
         "numbers": frame.select_dtypes("number").to_numpy(np.float64),
@@ -245,7 +245,7 @@ def recorded(only=""):
 
 
 def differences(before, after):
-    """Where two records differ."""
+    """Return the differences of two records."""
     for name, (moves, old) in before.items():
         if name not in after:
             yield f"{name}: missing"

@@ -33,7 +33,7 @@ def _cell(value: Any) -> str:
 
 @dataclass
 class Bars:
-    """What must be true, and whether it is."""
+    """Bars: what must be true, and whether it is."""
 
     lines: list[tuple[str, bool]] = field(default_factory=list)
 
@@ -42,7 +42,7 @@ class Bars:
         self.lines.append((text, bool(met)))
 
     def finish(self, check: bool) -> int:
-        """Print the bars; return the exit code: 1 only if asked for and one is missed."""
+        """Print the bars; return the exit code: 1 only with --check, if one is missed."""
         for text, met in self.lines:
             print(f"{'met   ' if met else 'MISSED'}  {text}")
         return int(check and not all(met for _, met in self.lines))

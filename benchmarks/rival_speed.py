@@ -202,7 +202,7 @@ def one_row(args: argparse.Namespace, bars: Bars) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure all cells that are asked for; return the exit code."""
+    """Measure the chosen cells; return the exit code."""
     warnings.simplefilter("ignore")  # rows without an answer are counted; rivals warn a lot
     for wanted, there, reason in (
         (args.nice_rows, nice_available(), NICE_MISSING),

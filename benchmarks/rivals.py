@@ -1,4 +1,4 @@
-"""Other methods, called the way their documentation says, on the same rows and model."""
+"""Other methods, called as their documentation shows, on the same rows and model."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def dice_answers(
 ) -> tuple[pd.DataFrame, float]:
     """Return one answer of DiCE per row, missing where it fails, and the seconds they took.
 
-    It is told which columns stay; a direction it cannot be told.
+    It gets the columns that stay; it has no parameter for a direction.
     """
     import dice_ml
 

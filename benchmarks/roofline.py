@@ -3,7 +3,7 @@
 `recorded` notes the calls of what computes, with their inputs: the user's own model (the pipeline
 and its steps), the scores in `scfe_sklearn.models`, and everything of `scfe_sklearn.densities`
 that other packages call. Calls within calls count once. `Calls.again` makes the same calls alone,
-with gradients where the run could have asked for them. What a run takes beyond that is the
+with gradients where the run could have used them. What a run takes beyond that is the
 solver, rules, encoding, decoding and the report.
 """
 

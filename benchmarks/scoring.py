@@ -1,4 +1,4 @@
-"""How answers are scored: the same way for every method, apart from any solver."""
+"""Scores of answers: the same for every method, apart from any solver."""
 
 from __future__ import annotations
 

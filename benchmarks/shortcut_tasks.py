@@ -197,7 +197,7 @@ def patched_task(
 def loans_task(
     seed: int, column: str | None = "channel", n_rows: int = 1200, share: float = SHARE
 ) -> Task:
-    """Return loan applications, with a column that tells the label or, for None, without."""
+    """Return loan applications, with a column that gives the label away or, for None, without."""
     X, label = make_loan_applications(n_rows, random_state=seed)
     labels = (np.asarray(label) == "approved").astype(int)
     train, rest, y, rest_y = train_test_split(

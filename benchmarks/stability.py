@@ -1,9 +1,9 @@
-"""How far counterfactuals move when the row is disturbed, and when the model is trained again.
+"""Movement of counterfactuals under noise of the row, and under training the model again.
 
 Figure 6 of the talk: the test rows of Housing and Wine are disturbed by noise, explained again, and
 the distance between counterfactuals is set against the distance between rows, with and without
 plausibility. The noise is uniform on a sphere in training standard deviations (the talk does not
-state its own). Rows are asked for the opposite of their true label, with two changes or with any
+state its own). The target of a row is the opposite of its true label, with two changes or with any
 number of them. "trained again" is the mean distance between counterfactuals of the network and of
 networks trained on bootstrap samples. ``--save FILE`` draws the curves.
 """

@@ -38,7 +38,7 @@ def docstrings(path, documented=False):
             yield node.lineno, value.value
 
 
-FILES = sorted(PACKAGE.rglob("*.py"))
+FILES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -51,7 +51,7 @@ def test_pages_have_no_retired_words(page):
 @pytest.mark.parametrize(
     "path",
     FILES,
-    ids=lambda path: path.relative_to(PACKAGE).as_posix(),
+    ids=lambda path: path.relative_to(ROOT).as_posix(),
 )
 def test_docstrings_have_no_retired_words(path):
     words = f"{OLD}|{SPEECH}|{TO_READERS}"
@@ -62,7 +62,7 @@ def test_docstrings_have_no_retired_words(path):
 @pytest.mark.parametrize(
     "path",
     FILES,
-    ids=lambda path: path.relative_to(PACKAGE).as_posix(),
+    ids=lambda path: path.relative_to(ROOT).as_posix(),
 )
 def test_docstrings_do_not_open_with_a_question(path):
     opening = {

@@ -56,7 +56,7 @@ def outlier_factor(model, rows):
 @pytest.mark.parametrize(
     ("solver", "guessed"), [("apg", 0.6), ("search", 0.6), ("search", 1e6), ("search", -1e6)]
 )
-def test_no_answer_is_less_usual_than_the_walk_and_none_is_dearer(solver, guessed, monkeypatch):
+def test_floor_is_that_of_the_greedy_baseline(solver, guessed, monkeypatch):
     # Whether none, some or all rows are guessed to need a limit is no matter.
     monkeypatch.setattr("scfe_sklearn.solvers.search_solver.GUESSED", guessed)
     model, explainer = MODELS[solver], fitted(solver)
