@@ -14,7 +14,9 @@ import time
 import torch
 
 from benchmarks.datasets import add_data_option
+from benchmarks.image_gradient_rivals import CarliniL0, GreedyFool, Homotopy, SparseFool
 from benchmarks.image_nets import NETS, correct
+from benchmarks.image_query_rivals import SAPF, CornerSearch, OnePixel
 from benchmarks.reporting import Bars, add_check_option, print_table, words
 from scfe_sklearn.image import (
     PGD0,
@@ -54,16 +56,28 @@ ATTACKS = {
     "proximal, l1/2": (ProximalAttack, {}),
     "i-fgsm, 8/255": (ProjectedGradient, {"step": 1 / 255, "n_iter": 12, "random_start": False}),
     "strattack": (StrAttack, {}),
+    "strattack, sliding": (StrAttack, {"stride": 1}),
     "fwnucl": (NuclearFrankWolfe, {}),
     "fwnucl, to the end": (NuclearFrankWolfe, {"stop_early": False}),
     "gse": (GroupSparseExplainer, {}),
     "gse, published": (GroupSparseExplainer, gse_parameters("cifar")),
 }
+# Written for this table, from their papers; run with --rivals, or by name.
+RIVALS = {
+    "sparsefool": (SparseFool, {}),
+    "greedyfool": (GreedyFool, {}),
+    "cw-l0": (CarliniL0, {}),
+    "homotopy": (Homotopy, {}),
+    "sapf, 40 px": (SAPF, {"n_pixels": 40}),
+    "onepixel, 1 px": (OnePixel, {}),
+    "onepixel, 5 px": (OnePixel, {"n_pixels": 5}),
+    "cornersearch, 20 px": (CornerSearch, {}),
+}
 # One step, few queries, very few pixels, and a ball that is too small for some images.
 MAY_FAIL = {
     "fgsm, 8/255", "sparse-rs, 20 px", "pgd0, 20 px", "sparse-pgd projected, 8 px",
     "sparse-aa, 8 px",
-    "fwnucl", "fwnucl, to the end",
+    "fwnucl", "fwnucl, to the end", *RIVALS,
 }  # fmt: skip
 KNOWN = {
     "reparameterized": "success 1, fewer than 10 pixels (paper)",
@@ -83,14 +97,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--images", type=int, default=30)
     parser.add_argument("--targeted", action="store_true", help="towards the next class")
     parser.add_argument("--attacks", type=words, help="first words of names, all by default")
+    parser.add_argument("--rivals", action="store_true", help="those written for this table, too")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args(arguments)
     module, x, y = correct(options.net, options.images, 0, options.data, options.device)
     target = (y + 1) % 10 if options.targeted else None
     rows, results = [], {}
-    for name, (kind, parameters) in ATTACKS.items():
-        if options.attacks and name.split(",")[0].split(" ")[0] not in options.attacks:
-            continue
+    for name, (kind, parameters) in _chosen(options).items():
         explainer = kind(module, normalization=NETS[options.net].normalization, **parameters)
         clock = time.process_time if options.device == "cpu" else time.perf_counter
         begin = clock()
@@ -116,6 +129,17 @@ def main(arguments: list[str] | None = None) -> int:
         if name in results and options.net == "resnet20" and not options.targeted:
             print(f"{name}: {text}")
     return _bars(results, options).finish(options.check)
+
+
+def _chosen(options):
+    """Return the attacks that are asked for."""
+    if not options.attacks:
+        return ATTACKS | RIVALS if options.rivals else ATTACKS
+    return {
+        name: attack
+        for name, attack in (ATTACKS | RIVALS).items()
+        if name.split(",")[0].split(" ")[0] in options.attacks
+    }
 
 
 def _say_noise(name, module, net, result):

@@ -49,7 +49,7 @@ class Problem:
             self.goal = Goal(self.model.logits(self.x).topk(2).indices[:, 1], True)
         box = self.model.perturbation_box(self.x)
         self.lower, self.upper = (bound.flatten(1) for bound in box)
-        self.excess, self.best, self.curve = 0.0, None, []
+        self.excess, self.best, self.curve, self.ends = 0.0, None, [], {}
 
     def evaluate(self, u):
         """Values and gradients at points (n, D)."""
@@ -79,10 +79,11 @@ class Problem:
         """Points scaled to the ball, then clipped to the box."""
         return (v * (self.radius / norm_p(v, self.p)).clamp(max=1)).clamp(self.lower, self.upper)
 
-    def run(self, ascend):
-        """Return the curve of mean best values of a method."""
+    def run(self, name, ascend):
+        """Return the curve of mean best values of a method; keep its mean end probability."""
         self.best, self.curve = None, []
         ascend()
+        self.ends[name] = float(self.best.exp().mean())
         return self.curve
 
 
@@ -96,27 +97,29 @@ def plain(problem, start, schedule):
 
 
 def compare(options, p, radius, bars):
-    """Return the curve of each method, and the final mean of five restarts."""
+    """Return the curve of each method, the final mean of five restarts, and end probabilities."""
     problem = Problem(options, p, radius)
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(problem.x.flatten(1).shape, generator=generator).to(problem.x.device)
     start, clipped = problem.lmo(noise), problem.clipped(noise)
     evaluate = problem.evaluate
     curves = {
-        "AFW": problem.run(lambda: auto_frank_wolfe(evaluate, problem.lmo, start, N_ITER)),
+        "AFW": problem.run("AFW", lambda: auto_frank_wolfe(evaluate, problem.lmo, start, N_ITER)),
         "ball, then clip": problem.run(
-            lambda: auto_frank_wolfe(evaluate, problem.clipped, clipped, N_ITER)
+            "ball, then clip",
+            lambda: auto_frank_wolfe(evaluate, problem.clipped, clipped, N_ITER),
         ),
     }
     for name, project in (("APGD", problem.project), ("APGD, scale and clip", problem.scale)):
         if p == 2 or (p == 1 and name == "APGD"):
             curves[name] = problem.run(
+                name,
                 lambda project=project: auto_projected_gradient(
                     evaluate, project, start, p, radius, N_ITER
-                )
+                ),
             )
     for name, schedule in SCHEDULES.items():
-        curves[name] = problem.run(lambda schedule=schedule: plain(problem, start, schedule))
+        curves[name] = problem.run(name, lambda schedule=schedule: plain(problem, start, schedule))
     many = AutoFrankWolfe(problem.module, normalization=NETS["cnn"].normalization, p=p,
                           radius=radius)  # fmt: skip
     restarts = many.explain(problem.x, problem.goal.label).confidence_after
@@ -128,7 +131,9 @@ def compare(options, p, radius, bars):
     bars.add(text, ours > best)
     text = f"p = {p}, radius {radius}: outside by at most {problem.excess:.1e}"
     bars.add(text, problem.excess <= 1e-6)
-    return curves, float(torch.from_numpy(restarts).log().mean())
+    restarts = torch.from_numpy(restarts)
+    problem.ends["AFW, 5 restarts"] = float(restarts.mean())
+    return curves, float(restarts.log().mean()), problem.ends
 
 
 def draw(found, file):
@@ -176,12 +181,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     bars, rows, found = Bars(), [], {}
     for p, radius in SETTINGS:
-        curves, restarts = compare(options, p, radius, bars)
+        curves, restarts, shares = compare(options, p, radius, bars)
         found[p, radius] = curves
         ends = {name: curve[-1] for name, curve in curves.items()}
-        rows += [(name, p, radius, f"{end:.4f}") for name, end in ends.items()]
-        rows.append(("AFW, 5 restarts", p, radius, f"{restarts:.4f}"))
-    print_table(("method", "p", "radius", "mean log-probability"), rows)
+        ends["AFW, 5 restarts"] = restarts
+        rows += [
+            (name, p, radius, f"{end:.4f}", f"{shares[name]:.4f}") for name, end in ends.items()
+        ]
+    print_table(("method", "p", "radius", "mean log-probability", "probability"), rows)
     if options.save:
         draw(found, options.save)
     print(f"oracle, 8 images of 3 x 224 x 224, p = 1.5: {oracle_seconds(options.device):.3f} s")

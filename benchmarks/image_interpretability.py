@@ -21,6 +21,7 @@ from scfe_sklearn.image.saliency import interpretability, saliency
 PERCENTILES = (50, 60, 70, 80, 90)
 NAMES = ["gse", "gse, published", "strattack", "fwnucl", "sigma-zero", "reparameterized",
          "afw, l1.5 1.5"]  # fmt: skip
+MEASURES = ("success", "pixels", "clusters", "length", "patches")
 LESS = 0.01
 """By how much the default may score less than the published settings."""
 
@@ -54,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     module, x, y = correct(options.net, options.images, 0, options.data, options.device)
     target = (y + 1) % 10 if options.targeted else None
-    found = {}
+    found, sizes = {}, {}
     for name in NAMES:
         if options.attacks and name.split(",")[0] not in options.attacks:
             continue
@@ -63,9 +64,10 @@ def main(arguments: list[str] | None = None) -> int:
         result = kind(module, normalization=normalization, **parameters).explain(x, target)
         if result.success.any():
             found[name] = scores(module, normalization, result)
+            sizes[name] = [result.summary()[measure] for measure in MEASURES]
     print_table(
-        ("attack", *(f"{nu} %" for nu in PERCENTILES)),
-        [(name, *values) for name, values in found.items()],
+        ("attack", *(f"{nu} %" for nu in PERCENTILES), *MEASURES),
+        [(name, *values, *sizes[name]) for name, values in found.items()],
     )
     if options.save:
         _draw(found, options.save)

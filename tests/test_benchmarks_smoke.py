@@ -33,6 +33,7 @@ SCRIPTS = (
     "image_share",
     "image_interpretability",
     "image_training",
+    "image_tables",
     "learning",
     "shortcut_finder",
     "stability",
@@ -55,6 +56,15 @@ def test_help(script, capsys):
         module(script).main(["--help"])
     assert stop.value.code == 0
     assert "--check" in capsys.readouterr().out
+
+
+def test_cases_over_classes_are_those_of_the_paper():
+    success = np.array([[True, True], [True, False], [False, False]])
+    pixels = np.array([[2.0, 4.0], [3.0, np.nan], [np.nan, np.nan]])
+    found = module("image_tables").cases({"pixels": pixels}, success)
+    assert found["average"] == pytest.approx((1 / 2, 3))
+    assert found["best"] == pytest.approx((2 / 3, 2.5))
+    assert found["worst"] == pytest.approx((1 / 3, 4))
 
 
 def test_published_table(capsys):

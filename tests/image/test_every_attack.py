@@ -53,6 +53,9 @@ EVERY = {
     "mask": (ReparameterizedAttack, {"n_iter": 60}, ()),
     "scripted": (ReparameterizedAttack, {"mask": "tanh", "threshold": 0.2, "rate": 1e4}, ()),
     "strattack": (StrAttack, {"n_searches": 5, "n_iter": 40, "n_retrain": 40}, ()),
+    "strattack, sliding": (
+        StrAttack, {"side": 2, "stride": 1, "n_searches": 5, "n_iter": 40, "n_retrain": 40}, ()
+    ),
     "fwnucl": (NuclearFrankWolfe, {"n_iter": 60, "radius": 9.0}, ()),
     "fwnucl, to the end": (NuclearFrankWolfe, {"n_iter": 20, "stop_early": False}, ()),
 }  # fmt: skip

@@ -11,7 +11,7 @@ from scfe_sklearn.image.group_sparse.search import critical_price
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.metrics import lengths, n_patches, n_pixels
 from scfe_sklearn.image.model import ImageModel
-from scfe_sklearn.proximal.operators import prox_l_half
+from scfe_sklearn.proximal.operators import prox_l_half, prox_l_two_thirds
 
 
 def small_net(channels=3, n_classes=4, seed=0, side=(12, 10)):
@@ -46,13 +46,14 @@ def test_the_critical_price_is_where_the_first_step_vanishes():
     torch.testing.assert_close(critical_price(gradient, step), low, rtol=1e-9, atol=0)
 
 
+@pytest.mark.parametrize("prox", [prox_l_half, prox_l_two_thirds])
 @pytest.mark.parametrize("lam", [0.0, 1e-4, 0.3, 2.0, float("inf")])
-def test_knowing_that_the_box_holds_zero_changes_nothing(lam):
+def test_knowing_that_the_box_holds_zero_changes_nothing(lam, prox):
     v = 3 * torch.randn(2, 20000, generator=torch.Generator().manual_seed(0)).double()
     lower, upper = torch.tensor(-0.4).double(), torch.tensor(0.9).double()
     for bounds in ((None, None), (lower, upper)):
-        plain = prox_l_half(v, 0.7, lam, *bounds)
-        quick = prox_l_half(v, 0.7, lam, *bounds, holds_zero=True)
+        plain = prox(v, 0.7, lam, *bounds)
+        quick = prox(v, 0.7, lam, *bounds, holds_zero=True)
         torch.testing.assert_close(quick, plain, rtol=1e-14, atol=1e-15)
 
 
@@ -113,6 +114,26 @@ def test_the_shortest_change_of_a_linear_model_is_found():
     assert goal.margin_loss(net(model.perturbed(x, w))) < 0
     new = shorten(model, x, w, goal, price=0.0, n_iter=300)
     assert best.item() <= lengths(new).item() <= best.item() * 1.05
+
+
+@pytest.mark.parametrize("salience", [0.25, 1.0])
+def test_steps_weighted_by_slopes_at_the_image_keep_to_their_direction(salience):
+    """Of a linear model the shortest change along it closes the margin, and it stays there."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(36, 2)).double().requires_grad_(False)
+    x = torch.full((1, 1, 6, 6), 0.5).double()
+    model, goal = ImageModel(net), Goal(net(x).argmax(1), False)
+    half = (net[1].weight[1 - goal.label[0]] - net[1].weight[goal.label[0]]) / 2
+    direction = half.sign() * half.abs() ** (1 + salience)
+    shortest = goal.margin_loss(net(x)) * direction.norm() / (half @ direction)
+    w = (2 * shortest * direction / direction.norm()).reshape(1, 1, 6, 6)
+    assert goal.margin_loss(net(model.perturbed(x, w))) < 0
+    new = shorten(model, x, w, goal, price=0.0, n_iter=300, salience=salience).flatten()
+    assert shortest.item() <= new.norm().item() <= shortest.item() * 1.05
+    torch.testing.assert_close(new / new.norm(), direction / direction.norm())
+    # The gradient is another direction, and shorter.
+    plain = shorten(model, x, w, goal, price=0.0, n_iter=300)
+    assert lengths(plain).item() < shortest.item()
 
 
 @pytest.mark.parametrize("settings", [{}, gse_parameters("cifar")], ids=["default", "published"])

@@ -5,12 +5,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.optimize import brentq
+from scipy.optimize import brentq, minimize
 from torch import nn
 
 from scfe_sklearn.image import NuclearFrankWolfe, StrAttack
 from scfe_sklearn.image.attacks.nuclear_frank_wolfe import golden_section
-from scfe_sklearn.image.attacks.tiles import from_tiles, tile_of_values, to_tiles
+from scfe_sklearn.image.attacks.tiles import from_tiles, sliding_tilings, tile_of_values, to_tiles
 from scfe_sklearn.image.metrics import lengths
 
 SHAPE = (2, 6, 5)
@@ -105,6 +105,83 @@ def test_the_group_lasso_comes_close_to_its_optimum_and_never_below(tau):
             assert (own > 0).sum() <= (moves > 0).sum() + 1
     if tau == 2.0:
         assert 0 < (w != 0).mean() < 0.9
+
+
+@pytest.mark.parametrize(("side", "stride"), [(2, 1), (4, 2), (3, 1), (3, 3), (8, 2)])
+def test_sliding_tiles_are_all_windows_of_that_stride(side, stride):
+    channels, height, width = SHAPE
+    cells = np.arange(height * width).reshape(height, width)
+    expected = [
+        cells[max(top, 0) : top + side, max(left, 0) : left + side].ravel().tolist()
+        for top in range(stride - side, height, stride)
+        for left in range(stride - side, width, stride)
+    ]
+    found = []
+    for tiles, n_tiles in sliding_tilings(channels, height, width, side, stride):
+        grid = tiles.reshape(channels, height * width)
+        assert (grid == grid[0]).all()
+        found += [(grid[0] == tile).nonzero()[:, 0].tolist() for tile in range(n_tiles)]
+    assert sorted(found) == sorted(expected)
+
+
+@pytest.mark.parametrize("tau", [0.02, 0.5])
+def test_sliding_tiles_come_close_to_the_optimum(tau):
+    net, x = two_classes(), grey_images(3)
+    slope, margin = slopes(net, x)
+    windows = np.array(
+        [
+            tiles.numpy() == tile
+            for tiles, n_tiles in sliding_tilings(*SHAPE, 2, 1)
+            for tile in range(n_tiles)
+        ]
+    )
+    settings = {"side": 2, "tau": tau, "n_searches": 12, "n_iter": 300, "n_retrain": 0}
+    result = StrAttack(net, stride=1, **settings).explain(x)
+    assert result.success.all()
+
+    def objective(w, smooth=0.0):
+        return w @ w + tau * np.sqrt(windows @ w**2 + smooth).sum()
+
+    def gradient(w, smooth):
+        return 2 * w + tau * w * (windows.T @ (1 / np.sqrt(windows @ w**2 + smooth)))
+
+    for row, a, missing in zip(
+        2 * result.changes.flatten(1).numpy(),
+        slope.flatten(1).numpy() / 2,
+        margin.numpy(),
+        strict=True,
+    ):
+        # A local solver of the smoothed convex program, from its answer without tiles.
+        best = minimize(
+            objective,
+            missing * a / (a @ a),
+            args=(1e-8,),
+            jac=gradient,
+            constraints={
+                "type": "eq",
+                "fun": lambda w, a=a, m=missing: a @ w - m,
+                "jac": lambda w, a=a: a,
+            },
+            method="SLSQP",
+            options={"maxiter": 200},
+        ).x
+        least = objective(best)
+        assert least * (1 - 2e-3) <= objective(row) <= least * 1.1
+        # What stays is a union of windows.
+        empty = np.zeros(60, dtype=bool)
+        for inside in windows:
+            empty |= inside & (row[inside] == 0).all()
+        np.testing.assert_array_equal(row == 0, empty)
+
+
+def test_tiles_side_by_side_are_those_that_slide_by_their_side():
+    net, x = two_classes(), grey_images(2)
+    settings = {"side": 3, "n_searches": 4, "n_iter": 50, "n_retrain": 20, "tau": 0.5}
+    plain = StrAttack(net, **settings).explain(x)
+    slid = StrAttack(net, stride=3, **settings).explain(x)
+    assert torch.equal(plain.counterfactuals, slid.counterfactuals)
+    with pytest.raises(ValueError, match="'stride' parameter of StrAttack must be a divisor"):
+        StrAttack(net, stride=2, **settings).explain(x)
 
 
 def test_retraining_shortens_on_the_same_values():

@@ -13,7 +13,7 @@ from scfe_sklearn.image.attacks.first_success import FirstSuccess, Unfinished
 from scfe_sklearn.image.explainer import ImageExplainer, Proposal
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
-from scfe_sklearn.proximal.operators import SCALAR_PROX, prox_l_half
+from scfe_sklearn.proximal.operators import SCALAR_PROX
 from scfe_sklearn.validation import Integral, Interval, Real, StrOptions
 
 EXPONENTS = {"l0": 0.0, "l1/2": 0.5, "l2/3": 2 / 3, "l1": 1.0}
@@ -75,9 +75,9 @@ class ProximalAttack(ImageExplainer):
 
     def _search(self, model: ImageModel, x: Tensor, goal: Goal, indices: Tensor) -> Proposal:
         prox = SCALAR_PROX[EXPONENTS[self.penalty]]
-        if self.penalty == "l1/2":
+        if self.penalty in ("l1/2", "l2/3"):
             # Without a wait for the device.
-            prox = partial(prox_l_half, holds_zero=True)
+            prox = partial(prox, holds_zero=True)
         lower, upper = model.perturbation_box(x, goal.region)
         rows = torch.arange(len(x), device=x.device)
         zero = torch.zeros_like(x)

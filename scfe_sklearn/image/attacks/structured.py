@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from scfe_sklearn.image.attacks.tiles import tile_of_values
+from scfe_sklearn.image.attacks.tiles import sliding_tilings
 from scfe_sklearn.image.batches import per_image
 from scfe_sklearn.image.explainer import ImageExplainer, Proposal
 from scfe_sklearn.image.margins import Goal
@@ -33,6 +33,10 @@ class StrAttack(ImageExplainer):
     ----------
     side : int in [1, inf) or None, default=None
         Of the tiles; None: 2 for images of at most 32 pixels, else 8.
+    stride : int in [1, inf) or None, default=None
+        Pixels by which tiles slide, a divisor of their side. None: ``side``, so that tiles lie
+        side by side. With s = side / stride, every value is in s^2 tiles, whose norms all count,
+        and each of the s^2 ways to lay tiles side by side has a copy of w of its own.
     gamma : float in [0, inf), default=1.0
     tau : float in [0, inf), default=2.0
     rho : float in (0, inf), default=1.0
@@ -52,7 +56,8 @@ class StrAttack(ImageExplainer):
     Notes
     -----
     Every image has its own quantile and its own steps, whatever its batch; the published code's
-    depend on the batch. What is judged is the copy that is sparse, clipped to the range.
+    depend on the batch. What is judged is the copy that is sparse, clipped to the range; with
+    sliding tiles the mean of these copies, and 0 where one of them is 0.
 
     References
     ----------
@@ -73,6 +78,7 @@ class StrAttack(ImageExplainer):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **ImageExplainer._parameter_constraints,
         "side": [Interval(Integral, 1, None, closed="left"), None],
+        "stride": [Interval(Integral, 1, None, closed="left"), None],
         "gamma": [Interval(Real, 0, None, closed="left")],
         "tau": [Interval(Real, 0, None, closed="left")],
         "rho": [Interval(Real, 0, None, closed="neither")],
@@ -85,6 +91,7 @@ class StrAttack(ImageExplainer):
     }
 
     side: int | None = None
+    stride: int | None = None
     gamma: float = 1.0
     tau: float = 2.0
     rho: float = 1.0
@@ -97,9 +104,18 @@ class StrAttack(ImageExplainer):
 
     def _search(self, model: ImageModel, x: Tensor, goal: Goal, indices: Tensor) -> Proposal:
         side = self.side or (2 if max(x.shape[2:]) <= 32 else 8)
+        stride = self.stride or side
+        if side % stride:
+            raise ValueError(
+                f"The 'stride' parameter of StrAttack must be a divisor of the side {side}. "
+                f"Got {stride} instead."
+            )
         _, channels, height, width = x.shape
-        tiles, n_tiles = tile_of_values(channels, height, width, side)
-        run = _Run(self, model, x, goal, tiles.to(x.device), n_tiles)
+        tilings = [
+            (tiles.to(x.device), n_tiles)
+            for tiles, n_tiles in sliding_tilings(channels, height, width, side, stride)
+        ]
+        run = _Run(self, model, x, goal, tilings)
         best = torch.zeros_like(x)
         score = torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
         weight, won = torch.full_like(score, self.first_weight), torch.zeros_like(score)
@@ -131,11 +147,10 @@ class _Run:
         model: ImageModel,
         x: Tensor,
         goal: Goal,
-        tiles: Tensor,
-        n_tiles: int,
+        tilings: list[tuple[Tensor, int]],
     ) -> None:
         self.settings, self.model, self.x, self.goal = settings, model, x, goal
-        self.tiles, self.n_tiles = tiles, n_tiles
+        self.tilings = tilings
         self.lower, self.upper = model.perturbation_box(x, goal.region)
 
     def admm(self, weight: Tensor, keep: Tensor | None, n_iter: int) -> tuple[Tensor, Tensor]:
@@ -146,21 +161,24 @@ class _Run:
         rho, gamma = self.settings.rho, self.settings.gamma
         best = torch.zeros_like(self.x)
         score = torch.full_like(weight, torch.inf)
-        z, copies = best, (best, best, best)
-        u, v, s = best, best, best
+        # Where tiles cost nothing, one copy is as good as many.
+        tilings = self.tilings if keep is None else self.tilings[:1]
+        z, duals = best, [best] * (2 + len(tilings))
         for k in range(n_iter):
             _, _, gradient = self.model.with_gradient(self.x, z, self._hinge, self.goal.region)
+            u, s, *v = duals
             short = rho / (rho + 2 * gamma) * (z - u / rho)
             inside = clip(z - s / rho, self.lower, self.upper)
-            sparse = self._sparse(z - v / rho, keep)
-            copies = (short, inside, sparse)
+            sparse = [
+                self._sparse(z - dual / rho, tiling, keep)
+                for dual, tiling in zip(v, tilings, strict=True)
+            ]
+            copies = [short, inside, *sparse]
             eta = self.settings.alpha * (k + 1) ** 0.5
-            total = eta * z + rho * sum(copies) + u + s + v - per_image(weight) * gradient
-            z = total / (eta + 3 * rho)
-            u, s, v = (
-                dual + rho * (copy - z) for dual, copy in zip((u, s, v), copies, strict=True)
-            )
-            w = clip(sparse, self.lower, self.upper)
+            total = sum(duals, eta * z + rho * sum(copies)) - per_image(weight) * gradient
+            z = total / (eta + len(copies) * rho)
+            duals = [dual + rho * (copy - z) for dual, copy in zip(duals, copies, strict=True)]
+            w = clip(_common(sparse), self.lower, self.upper)
             value = self._value(w, keep)
             better = self._reached(w) & (value < score)
             best, score = torch.where(per_image(better), w, best), torch.where(better, value, score)
@@ -183,17 +201,23 @@ class _Run:
             logits = self.model.logits(self.model.perturbed(self.x, w))
         return self.goal.reached(logits)
 
-    def _sparse(self, point: Tensor, keep: Tensor | None) -> Tensor:
+    def _sparse(self, point: Tensor, tiling: tuple[Tensor, int], keep: Tensor | None) -> Tensor:
         if keep is not None:
             return point * keep
         step = self.settings.tau / self.settings.rho
-        flat = prox_group_radial(point.flatten(1), step, self.tiles, self.n_tiles, 1.0)
-        return flat.reshape(point.shape)
+        return prox_group_radial(point.flatten(1), step, *tiling, 1.0).reshape(point.shape)
 
     def _value(self, w: Tensor, keep: Tensor | None) -> Tensor:
         flat = w.flatten(1)
         value = self.settings.gamma * flat.square().sum(dim=1)
         if keep is None:
-            norms = group_norms(flat, self.tiles, self.n_tiles)
-            value = value + self.settings.tau * norms.sum(dim=1)
+            for tiling in self.tilings:
+                norms = group_norms(flat, *tiling)
+                value = value + self.settings.tau * norms.sum(dim=1)
         return value
+
+
+def _common(copies: list[Tensor]) -> Tensor:
+    """Return the mean of sparse copies, 0 where one of them is 0."""
+    stacked = torch.stack(copies)
+    return torch.where((stacked != 0).all(dim=0), stacked.mean(dim=0), 0.0)

@@ -7,21 +7,49 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def tile_of_values(channels: int, height: int, width: int, side: int) -> tuple[Tensor, int]:
+def tile_of_values(
+    channels: int, height: int, width: int, side: int, offset: tuple[int, int] = (0, 0)
+) -> tuple[Tensor, int]:
     """Return the tile (C * H * W,) of each value of a flat image, and how many there are.
 
-    Tiles at the right and the lower edge may be smaller.
+    Tiles at the right and the lower edge may be smaller. With an ``offset`` (down, right), each
+    less than ``side``, tiles end there first, and those at the upper and left edge are smaller.
 
     Examples
     --------
     >>> groups, n_groups = tile_of_values(1, 2, 3, 2)
     >>> groups.tolist(), n_groups
     ([0, 0, 1, 0, 0, 1], 2)
+    >>> tile_of_values(1, 1, 4, 2, (0, 1))[0].tolist()
+    [0, 1, 1, 2]
     """
-    across = -(-width // side)
-    rows, columns = torch.arange(height) // side, torch.arange(width) // side
+    # With an offset of d, the first tile holds d rows: rows are counted from side - d.
+    first_row, first_column = (-shift % side for shift in offset)
+    rows = (torch.arange(height) + first_row) // side
+    columns = (torch.arange(width) + first_column) // side
+    across = int(columns[-1]) + 1
     tiles = (rows[:, None] * across + columns).flatten().repeat(channels)
-    return tiles, across * -(-height // side)
+    return tiles, across * (int(rows[-1]) + 1)
+
+
+def sliding_tilings(
+    channels: int, height: int, width: int, side: int, stride: int
+) -> list[tuple[Tensor, int]]:
+    """Return tilings, each as :func:`tile_of_values`, whose tiles together slide by ``stride``.
+
+    ``stride`` divides ``side``; a tiling for each of the (side / stride)^2 offsets.
+
+    Examples
+    --------
+    >>> [tiles.tolist() for tiles, _ in sliding_tilings(1, 1, 4, 2, 1)[:2]]
+    [[0, 0, 1, 1], [0, 1, 1, 2]]
+    """
+    offsets = range(0, side, stride)
+    return [
+        tile_of_values(channels, height, width, side, (down, right))
+        for down in offsets
+        for right in offsets
+    ]
 
 
 def to_tiles(x: Tensor, side: int) -> Tensor:

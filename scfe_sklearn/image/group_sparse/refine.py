@@ -11,7 +11,13 @@ pixels whose part of the length is below their price,
 Parts are averaged over neighbours first, so that regions lose their borders, not their middle.
 
 The shortest change is found with decoupled direction and norm (Rony et al., "Decoupling direction
-and norm for efficient gradient-based L2 adversarial attacks", CVPR 2019), with momentum.
+and norm for efficient gradient-based L2 adversarial attacks", CVPR 2019), with momentum. Steps
+are taken in the metric of the model's own slopes at the image,
+
+.. math:: d_i = |\partial_i hinge(x)|^{salience} \, \partial_i hinge(x + w) ,
+
+so that values on which the model depends at the image move further than the others: the change is
+a little longer, and more of it lies on salient values. 0 is the plain gradient.
 """
 
 from __future__ import annotations
@@ -68,6 +74,7 @@ def shorten(
     price: float = 0.005,
     n_iter: int = 50,
     patch: int = 8,
+    salience: float = 0.0,
 ) -> Tensor:
     """Return changes that are no worse in length + price * pixels, at the goal, nor in windows.
 
@@ -83,12 +90,15 @@ def shorten(
         Evaluations of the model, less one.
     patch : int
         Side of the windows.
+    salience : float in [0, inf)
+        Power of the slopes at the image in the steps. Takes one evaluation more if positive.
 
     Returns
     -------
     Tensor of shape (n, C, H, W)
     """
     lower, upper = model.perturbation_box(x, goal.region)
+    emphasis = _emphasis(model, x, goal, salience)
     region = closure((w != 0).any(dim=1, keepdim=True), patch)
     best, worth = w, lengths(w) + price * n_pixels(w)
     radius, at, direction = lengths(w), w, torch.zeros_like(w)
@@ -104,7 +114,8 @@ def shorten(
         if SETTLE <= k <= last and k % EVERY == 0:
             region = region & ~_not_worth(at, length, price * k / max(last, 1))
             at, direction = at * region, direction * region
-        direction = MEMORY * direction + (1 - MEMORY) * _unit(gradient * region)
+        slope = gradient * region if emphasis is None else gradient * region * emphasis
+        direction = MEMORY * direction + (1 - MEMORY) * _unit(slope)
         swing = (1 + math.cos(math.pi * k / n_iter)) / 2
         step = LAST_STEP + (FIRST_STEP - LAST_STEP) * swing
         at = _unit(at - step * _unit(direction)) * per_image(radius)
@@ -116,6 +127,15 @@ def _not_worth(w: Tensor, length: Tensor, price: float) -> Tensor:
     part = w.square().sum(dim=1, keepdim=True) / per_image(2 * length).clamp(min=1e-30)
     part = binomial_blur(binomial_blur(part))
     return (part <= price) & (part < part.amax(dim=(2, 3), keepdim=True))
+
+
+def _emphasis(model: ImageModel, x: Tensor, goal: Goal, salience: float) -> Tensor | None:
+    """Return a power of the slopes at the images, 1 where they are largest."""
+    if salience == 0:
+        return None
+    _, _, slope = model.with_gradient(x, torch.zeros_like(x), goal.margin_loss, goal.region)
+    size = slope.abs()
+    return (size / size.amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-30)) ** salience
 
 
 def _unit(w: Tensor) -> Tensor:
