@@ -4,7 +4,7 @@ from scfe_sklearn.explainer import CounterfactualExplainer
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.models import TorchClassifier
 from scfe_sklearn.persistence import load, save
-from scfe_sklearn.recourse_pipeline import RecoursePipeline
+from scfe_sklearn.pipeline import RecoursePipeline
 from scfe_sklearn.rules import Linear, Relative, Rules
 from scfe_sklearn.scoring import RecourseScorer, SparsestValid
 from scfe_sklearn.status import Status

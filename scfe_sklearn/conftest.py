@@ -4,8 +4,8 @@ from importlib.util import find_spec
 
 NEEDS = {
     "PIL": ["learning/folders.py"],
-    "matplotlib": ["inspection/*_display.py"],
-    "polars": ["features/frames/polars_table.py"],
+    "matplotlib": [f"inspection/{name}.py" for name in ("changes", "groups", "map", "options")],
+    "polars": ["data/polars_table.py"],
     "skops": ["persistence.py", "cli/running.py"],
     "skorch": ["models/classifiers/skorch_net.py"],
 }

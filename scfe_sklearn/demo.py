@@ -20,10 +20,10 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from scfe_sklearn import metrics
+from scfe_sklearn._utils import ignore_warnings
 from scfe_sklearn.datasets import make_loan_applications
 from scfe_sklearn.explainer import CounterfactualExplainer
 from scfe_sklearn.explanation import Explanation
-from scfe_sklearn.quiet import ignore_warnings
 from scfe_sklearn.rules import Relative, Rules
 
 if TYPE_CHECKING:

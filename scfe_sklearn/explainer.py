@@ -11,7 +11,19 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state
 
-from scfe_sklearn.background import Background, summarise
+from scfe_sklearn._utils import (
+    Documented,
+    HasMethods,
+    Integral,
+    Interval,
+    KeepsLists,
+    Real,
+    StrOptions,
+    fit_context,
+    keep_filters,
+    listed,
+    row_index,
+)
 from scfe_sklearn.data import (
     FeatureSpace,
     InputAdapter,
@@ -22,20 +34,20 @@ from scfe_sklearn.data import (
     open_table,
 )
 from scfe_sklearn.densities import Density
-from scfe_sklearn.densities.resolve import DENSITIES
-from scfe_sklearn.documentation import Documented
+from scfe_sklearn.densities.class_conditional import DENSITIES
 from scfe_sklearn.explanation import Explanation
+from scfe_sklearn.explanation.containers import take_rows
+from scfe_sklearn.explanation.marginals import Marginals, summarise
 from scfe_sklearn.models import (
     BlackBox,
+    Predicts,
     categorical_columns,
     check_predict_proba,
     handed,
+    take_kind,
     warn_if_fitted,
 )
-from scfe_sklearn.predictions import Predicts, take_kind
-from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.progress import Progress, ProgressMonitor, answer_in_parts
-from scfe_sklearn.quiet import keep_filters
 from scfe_sklearn.recourse.answers import Answers, add_closest, answer, answer_fewest
 from scfe_sklearn.recourse.engine import Engine
 from scfe_sklearn.recourse.exact import ExactSolver, refuse_unknown
@@ -78,7 +90,6 @@ from scfe_sklearn.recourse.trade_offs import (
     collect,
     undominated,
 )
-from scfe_sklearn.row_values import KeepsLists, listed, row_index
 from scfe_sklearn.rules import PARAMETERS, Linear, Rules
 from scfe_sklearn.scoring import default_target, recourse_score
 from scfe_sklearn.solvers.descent import GradientSettings
@@ -91,7 +102,6 @@ from scfe_sklearn.targets import (
     in_row_order,
     interval_target,
 )
-from scfe_sklearn.validation import HasMethods, Integral, Interval, Real, StrOptions, fit_context
 
 SAMPLE_ROWS = 2000
 """Training rows that are kept for models which predict raw rows."""
@@ -248,7 +258,7 @@ class CounterfactualExplainer(KeepsLists, Predicts, Documented, MetaEstimatorMix
         Number of columns.
     feature_names_in_ : ndarray of shape (d,)
         Column names, where X had names.
-    background_ : Background
+    background_ : Marginals
         How training rows are spread over each feature, for pictures of the answers.
 
     References
@@ -501,7 +511,7 @@ class CounterfactualExplainer(KeepsLists, Predicts, Documented, MetaEstimatorMix
             if model.fast or not self.space_.holds_:  # else it predicted these rows themselves
                 check_finite(one, sample)
 
-    def _background(self, codes: np.ndarray) -> Background:
+    def _background(self, codes: np.ndarray) -> Marginals:
         """Summarise the kept training rows, for pictures of the answers."""
         space = self.space_
         values = space.ranks(space.encode(self.sample_))

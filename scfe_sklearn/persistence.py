@@ -17,10 +17,17 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from scfe_sklearn.archives import MAX_SIZE, TooLargeError, check_archive, read_bounded
-from scfe_sklearn.files import write_file
-from scfe_sklearn.portable import is_damage, pack, unpack
-from scfe_sklearn.presentation.containers import is_polars
+from scfe_sklearn._utils import (
+    MAX_SIZE,
+    TooLargeError,
+    check_archive,
+    is_damage,
+    pack,
+    read_bounded,
+    unpack,
+    write_file,
+)
+from scfe_sklearn.explanation.containers import is_polars
 
 __all__ = ["load", "save"]
 
@@ -31,7 +38,7 @@ MANIFEST = "scfe_sklearn.json"
 """The member of the file that identifies it and holds the checksum of the others."""
 
 TRUSTED = (
-    "scfe_sklearn.background.Background",
+    "scfe_sklearn.explanation.marginals.Marginals",
     "scfe_sklearn.data.blocks.Block",
     "scfe_sklearn.data.blocks.BlockExpander",
     "scfe_sklearn.data.column_space.Column",
@@ -43,14 +50,14 @@ TRUSTED = (
     "scfe_sklearn.explainer.CounterfactualExplainer",
     "scfe_sklearn.data.column_space.ColumnMap",
     "scfe_sklearn.data.features.Feature",
-    "scfe_sklearn.data.lattice.Lattice",
+    "scfe_sklearn.data.domains.Lattice",
     "scfe_sklearn.rules.linear.Linear",
     "scfe_sklearn.rules.ranges.Relative",
     "scfe_sklearn.rules.rules.Rules",
     "scfe_sklearn.data.space.FeatureSpace",
-    "scfe_sklearn.models.adoption.Labelled",
+    "scfe_sklearn.models.wrapping.LabelledModel",
     "scfe_sklearn.persistence.Packed",
-    "scfe_sklearn.recourse_pipeline.RecoursePipeline",
+    "scfe_sklearn.pipeline.RecoursePipeline",
     "scfe_sklearn.recourse.preparation.training.Surrogate",
     "scfe_sklearn.transformer.CounterfactualTransformer",
     "scfe_sklearn.data.input_adapter.InputAdapter",

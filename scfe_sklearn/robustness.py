@@ -14,8 +14,8 @@ from sklearn.utils import check_random_state
 
 from scfe_sklearn.data import Edit, as_table, open_table
 from scfe_sklearn.explanation import Explanation
+from scfe_sklearn.explanation.containers import columns_in_order, take_rows
 from scfe_sklearn.models import handed, resampled, retrained
-from scfe_sklearn.presentation.containers import columns_in_order, take_rows
 
 
 def survival_under_retraining(

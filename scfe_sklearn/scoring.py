@@ -10,9 +10,8 @@ from sklearn.base import BaseEstimator
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.utils.validation import check_is_fitted
 
-from scfe_sklearn.documentation import Documented
-from scfe_sklearn.presentation.containers import take_rows
-from scfe_sklearn.quiet import ignore_warnings
+from scfe_sklearn._utils import Documented, ignore_warnings
+from scfe_sklearn.explanation.containers import take_rows
 from scfe_sklearn.status import Status
 from scfe_sklearn.targets import Interval
 

@@ -16,13 +16,11 @@ from sklearn.base import (
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
+from scfe_sklearn._utils import Documented, HasMethods, KeepsLists, fit_context
 from scfe_sklearn.data import as_table
-from scfe_sklearn.documentation import Documented
+from scfe_sklearn.explanation.containers import columns_in_order, is_polars, take_rows
 from scfe_sklearn.models import warn_if_fitted
-from scfe_sklearn.presentation.containers import columns_in_order, is_polars, take_rows
-from scfe_sklearn.row_values import KeepsLists
 from scfe_sklearn.status import Status
-from scfe_sklearn.validation import HasMethods, fit_context
 
 __all__ = ["CounterfactualTransformer"]
 

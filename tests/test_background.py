@@ -8,9 +8,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from scfe_sklearn import CounterfactualExplainer
-from scfe_sklearn.background import summarise
 from scfe_sklearn.data import FeatureSpace
 from scfe_sklearn.datasets import make_loan_applications
+from scfe_sklearn.explanation.marginals import summarise
 
 
 def test_shares_of_levels_are_counted():

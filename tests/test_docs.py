@@ -22,7 +22,7 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGES = sorted(DOCS.glob("*.md")) + sorted((DOCS / "guide").glob("*.md"))
 API = (DOCS / "api.rst").read_text(encoding="utf-8")
 ELSEWHERE = {"scikit_learn"}  # tests/contract/test_guide.py runs it
-HOW_IT_IS_DONE = {"cli", "objective", "presentation", "solvers", "targets"}
+HOW_IT_IS_DONE = {"cli", "objective", "solvers", "targets"}
 """Packages that the reference leaves out, and says so."""
 EXTRAS = {
     "matplotlib": [".plot(", "Display"],

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from scfe_sklearn.explanation import Explanation
-from scfe_sklearn.presentation.wording import (
+from scfe_sklearn.explanation.wording import (
     exact,
     plain,
     probability_pair,

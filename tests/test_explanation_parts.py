@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from scfe_sklearn import CounterfactualExplainer, Explanation, Rules
-from scfe_sklearn.cli.outputs import table
+from scfe_sklearn.cli.commands import table
 from scfe_sklearn.datasets import make_loan_applications
 from scfe_sklearn.explanation.joining import PARTLY
 

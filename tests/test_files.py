@@ -12,8 +12,8 @@ from sklearn.datasets import load_iris
 from sklearn.naive_bayes import GaussianNB
 
 from scfe_sklearn import CounterfactualExplainer, save
-from scfe_sklearn import files as module
-from scfe_sklearn.files import write_file
+from scfe_sklearn._utils import files as module
+from scfe_sklearn._utils.files import write_file
 from scfe_sklearn.image.visual.paths import VisualPaths
 
 posix = pytest.mark.skipif(os.name != "posix", reason="permissions and links of POSIX")

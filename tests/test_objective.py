@@ -25,7 +25,7 @@ from scfe_sklearn.solvers.problem.moves import Moves
 D, C = 5, 4
 
 
-def wish(scores, target, n, density=None, weight=0.0, ceiling=0.0):
+def row_objective(scores, target, n, density=None, weight=0.0, ceiling=0.0):
     """The objective of n rows that all want one class."""
     codes = torch.full((n,), target)
     part = PlausibilityTerm(density, weight, ceiling)
@@ -38,7 +38,7 @@ def make(density=None, weight=0.7, target=2, seed=0, n=6):
     b = torch.from_numpy(rng.normal(size=C))
     if density is not None:
         density.fit(rng.normal(size=(60, D)))
-    return wish(lambda z: (z @ A).tanh() * 3 + b, target, n, density, weight, 1.5)
+    return row_objective(lambda z: (z @ A).tanh() * 3 + b, target, n, density, weight, 1.5)
 
 
 def scores_of(objective, z):
@@ -68,7 +68,7 @@ def test_margin_is_the_lead_over_the_best_other_class(target):
 
 
 def test_two_classes():
-    objective = wish(lambda z: torch.stack([-z[:, 0], z[:, 0]], 1), 0, 3)
+    objective = row_objective(lambda z: torch.stack([-z[:, 0], z[:, 0]], 1), 0, 3)
     z = points(3, 2, D)
     torch.testing.assert_close(objective.margin(z), -2 * z[..., 0])
 
@@ -103,7 +103,7 @@ def test_only_what_is_asked_for_is_evaluated():
         seen.append(len(z))
         return torch.stack([z[:, 0], -z[:, 0]], 1)
 
-    objective = wish(scores, 0, 5)
+    objective = row_objective(scores, 0, 5)
     z = points(5, 3, D)
     where = torch.from_numpy(np.random.default_rng(2).random((5, 3)) < 0.4)
     margin = objective.margin(z, where)
@@ -119,7 +119,7 @@ def test_many_points_are_scored_in_pieces(monkeypatch):
     monkeypatch.setattr(rows, "CHUNK", 4)
     objective, z = make(n=5), points(5, 3, D)
     sizes = []
-    pieces = wish(lambda z: (sizes.append(len(z)), scores_of(objective, z))[1], 2, 5)
+    pieces = row_objective(lambda z: (sizes.append(len(z)), scores_of(objective, z))[1], 2, 5)
     torch.testing.assert_close(pieces.margin(z), objective.margin(z))
     assert sizes == [4, 4, 4, 3]
 
@@ -387,7 +387,7 @@ def test_what_is_missing_is_told_to_the_model_as_missing():
 
     factual = torch.tensor([[0.0, 1.0], [0.0, 2.0], [3.0, 0.0]], dtype=torch.float64)
     missing = torch.tensor([[True, False], [True, False], [False, False]])
-    objective = replace(wish(scores, 1, 3), constraints=kept(factual, missing=missing))
+    objective = replace(row_objective(scores, 1, 3), constraints=kept(factual, missing=missing))
     z = factual[:, None].repeat(1, 2, 1)
     z[0, 1, 0], z[1, 1, 1], z[2, 1] = 0.5, 7.0, torch.tensor([0.0, 5.0])
     objective.margin(z)

@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from scfe_sklearn import CounterfactualExplainer
-from scfe_sklearn.quiet import LEAKED, ignore_warnings, keep_filters
+from scfe_sklearn._utils.quiet import LEAKED, ignore_warnings, keep_filters
 from scfe_sklearn.recourse.threads import one_thread
 from scfe_sklearn.scoring import RecourseScorer
 
@@ -105,7 +105,7 @@ def test_explain_adds_no_filter(model, monkeypatch):
     def refused(*args):
         raise AssertionError("a filter was added")
 
-    monkeypatch.setattr("scfe_sklearn.quiet._OwnThread.enter", refused)
+    monkeypatch.setattr("scfe_sklearn._utils.quiet._OwnThread.enter", refused)
     explainer._explain(X[:4])
     explainer.score(X[:4])
 

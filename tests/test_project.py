@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import scfe_sklearn
-from scfe_sklearn.densities.resolve import DENSITIES
+from scfe_sklearn.densities.class_conditional import DENSITIES
 from scfe_sklearn.persistence import TRUSTED
 
 ROOT = Path(__file__).resolve().parent.parent

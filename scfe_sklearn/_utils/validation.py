@@ -1,8 +1,17 @@
-"""Errors about parameters, all in one grammar."""
+"""Errors about parameters in one grammar, and scikit-learn's validation as far as it is used.
+
+That of scikit-learn is stable, but not public; this is the only place that imports it.
+"""
 
 from __future__ import annotations
 
+from numbers import Integral, Real
 from typing import Any
+
+from sklearn.base import _fit_context as fit_context
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+
+__all__ = ["HasMethods", "Integral", "Interval", "Real", "StrOptions", "fit_context", "invalid"]
 
 _MOST = 80  # characters of a value that are shown
 _NO_COLUMN = object()

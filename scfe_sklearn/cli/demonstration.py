@@ -7,12 +7,12 @@ import textwrap
 import time
 from collections.abc import Sequence
 
-from scfe_sklearn.cli.values import weight, whole
+from scfe_sklearn._utils import ignore_warnings
+from scfe_sklearn.cli.parser import weight, whole
 from scfe_sklearn.demo import REFUSED, TARGET, Quality, judge_answers, open_loan_desk
-from scfe_sklearn.densities.resolve import DENSITIES
+from scfe_sklearn.densities.class_conditional import DENSITIES
 from scfe_sklearn.explainer import CounterfactualExplainer
 from scfe_sklearn.explanation import Explanation
-from scfe_sklearn.quiet import ignore_warnings
 
 SHOWN = 8
 WIDTH = 96

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scfe_sklearn.cli.levels import match_texts
-from scfe_sklearn.cli.refusal import INPUT, Refusal, unknown
+from scfe_sklearn.cli.messages import INPUT, Refusal, unknown
+from scfe_sklearn.cli.tables import match_texts
 from scfe_sklearn.rules import FLAGS, PARAMETERS, Relative
 
 KINDS = ("categorical", "integer", "continuous")

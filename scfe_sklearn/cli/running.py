@@ -13,10 +13,18 @@ from typing import Any
 
 from scfe_sklearn.cli.commands import COMMANDS
 from scfe_sklearn.cli.demonstration import demonstrate
+from scfe_sklearn.cli.messages import (
+    BROKEN_PIPE,
+    INTERNAL,
+    INTERRUPTED,
+    PACKAGE,
+    USAGE,
+    Refusal,
+    discard,
+    guarded_streams,
+)
 from scfe_sklearn.cli.parser import build_parser
-from scfe_sklearn.cli.refusal import BROKEN_PIPE, INTERNAL, INTERRUPTED, PACKAGE, USAGE, Refusal
 from scfe_sklearn.cli.rule_files import KNOWN
-from scfe_sklearn.cli.streams import discard, guarded_streams
 from scfe_sklearn.models import UnsupportedModelError
 
 

@@ -5,19 +5,10 @@
 from scfe_sklearn.data.blocks import BlockExpander
 from scfe_sklearn.data.column_space import Column
 from scfe_sklearn.data.derived import Derived
-from scfe_sklearn.data.features import (
-    Feature,
-    level_numbers,
-    magnitude,
-    own_levels,
-    rounding,
-)
-from scfe_sklearn.data.frames import as_table, cached, check_size, note_columns, open_table
-from scfe_sklearn.data.input_adapter import InputAdapter
-from scfe_sklearn.data.lattice import as_stored
-from scfe_sklearn.data.levels import (
+from scfe_sklearn.data.domains import (
     MISSING,
     VERTEX,
+    as_stored,
     coded,
     is_listing,
     is_number,
@@ -27,6 +18,15 @@ from scfe_sklearn.data.levels import (
     positions,
     ranks,
 )
+from scfe_sklearn.data.features import (
+    Feature,
+    level_numbers,
+    magnitude,
+    own_levels,
+    rounding,
+)
+from scfe_sklearn.data.frames import as_table, cached, check_size, note_columns, open_table
+from scfe_sklearn.data.input_adapter import InputAdapter
 from scfe_sklearn.data.space import FeatureSpace
 from scfe_sklearn.data.table import Edit, Table
 

@@ -9,10 +9,9 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from scfe_sklearn.data.column_space import Column, exact_columns, lay_out_columns
+from scfe_sklearn.data.domains import VERTEX, Lattice, level_codes, match_levels, vertices
 from scfe_sklearn.data.features import Feature
 from scfe_sklearn.data.frames import open_table
-from scfe_sklearn.data.lattice import Lattice
-from scfe_sklearn.data.levels import VERTEX, level_codes, match_levels, vertices
 from scfe_sklearn.data.table import Edit, Table
 
 if TYPE_CHECKING:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scfe_sklearn.data.domains import VERTEX, Lattice
 from scfe_sklearn.data.features import Feature
-from scfe_sklearn.data.lattice import Lattice
-from scfe_sklearn.data.levels import VERTEX
 
 if TYPE_CHECKING:
     import torch

@@ -8,11 +8,10 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from scfe_sklearn._utils import invalid
+from scfe_sklearn._utils import Documented, invalid
+from scfe_sklearn.data.domains import plain_level, position
 from scfe_sklearn.data.frames import open_table
-from scfe_sklearn.data.levels import plain_level, position
 from scfe_sklearn.data.table import Edit, Table
-from scfe_sklearn.documentation import Documented
 
 Functions = Mapping[Hashable, Callable[[Any], Any]]
 

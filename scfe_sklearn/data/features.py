@@ -9,15 +9,12 @@ from typing import Any, Literal
 import numpy as np
 
 from scfe_sklearn._utils import invalid
-from scfe_sklearn.data.lattice import (
+from scfe_sklearn.data.domains import (
     NO_ROUNDING,
     decimals_of,
     fine_decimals,
     infer_offset,
     infer_step,
-    whole_step,
-)
-from scfe_sklearn.data.levels import (
     is_listing,
     is_number,
     level_array,
@@ -27,6 +24,7 @@ from scfe_sklearn.data.levels import (
     positions,
     ranks,
     sorted_levels,
+    whole_step,
 )
 from scfe_sklearn.data.table import Storage, Table
 

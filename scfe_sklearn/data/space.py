@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from sklearn.base import BaseEstimator
 
+from scfe_sklearn._utils import Documented, KeepsLists
 from scfe_sklearn.data.coding import Coding
 from scfe_sklearn.data.features import learn, resolve
 from scfe_sklearn.data.frames import as_table, check_size, note_columns, open_table
-from scfe_sklearn.documentation import Documented
-from scfe_sklearn.row_values import KeepsLists
 
 if TYPE_CHECKING:
     import torch

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from scfe_sklearn._utils import RowBatch
 from scfe_sklearn.densities.base import Density
 from scfe_sklearn.densities.local import LocalDensity, LocalPoints, PointDensity, WholeDensity
 
@@ -99,7 +100,7 @@ class _Whole:
 
 
 @dataclass(frozen=True, eq=False)
-class _Table:
+class _Table(RowBatch):
     """T training points of each of n rows, shared by all points of the row.
 
     Parameters
@@ -120,6 +121,7 @@ class _Table:
     origin: torch.Tensor
     points: torch.Tensor
     squares: torch.Tensor
+    _by_row = ("facts", "origin", "points", "squares")
 
     @classmethod
     def of(cls, density: PointDensity, centres: torch.Tensor, size: int) -> _Table:
@@ -154,11 +156,6 @@ class _Table:
         points *= real[:, None]
         facts = tuple(part[index, there] for part in self.facts)
         return LocalPoints(self.density, facts, squares.gather(1, there), points, real)
-
-    def take(self, rows: torch.Tensor) -> _Table:
-        facts = tuple(part[rows] for part in self.facts)
-        parts = (self.origin, self.points, self.squares)
-        return _Table(self.density, facts, *(part[rows] for part in parts))
 
     @torch.no_grad()
     def log_prob(self, z: torch.Tensor) -> torch.Tensor:

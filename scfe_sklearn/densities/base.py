@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from scfe_sklearn.documentation import Documented
+from scfe_sklearn._utils import Documented
 
 # Elements of the largest temporary (rows x kernels): small enough for a processor's cache,
 # large enough to keep a matrix product efficient. An accelerator prefers larger pieces.

@@ -1,4 +1,4 @@
-"""One density per class."""
+"""Short names of the densities, and one density per class."""
 
 from __future__ import annotations
 
@@ -11,9 +11,49 @@ import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
+from scfe_sklearn._utils import Documented
 from scfe_sklearn.densities.base import Density
-from scfe_sklearn.densities.resolve import resolve_density
-from scfe_sklearn.documentation import Documented
+from scfe_sklearn.densities.kernel import GaussianKDE
+from scfe_sklearn.densities.mixture import GaussianMixture
+from scfe_sklearn.densities.neighbours import NearestNeighbours
+from scfe_sklearn.densities.outlier import LocalOutlierDensity
+
+DENSITIES: dict[str, type[Density]] = {
+    "kde": GaussianKDE,
+    "gmm": GaussianMixture,
+    "knn": NearestNeighbours,
+    "lof": LocalOutlierDensity,
+}
+"""All short names, with their classes. This is the only list."""
+
+
+def resolve_density(density: Any) -> Density:
+    """Turn a short name into a density with default parameters.
+
+    Parameters
+    ----------
+    density : "kde", "gmm", "knn", "lof" or Density
+        Any object with `fit`, `log_prob`, `log_prob_and_grad` and `training_log_prob`, as
+        `Density` describes them, is a density. It is returned as it is.
+
+    Returns
+    -------
+    Density
+
+    Examples
+    --------
+    >>> resolve_density("kde")
+    GaussianKDE()
+    """
+    if isinstance(density, str) and density in DENSITIES:
+        return DENSITIES[density]()
+    methods = ("fit", "log_prob", "log_prob_and_grad", "training_log_prob")
+    if not isinstance(density, type) and all(hasattr(density, name) for name in methods):
+        return density
+    names = ", ".join(repr(name) for name in DENSITIES)
+    raise ValueError(
+        f"The 'density' parameter must be one of {names} or a Density. Got {density!r} instead."
+    )
 
 
 class ClassConditionalDensity(Documented, BaseEstimator):

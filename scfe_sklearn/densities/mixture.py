@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture as EMGaussianMixture
 from sklearn.utils import check_random_state
 
+from scfe_sklearn._utils import ignore_warnings
 from scfe_sklearn.densities.base import (
     Density,
     chunks,
@@ -20,7 +21,6 @@ from scfe_sklearn.densities.base import (
     parameter_error,
     training_rows,
 )
-from scfe_sklearn.quiet import ignore_warnings
 
 
 class GaussianMixture(Density):

@@ -5,8 +5,13 @@ of a linear model as plain arrays, never the estimator.
 """
 
 from scfe_sklearn.exact.cheapest import ExactAnswer, cheapest
-from scfe_sklearn.exact.linear import LinearReach, fewest_linear, linear_reach, prove_linear
-from scfe_sklearn.exact.linear_rules import prove_linear_jointly
+from scfe_sklearn.exact.linear import (
+    LinearReach,
+    fewest_linear,
+    linear_reach,
+    prove_linear,
+    prove_linear_jointly,
+)
 from scfe_sklearn.exact.options import Options, row_options
 from scfe_sklearn.exact.requirements import (
     Requirement,

@@ -11,9 +11,8 @@ import numpy as np
 
 from scfe_sklearn.exact.joint_rows import TangentPoints
 from scfe_sklearn.exact.options import Options
-from scfe_sklearn.exact.protocols import Ensemble
-from scfe_sklearn.exact.reduction import Limits
-from scfe_sklearn.exact.requirements import Requirement
+from scfe_sklearn.exact.program import Limits
+from scfe_sklearn.exact.requirements import Ensemble, Requirement
 from scfe_sklearn.exact.search import SLACK, Clock, Found, Search, Status
 
 Objective = Literal["changes", "distance", "cost"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from scfe_sklearn.exact.protocols import Ensemble, Values
+from scfe_sklearn.exact.requirements import Ensemble, Values
 from scfe_sklearn.rules import RowRules
 
 

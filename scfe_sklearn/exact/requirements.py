@@ -1,13 +1,77 @@
-"""Conditions on the output, as linear conditions on the leaves that a row reaches."""
+"""Protocols of tree ensembles and lattices, and conditions on the output of an ensemble."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from scfe_sklearn.exact.protocols import Ensemble
+from scfe_sklearn.data import Column
+
+
+class Ensemble(Protocol):
+    """Trees over column space: flat arrays of N nodes, and what the sums of leaves mean.
+
+    See `scfe_sklearn.models.TreeEnsemble` for each of them.
+    """
+
+    @property
+    def columns(self) -> Sequence[Column]: ...
+    @property
+    def starts(self) -> np.ndarray: ...
+    @property
+    def roots(self) -> np.ndarray: ...
+    @property
+    def left(self) -> np.ndarray: ...
+    @property
+    def right(self) -> np.ndarray: ...
+    @property
+    def column(self) -> np.ndarray: ...
+    @property
+    def threshold(self) -> np.ndarray: ...
+    @property
+    def missing_left(self) -> np.ndarray: ...
+    @property
+    def level_set(self) -> np.ndarray: ...
+    @property
+    def level_sets(self) -> np.ndarray: ...
+    @property
+    def values(self) -> np.ndarray: ...
+    @property
+    def baseline(self) -> np.ndarray: ...
+    @property
+    def divisor(self) -> float: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def n_classes(self) -> int: ...
+    @property
+    def zero_class(self) -> int: ...
+    @property
+    def slope(self) -> float: ...
+    @property
+    def weights(self) -> np.ndarray | None: ...
+    def thresholds(self) -> list[np.ndarray]: ...
+    def leaves(self, u: np.ndarray) -> np.ndarray: ...
+    def scores(self, u: np.ndarray) -> np.ndarray: ...
+    def decide(self, u: np.ndarray) -> np.ndarray: ...
+
+
+class Values(Protocol):
+    """The representable values of k numbers, such as `scfe_sklearn.data.domains.Lattice`."""
+
+    @property
+    def step(self) -> np.ndarray:
+        """Distance of neighbouring values (k,); 0 where they are as good as continuous."""
+
+    def at_least(self, values: np.ndarray) -> np.ndarray:
+        """The smallest representable values that are no less than ``values`` (n, k)."""
+
+    def at_most(self, values: np.ndarray) -> np.ndarray:
+        """The largest representable values that are no more than ``values`` (n, k)."""
+
 
 CERTAIN = 37.0
 """Log-odds from which on a sigmoid is 1 in double precision, about."""

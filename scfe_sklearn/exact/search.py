@@ -11,13 +11,16 @@ import numpy as np
 from scipy import sparse
 from scipy.optimize import Bounds, LinearConstraint, OptimizeResult, milp
 
-from scfe_sklearn.exact.exact_point import exact_point, infeasible
-from scfe_sklearn.exact.joint_rows import JointRows, TangentPoints, joint_rows
+from scfe_sklearn.exact.joint_rows import (
+    JointRows,
+    TangentPoints,
+    exact_point,
+    infeasible,
+    joint_rows,
+)
 from scfe_sklearn.exact.options import Options
-from scfe_sklearn.exact.program import Program, build
-from scfe_sklearn.exact.protocols import Ensemble
-from scfe_sklearn.exact.reduction import Limits, Reach, reduce
-from scfe_sklearn.exact.requirements import Requirement
+from scfe_sklearn.exact.program import Limits, Program, Reach, build, reduce
+from scfe_sklearn.exact.requirements import Ensemble, Requirement
 
 Status = Literal["optimal", "feasible", "unreachable", "unknown"]
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scfe_sklearn.explanation import tables
-from scfe_sklearn.presentation.containers import columns_in_order, is_polars
-from scfe_sklearn.presentation.wording import is_missing
+from scfe_sklearn.explanation.containers import columns_in_order, is_polars
+from scfe_sklearn.explanation.wording import is_missing
 
 if TYPE_CHECKING:
-    from scfe_sklearn.background import Background
+    from scfe_sklearn.explanation.marginals import Marginals
     from scfe_sklearn.explanation.result import Explanation
 
 PARTLY = "some rows: "
@@ -154,7 +154,7 @@ def _same_pictures(parts: Sequence[Explanation]) -> bool:
     )
 
 
-def _same_background(a: Background | None, b: Background | None) -> bool:
+def _same_background(a: Marginals | None, b: Marginals | None) -> bool:
     if a is b or a is None or b is None:
         return a is b
     return list(a.labels) == list(b.labels) and all(

@@ -11,20 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scfe_sklearn.explanation import as_json, records, shown, tables
-from scfe_sklearn.explanation.alignment import aligned
-from scfe_sklearn.explanation.joining import joined
-from scfe_sklearn.explanation.lookup import ByLabel
-from scfe_sklearn.explanation.outcomes import outcomes
-from scfe_sklearn.files import write_file
-from scfe_sklearn.portable import is_damage
-from scfe_sklearn.presentation import sentence
-from scfe_sklearn.presentation.containers import (
+from scfe_sklearn._utils import is_damage, write_file
+from scfe_sklearn.explanation import notebook, tables
+from scfe_sklearn.explanation.alignment import ByLabel, aligned
+from scfe_sklearn.explanation.containers import (
     columns_in_order,
     narrowed,
     positions,
     take_rows,
 )
+from scfe_sklearn.explanation.joining import joined
+from scfe_sklearn.explanation.tables import outcomes
+from scfe_sklearn.explanation.wording import sentence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,7 +95,7 @@ class Explanation:
     seen : pair of DataFrames or None, default=None
         Factual and counterfactual rows by the features that are changed, where these are not the
         columns of ``factual``: one-hot blocks as one feature, derived columns left out.
-    background : Background or None, default=None
+    background : Marginals or None, default=None
         How training rows are spread over each feature: what pictures show the answers against.
     front : bool, default=False
         Whether the options of a row are those that `pareto` keeps; `plot` then draws the front.
@@ -274,7 +272,7 @@ class Explanation:
         --------
         to_json : Everything, to be read back by `from_json`.
         """
-        return records.written(self)
+        return tables.as_dicts(self)
 
     def summary(self) -> pd.DataFrame:
         """Counts and means in one line.
@@ -316,7 +314,7 @@ class Explanation:
         --------
         from_json : Reads it.
         """
-        text = as_json.written(self)
+        text = tables.as_json(self)
         if path is None:
             return text
         # JSON has an escape for a lone surrogate, UTF-8 has none.
@@ -358,7 +356,7 @@ class Explanation:
         ['Increase a from 1 to 4.']
         """
         try:
-            return cls(**as_json.read(source))
+            return cls(**tables.from_json(source))
         except (OSError, ValueError):
             raise
         except BaseException as error:
@@ -414,7 +412,7 @@ class Explanation:
         Display
             One of `scfe_sklearn.inspection`, with ``ax_`` and ``figure_``.
         """
-        from scfe_sklearn.inspection.shortcuts import draw
+        from scfe_sklearn.inspection.options import draw
 
         return draw(self, kind, ax)
 
@@ -439,7 +437,7 @@ class Explanation:
         return write_report(self, path, title)
 
     def __repr__(self) -> str:
-        return shown.as_text(self)
+        return notebook.as_text(self)
 
     def _repr_html_(self) -> str:
-        return shown.as_html(self)
+        return notebook.as_html(self)

@@ -11,7 +11,7 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
-from scfe_sklearn.documentation import Documented
+from scfe_sklearn._utils import Documented, Integral, Interval
 from scfe_sklearn.image.batches import (
     channels_first,
     check_bounds,
@@ -30,7 +30,6 @@ from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.models.classifiers import as_constant_function
 from scfe_sklearn.status import Status
-from scfe_sklearn.validation import Integral, Interval
 
 ROUNDING = 2.0**-7
 """Of bfloat16, relative."""

@@ -1,4 +1,4 @@
-"""One feature as a strip from 0 to 1: where a value stands, and how people are spread over it."""
+"""One feature as a strip from 0 to 1: the place of a value, and the spread of people over it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ from typing import Any
 import numpy as np
 
 from scfe_sklearn.explanation import Explanation
-from scfe_sklearn.presentation.containers import column_values
-from scfe_sklearn.presentation.wording import is_missing, plain
-
-__all__ = ["Strip", "feature_values", "strip"]
+from scfe_sklearn.explanation.containers import column_values
+from scfe_sklearn.explanation.wording import (
+    Change,
+    exact,
+    feature_text,
+    is_missing,
+    plain,
+    value_pair,
+)
+from scfe_sklearn.inspection.base import percent
 
 _MARGIN = 0.04
 _MANY_LEVELS = 7
@@ -129,3 +135,86 @@ def _rounded(value: float, span: float) -> float:
     """Rounded to about three digits of the span."""
     digits = 2 - int(np.floor(np.log10(span)))
     return round(value, digits)
+
+
+class Curves:
+    """The curves that occur, each drawn once; strips show them at their own scale."""
+
+    def __init__(self) -> None:
+        self._names: dict[tuple[int, str], str] = {}
+        self.symbols: list[dict[str, str]] = []
+
+    def name(self, feature: int, target: Any, scale: Strip) -> str:
+        """The name of the curve of a feature and a label."""
+        key = (feature, repr(target) if scale.own else "")
+        if key not in self._names:
+            self._names[key] = f"curve{len(self.symbols)}"
+            self.symbols.append({"name": self._names[key], "path": _path(scale)})
+        return self._names[key]
+
+
+def strip_context(
+    explanation: Explanation, change: Change, entry: int, curves: Curves
+) -> dict[str, Any]:
+    """One change as the template draws it."""
+    target = explanation.target[entry]
+    scale = strip(explanation, change.position, [change.before, change.after], target)
+    before, after = value_pair(change.before, change.after, quotes=False)
+    context: dict[str, Any] = {
+        "name": feature_text(change.feature),
+        "before": before,
+        "after": after,
+        "kind": "switched" if change.upward is None else "raised" if change.upward else "lowered",
+    }
+    if scale.levels is not None:
+        return context | {"levels": _levels(scale, change)}
+    start, end = scale.place(change.before), scale.place(change.after)
+    known = np.isfinite(start) and np.isfinite(end)
+    context |= {
+        "levels": None,
+        "start": _per_cent(start),
+        "end": _per_cent(end),
+        "left": _per_cent(min(start, end)) if known else None,
+        "width": _per_cent(abs(end - start)) if known else None,
+        "back": bool(known and end < start),
+        "ends": scale.ends,
+        "curve": None,
+    }
+    if len(scale.places):
+        first, last = float(scale.places[0]), float(scale.places[-1])
+        name = curves.name(change.position, target, scale)
+        context["curve"] = {
+            "name": name,
+            "left": _per_cent(first),
+            "width": _per_cent(last - first),
+        }
+    return context
+
+
+def _levels(scale: Strip, change: Change) -> list[dict[str, Any]]:
+    assert scale.levels is not None
+    return [
+        {
+            "text": exact(level),
+            "share": percent(float(scale.heights[k])) if len(scale.heights) else "",
+            "fill": round(100 * float(scale.heights[k]), 1) if len(scale.heights) else 0,
+            "now": _same(level, change.before),
+            "new": _same(level, change.after),
+        }
+        for k, level in enumerate(scale.levels)
+    ]
+
+
+def _same(level: Any, value: Any) -> bool:
+    return bool(level == value) or (is_missing(level) and is_missing(value))
+
+
+def _per_cent(place: float) -> float | None:
+    return round(100 * float(place), 2) if np.isfinite(place) else None
+
+
+def _path(scale: Strip) -> str:
+    """The curve in a box of 100 by 30, closed along its foot."""
+    x = np.linspace(0, 100, len(scale.heights))
+    points = " ".join(f"{a:.1f},{30 - 29 * b:.1f}" for a, b in zip(x, scale.heights, strict=True))
+    return f"M0,30 L{points} L100,30 Z"

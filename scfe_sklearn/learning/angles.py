@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from scfe_sklearn.data import as_table
+from scfe_sklearn.explanation.containers import take_rows
 from scfe_sklearn.image.explainer import ImageExplainer
 from scfe_sklearn.learning.perturbations import attacked_rows, counterfactual_rows
-from scfe_sklearn.presentation.containers import take_rows
 
 
 def attack_angles(

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from scfe_sklearn.data import Edit, as_table, open_table
+from scfe_sklearn.explanation.containers import take_rows
 from scfe_sklearn.image.batches import channels_first, check_bounds, read_images
 from scfe_sklearn.models import handed
 from scfe_sklearn.models.classifiers import as_constant_function
-from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.status import Status
 
 CHUNK = 512

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.preprocessing import label_binarize
 from sklearn.utils.multiclass import check_classification_targets
 
-from scfe_sklearn.presentation.containers import is_polars
+from scfe_sklearn.explanation.containers import is_polars
 
 
 def dense(X: Any) -> Any:

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from sklearn.base import clone
 
+from scfe_sklearn.explanation.containers import columns_in_order, narrowed, take_rows
 from scfe_sklearn.image import PlausibleImageExplainer, ProjectedGradient
 from scfe_sklearn.image.explainer import ImageExplainer
-from scfe_sklearn.presentation.containers import columns_in_order, narrowed, take_rows
 from scfe_sklearn.proximal.balls import project_ball_box
 from scfe_sklearn.recourse.threads import one_thread
 from scfe_sklearn.solvers.gradients import auto_projected_gradient

@@ -11,8 +11,9 @@ import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, OneToOneFeatureMixin
 from sklearn.utils import InputTags, Tags, check_random_state
 
+from scfe_sklearn._utils import Documented, HasMethods, Integral, Interval, Real, StrOptions
 from scfe_sklearn.data import as_table, note_columns, open_table
-from scfe_sklearn.documentation import Documented
+from scfe_sklearn.explanation.containers import take_rows
 from scfe_sklearn.image.explainer import ImageExplainer
 from scfe_sklearn.learning.containers import Labels, dense, returned_as, stacked
 from scfe_sklearn.learning.perturbations import (
@@ -23,8 +24,6 @@ from scfe_sklearn.learning.perturbations import (
     nearest,
     plausible,
 )
-from scfe_sklearn.presentation.containers import take_rows
-from scfe_sklearn.validation import HasMethods, Integral, Interval, Real, StrOptions
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scfe_sklearn.files import write_file
+from scfe_sklearn._utils import write_file
 from scfe_sklearn.image.panels import png_address
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from scipy.stats import binom
 from sklearn.metrics import precision_score, recall_score
 from sklearn.utils import check_random_state, column_or_1d
 
+from scfe_sklearn.explanation.containers import take_rows
 from scfe_sklearn.image.explainer import ImageExplainer
 from scfe_sklearn.learning.candidates import Columns, Windows
-from scfe_sklearn.presentation.containers import take_rows
 
 LEAST_SCORE = 0.1
 """Least score of a candidate with an alarm."""

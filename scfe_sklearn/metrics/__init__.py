@@ -8,15 +8,23 @@ one per level of a categorical feature, one-hot divided by sqrt(2), so that a ch
 adds exactly 1 to a squared distance. `groups` names the raw feature of each coordinate.
 """
 
-from scfe_sklearn.metrics.changes import minimality, redundant_changes, rule_violations
-from scfe_sklearn.metrics.outcomes import coverage, validity
-from scfe_sklearn.metrics.plausibility import (
+from scfe_sklearn.metrics.changes import (
+    l0,
+    l1,
+    l2,
+    linf,
+    minimality,
+    redundant_changes,
+    rule_violations,
+    stability,
+)
+from scfe_sklearn.metrics.outcomes import (
+    coverage,
     knn_distance,
     local_outlier_factor,
     log_density_quantile,
+    validity,
 )
-from scfe_sklearn.metrics.robustness import stability
-from scfe_sklearn.metrics.sizes import l0, l1, l2, linf
 
 __all__ = [
     "coverage",

@@ -1,4 +1,4 @@
-"""Permission and minimality of the changes of an answer."""
+"""Changes of an answer: their size, permission, minimality and stability."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from scfe_sklearn.metrics.outcomes import validity
 from scfe_sklearn.metrics.tables import (
+    as_rows,
     columns_of,
     equal,
     found_rows,
@@ -19,6 +20,124 @@ from scfe_sklearn.metrics.tables import (
     per_row_labels,
     undo,
 )
+
+
+def l0(change: Any, groups: Any = None, *, tol: float = 1e-6) -> np.ndarray:
+    """Number of changed raw features: ``sum_g 1[max_{i in g} |change_i| > tol]``.
+
+    Parameters
+    ----------
+    change : array-like of shape (n, D)
+        Counterfactual minus factual, in solver space.
+    groups : array-like of int of shape (D,) or None
+        Raw feature of each coordinate; None: each coordinate is a feature.
+    tol : float
+        Largest movement that does not count, in standard deviations.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        NaN for rows with missing values.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> l0(np.array([[0.5, 0.7, -0.7], [0.0, 0.0, 0.0]]), groups=[0, 1, 1])
+    array([2., 0.])
+    """
+    change = as_rows(change)
+    moved = (_group_squares(np.square(change), groups, np.maximum) > tol**2).sum(axis=1)
+    return np.where(np.isnan(change).any(axis=1), np.nan, moved)
+
+
+def l1(change: Any, groups: Any = None) -> np.ndarray:
+    """Sum over raw features of the size of their change: ``sum_g ||change_g||_2``.
+
+    The ordinary 1-norm for numeric features; a changed category adds 1.
+
+    Parameters
+    ----------
+    change : array-like of shape (n, D)
+        Counterfactual minus factual, in solver space.
+    groups : array-like of int of shape (D,) or None
+        Raw feature of each coordinate; None: each coordinate is a feature.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        NaN for rows with missing values.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> l1(np.array([[0.5, 0.6, -0.8]]), groups=[0, 1, 1])
+    array([1.5])
+    """
+    return np.sqrt(_group_squares(np.square(as_rows(change)), groups, np.add)).sum(axis=1)
+
+
+def l2(change: Any) -> np.ndarray:
+    """Euclidean size of the change: ``||change||_2``.
+
+    With the solver's scaling this is the square root of (sum of squared changes in standard
+    deviations, plus the number of changed categories).
+
+    Parameters
+    ----------
+    change : array-like of shape (n, D)
+        Counterfactual minus factual, in solver space.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        NaN for rows with missing values.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> l2(np.array([[3.0, -4.0], [np.nan, 0.0]]))
+    array([ 5., nan])
+    """
+    return np.linalg.norm(as_rows(change), axis=1)
+
+
+def linf(change: Any, groups: Any = None) -> np.ndarray:
+    """Largest change of one raw feature: ``max_g ||change_g||_2``.
+
+    Parameters
+    ----------
+    change : array-like of shape (n, D)
+        Counterfactual minus factual, in solver space.
+    groups : array-like of int of shape (D,) or None
+        Raw feature of each coordinate; None: each coordinate is a feature.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        NaN for rows with missing values.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> linf(np.array([[0.5, 0.6, -0.8]]), groups=[0, 1, 1])
+    array([1.])
+    """
+    return np.sqrt(_group_squares(np.square(as_rows(change)), groups, np.add)).max(axis=1)
+
+
+def _group_squares(squares: np.ndarray, groups: Any, combine: np.ufunc) -> np.ndarray:
+    """Combine the squared changes of the coordinates of each raw feature."""
+    if groups is None:
+        return squares
+    groups = np.asarray(groups)
+    if groups.shape != squares.shape[1:]:
+        raise ValueError(
+            f"The 'groups' array must name the feature of each of the {squares.shape[1]} "
+            f"coordinates. Got shape {groups.shape} instead."
+        )
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.diff(groups[order], prepend=groups[order][:1] - 1))
+    return combine.reduceat(squares[:, order], starts, axis=1)
 
 
 def rule_violations(violations: Any, found: Any = None) -> np.ndarray:
@@ -130,3 +249,39 @@ def minimality(
     """
     counts = redundant_changes(predict, before, after, target, changed)
     return np.where(np.isnan(counts), np.nan, counts == 0)
+
+
+def stability(
+    Z_factual: Any, Z_noisy: Any, Z_counterfactual: Any, Z_noisy_counterfactual: Any
+) -> np.ndarray:
+    """Distance between the answers to two nearby queries, per distance between the queries.
+
+    ``||z' - z~'|| / ||z - z~||`` with z~ a factual under noise and z' , z~' the counterfactuals
+    of both: an empirical Lipschitz constant of the explainer; small is stable.
+
+    Parameters
+    ----------
+    Z_factual, Z_noisy : array-like of shape (n, D)
+        Factuals and the same under noise, in solver space.
+    Z_counterfactual, Z_noisy_counterfactual : array-like of shape (n, D)
+        Their counterfactuals.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        NaN where an answer is missing, or where nothing was disturbed and nothing moved; inf
+        where equal factuals have different answers.
+
+    References
+    ----------
+    Alvarez-Melis and Jaakkola, "On the robustness of interpretability methods", 2018.
+
+    Examples
+    --------
+    >>> stability([[0.0]], [[0.1]], [[1.0]], [[1.2]]).round(6)
+    array([2.])
+    """
+    moved = l2(as_rows(Z_noisy_counterfactual) - as_rows(Z_counterfactual))
+    disturbed = l2(as_rows(Z_noisy) - as_rows(Z_factual))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return moved / disturbed

@@ -1,13 +1,16 @@
-"""Coverage and validity of answers."""
+"""Coverage, validity and plausibility of answers."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import Any
 
 import numpy as np
+from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
+from sklearn.utils import check_array
 
-from scfe_sklearn.metrics.tables import found_rows, is_missing, per_row_labels
+from scfe_sklearn.metrics.tables import as_rows, found_rows, is_missing, per_row_labels
 
 
 def validity(predicted: Any, target: Any) -> np.ndarray:
@@ -63,3 +66,115 @@ def coverage(counterfactuals: Any) -> np.ndarray:
     array([1., 0.])
     """
     return found_rows(counterfactuals).astype(float)
+
+
+def local_outlier_factor(Z: Any, Z_reference: Any, *, n_neighbors: int = 20) -> np.ndarray:
+    """Local outlier factor of each row among reference rows (novelty detection).
+
+    The mean local reachability density of the nearest reference rows over that of the row:
+    about 1 inside the data, more than 1.5 for an outlier [1]_.
+
+    Parameters
+    ----------
+    Z : array-like of shape (n, D)
+        Counterfactuals, in solver space.
+    Z_reference : array-like of shape (m, D)
+        At least two training rows, as a rule those that the model predicts as the target.
+    n_neighbors : int
+        Lowered to m - 1.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        NaN for rows with missing values.
+
+    Notes
+    -----
+    Where the reference holds `n_neighbors` or more copies of one row, the density there is
+    infinite (scikit-learn caps it near 1e10) and the factor of rows beside it explodes. With
+    many duplicates compare medians or the share above 1.5, not means, or drop the duplicates.
+
+    References
+    ----------
+    .. [1] Breunig, Kriegel, Ng, Sander, "LOF: identifying density-based local outliers",
+       SIGMOD 2000.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> reference = np.random.default_rng(0).normal(size=(200, 2))
+    >>> factor = local_outlier_factor([[0.0, 0.0], [9.0, 9.0]], reference)
+    >>> bool(factor[0] < 1.2), bool(factor[1] > 1.5)
+    (True, True)
+    """
+    reference = check_array(Z_reference, dtype=np.float64, ensure_min_samples=2)
+    k = min(n_neighbors, len(reference) - 1)
+    model = LocalOutlierFactor(n_neighbors=k, novelty=True).fit(reference)
+    return _on_found(lambda rows: -model.score_samples(rows), as_rows(Z))
+
+
+def knn_distance(Z: Any, Z_reference: Any, *, n_neighbors: int = 5) -> np.ndarray:
+    """Mean Euclidean distance to the nearest reference rows.
+
+    Parameters
+    ----------
+    Z : array-like of shape (n, D)
+        Counterfactuals, in solver space.
+    Z_reference : array-like of shape (m, D)
+        Training rows, as a rule those of the target class.
+    n_neighbors : int
+        Lowered to m.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        NaN for rows with missing values.
+
+    Examples
+    --------
+    >>> knn_distance([[0.0]], [[1.0], [3.0], [9.0]], n_neighbors=2)
+    array([2.])
+    """
+    reference = check_array(Z_reference, dtype=np.float64)
+    search = NearestNeighbors(n_neighbors=min(n_neighbors, len(reference))).fit(reference)
+    return _on_found(lambda rows: search.kneighbors(rows)[0].mean(axis=1), as_rows(Z))
+
+
+def log_density_quantile(log_prob: Any, reference_log_prob: Any) -> np.ndarray:
+    """Share of the reference rows that are no denser: ``mean_j 1[q(z_j) <= q(z)]``.
+
+    Unlike a log-density it can be compared between densities and data sets: 0.05 means that
+    only one reference row in twenty is as unusual.
+
+    Parameters
+    ----------
+    log_prob : array-like of shape (n,)
+        Log-densities of the counterfactuals.
+    reference_log_prob : array-like of shape (m,)
+        Log-densities of reference rows under the same density, held out of it.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        In [0, 1]; NaN where `log_prob` is NaN.
+
+    Examples
+    --------
+    >>> log_density_quantile([-1.0, -9.0], [-4.0, -3.0, -2.0, 0.0])
+    array([0.75, 0.  ])
+    """
+    values = np.asarray(log_prob, dtype=np.float64)
+    reference = np.sort(np.asarray(reference_log_prob, dtype=np.float64))
+    if not len(reference):
+        raise ValueError("The 'reference_log_prob' array must hold at least one value.")
+    share = np.searchsorted(reference, values, side="right") / len(reference)
+    return np.where(np.isnan(values), np.nan, share)
+
+
+def _on_found(function: Callable[[np.ndarray], np.ndarray], Z: np.ndarray) -> np.ndarray:
+    """Apply a function to the rows without missing values; NaN for the others."""
+    found = ~np.isnan(Z).any(axis=1)
+    result = np.full(len(Z), np.nan)
+    if found.any():
+        result[found] = function(Z[found])
+    return result

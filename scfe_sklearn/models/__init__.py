@@ -7,27 +7,31 @@ estimator, and `adopt` takes whatever has predictions.
 
 # importing them registers their adapters
 from scfe_sklearn.models import classifiers, transformers  # noqa: F401
-from scfe_sklearn.models.adoption import adopt, resampled, retrained
 from scfe_sklearn.models.black_box import BlackBox
+from scfe_sklearn.models.categorical_inputs import categorical_columns
 from scfe_sklearn.models.classifiers import TorchClassifier
-from scfe_sklearn.models.compiled import ScoreModel, as_torch
-from scfe_sklearn.models.errors import AdapterMismatchError, UnsupportedModelError
-from scfe_sklearn.models.fitted import is_fitted, warn_if_fitted
-from scfe_sklearn.models.hints import categorical_columns
+from scfe_sklearn.models.compiled import (
+    AdapterMismatchError,
+    ScoreModel,
+    UnsupportedModelError,
+    as_torch,
+)
+from scfe_sklearn.models.fitted import Predicts, is_fitted, take_kind, verify, warn_if_fitted
 from scfe_sklearn.models.linear_weights import LinearScores, read_linear
-from scfe_sklearn.models.responses import (
+from scfe_sklearn.models.predictions import (
     are_probabilities,
     check_predict_proba,
     handed,
     probability_table,
 )
 from scfe_sklearn.models.trees import TreeEnsemble, read_trees
-from scfe_sklearn.models.verification import verify
+from scfe_sklearn.models.wrapping import adopt, resampled, retrained
 
 __all__ = [
     "AdapterMismatchError",
     "BlackBox",
     "LinearScores",
+    "Predicts",
     "ScoreModel",
     "TorchClassifier",
     "TreeEnsemble",
@@ -42,6 +46,7 @@ __all__ = [
     "probability_table",
     "resampled",
     "retrained",
+    "take_kind",
     "read_linear",
     "read_trees",
     "verify",

@@ -7,24 +7,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from scipy import sparse
 from sklearn import linear_model
 from sklearn.base import is_classifier
-from sklearn.pipeline import Pipeline
 from sklearn.svm import LinearSVC, LinearSVR
 from sklearn.utils.validation import check_is_fitted
 
 from scfe_sklearn.data import Column
 from scfe_sklearn.models.compiled import (
-    Frame,
     LinearOutputs,
+    UnsupportedModelError,
+    input_frame,
     linear_outputs,
-    select_inputs,
+    split_pipeline,
     transform,
     unwrap,
 )
-from scfe_sklearn.models.errors import UnsupportedModelError
 
 _LINEAR = (
     linear_model.LogisticRegression,
@@ -145,17 +143,11 @@ def read_linear(estimator: Any, columns: Sequence[Column]) -> LinearScores:
             f"{type(inner).__name__} is no estimator of scikit-learn: its weights are not known."
         )
     check_is_fitted(inner)
-    last = inner
-    while isinstance(last, Pipeline):
-        last = unwrap(last.steps[-1][1])
-    outputs = _outputs(last)
-    frame = Frame.from_columns(columns, torch.float64)
-    chosen = select_inputs(inner, [column.name for column in columns])
-    frame = frame if chosen is None else frame.take(chosen)
-    while isinstance(inner, Pipeline):
-        for _, step in inner.steps[:-1]:
-            frame = transform(step, frame)
-        inner = unwrap(inner.steps[-1][1])
+    frame = input_frame(inner, columns)
+    steps, inner = split_pipeline(inner)
+    outputs = _outputs(inner)
+    for step in steps:
+        frame = transform(step, frame)
     n_classes = len(inner.classes_) if is_classifier(inner) else 0
     frame.require_numbers(inner)
     expected = outputs.weight.shape[1]

@@ -12,7 +12,7 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from scfe_sklearn.documentation import Documented
+from scfe_sklearn._utils import Documented
 from scfe_sklearn.proximal._validation import check_counts, check_number, refuse
 from scfe_sklearn.proximal.balls import lmo_ball_box, project_ball, project_ball_box
 from scfe_sklearn.proximal.feature_sets import FeatureSets

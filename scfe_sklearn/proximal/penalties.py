@@ -8,7 +8,7 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from scfe_sklearn.documentation import Documented
+from scfe_sklearn._utils import Documented
 from scfe_sklearn.proximal._validation import check_number
 from scfe_sklearn.proximal.groups import (
     group_norms,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from scfe_sklearn.data import FeatureSpace
-from scfe_sklearn.presentation.containers import take_rows
+from scfe_sklearn.explanation.containers import take_rows
 from scfe_sklearn.recourse.engine import Engine
 from scfe_sklearn.recourse.judge import Judge
 from scfe_sklearn.recourse.query import Query

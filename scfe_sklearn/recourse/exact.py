@@ -18,8 +18,8 @@ from scfe_sklearn.exact import (
     row_options,
     value_between,
 )
+from scfe_sklearn.explanation.containers import take_rows
 from scfe_sklearn.models import TreeEnsemble
-from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.recourse.answers import Answers, answer
 from scfe_sklearn.recourse.engine import Engine
 from scfe_sklearn.recourse.judge import Judge

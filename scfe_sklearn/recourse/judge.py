@@ -11,9 +11,9 @@ import numpy as np
 
 from scfe_sklearn._utils import RowBatch
 from scfe_sklearn.data import FeatureSpace, cached
+from scfe_sklearn.explanation.containers import columns_in_order
 from scfe_sklearn.models import are_probabilities, handed, probability_table
-from scfe_sklearn.models.responses import responses
-from scfe_sklearn.presentation.containers import columns_in_order
+from scfe_sklearn.models.predictions import responses
 from scfe_sklearn.recourse.preparation import several_outputs
 from scfe_sklearn.rules import Actionability, ParsedRules, Rules
 from scfe_sklearn.targets import ClassTarget, IntervalTarget, Outcome

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from scfe_sklearn.data import FeatureSpace, Table, cached
-from scfe_sklearn.presentation.containers import take_rows
+from scfe_sklearn.explanation.containers import take_rows
 from scfe_sklearn.recourse.judge import Judge, Rows
 from scfe_sklearn.rules import Actionability, BoundRule
 from scfe_sklearn.status import Status

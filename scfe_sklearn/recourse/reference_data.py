@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils.validation import check_memory
 
 from scfe_sklearn.densities import ClassConditionalDensity, Density
-from scfe_sklearn.presentation.containers import take_rows
+from scfe_sklearn.explanation.containers import take_rows
 from scfe_sklearn.recourse.engine import Engine
 from scfe_sklearn.recourse.judge import Candidates, Judge, Rows
 from scfe_sklearn.recourse.query import STAND_IN, unset

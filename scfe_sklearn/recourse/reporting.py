@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from scfe_sklearn.background import Background
 from scfe_sklearn.data import FeatureSpace, InputAdapter
 from scfe_sklearn.explanation import Explanation
-from scfe_sklearn.presentation.containers import columns_in_order, take_rows
+from scfe_sklearn.explanation.containers import columns_in_order, take_rows
+from scfe_sklearn.explanation.marginals import Marginals
 from scfe_sklearn.recourse.answers import Answers
 from scfe_sklearn.recourse.engine import Engine
 from scfe_sklearn.recourse.judge import Judge, in_order
@@ -100,7 +100,7 @@ def report(
     queried: Any,
     inputs: InputAdapter,
     solver: str,
-    background: Background,
+    background: Marginals,
 ) -> Explanation:
     """Build the result: k entries per row of ``queried``, the user's rows."""
     space = engine.space

@@ -18,7 +18,7 @@ from scfe_sklearn.data import (
     level_numbers,
     ranks,
 )
-from scfe_sklearn.rules.narrowing import Narrowing
+from scfe_sklearn.rules.bounds import Narrowing
 from scfe_sklearn.rules.reading import Labelled, of_columns
 
 TOLERANCE = 1e-9

@@ -9,11 +9,7 @@ import numpy as np
 import torch
 
 from scfe_sklearn.data import VERTEX, FeatureSpace, level_numbers, own_levels
-from scfe_sklearn.rules.base import BoundRule, RawRows
-from scfe_sklearn.rules.linear import WeightedSum
-from scfe_sklearn.rules.narrowing import Narrowing, codes_of
-from scfe_sklearn.rules.one_row import RowRelation
-from scfe_sklearn.rules.slack import (
+from scfe_sklearn.rules.atoms import (
     OrdinalInterpolation,
     as_tensor,
     capped,
@@ -21,6 +17,10 @@ from scfe_sklearn.rules.slack import (
     ordinal_numbers,
     zero_if_missing,
 )
+from scfe_sklearn.rules.base import BoundRule, RawRows
+from scfe_sklearn.rules.bounds import Narrowing, codes_of
+from scfe_sklearn.rules.linear import WeightedSum
+from scfe_sklearn.rules.one_row import RowRelation
 
 
 class Budget(WeightedSum):

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from scfe_sklearn._utils import numbers
 from scfe_sklearn.data import FeatureSpace, position
-from scfe_sklearn.row_values import numbers
 from scfe_sklearn.rules.base import ColumnRule, JointRule, Kind, Options
 from scfe_sklearn.rules.reading import number_text, subject, wrong
 

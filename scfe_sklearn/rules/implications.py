@@ -14,9 +14,9 @@ from scfe_sklearn.data import (
     is_listing,
     is_number,
 )
-from scfe_sklearn.rules.atoms import Atom, BoundAtom
+from scfe_sklearn.rules.atoms import Atom, BoundAtom, capped, forgiven
 from scfe_sklearn.rules.base import BoundRule, ColumnRule, JointRule, Kind, RawRows
-from scfe_sklearn.rules.narrowing import Narrowing
+from scfe_sklearn.rules.bounds import Narrowing
 from scfe_sklearn.rules.one_row import RowImplication
 from scfe_sklearn.rules.reading import (
     Labelled,
@@ -31,7 +31,6 @@ from scfe_sklearn.rules.reading import (
     subject,
     wrong,
 )
-from scfe_sklearn.rules.slack import capped, forgiven
 
 EDGE = 4e-9
 """How far a condition that holds on its edge is from no longer holding."""

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from scfe_sklearn._utils import invalid
+from scfe_sklearn._utils import invalid, is_series, numbers
 from scfe_sklearn.data import MISSING, FeatureSpace, match_levels, plain_level, position
-from scfe_sklearn.row_values import is_series, numbers
 
 Labelled = Callable[[Any, str, Hashable], Any]
 """Of a value, its parameter and its column: the value, a Series as an array in row order."""

@@ -16,7 +16,15 @@ from scfe_sklearn.data import (
     level_numbers,
     own_levels,
 )
+from scfe_sklearn.rules.atoms import (
+    OrdinalInterpolation,
+    as_tensor,
+    capped,
+    forgiven,
+    ordinal_numbers,
+)
 from scfe_sklearn.rules.base import BoundRule, ColumnRule, JointRule, Kind, RawRows
+from scfe_sklearn.rules.bounds import Narrowing
 from scfe_sklearn.rules.budgets import Budget
 from scfe_sklearn.rules.linear import (
     Linear,
@@ -26,16 +34,8 @@ from scfe_sklearn.rules.linear import (
     listed_relations,
     sentence,
 )
-from scfe_sklearn.rules.narrowing import Narrowing
 from scfe_sklearn.rules.one_row import RowRelation
 from scfe_sklearn.rules.reading import Labelled, first_column
-from scfe_sklearn.rules.slack import (
-    OrdinalInterpolation,
-    as_tensor,
-    capped,
-    forgiven,
-    ordinal_numbers,
-)
 
 
 class Relation(WeightedSum):

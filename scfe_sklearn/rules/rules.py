@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from scfe_sklearn._utils import Documented, KeepsLists, by_label, row_index
 from scfe_sklearn.data import FeatureSpace, is_listing, open_table
-from scfe_sklearn.documentation import Documented
-from scfe_sklearn.row_values import KeepsLists, by_label, row_index
-from scfe_sklearn.rules.actionability import Actionability
 from scfe_sklearn.rules.base import ColumnRule, JointRule, Kind
+from scfe_sklearn.rules.bounds import Actionability
 from scfe_sklearn.rules.costs import CostKind
 from scfe_sklearn.rules.flags import (
     DecreasingKind,

@@ -12,8 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import Any, Self
 
+from scfe_sklearn.explanation.wording import neutral
 from scfe_sklearn.inspection.report import read_template, script_policy
-from scfe_sklearn.presentation.neutral import neutral
 from scfe_sklearn.rules import Rules
 from scfe_sklearn.serving.what_if import BadRequest, WhatIf
 

@@ -1,4 +1,4 @@
-"""Requests of the page: a person, the prediction of changed values, the nearest recourse."""
+"""Values that are moved on the page: predictions, bounds and notes."""
 
 from __future__ import annotations
 
@@ -10,23 +10,83 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
+from scfe_sklearn._utils import keep_filters
 from scfe_sklearn.data import VERTEX, open_table
-from scfe_sklearn.explanation.outcomes import outcomes
-from scfe_sklearn.presentation.containers import (
+from scfe_sklearn.explanation.containers import (
     column_values,
     columns_in_order,
     objects,
     row_labels,
     take_rows,
 )
-from scfe_sklearn.presentation.sentences import feature_text, sentence
-from scfe_sklearn.presentation.wording import exact, is_missing, plain, value_pair
-from scfe_sklearn.quiet import keep_filters
+from scfe_sklearn.explanation.tables import outcomes
+from scfe_sklearn.explanation.wording import (
+    exact,
+    feature_text,
+    is_missing,
+    is_number,
+    plain,
+    sentence,
+    value_pair,
+)
 from scfe_sklearn.rules import Rules
-from scfe_sklearn.serving.notes import broken_rules, notes
 from scfe_sklearn.status import Status
 
-__all__ = ["BadRequest", "WhatIf"]
+
+def notes(rules: Rules, space: Any, before: Any, after: Any) -> list[dict[str, Any]]:
+    """Return notes on values of one row that break a rule or leave the training data.
+
+    Parameters
+    ----------
+    rules : Rules
+        All rules of the row.
+    space : FeatureSpace
+        Fitted; knows the ranges of the training rows.
+    before, after : DataFrame or ndarray of shape (1, d)
+        The row as it is, and with moved values.
+
+    Returns
+    -------
+    list of dict
+        ``{"feature": position, "text": sentence}``, in the order of the features.
+    """
+    found = []
+    broken = broken_rules(rules, space, before, after)
+    for j in range(len(space.names_)):
+        texts = [
+            *_outside(space, after, j),
+            *(f"Breaks a rule: {rule}." for rule in broken.get(j, ())),
+        ]
+        found += [{"feature": j, "text": text} for text in texts]
+    return found
+
+
+def broken_rules(rules: Rules, space: Any, before: Any, after: Any) -> dict[int, list[str]]:
+    """Return the rules that each feature breaks, as sentences, by the position of the feature."""
+    rules = rules.in_row_order(before)
+    broken = rules.violations(space, before, after)[0]
+    if not broken.any():
+        return {}
+    filled = Rules().violations(space, before, after)[0]
+    found: dict[int, list[str]] = {
+        int(j): ["a missing value stays missing"] for j in np.flatnonzero(broken & filled)
+    }
+    for rule in rules.one_by_one():
+        own = rule.violations(space, before, after)[0] & broken & ~filled
+        for j in np.flatnonzero(own):
+            found.setdefault(int(j), []).extend(rule.describe(space))
+    return {j: list(dict.fromkeys(texts)) for j, texts in found.items()}
+
+
+def _outside(space: Any, row: Any, j: int) -> list[str]:
+    """Return a note if a number lies outside of the training data."""
+    if space.levels_[j] is not None:
+        return []
+    value = column_values(row, j, np.array([0]))[0]
+    low, high = space.min_[j], space.max_[j]
+    if not is_number(value) or low <= float(value) <= high:
+        return []
+    return [f"Outside of the training data, which go from {exact(low)} to {exact(high)}."]
 
 
 _LARGEST = 1e300  # beyond, differences and squares overflow

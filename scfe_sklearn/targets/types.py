@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from scfe_sklearn.row_values import by_label, is_series, listed, numbers
+from scfe_sklearn._utils import by_label, is_series, listed, numbers
 
 
 @dataclass(frozen=True, repr=False)

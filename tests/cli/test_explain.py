@@ -26,7 +26,7 @@ from scfe_sklearn import (
     save,
 )
 from scfe_sklearn.cli import main
-from scfe_sklearn.cli.refusal import BROKEN_PIPE, INTERRUPTED
+from scfe_sklearn.cli.messages import BROKEN_PIPE, INTERRUPTED
 from scfe_sklearn.recourse.engine import Engine
 
 skops_io = pytest.importorskip("skops.io")

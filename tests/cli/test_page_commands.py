@@ -9,8 +9,8 @@ import pandas as pd
 
 from scfe_sklearn import Explanation
 from scfe_sklearn.cli import main
+from scfe_sklearn.cli.messages import EXIT_CODES
 from scfe_sklearn.cli.parser import build_parser
-from scfe_sklearn.cli.refusal import EXIT_CODES
 from scfe_sklearn.serving import WhatIfServer
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "guide" / "command_line.md"

@@ -222,7 +222,7 @@ def test_a_full_disk_leaves_no_half_file(asked, tmp_path, monkeypatch, capsys):
         path.touch()
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("scfe_sklearn.files._write_new", full)
+    monkeypatch.setattr("scfe_sklearn._utils.files._write_new", full)
     out = ["--out", str(tmp_path / "answers.csv")]
     refused(["explain", *asked, *out], 4, "'--out' file", "No space left")(capsys)
     assert list(tmp_path.iterdir()) == []

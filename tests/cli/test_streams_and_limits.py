@@ -18,8 +18,8 @@ import pytest
 from sklearn.naive_bayes import GaussianNB
 
 from scfe_sklearn import CounterfactualExplainer, Explanation
-from scfe_sklearn.cli import commands, main, outputs
-from scfe_sklearn.presentation.neutral import neutral, one_line, spreadsheet_cell
+from scfe_sklearn.cli import commands, main
+from scfe_sklearn.explanation.wording import neutral, one_line, spreadsheet_cell
 
 skops_io = pytest.importorskip("skops.io")
 linux = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
@@ -133,7 +133,7 @@ def test_a_disk_that_fails_keeps_the_old_file(files, ask, tmp_path, monkeypatch,
 
     out = tmp_path / "a.csv"
     out.write_text("old")
-    monkeypatch.setattr("scfe_sklearn.files._write_new", full)
+    monkeypatch.setattr("scfe_sklearn._utils.files._write_new", full)
     assert main([*ask, "--out", str(out)]) == 4
     assert "'--out' file" in capsys.readouterr().err and out.read_text() == "old"
     model = tmp_path / "m.skops"
@@ -292,7 +292,7 @@ def test_csv_is_written_without_formulas_and_raw_where_asked(strange, tmp_path, 
 def test_texts_of_every_dtype_are_written_without_formulas(kind):
     frame = pd.DataFrame({"a": pd.Series(["=1", "b", "=1"], dtype=kind), "n": [-1.5, 2.0, np.nan]})
     frame["missing"] = pd.Series(["=1", None, None], dtype="str" if kind == "str" else "object")
-    text = outputs.without_formulas(frame).to_csv(index=False)
+    text = commands.without_formulas(frame).to_csv(index=False)
     assert text == "a,n,missing\n'=1,-1.5,'=1\nb,2.0,\n'=1,,\n"
 
 

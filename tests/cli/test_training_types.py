@@ -17,10 +17,9 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from scfe_sklearn import CounterfactualExplainer, save
 from scfe_sklearn.cli import main
-from scfe_sklearn.cli.levels import match_texts
-from scfe_sklearn.cli.refusal import Refusal
-from scfe_sklearn.cli.table_files import read_guessed, read_texts
-from scfe_sklearn.cli.training_types import as_trained
+from scfe_sklearn.cli.messages import Refusal
+from scfe_sklearn.cli.query import as_trained
+from scfe_sklearn.cli.tables import match_texts, read_guessed, read_texts
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*have no counterfactual")
 N = 60

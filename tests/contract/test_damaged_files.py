@@ -15,10 +15,10 @@ import scipy.sparse
 from sklearn.naive_bayes import GaussianNB
 
 from scfe_sklearn import CounterfactualExplainer, Explanation, load, save
-from scfe_sklearn.archives import check_archive
+from scfe_sklearn._utils.files import check_archive
+from scfe_sklearn._utils.json_codec import pack, unpack
 from scfe_sklearn.datasets import make_loan_applications
 from scfe_sklearn.persistence import MANIFEST, VERSION
-from scfe_sklearn.portable import pack, unpack
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*rows have no counterfactual")
 X, Y = make_loan_applications(150, random_state=0)

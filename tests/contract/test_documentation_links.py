@@ -24,7 +24,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.fixes import parse_version
 
-from scfe_sklearn import CounterfactualExplainer, documentation
+from scfe_sklearn import CounterfactualExplainer
+from scfe_sklearn._utils import doc_link
 from scfe_sklearn.datasets import make_loan_applications
 from scfe_sklearn.densities import GaussianKDE
 
@@ -76,12 +77,12 @@ def page(link):
 
 @pytest.fixture
 def at_an_address(monkeypatch):
-    monkeypatch.setenv(documentation.VARIABLE, ADDRESS)
+    monkeypatch.setenv(doc_link.VARIABLE, ADDRESS)
 
 
 @pytest.fixture
 def without_address(monkeypatch):
-    monkeypatch.setenv(documentation.VARIABLE, "")
+    monkeypatch.setenv(doc_link.VARIABLE, "")
 
 
 def test_without_an_address_there_is_no_link_to_our_pages(without_address, public_kind):
@@ -143,8 +144,8 @@ def test_a_class_of_somebody_else_and_a_helper_have_no_page(at_an_address):
         pass
 
     assert Mine(LogisticRegression())._get_doc_link() == ""
-    assert documentation.public_name(documentation.Documented) == ""
-    assert documentation.public_name(LogisticRegression) == ""
+    assert doc_link.public_name(doc_link.Documented) == ""
+    assert doc_link.public_name(LogisticRegression) == ""
 
 
 @pytest.mark.parametrize(
@@ -157,15 +158,15 @@ def test_a_class_of_somebody_else_and_a_helper_have_no_page(at_an_address):
     ],
 )
 def test_the_address_of_the_environment(monkeypatch, given, address):
-    monkeypatch.setenv(documentation.VARIABLE, given)
-    assert documentation.documentation_address() == address
+    monkeypatch.setenv(doc_link.VARIABLE, given)
+    assert doc_link.documentation_address() == address
 
 
 @pytest.mark.parametrize("given", ["docs/_build/html", "javascript:alert(1)", "ftp://example.org"])
 def test_an_address_that_is_none_is_refused(monkeypatch, given):
-    monkeypatch.setenv(documentation.VARIABLE, given)
+    monkeypatch.setenv(doc_link.VARIABLE, given)
     with pytest.raises(ValueError, match="SCFE_SKLEARN_DOCS must be an http, https or file"):
-        documentation.documentation_address()
+        doc_link.documentation_address()
 
 
 @pytest.mark.parametrize(
@@ -180,23 +181,23 @@ def test_the_address_of_the_installed_package(monkeypatch, entries, address):
     told = Message()
     for entry in entries:
         told["Project-URL"] = entry
-    monkeypatch.delenv(documentation.VARIABLE, raising=False)
-    monkeypatch.setattr(documentation, "metadata", {"scfe-sklearn": told}.__getitem__)
-    documentation._published_address.cache_clear()
+    monkeypatch.delenv(doc_link.VARIABLE, raising=False)
+    monkeypatch.setattr(doc_link, "metadata", {"scfe-sklearn": told}.__getitem__)
+    doc_link._published_address.cache_clear()
     try:
-        assert documentation.documentation_address() == address
+        assert doc_link.documentation_address() == address
     finally:
-        documentation._published_address.cache_clear()
+        doc_link._published_address.cache_clear()
 
 
 def test_a_package_that_is_not_installed_has_no_address(monkeypatch):
     def missing(name):
-        raise documentation.PackageNotFoundError(name)
+        raise doc_link.PackageNotFoundError(name)
 
-    monkeypatch.delenv(documentation.VARIABLE, raising=False)
-    monkeypatch.setattr(documentation, "metadata", missing)
-    documentation._published_address.cache_clear()
+    monkeypatch.delenv(doc_link.VARIABLE, raising=False)
+    monkeypatch.setattr(doc_link, "metadata", missing)
+    doc_link._published_address.cache_clear()
     try:
-        assert documentation.documentation_address() == ""
+        assert doc_link.documentation_address() == ""
     finally:
-        documentation._published_address.cache_clear()
+        doc_link._published_address.cache_clear()

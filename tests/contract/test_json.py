@@ -18,9 +18,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from scfe_sklearn import CounterfactualExplainer, Explanation, Interval
+from scfe_sklearn._utils.json_codec import pack, unpack
 from scfe_sklearn.datasets import make_loan_applications
-from scfe_sklearn.explanation.as_json import VERSION as JSON_VERSION
-from scfe_sklearn.portable import pack, unpack
+from scfe_sklearn.explanation.tables import VERSION as JSON_VERSION
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*rows have no counterfactual")
 

@@ -10,7 +10,7 @@ import pytest
 from sklearn.base import clone
 
 from scfe_sklearn.data import FeatureSpace
-from scfe_sklearn.data.lattice import NO_ROUNDING, Lattice, infer_offset, infer_step
+from scfe_sklearn.data.domains import NO_ROUNDING, Lattice, infer_offset, infer_step
 
 
 def _frame():

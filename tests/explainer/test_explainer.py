@@ -31,7 +31,7 @@ from sklearn.svm import SVC, LinearSVC
 
 from scfe_sklearn.datasets import make_loan_applications
 from scfe_sklearn.densities import GaussianKDE
-from scfe_sklearn.densities.resolve import DENSITIES as NAMED
+from scfe_sklearn.densities.class_conditional import DENSITIES as NAMED
 from scfe_sklearn.explainer import CounterfactualExplainer
 from scfe_sklearn.models import TorchClassifier, UnsupportedModelError
 from scfe_sklearn.rules import Relative, Rules

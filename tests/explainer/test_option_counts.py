@@ -9,10 +9,10 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 
 from scfe_sklearn import CounterfactualExplainer, Status
-from scfe_sklearn.cli.telling import print_sentences, summary
-from scfe_sklearn.explanation.row_numbers import row_numbers
-from scfe_sklearn.inspection.entries import people
-from scfe_sklearn.inspection.report_context import page_context
+from scfe_sklearn.cli.messages import print_sentences, summary
+from scfe_sklearn.explanation.tables import row_numbers
+from scfe_sklearn.inspection.base import people
+from scfe_sklearn.inspection.report import page_context
 
 
 @pytest.fixture(scope="module")

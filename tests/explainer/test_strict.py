@@ -280,7 +280,7 @@ def test_strict_that_is_no_bool_is_refused(value):
 
 
 def test_rule_file_may_be_strict(tmp_path):
-    from scfe_sklearn.cli.refusal import Refusal
+    from scfe_sklearn.cli.messages import Refusal
     from scfe_sklearn.cli.rule_files import Columns, rule_parameters
 
     file = tmp_path / "rules.json"

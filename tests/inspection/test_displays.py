@@ -15,9 +15,9 @@ from scfe_sklearn.inspection import (
     OptionsDisplay,
     ParetoDisplay,
 )
-from scfe_sklearn.inspection.frequency_display import change_frequencies
-from scfe_sklearn.inspection.group_costs import group_costs
-from scfe_sklearn.inspection.palette import wrapped
+from scfe_sklearn.inspection.base import wrapped
+from scfe_sklearn.inspection.changes import change_frequencies
+from scfe_sklearn.inspection.groups import group_costs
 from scfe_sklearn.inspection.strips import strip
 
 EVIL = "$\\alpha_{1}$ <b>&amp;</b> {x} 50% \\frac"

@@ -41,8 +41,7 @@ from sklearn.tree import DecisionTreeClassifier
 from scfe_sklearn.data import Column, FeatureSpace
 from scfe_sklearn.models import UnsupportedModelError
 from scfe_sklearn.models.black_box.black_box import BlackBox
-from scfe_sklearn.models.black_box.column_points import column_numbers, column_points
-from scfe_sklearn.models.black_box.raw_rows import RowWriter
+from scfe_sklearn.models.black_box.rows import RowWriter, column_numbers, column_points
 
 NUMBERS, TEXTS, REST = ["income", "age"], ["job", "grade"], ["owner", "rooms"]
 

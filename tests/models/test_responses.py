@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from scfe_sklearn.models.responses import responses
+from scfe_sklearn.models.predictions import responses
 
 NAMES = ["predict", "predict_proba"]
 

@@ -8,9 +8,9 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from scfe_sklearn import CounterfactualExplainer, Interval, Linear, Relative, Rules
+from scfe_sklearn._utils.row_values import by_label, listed, numbers
 from scfe_sklearn.data import FeatureSpace
-from scfe_sklearn.inspection.group_costs import group_costs
-from scfe_sklearn.row_values import by_label, listed, numbers
+from scfe_sklearn.inspection.groups import group_costs
 
 rng = np.random.default_rng(0)
 X = pd.DataFrame(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from scfe_sklearn._utils import Integral, Interval
 from scfe_sklearn.image.explainer import ImageExplainer
-from scfe_sklearn.validation import Integral, Interval
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

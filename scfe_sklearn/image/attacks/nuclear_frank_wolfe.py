@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from scfe_sklearn._utils import Integral, Interval, Real
 from scfe_sklearn.image.attacks.first_success import Unfinished
 from scfe_sklearn.image.attacks.tiles import from_tiles, to_tiles
 from scfe_sklearn.image.batches import per_image
@@ -16,7 +17,6 @@ from scfe_sklearn.image.explainer import ImageExplainer, Proposal
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.proximal.nuclear import lmo_group_nuclear
-from scfe_sklearn.validation import Integral, Interval, Real
 
 GOLDEN = (5**0.5 - 1) / 2
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from scfe_sklearn._utils import Integral, Interval, Real
 from scfe_sklearn.image.attacks.few_pixels import FewPixels
 from scfe_sklearn.image.attacks.first_success import FirstSuccess, Unfinished
 from scfe_sklearn.image.attacks.tiles import tile_of_values
@@ -16,7 +17,6 @@ from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.image.random import uniform
 from scfe_sklearn.proximal.feature_sets import FeatureSets
-from scfe_sklearn.validation import Integral, Interval, Real
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

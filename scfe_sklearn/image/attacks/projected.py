@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from scfe_sklearn._utils import Integral, Interval, Real, StrOptions
 from scfe_sklearn.image.explainer import ImageExplainer, Proposal, one_after_another
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.image.random import normal, uniform
 from scfe_sklearn.proximal.balls import lmo_ball_box, project_ball_box
 from scfe_sklearn.solvers.gradients import auto_projected_gradient, projected_gradient
-from scfe_sklearn.validation import Integral, Interval, Real, StrOptions
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from scfe_sklearn._utils import Integral, Interval, Real
 from scfe_sklearn.image.active_batch import every_few, top_pixels
 from scfe_sklearn.image.attacks.few_pixels import FewPixels
 from scfe_sklearn.image.batches import per_image
@@ -15,7 +16,6 @@ from scfe_sklearn.image.explainer import Proposal
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.image.random import uniform
-from scfe_sklearn.validation import Integral, Interval, Real
 
 BREAKS = (0, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 DIVISORS = (2, 4, 5, 6, 8, 10, 12, 15, 20)

@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from scfe_sklearn._utils import Integral, Interval, Real, StrOptions
 from scfe_sklearn.image.attacks.sigmoid_mask import sigmoid_mask
 from scfe_sklearn.image.batches import per_image
 from scfe_sklearn.image.explainer import ImageExplainer, Proposal
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
-from scfe_sklearn.validation import Integral, Interval, Real, StrOptions
 
 N_ROUNDS = 10
 """Gradients that are summed for the dense change."""

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from scfe_sklearn._utils import Integral, Interval, Real
 from scfe_sklearn.image.batches import per_image
 from scfe_sklearn.image.explainer import ImageExplainer, Proposal
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
-from scfe_sklearn.validation import Integral, Interval, Real
 
 FIRST_THRESHOLD, ADAPTS = 0.3, 0.01
 BETAS, TINY = (0.9, 0.999), 1e-8

@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from scfe_sklearn._utils import Integral, Interval, Real
 from scfe_sklearn.image.attacks.few_pixels import FewPixels
 from scfe_sklearn.image.attacks.random_search import random_search
 from scfe_sklearn.image.attacks.sparse_projected import SparsePGDSettings, sparse_pgd
 from scfe_sklearn.image.explainer import Proposal, one_after_another
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
-from scfe_sklearn.validation import Integral, Interval, Real
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from scfe_sklearn._utils import Integral, Interval, Real, StrOptions
 from scfe_sklearn.image.active_batch import top_pixels
 from scfe_sklearn.image.attacks.few_pixels import FewPixels
 from scfe_sklearn.image.attacks.first_success import FirstSuccess, Unfinished
@@ -16,7 +17,6 @@ from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.image.random import normal, uniform
 from scfe_sklearn.proximal.operators import clip
-from scfe_sklearn.validation import Integral, Interval, Real, StrOptions
 
 OUTSIDE = -1e3
 """Mask logit of a pixel that may not change."""

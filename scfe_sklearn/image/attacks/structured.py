@@ -15,7 +15,7 @@ from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.proximal.groups import group_norms, prox_group_radial
 from scfe_sklearn.proximal.operators import clip
-from scfe_sklearn.validation import Integral, Interval, Real
+from scfe_sklearn._utils import Integral, Interval, Real
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

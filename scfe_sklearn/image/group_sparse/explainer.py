@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from scfe_sklearn._utils import Integral, Interval, Real, StrOptions
 from scfe_sklearn.image.explainer import ImageExplainer, Proposal
 from scfe_sklearn.image.group_sparse.refine import shorten
 from scfe_sklearn.image.group_sparse.search import GroupSparseSettings, group_sparse
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
-from scfe_sklearn.validation import Integral, Interval, Real, StrOptions
 
 CIFAR: dict[str, Any] = {"mu": 1.0, "step": 0.005, "n_gather": 30, "price_growth": 0.25}
 IMAGENET: dict[str, Any] = {"mu": 0.1, "step": 0.05, "n_gather": 50, "price_growth": 0.9}

@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
+from scfe_sklearn._utils import Integral, Interval, Real
 from scfe_sklearn.densities import ClassConditionalDensity
 from scfe_sklearn.image.batches import (
     channels_first,
@@ -30,7 +31,7 @@ from scfe_sklearn.solvers.descent import GradientSettings
 from scfe_sklearn.solvers.gradient_solver import improve_by_gradient
 from scfe_sklearn.solvers.problem import Pool
 from scfe_sklearn.solvers.starts import WideSettings, descend_wide
-from scfe_sklearn.validation import Integral, Interval, Real
+from scfe_sklearn._utils import Integral, Interval, Real
 
 POOL = 2
 SETTLING = 100

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from scfe_sklearn._utils import Integral, Interval, Real, StrOptions
 from scfe_sklearn.image.explainer import ImageExplainer, Proposal
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
@@ -20,7 +21,6 @@ from scfe_sklearn.solvers.gradients import (
     auto_projected_gradient,
     best_of,
 )
-from scfe_sklearn.validation import Integral, Interval, Real, StrOptions
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from scfe_sklearn.files import write_file
+from scfe_sklearn._utils import write_file
 from scfe_sklearn.image.explanation import ImageExplanation
 from scfe_sklearn.image.visual.explainer import AutoFrankWolfe
 from scfe_sklearn.image.visual.path_page import path_page

@@ -17,13 +17,17 @@ from sklearn.ensemble import (
 )
 from torch import Tensor
 
+from scfe_sklearn._utils import ignore_warnings
 from scfe_sklearn.data import Column
-from scfe_sklearn.models.black_box.column_points import column_numbers, column_points, plain_numbers
-from scfe_sklearn.models.black_box.raw_rows import RowWriter
 from scfe_sklearn.models.black_box.replay import Program, replay
-from scfe_sklearn.models.black_box.response_scores import LEAST, Response, ResponseScores
+from scfe_sklearn.models.black_box.rows import (
+    RowWriter,
+    column_numbers,
+    column_points,
+    plain_numbers,
+)
+from scfe_sklearn.models.predictions import LEAST, Response, ResponseScores
 from scfe_sklearn.models.trees import BitTrees, TreeCells, read_matrix_trees
-from scfe_sklearn.quiet import ignore_warnings
 
 COMPARED = 256
 """Sample rows on which the fast road must give the scores of the estimator."""

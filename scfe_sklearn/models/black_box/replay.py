@@ -8,21 +8,100 @@ building a data frame or taking it apart again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from scipy import sparse
+from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from scfe_sklearn.data import Column
-from scfe_sklearn.models.black_box.nameless import nameless
-from scfe_sklearn.models.compiled import Frame, select_inputs, stack, transform, unwrap
-from scfe_sklearn.models.errors import UnsupportedModelError
-from scfe_sklearn.models.transformers import column_positions
+from scfe_sklearn.models.compiled import (
+    Frame,
+    UnsupportedModelError,
+    branches,
+    input_frame,
+    split_pipeline,
+    stack,
+    transform,
+    unwrap,
+)
+
+# --------------------------------------------------------------------------------- without names
+
+
+NAMES = "feature_names_in_"
+
+
+def nameless(estimator: Any) -> Any:
+    """Return an estimator without the names of its columns; itself where it has none.
+
+    Only what holds names is copied, and no copy is deep: trees and matrices are shared.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> scaler = StandardScaler().fit(pd.DataFrame({"a": [0.0, 2.0]}))
+    >>> nameless(scaler).transform([[2.0]])
+    array([[1.]])
+    >>> hasattr(scaler, "feature_names_in_")
+    True
+    """
+    return _nameless(estimator, {})
+
+
+def _nameless(value: Any, known: dict[int, Any]) -> Any:
+    """Return a value in which no estimator has names; ``known`` holds what was seen already."""
+    if id(value) in known:
+        return known[id(value)]
+    kind = type(value)
+    if kind in (list, tuple):
+        members = [_nameless(one, known) for one in value]
+        same = all(new is old for new, old in zip(members, value, strict=True))
+        return value if same else kind(members)
+    if kind is dict:
+        values = {key: _nameless(one, known) for key, one in value.items()}
+        return values if any(values[key] is not value[key] for key in value) else value
+    if kind is np.ndarray and value.dtype == object:
+        members = [_nameless(one, known) for one in value.flat]
+        if all(new is old for new, old in zip(members, value.flat, strict=True)):
+            return value
+        out = np.empty_like(value)
+        out.flat[:] = members
+        return out
+    if isinstance(value, BaseEstimator) or _of_sklearn(value):
+        known[id(value)] = value  # whatever leads back to it keeps it
+        known[id(value)] = _without_names(value, known)
+        return known[id(value)]
+    return value
+
+
+def _of_sklearn(value: Any) -> bool:
+    """Whether a value is an object of scikit-learn that may hold estimators."""
+    package = type(value).__module__.partition(".")[0]
+    return package == "sklearn" and hasattr(value, "__dict__") and not callable(value)
+
+
+def _without_names(estimator: Any, known: dict[int, Any]) -> Any:
+    """Return an estimator of which nothing inside has names either."""
+    parts = vars(estimator)
+    new = {key: _nameless(value, known) for key, value in parts.items() if key != NAMES}
+    if NAMES not in parts and all(new[key] is parts[key] for key in new):
+        return estimator
+    out = copy(estimator)
+    vars(out).clear()
+    vars(out).update(new)
+    return out
+
+
+# ---------------------------------------------------------------------------------------- replay
+
 
 # Points of column space (n, U) to some columns of numbers (n, w).
 Program = Callable[[np.ndarray], np.ndarray]
@@ -84,15 +163,11 @@ def replay(estimator: Any, columns: Sequence[Column]) -> tuple[Program, Any]:
     UnsupportedModelError
         Text reaches a step that is no encoder.
     """
-    inner = unwrap(estimator)
-    frame = Frame.from_columns(columns, torch.float64)
-    chosen = select_inputs(inner, [column.name for column in columns])
-    part = _Columns(frame if chosen is None else frame.take(chosen))
-    while isinstance(inner, Pipeline):
-        for _, step in inner.steps[:-1]:
-            part = _transformed(step, part)
-        inner = unwrap(inner.steps[-1][1])
-    return part.run(), nameless(inner)
+    part = _Columns(input_frame(unwrap(estimator), columns))
+    steps, last = split_pipeline(estimator)
+    for step in steps:
+        part = _transformed(step, part)
+    return part.run(), nameless(last)
 
 
 def _transformed(step: Any, part: _Columns) -> _Columns:
@@ -103,11 +178,8 @@ def _transformed(step: Any, part: _Columns) -> _Columns:
         for _, inner in step.steps:
             part = _transformed(inner, part)
         return part
-    if type(step) is ColumnTransformer:
-        return _column_transformer(step, part)
-    if type(step) is FeatureUnion and not step.transformer_weights:
-        members = [inner for _, inner in step.transformer_list if not _drops(inner)]
-        return _joined([_transformed(inner, part) for inner in members])
+    if type(step) in (ColumnTransformer, FeatureUnion):
+        return _side_by_side(step, part)
     if not part.numbers and part.frame is not None:
         try:
             return _Columns(transform(step, part.frame))
@@ -117,22 +189,12 @@ def _transformed(step: Any, part: _Columns) -> _Columns:
     return _asked(step, part)
 
 
-def _column_transformer(step: Any, part: _Columns) -> _Columns:
-    weights = step.transformer_weights or {}
+def _side_by_side(step: Any, whole: _Columns) -> _Columns:
     parts = []
-    for name, inner, chosen in step.transformers_:
-        indices = column_positions(step, chosen)
-        if _drops(inner) or not len(indices):
-            continue
-        out = _transformed(inner, part.take(indices))
-        if weights.get(name) is not None:
-            out = _scaled(out, float(weights[name]))
-        parts.append(out)
+    for part in branches(step):
+        out = _transformed(part.step, whole if part.columns is None else whole.take(part.columns))
+        parts.append(out if part.weight is None else _scaled(out, float(part.weight)))
     return _joined(parts)
-
-
-def _drops(step: Any) -> bool:
-    return isinstance(step, str) and step == "drop"
 
 
 def _scaled(part: _Columns, weight: float) -> _Columns:

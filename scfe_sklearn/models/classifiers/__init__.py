@@ -1,9 +1,6 @@
 """Adapters of classifiers; importing it registers them."""
 
 from scfe_sklearn.models.classifiers import (  # noqa: F401
-    bayes,
-    calibration,
-    discriminant,
     ensemble,
     kernel,
     linear,

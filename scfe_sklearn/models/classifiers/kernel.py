@@ -17,11 +17,11 @@ from scfe_sklearn.models.compiled import (
     Frame,
     Head,
     Link,
+    UnsupportedModelError,
     as_constant,
     binary_link,
     compile_classifier,
 )
-from scfe_sklearn.models.errors import UnsupportedModelError
 
 _KERNELS = ("linear", "poly", "rbf", "sigmoid")
 

@@ -15,12 +15,12 @@ from scfe_sklearn.models.compiled import (
     Frame,
     Head,
     Link,
+    UnsupportedModelError,
     as_constant,
     compile_classifier,
     log_sigmoid_pair,
     two_sided,
 )
-from scfe_sklearn.models.errors import UnsupportedModelError
 
 _ACTIVATIONS = {
     "identity": nn.Identity,

@@ -24,6 +24,7 @@ from scfe_sklearn.models.compiled import (
     Head,
     LinearOutputs,
     Link,
+    UnsupportedModelError,
     compile_classifier,
     find_linear_outputs,
     identity,
@@ -31,7 +32,6 @@ from scfe_sklearn.models.compiled import (
     safe_log,
     two_sided,
 )
-from scfe_sklearn.models.errors import UnsupportedModelError
 
 
 class LogProbabilities(ModuleFunction):

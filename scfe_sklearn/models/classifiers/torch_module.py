@@ -16,7 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import validate_data
 from torch import Tensor, nn
 
-from scfe_sklearn.documentation import Documented
+from scfe_sklearn._utils import Documented
 from scfe_sklearn.models.compiled import (
     SOFTMAX,
     SOFTMAX_PAIR,

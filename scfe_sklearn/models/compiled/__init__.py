@@ -10,17 +10,22 @@ from scfe_sklearn.models.compiled.dispatch import (
     find_linear_outputs,
     linear_outputs,
     transform,
-    unwrap,
 )
 from scfe_sklearn.models.compiled.frame import Frame, Levels, stack
-from scfe_sklearn.models.compiled.links import (
+from scfe_sklearn.models.compiled.nodes import (
     DECISION,
     LOG_PROBA,
     ONE_VS_REST,
     SOFTMAX,
     SOFTMAX_ONLY,
     SOFTMAX_PAIR,
+    AdapterMismatchError,
+    Apply,
     Link,
+    Memo,
+    Node,
+    UnsupportedModelError,
+    as_constant,
     binary_link,
     difference,
     identity,
@@ -30,10 +35,11 @@ from scfe_sklearn.models.compiled.links import (
     single,
     two_sided,
 )
-from scfe_sklearn.models.compiled.nodes import Apply, Memo, Node, as_constant
-from scfe_sklearn.models.compiled.score_model import ScoreModel, as_torch, select_inputs
+from scfe_sklearn.models.compiled.pipelines import branches, side_by_side, split_pipeline, unwrap
+from scfe_sklearn.models.compiled.score_model import ScoreModel, as_torch, input_frame
 
 __all__ = [
+    "AdapterMismatchError",
     "Apply",
     "DECISION",
     "Frame",
@@ -49,22 +55,26 @@ __all__ = [
     "SOFTMAX_ONLY",
     "SOFTMAX_PAIR",
     "ScoreModel",
+    "UnsupportedModelError",
     "adapt_later",
     "as_constant",
     "as_torch",
     "binary_link",
+    "branches",
     "classify",
     "compile_classifier",
     "compile_transformer",
     "difference",
     "find_linear_outputs",
     "identity",
+    "input_frame",
     "linear_outputs",
     "log_sigmoid_pair",
     "modified_huber",
     "safe_log",
-    "select_inputs",
+    "side_by_side",
     "single",
+    "split_pipeline",
     "stack",
     "transform",
     "two_sided",

@@ -8,14 +8,11 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
-from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection._search import BaseSearchCV
 from torch import Tensor, nn
 
 from scfe_sklearn.models.compiled.frame import Frame
-from scfe_sklearn.models.compiled.links import Link
-from scfe_sklearn.models.compiled.nodes import Memo, Node
-from scfe_sklearn.models.errors import UnsupportedModelError
+from scfe_sklearn.models.compiled.nodes import Link, Memo, Node, UnsupportedModelError
+from scfe_sklearn.models.compiled.pipelines import unwrap
 
 _BEHAVIOUR = (
     "transform",
@@ -157,17 +154,6 @@ def linear_outputs(estimator: Any) -> LinearOutputs | None:
 def find_linear_outputs(estimator: Any) -> LinearOutputs | None:
     """Weights of one kind of classifier (register new kinds here)."""
     return None
-
-
-def unwrap(estimator: Any) -> Any:
-    """Return the estimator that answers inside FrozenEstimator and hyper-parameter searches."""
-    while True:
-        if isinstance(estimator, FrozenEstimator):
-            estimator = estimator.estimator
-        elif isinstance(estimator, BaseSearchCV) and hasattr(estimator, "best_estimator_"):
-            estimator = estimator.best_estimator_
-        else:
-            return estimator
 
 
 def adapt_later(package: str, module: str) -> None:

@@ -16,8 +16,7 @@ from scipy import sparse
 from torch import nn
 
 from scfe_sklearn.data import Column
-from scfe_sklearn.models.compiled.nodes import Affine, Apply, Input, Node
-from scfe_sklearn.models.errors import UnsupportedModelError
+from scfe_sklearn.models.compiled.nodes import Affine, Apply, Input, Node, UnsupportedModelError
 
 
 @dataclass(frozen=True, eq=False)

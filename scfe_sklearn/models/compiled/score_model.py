@@ -11,10 +11,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from scfe_sklearn.data import Column
-from scfe_sklearn.models.compiled.dispatch import Head, classify, unwrap
+from scfe_sklearn.models.compiled.dispatch import Head, classify
 from scfe_sklearn.models.compiled.frame import Frame
-from scfe_sklearn.models.compiled.nodes import Input, Memo
-from scfe_sklearn.models.errors import UnsupportedModelError
+from scfe_sklearn.models.compiled.nodes import Input, Memo, UnsupportedModelError
+from scfe_sklearn.models.compiled.pipelines import unwrap
 
 
 class ScoreModel(nn.Module):
@@ -146,17 +146,18 @@ def as_torch(
             f"{type(inner).__name__} is no estimator of scikit-learn: its gradient is not known."
         )
     check_is_fitted(inner)
-    frame = Frame.from_columns(columns, dtype)
-    chosen = select_inputs(inner, [column.name for column in columns])
-    head = classify(inner, frame if chosen is None else frame.take(chosen))
-    return ScoreModel(head, frame.source, dtype).requires_grad_(False)
+    frame = input_frame(inner, columns, dtype)
+    return ScoreModel(classify(inner, frame), frame.source, dtype).requires_grad_(False)
 
 
-def select_inputs(estimator: Any, names: Sequence[Any]) -> np.ndarray | None:
-    """Positions of the columns that the estimator reads, by name; None: all, by position."""
+def input_frame(
+    estimator: Any, columns: Sequence[Column], dtype: torch.dtype = torch.float64
+) -> Frame:
+    """Return the columns that an estimator reads: by name where it knows names, else all."""
+    frame, names = Frame.from_columns(columns, dtype), [column.name for column in columns]
     expected = getattr(estimator, "feature_names_in_", None)
-    if expected is None or list(names) == list(expected):
-        return None
+    if expected is None or names == list(expected):
+        return frame
     position = {name: k for k, name in enumerate(names)}
     if any(name in position for name in expected):
         missing = [name for name in expected if name not in position]
@@ -165,5 +166,5 @@ def select_inputs(estimator: Any, names: Sequence[Any]) -> np.ndarray | None:
                 f"{type(estimator).__name__} reads the columns {missing!r}, "
                 "which the data do not have."
             )
-        return np.array([position[name] for name in expected], dtype=int)
-    return None
+        return frame.take(np.array([position[name] for name in expected], dtype=int))
+    return frame

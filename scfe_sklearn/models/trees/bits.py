@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from scfe_sklearn.models.errors import UnsupportedModelError
+from scfe_sklearn.models.compiled import UnsupportedModelError
 from scfe_sklearn.models.trees.ensemble import TreeEnsemble, probabilities
-from scfe_sklearn.models.trees.replaced import BYTES, Part, Table, sums, sums_after
+from scfe_sklearn.models.trees.incremental import BYTES, Part, Table, sums, sums_after
 
 WORDS_PER_STEP = 20
 """Words that take as long as a step down a tree, where descents have to be much faster."""

@@ -10,21 +10,25 @@ from typing import Any
 import numpy as np
 from sklearn.base import is_classifier
 
-from scfe_sklearn.models.errors import UnsupportedModelError
-from scfe_sklearn.models.trees.front import Front
+from scfe_sklearn.models.compiled import UnsupportedModelError
 from scfe_sklearn.models.trees.nodes import ParsedTrees, Tree
+from scfe_sklearn.models.trees.preprocessing import Preprocessor
 
 _SINGLE = 2e-5  # xgboost adds up in float32
 
 
-def collect_extra(estimator: Any, front: Front) -> ParsedTrees:
+def collect_extra(estimator: Any, preprocessor: Preprocessor) -> ParsedTrees:
     """Read a fitted estimator of one of the three packages."""
     family = type(estimator).__module__.split(".")[0]
     if not hasattr(estimator, "predict"):
         raise UnsupportedModelError(f"{type(estimator).__name__} is no estimator.")
     if family == "xgboost":
-        return _xgboost(estimator, front)
-    return _lightgbm(estimator, front) if family == "lightgbm" else _catboost(estimator, front)
+        return _xgboost(estimator, preprocessor)
+    return (
+        _lightgbm(estimator, preprocessor)
+        if family == "lightgbm"
+        else _catboost(estimator, preprocessor)
+    )
 
 
 def _refuse(estimator: Any, why: str) -> UnsupportedModelError:
@@ -33,7 +37,7 @@ def _refuse(estimator: Any, why: str) -> UnsupportedModelError:
 
 def _reading(
     estimator: Any,
-    trees: list[tuple[Front, Tree]],
+    trees: list[tuple[Preprocessor, Tree]],
     baseline: np.ndarray,
     slope: float = 1.0,
 ) -> ParsedTrees:
@@ -55,7 +59,7 @@ def _reading(
 # ---------------------------------------------------------------------------------- xgboost
 
 
-def _xgboost(estimator: Any, front: Front) -> ParsedTrees:
+def _xgboost(estimator: Any, preprocessor: Preprocessor) -> ParsedTrees:
     learner = json.loads(bytes(estimator.get_booster().save_raw("json")))["learner"]
     objective = learner["objective"]["name"]
     known = ("binary:logistic", "multi:softprob", "multi:softmax", "reg:squarederror")
@@ -76,7 +80,7 @@ def _xgboost(estimator: Any, front: Front) -> ParsedTrees:
     if best is not None:
         stop = int(model["iteration_indptr"][best + 1])
     trees = [
-        (front, _xgboost_tree(estimator, tree, int(k), count))
+        (preprocessor, _xgboost_tree(estimator, tree, int(k), count))
         for tree, k in zip(model["trees"][:stop], model["tree_info"][:stop], strict=True)
     ]
     return _reading(estimator, trees, baseline)
@@ -104,7 +108,7 @@ def _xgboost_tree(estimator: Any, tree: dict[str, Any], k: int, count: int) -> T
 # --------------------------------------------------------------------------------- lightgbm
 
 
-def _lightgbm(estimator: Any, front: Front) -> ParsedTrees:
+def _lightgbm(estimator: Any, preprocessor: Preprocessor) -> ParsedTrees:
     model = estimator.booster_.dump_model()
     objective = model["objective"].split(" ")
     if objective[0] not in ("binary", "multiclass", "regression") or model["average_output"]:
@@ -115,7 +119,7 @@ def _lightgbm(estimator: Any, front: Front) -> ParsedTrees:
     count = int(model["num_tree_per_iteration"])
     stop = (estimator.best_iteration_ or 0) * count or len(model["tree_info"])
     trees = [
-        (front, _lightgbm_tree(estimator, tree["tree_structure"], i % count, count))
+        (preprocessor, _lightgbm_tree(estimator, tree["tree_structure"], i % count, count))
         for i, tree in enumerate(model["tree_info"][:stop])
     ]
     return _reading(estimator, trees, np.zeros(count), slope)
@@ -152,7 +156,7 @@ def _lightgbm_tree(estimator: Any, root: dict[str, Any], k: int, count: int) -> 
 # --------------------------------------------------------------------------------- catboost
 
 
-def _catboost(estimator: Any, front: Front) -> ParsedTrees:
+def _catboost(estimator: Any, preprocessor: Preprocessor) -> ParsedTrees:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.json"
         estimator.save_model(str(path), format="json")
@@ -175,7 +179,7 @@ def _catboost(estimator: Any, front: Front) -> ParsedTrees:
     }
     position = {f["feature_index"]: f["flat_feature_index"] for f in info["float_features"]}
     trees = [
-        (front, _catboost_tree(tree, float(scale), count, as_low, position))
+        (preprocessor, _catboost_tree(tree, float(scale), count, as_low, position))
         for tree in model["oblivious_trees"]
     ]
     return _reading(estimator, trees, baseline)

@@ -33,22 +33,21 @@ from sklearn.tree import (
     ExtraTreeRegressor,
 )
 
-from scfe_sklearn.models.compiled import unwrap
-from scfe_sklearn.models.errors import UnsupportedModelError
-from scfe_sklearn.models.trees.front import Front
+from scfe_sklearn.models.compiled import UnsupportedModelError, unwrap
 from scfe_sklearn.models.trees.nodes import ParsedTrees, Tree
+from scfe_sklearn.models.trees.preprocessing import Preprocessor
 
 _PRECISE = 1e-10
 
 
-def collect(estimator: Any, front: Front) -> ParsedTrees:
-    """Read a fitted estimator behind a front."""
+def collect(estimator: Any, preprocessor: Preprocessor) -> ParsedTrees:
+    """Read a fitted estimator behind a preprocessor."""
     estimator = unwrap(estimator)
     module = type(estimator).__module__.split(".")[0]
     if module in ("xgboost", "lightgbm", "catboost"):
         import scfe_sklearn.models.trees.boosting as extras
 
-        return extras.collect_extra(estimator, front)
+        return extras.collect_extra(estimator, preprocessor)
     if module != "sklearn":
         raise _unsupported(estimator)
     classes = getattr(estimator, "classes_", None)
@@ -56,7 +55,7 @@ def collect(estimator: Any, front: Front) -> ParsedTrees:
         raise UnsupportedModelError(
             f"{type(estimator).__name__} was fitted for several outputs; one output is supported."
         )
-    return read_family(estimator, front)
+    return read_family(estimator, preprocessor)
 
 
 def _unsupported(estimator: Any) -> UnsupportedModelError:
@@ -68,16 +67,16 @@ def _unsupported(estimator: Any) -> UnsupportedModelError:
 
 
 @singledispatch
-def read_family(estimator: Any, front: Front) -> ParsedTrees:
+def read_family(estimator: Any, preprocessor: Preprocessor) -> ParsedTrees:
     """Read one family (register new ones here)."""
     raise _unsupported(estimator)
 
 
 @read_family.register(Pipeline)
-def _pipeline(estimator: Any, front: Front) -> ParsedTrees:
+def _pipeline(estimator: Any, preprocessor: Preprocessor) -> ParsedTrees:
     for _, step in estimator.steps[:-1]:
-        front = front.then(step)
-    return collect(estimator.steps[-1][1], front)
+        preprocessor = preprocessor.then(step)
+    return collect(estimator.steps[-1][1], preprocessor)
 
 
 def sklearn_tree(tree: Any, value: np.ndarray) -> Tree:
@@ -100,7 +99,7 @@ def _own_values(estimator: Any) -> np.ndarray:
 
 
 def _averaged(
-    estimator: Any, trees: list[tuple[Front, Tree]], divisor: float, n_classes: int
+    estimator: Any, trees: list[tuple[Preprocessor, Tree]], divisor: float, n_classes: int
 ) -> ParsedTrees:
     return ParsedTrees(
         trees,
@@ -121,23 +120,23 @@ def _count(estimator: Any) -> int:
 @read_family.register(DecisionTreeRegressor)
 @read_family.register(ExtraTreeClassifier)
 @read_family.register(ExtraTreeRegressor)
-def _tree(estimator: Any, front: Front) -> ParsedTrees:
+def _tree(estimator: Any, preprocessor: Preprocessor) -> ParsedTrees:
     tree = sklearn_tree(estimator.tree_, _own_values(estimator))
-    return _averaged(estimator, [(front, tree)], 1.0, _count(estimator))
+    return _averaged(estimator, [(preprocessor, tree)], 1.0, _count(estimator))
 
 
 @read_family.register(RandomForestClassifier)
 @read_family.register(RandomForestRegressor)
 @read_family.register(ExtraTreesClassifier)
 @read_family.register(ExtraTreesRegressor)
-def _forest(estimator: Any, front: Front) -> ParsedTrees:
-    trees = [(front, sklearn_tree(t.tree_, _own_values(t))) for t in estimator.estimators_]
+def _forest(estimator: Any, preprocessor: Preprocessor) -> ParsedTrees:
+    trees = [(preprocessor, sklearn_tree(t.tree_, _own_values(t))) for t in estimator.estimators_]
     return _averaged(estimator, trees, float(len(trees)), _count(estimator))
 
 
 @read_family.register(GradientBoostingClassifier)
 @read_family.register(GradientBoostingRegressor)
-def _gradient_boosting(estimator: Any, front: Front) -> ParsedTrees:
+def _gradient_boosting(estimator: Any, preprocessor: Preprocessor) -> ParsedTrees:
     init = estimator.init_
     if not (isinstance(init, (DummyClassifier, DummyRegressor)) or str(init) == "zero"):
         raise UnsupportedModelError(
@@ -152,14 +151,14 @@ def _gradient_boosting(estimator: Any, front: Front) -> ParsedTrees:
         for k, member in enumerate(row):
             value = np.zeros((member.tree_.node_count, width))
             value[:, k] = estimator.learning_rate * member.tree_.value[:, 0, 0]
-            trees.append((front, sklearn_tree(member.tree_, value)))
+            trees.append((preprocessor, sklearn_tree(member.tree_, value)))
     slope = 2.0 if getattr(estimator, "loss", "") == "exponential" else 1.0
     return _boosted(estimator, trees, baseline, zero_class=1, slope=slope)
 
 
 def _boosted(
     estimator: Any,
-    trees: list[tuple[Front, Tree]],
+    trees: list[tuple[Preprocessor, Tree]],
     baseline: np.ndarray,
     zero_class: int,
     slope: float = 1.0,
@@ -182,7 +181,7 @@ def _boosted(
 
 @read_family.register(HistGradientBoostingClassifier)
 @read_family.register(HistGradientBoostingRegressor)
-def _hist_gradient_boosting(estimator: Any, front: Front) -> ParsedTrees:
+def _hist_gradient_boosting(estimator: Any, preprocessor: Preprocessor) -> ParsedTrees:
     loss = getattr(estimator, "loss", "squared_error")
     if not is_classifier(estimator) and loss in ("poisson", "gamma"):
         raise UnsupportedModelError(
@@ -190,12 +189,12 @@ def _hist_gradient_boosting(estimator: Any, front: Front) -> ParsedTrees:
             "predictions are exponentials of one."
         )
     if estimator._preprocessor is not None:  # categories become codes, and come first
-        front = front.apply(estimator._preprocessor.transform)
+        preprocessor = preprocessor.apply(estimator._preprocessor.transform)
     baseline = np.ravel(np.asarray(estimator._baseline_prediction, dtype=np.float64))
     trees = []
     for row in estimator._predictors:
         for k, member in enumerate(row):
-            trees.append((front, _hist_tree(member, k, len(baseline))))
+            trees.append((preprocessor, _hist_tree(member, k, len(baseline))))
     return _boosted(estimator, trees, baseline, zero_class=0)
 
 
@@ -225,12 +224,12 @@ def _hist_tree(member: Any, k: int, width: int) -> Tree:
 
 
 @read_family.register(AdaBoostClassifier)
-def _adaboost(estimator: Any, front: Front) -> ParsedTrees:
+def _adaboost(estimator: Any, preprocessor: Preprocessor) -> ParsedTrees:
     if getattr(estimator, "algorithm", "SAMME") == "SAMME.R":
         raise UnsupportedModelError("AdaBoostClassifier(algorithm='SAMME.R') cannot be read.")
     count, trees = len(estimator.classes_), []
     for member, weight in zip(estimator.estimators_, estimator.estimator_weights_, strict=False):
-        inner = _single_tree(collect(member, front), estimator)
+        inner = _single_tree(collect(member, preprocessor), estimator)
         code = np.searchsorted(estimator.classes_, member.classes_[inner[1].value.argmax(axis=1)])
         votes = np.where(code[:, None] == np.arange(count), weight, -1 / (count - 1) * weight)
         trees.append((inner[0], _with_value(inner[1], votes)))
@@ -246,8 +245,8 @@ def _adaboost(estimator: Any, front: Front) -> ParsedTrees:
 
 
 @read_family.register(AdaBoostRegressor)
-def _adaboost_regressor(estimator: Any, front: Front) -> ParsedTrees:
-    trees = [_single_tree(collect(m, front), estimator) for m in estimator.estimators_]
+def _adaboost_regressor(estimator: Any, preprocessor: Preprocessor) -> ParsedTrees:
+    trees = [_single_tree(collect(m, preprocessor), estimator) for m in estimator.estimators_]
     return ParsedTrees(
         trees,
         "median",
@@ -259,7 +258,7 @@ def _adaboost_regressor(estimator: Any, front: Front) -> ParsedTrees:
     )
 
 
-def _single_tree(reading: ParsedTrees, owner: Any) -> tuple[Front, Tree]:
+def _single_tree(reading: ParsedTrees, owner: Any) -> tuple[Preprocessor, Tree]:
     if reading.kind != "mean" or len(reading.trees) != 1 or np.any(reading.baseline):
         raise UnsupportedModelError(
             f"{type(owner).__name__} can be read where each of its members is one decision tree."
@@ -273,11 +272,11 @@ def _with_value(tree: Tree, value: np.ndarray) -> Tree:
 
 @read_family.register(BaggingClassifier)
 @read_family.register(BaggingRegressor)
-def _bagging(estimator: Any, front: Front) -> ParsedTrees:
+def _bagging(estimator: Any, preprocessor: Preprocessor) -> ParsedTrees:
     members = list(estimator.estimators_)
     whole = np.arange(estimator.n_features_in_)
     fronts = [
-        front if np.array_equal(chosen, whole) else front.take(chosen)
+        preprocessor if np.array_equal(chosen, whole) else preprocessor.take(chosen)
         for chosen in estimator.estimators_features_
     ]
     return _combined(estimator, members, fronts, np.ones(len(members)))
@@ -285,7 +284,7 @@ def _bagging(estimator: Any, front: Front) -> ParsedTrees:
 
 @read_family.register(VotingClassifier)
 @read_family.register(VotingRegressor)
-def _voting(estimator: Any, front: Front) -> ParsedTrees:
+def _voting(estimator: Any, preprocessor: Preprocessor) -> ParsedTrees:
     if is_classifier(estimator) and estimator.voting != "soft":
         raise UnsupportedModelError(
             "VotingClassifier(voting='hard') cannot be read as trees. Supported: voting='soft'."
@@ -293,17 +292,17 @@ def _voting(estimator: Any, front: Front) -> ParsedTrees:
     members = list(estimator.estimators_)
     weights = estimator._weights_not_none
     weights = np.ones(len(members)) if weights is None else np.asarray(weights, dtype=np.float64)
-    return _combined(estimator, members, [front] * len(members), weights)
+    return _combined(estimator, members, [preprocessor] * len(members), weights)
 
 
 def _combined(
-    estimator: Any, members: list[Any], fronts: list[Front], weights: np.ndarray
+    estimator: Any, members: list[Any], fronts: list[Preprocessor], weights: np.ndarray
 ) -> ParsedTrees:
     """Weighted mean of members that are means themselves."""
     n_classes = _count(estimator)
     baseline, trees = np.zeros(n_classes or 1), []
-    for member, front, weight in zip(members, fronts, weights, strict=True):
-        inner = collect(member, front)
+    for member, preprocessor, weight in zip(members, fronts, weights, strict=True):
+        inner = collect(member, preprocessor)
         if inner.kind != "mean":
             raise UnsupportedModelError(
                 f"{type(estimator).__name__} of {type(unwrap(member)).__name__} cannot be read "

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from scfe_sklearn.models.trees.ensemble import Kind
-from scfe_sklearn.models.trees.front import Front, FrontMap, at_most
+from scfe_sklearn.models.trees.preprocessing import Preprocessor, PreprocessorMap, at_most
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ class Tree:
 class ParsedTrees:
     """Parts of an estimator: trees, the transformers before each, and their combination."""
 
-    trees: list[tuple[Front, Tree]]
+    trees: list[tuple[Preprocessor, Tree]]
     kind: Kind
     baseline: np.ndarray
     n_classes: int
@@ -99,7 +99,7 @@ class LevelSets:
 
 def raw_nodes(
     tree: Tree,
-    front: FrontMap,
+    preprocessor: PreprocessorMap,
     switch: np.ndarray,
     starts: np.ndarray,
     offset: int,
@@ -109,26 +109,26 @@ def raw_nodes(
     n = len(tree.left)
     inner = tree.left >= 0
     feature = np.where(inner, tree.feature, 0)
-    owner = np.where(inner, front.owner[feature], -1)
+    owner = np.where(inner, preprocessor.owner[feature], -1)
     own = np.arange(n)
     left, right = np.where(inner, tree.left, own), np.where(inner, tree.right, own)
     level_set = np.full(n, -1, dtype=np.intp)
     missing_left = np.zeros(n, dtype=bool)
     numbers = inner & ~np.isnan(switch)
     # if the column falls, rows up to the switch point are above the threshold
-    flip = numbers & front.falling[feature]
+    flip = numbers & preprocessor.falling[feature]
     if numbers.any():
-        x = front.missing[owner[numbers], feature[numbers]]
+        x = preprocessor.missing[owner[numbers], feature[numbers]]
         missing_left[numbers] = tree.goes_left(np.flatnonzero(numbers), x) ^ flip[numbers]
     still = np.flatnonzero(inner & (owner < 0))  # such a column is constant
     if len(still):
-        always = tree.goes_left(still, front.origin[feature[still]])
+        always = tree.goes_left(still, preprocessor.origin[feature[still]])
         left[still] = right[still] = np.where(always, left[still], right[still])
     for node in np.flatnonzero(inner & (owner >= 0) & ~numbers).tolist():
-        key = (*tree.key(node), id(front))
+        key = (*tree.key(node), id(preprocessor))
         if key not in sets.known:
             j = int(owner[node])
-            table = np.asarray(front.tables[j])[:, feature[node]]
+            table = np.asarray(preprocessor.tables[j])[:, feature[node]]
             flags = np.zeros(int(starts[-1]), dtype=bool)
             flags[starts[j] : starts[j + 1]] = tree.goes_left(np.full(len(table), node), table)
             sets.known[key] = sets.add(flags)

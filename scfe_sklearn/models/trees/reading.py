@@ -7,24 +7,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from scfe_sklearn._utils import ignore_warnings
 from scfe_sklearn.data import Column
-from scfe_sklearn.models.compiled import unwrap
-from scfe_sklearn.models.errors import UnsupportedModelError
-from scfe_sklearn.models.hints import categorical_columns
+from scfe_sklearn.models.categorical_inputs import categorical_columns
+from scfe_sklearn.models.compiled import UnsupportedModelError, split_pipeline, unwrap
 from scfe_sklearn.models.transformers import is_missing
 from scfe_sklearn.models.trees.ensemble import TreeEnsemble
 from scfe_sklearn.models.trees.families import collect
-from scfe_sklearn.models.trees.front import (
-    Front,
-    FrontMap,
+from scfe_sklearn.models.trees.nodes import LevelSets, ParsedTrees, Tree, raw_nodes
+from scfe_sklearn.models.trees.preprocessing import (
+    Preprocessor,
+    PreprocessorMap,
     Probe,
     require_column_wise,
 )
-from scfe_sklearn.models.trees.nodes import LevelSets, ParsedTrees, Tree, raw_nodes
-from scfe_sklearn.quiet import ignore_warnings
 
 _CHECKED_ROWS = 256
 _CHECKED_TRAINING_ROWS = 1000
@@ -87,7 +85,7 @@ def read_trees(estimator: Any, columns: Sequence[Column], X: Any = None) -> Tree
     check_is_fitted(inner)
     _refuse_encoded_numbers(inner, columns)
     probe = _probe(inner, columns, X)
-    parsed = collect(inner, Front(probe))
+    parsed = collect(inner, Preprocessor(probe))
     ensemble = _assemble(parsed, inner, probe)
     _verify_made_up(ensemble, inner, probe, parsed.tolerance)
     if X is not None:
@@ -126,13 +124,10 @@ def read_matrix_trees(
     """
     columns = tuple(columns)
     _refuse_encoded_numbers(estimator, columns)
-    inner = unwrap(estimator)
-    while isinstance(inner, Pipeline):
-        for _, step in inner.steps[:-1]:
-            require_column_wise(step)
-        inner = unwrap(inner.steps[-1][1])
+    for step in split_pipeline(estimator)[0]:
+        require_column_wise(step)
     probe = _MatrixProbe(columns, None, None, matrix)
-    parsed = collect(last, Front(probe))
+    parsed = collect(last, Preprocessor(probe))
     _refuse_large([tree for _, tree in parsed.trees])
     return _assemble(parsed, last, probe)
 
@@ -235,20 +230,20 @@ def _assemble(parsed: ParsedTrees, estimator: Any, probe: Probe) -> TreeEnsemble
     """Join the trees, with splits of raw columns."""
     columns = probe.columns
     starts = np.concatenate([[0], np.cumsum([c.width for c in columns])]).astype(np.intp)
-    maps: dict[int, FrontMap] = {}
+    maps: dict[int, PreprocessorMap] = {}
     parts, sizes = [], []
     grouped: dict[tuple[int, bool], list[int]] = {}
-    for t, (front, tree) in enumerate(parsed.trees):
-        if id(front) not in maps:
-            maps[id(front)] = FrontMap.of(front)
-        grouped.setdefault((id(front), tree.single), []).append(t)
+    for t, (preprocessor, tree) in enumerate(parsed.trees):
+        if id(preprocessor) not in maps:
+            maps[id(preprocessor)] = PreprocessorMap.of(preprocessor)
+        grouped.setdefault((id(preprocessor), tree.single), []).append(t)
     switched: dict[int, np.ndarray] = {}
     for (key, single), members in grouped.items():
         points = _switch(maps[key], [parsed.trees[t][1] for t in members], single)
         switched.update(zip(members, points, strict=True))
     offset, sets = 0, LevelSets(int(starts[-1]))
-    for t, (front, tree) in enumerate(parsed.trees):
-        parts.append(raw_nodes(tree, maps[id(front)], switched[t], starts, offset, sets))
+    for t, (preprocessor, tree) in enumerate(parsed.trees):
+        parts.append(raw_nodes(tree, maps[id(preprocessor)], switched[t], starts, offset, sets))
         sizes.append(len(tree.left))
         offset += len(tree.left)
     names = ("left", "right", "column", "coordinate", "threshold", "missing_left", "level_set")
@@ -275,23 +270,25 @@ def _assemble(parsed: ParsedTrees, estimator: Any, probe: Probe) -> TreeEnsemble
     )
 
 
-def _switch(front: FrontMap, trees: list[Tree], single: bool) -> list[np.ndarray]:
-    """Raw thresholds of the nodes of trees that share a front, NaN where there are none."""
+def _switch(preprocessor: PreprocessorMap, trees: list[Tree], single: bool) -> list[np.ndarray]:
+    """Raw thresholds of the nodes of trees that share a preprocessor, NaN where there are none."""
     feature = np.concatenate([tree.feature for tree in trees])
     threshold = np.concatenate([tree.threshold for tree in trees])
     inner = np.concatenate([tree.left for tree in trees]) >= 0
-    owner = front.owner[np.where(inner, feature, 0)]
+    owner = preprocessor.owner[np.where(inner, feature, 0)]
     if np.any(inner & (owner == -2)):
         raise UnsupportedModelError(
             "A column that the trees split on depends on several raw columns."
         )
-    levels = np.array([column.levels is not None for column in front.front.probe.columns])
+    levels = np.array(
+        [column.levels is not None for column in preprocessor.preprocessor.probe.columns]
+    )
     numbers = inner & (owner >= 0) & ~levels[owner]
     out = np.full(len(feature), np.nan)
     if numbers.any():
         pairs = np.stack([feature[numbers].astype(np.float64), threshold[numbers]], axis=1)
         pairs, back = np.unique(pairs, axis=0, return_inverse=True)
-        found = front.switch_points(pairs[:, 0].astype(np.intp), pairs[:, 1], single)
+        found = preprocessor.switch_points(pairs[:, 0].astype(np.intp), pairs[:, 1], single)
         out[numbers] = found[np.ravel(back)]
     return np.split(out, np.cumsum([len(tree.feature) for tree in trees])[:-1])
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from scfe_sklearn.explanation.containers import take_rows
 from scfe_sklearn.models import AdapterMismatchError, UnsupportedModelError
-from scfe_sklearn.presentation.containers import take_rows
 from scfe_sklearn.recourse.preparation.score_functions import CompiledModels
 
 VERIFIED_ROWS = 256

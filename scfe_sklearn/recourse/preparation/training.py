@@ -14,9 +14,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_memory
 
+from scfe_sklearn._utils import ignore_warnings
+from scfe_sklearn.explanation.containers import take_rows
 from scfe_sklearn.models import adopt, is_fitted, resampled, retrained
-from scfe_sklearn.presentation.containers import take_rows
-from scfe_sklearn.quiet import ignore_warnings
 from scfe_sklearn.recourse.preparation.checks import check_same_answers
 
 UNITS = 32

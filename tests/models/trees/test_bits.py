@@ -25,9 +25,9 @@ from sklearn.tree import DecisionTreeClassifier
 from scfe_sklearn.data import Column
 from scfe_sklearn.models import UnsupportedModelError, read_trees
 from scfe_sklearn.models.black_box.black_box import BlackBox
-from scfe_sklearn.models.black_box.column_points import column_points
+from scfe_sklearn.models.black_box.rows import column_points
 from scfe_sklearn.models.trees.bits import BitTrees
-from scfe_sklearn.models.trees.cells import TreeCells
+from scfe_sklearn.models.trees.incremental import TreeCells
 
 COLUMNS = [
     Column("age", None),
