@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 
 NEEDS = {
-    "PIL": ["learning/folders.py"],
+    "PIL": ["learning/groups.py"],
     "matplotlib": [f"inspection/{name}.py" for name in ("changes", "groups", "map", "options")],
     "polars": ["data/polars_table.py"],
     "skops": ["persistence.py", "cli/running.py"],

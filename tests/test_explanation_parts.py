@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from scfe_sklearn import CounterfactualExplainer, Explanation, Rules
 from scfe_sklearn.cli.commands import table
 from scfe_sklearn.datasets import make_loan_applications
-from scfe_sklearn.explanation.joining import PARTLY
+from scfe_sklearn.explanation.alignment import PARTLY
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*rows have no counterfactual")
 NAMES = ["age", "income", "savings", "credit_score", "late_payments"]

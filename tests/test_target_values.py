@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scfe_sklearn.targets import Interval, Outcome, interval_target
-from scfe_sklearn.targets.groups import LEAST
+from scfe_sklearn.targets.classes import LEAST
 
 INF = np.inf
 VALUES = np.random.default_rng(0).normal(size=400)

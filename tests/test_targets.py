@@ -175,7 +175,7 @@ def test_every_member_of_a_set_is_enough(limits):
 
 
 def test_training_rows_of_a_group_have_the_probability(monkeypatch):
-    monkeypatch.setattr("scfe_sklearn.targets.groups.LEAST", 1)
+    monkeypatch.setattr("scfe_sklearn.targets.classes.LEAST", 1)
     (members,) = wishes_of(Probability("low", 0.25)).members
     assert sorted(members.tolist()) == [0, 3]
     (members,) = wishes_of(Probability("low", at_most=0.25)).members

@@ -13,14 +13,13 @@ import numpy as np
 
 from scfe_sklearn._utils import is_damage, write_file
 from scfe_sklearn.explanation import notebook, tables
-from scfe_sklearn.explanation.alignment import ByLabel, aligned
+from scfe_sklearn.explanation.alignment import ByLabel, aligned, joined
 from scfe_sklearn.explanation.containers import (
     columns_in_order,
     narrowed,
     positions,
     take_rows,
 )
-from scfe_sklearn.explanation.joining import joined
 from scfe_sklearn.explanation.tables import outcomes
 from scfe_sklearn.explanation.wording import sentence
 

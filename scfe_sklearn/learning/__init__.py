@@ -1,8 +1,7 @@
 """Learning from counterfactuals: resampling, group scores, learned shortcuts."""
 
-from scfe_sklearn.learning.angles import attack_angles
-from scfe_sklearn.learning.folders import load_group_images
-from scfe_sklearn.learning.groups import group_report, worst_group_score
+from scfe_sklearn.learning.groups import group_report, load_group_images, worst_group_score
+from scfe_sklearn.learning.perturbations import attack_angles
 from scfe_sklearn.learning.resampler import CounterfactualResampler
 from scfe_sklearn.learning.shortcuts import Shortcuts, find_shortcuts
 

@@ -1,7 +1,6 @@
 """Targets row by row: classes, probabilities of classes, or values of a regressor."""
 
-from scfe_sklearn.targets.classes import ClassTarget, class_target
-from scfe_sklearn.targets.outcome import Outcome
+from scfe_sklearn.targets.classes import ClassTarget, Outcome, class_target
 from scfe_sklearn.targets.types import Interval, Probability, in_row_order
 from scfe_sklearn.targets.values import IntervalTarget, interval_target
 

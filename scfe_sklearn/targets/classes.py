@@ -1,4 +1,4 @@
-"""Targets of a classifier: from the user's words to the classes that would do, row by row."""
+"""Targets of a classifier, row by row, from the user's parameters to classes; outputs of models."""
 
 from __future__ import annotations
 
@@ -9,9 +9,60 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scfe_sklearn._utils import RowBatch
-from scfe_sklearn.targets.groups import groups_of
-from scfe_sklearn.targets.outcome import Outcome
 from scfe_sklearn.targets.types import Interval, Probability
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome(RowBatch):
+    """The model's answers for m rows.
+
+    Parameters
+    ----------
+    code : ndarray of shape (m,), int
+        Position of the predicted class, -1 where there is none; all 0 for a regressor.
+    value : ndarray of shape (m,)
+        Predicted value of a regressor; NaN for a classifier.
+    probability : ndarray of shape (m, C) or None
+        Probabilities of the classes, where a target needs them.
+    """
+
+    code: np.ndarray
+    value: np.ndarray
+    probability: np.ndarray | None = None
+    _by_row = ("code", "value", "probability")
+
+    def without_probability(self) -> Outcome:
+        """Return the outcome for targets without a probability."""
+        return Outcome(self.code, self.value)
+
+
+GRID = 32
+"""Quantiles that distinguish ends of intervals, for densities only."""
+
+LEAST = 30
+"""Least number of training rows of a group, if there are as many."""
+
+
+def groups_of(
+    low: np.ndarray, high: np.ndarray, ordered: np.ndarray, order: np.ndarray
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Group (n,) of each interval, and the training rows that the intervals of a group hold."""
+    total = len(ordered)
+    step = max(total // GRID, 1)
+    # Ranks of the training values inside, coarsened so that there are few groups.
+    first = np.searchsorted(ordered, low, "left") // step * step
+    last = total - (total - np.searchsorted(ordered, high, "right")) // step * step
+    middle = (first + last) // 2
+    short = last - first < min(LEAST, total)
+    begin = (middle - LEAST // 2).clip(0, max(total - LEAST, 0))
+    first = np.where(short, begin, first)
+    last = np.where(short, np.minimum(begin + LEAST, total), last)
+    pairs, group = np.unique(np.column_stack([first, last]), axis=0, return_inverse=True)
+    return group.reshape(-1), [order[a:b] for a, b in pairs.tolist()]
+
+
+# --------------------------------------------------------------------------------------- classes
+
 
 # Returns the probabilities (T, C) of training rows.
 Table = Callable[[], np.ndarray]

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from scfe_sklearn._utils import RowBatch
-from scfe_sklearn.targets.groups import groups_of
-from scfe_sklearn.targets.outcome import Outcome
+from scfe_sklearn.targets.classes import Outcome, groups_of
 from scfe_sklearn.targets.types import Interval
 
 
