@@ -10,7 +10,16 @@ from scfe_sklearn._utils.files import (
 )
 from scfe_sklearn._utils.json_codec import is_damage, pack, unpack
 from scfe_sklearn._utils.quiet import ignore_warnings, keep_filters
-from scfe_sklearn._utils.row_batch import RowBatch, taken
+from scfe_sklearn._utils.row_batch import (
+    RowBatch,
+    cheapest,
+    first_flagged,
+    least,
+    picked,
+    rank_within,
+    repeated,
+    taken,
+)
 from scfe_sklearn._utils.row_values import (
     KeepsLists,
     by_label,
@@ -19,7 +28,6 @@ from scfe_sklearn._utils.row_values import (
     numbers,
     row_index,
 )
-from scfe_sklearn._utils.selection import cheapest, first_flagged, least, picked, rank_within, repeated
 from scfe_sklearn._utils.validation import (
     HasMethods,
     Integral,

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from scfe_sklearn.metrics.outcomes import validity
-from scfe_sklearn.metrics.tables import (
+from scfe_sklearn.metrics.outcomes import (
     as_rows,
     columns_of,
     equal,
@@ -19,6 +18,7 @@ from scfe_sklearn.metrics.tables import (
     paired,
     per_row_labels,
     undo,
+    validity,
 )
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from scfe_sklearn.proximal.largest import flag_largest
+from scfe_sklearn.proximal.groups import flag_largest
 from scfe_sklearn.proximal.operators import STATIONARY, Scalar, as_tensor_like, gain, per_row, power
 from scfe_sklearn.proximal.own_sets import VERTICES, OwnSets
 

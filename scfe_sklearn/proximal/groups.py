@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from scfe_sklearn.proximal.operators import SCALAR_PROX, Scalar, as_tensor_like, clip, per_row
+from scfe_sklearn.proximal.precision import has_double, on_processor
 
 _BISECTIONS = 64
 
@@ -179,3 +180,87 @@ def prox_group_l1(
     s = torch.where(lam == 0, torch.ones_like(above), above)
     s = torch.where(zero, torch.zeros_like(s), s)
     return clip(v * s[:, groups], lower, upper)
+
+
+# ------------------------------------------------------------------------------- largest entries
+
+
+def flag_largest(x: Tensor, count: int | Tensor) -> Tensor:
+    """Flag the largest entries (n, d) of each row, of equal ones the first; NaN are largest.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n, d)
+    count : int or LongTensor of shape (n,)
+        How many, at most.
+
+    Examples
+    --------
+    >>> flag_largest(torch.tensor([[3.0, 1.0, 3.0, 2.0]]), 2)
+    tensor([[ True, False,  True, False]])
+    """
+    most = _most(count)
+    count = as_tensor_like(count, x.new_empty(0, dtype=torch.long))
+    count = count.reshape(-1, 1).expand(len(x), 1)
+    if 4 * most > x.shape[1]:
+        order = torch.sort(x, dim=1, descending=True, stable=True).indices
+        first = torch.arange(x.shape[1], device=x.device) < count
+        return torch.zeros_like(first.expand_as(x)).scatter(1, order, first.expand_as(x))
+    # Few of many: no need to sort them all.
+    x = torch.where(torch.isnan(x), torch.full_like(x, torch.inf), x)
+    least = x.topk(max(most, 1), dim=1).values.gather(1, (count - 1).clamp(min=0))
+    above, equal = x > least, x == least
+    room = count - above.sum(dim=1, keepdim=True)
+    return (above | (equal & (equal.cumsum(dim=1) <= room))) & (count > 0)
+
+
+def _most(count: int | Tensor) -> int:
+    """Return the largest count; a device is not waited for to know a plain number."""
+    if not isinstance(count, Tensor):
+        return int(count)
+    return int(count.max()) if count.numel() else 0
+
+
+# --------------------------------------------------------------------------------- nuclear norms
+
+
+# The dual of sum_g ||u_g||_* is the largest spectral norm of a group, so the oracle puts all into
+# one rank-one matrix of one group. Any scale of the direction will do.
+def lmo_group_nuclear(c: Tensor, radius: Scalar = 1.0) -> Tensor:
+    """Return argmax <c, u> over the matrices with sum_g ||u_g||_* <= radius.
+
+    With sigma, p, q the leading singular value and vectors of the (first) group of largest
+    spectral norm, it is radius p q^T there and 0 elsewhere; the maximum is radius sigma. Where
+    that singular value is not simple, some maximiser is returned.
+
+    Parameters
+    ----------
+    c : Tensor of shape (n, G, a, b)
+        Directions: G matrices per row.
+    radius : float or Tensor of shape (n,)
+
+    Returns
+    -------
+    Tensor of shape (n, G, a, b)
+
+    Examples
+    --------
+    >>> c = torch.zeros(1, 2, 2, 2)
+    >>> c[0, 0, 0, 0], c[0, 1, 1, 0] = 1e-30, -2e-30
+    >>> lmo_group_nuclear(c, 3.0)[0, 1] + 0
+    tensor([[ 0.,  0.],
+            [-3.,  0.]])
+    """
+    if not has_double(c.device):
+        return on_processor(lmo_group_nuclear, c, radius)
+    c64, r = c.double(), per_row(radius, c.flatten(1)).double().reshape(-1, 1, 1)
+    top = c64.abs().amax(dim=(1, 2, 3), keepdim=True)
+    # Decompositions of all rows fail with one that is not finite.
+    good = torch.isfinite(top) & (top > 0)
+    scaled = torch.where(good, c64 / torch.where(good, top, 1.0), 0.0)
+    group = torch.linalg.matrix_norm(scaled, ord=2).argmax(dim=1)
+    rows = torch.arange(len(c), device=c.device)
+    p, _, q = torch.linalg.svd(scaled[rows, group], full_matrices=False)
+    best = torch.where(good[:, 0], p[:, :, :1] * q[:, :1, :] * r, 0.0)
+    best = torch.where(torch.isfinite(top[:, 0]), best, torch.nan)
+    return torch.zeros_like(c).index_put((rows, group), best.to(c.dtype))

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scfe_sklearn.proximal.nuclear import lmo_group_nuclear
+from scfe_sklearn.proximal.groups import lmo_group_nuclear
 
 
 def some(*shape, seed=0):

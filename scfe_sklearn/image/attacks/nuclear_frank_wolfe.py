@@ -16,7 +16,7 @@ from scfe_sklearn.image.batches import per_image
 from scfe_sklearn.image.explainer import ImageExplainer, Proposal
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
-from scfe_sklearn.proximal.nuclear import lmo_group_nuclear
+from scfe_sklearn.proximal.groups import lmo_group_nuclear
 
 GOLDEN = (5**0.5 - 1) / 2
 

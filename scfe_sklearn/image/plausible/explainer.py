@@ -31,7 +31,6 @@ from scfe_sklearn.solvers.descent import GradientSettings
 from scfe_sklearn.solvers.gradient_solver import improve_by_gradient
 from scfe_sklearn.solvers.problem import Pool
 from scfe_sklearn.solvers.starts import WideSettings, descend_wide
-from scfe_sklearn._utils import Integral, Interval, Real
 
 POOL = 2
 SETTLING = 100

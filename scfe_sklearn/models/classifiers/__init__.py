@@ -4,7 +4,6 @@ from scfe_sklearn.models.classifiers import (  # noqa: F401
     ensemble,
     kernel,
     linear,
-    neural,
     torch_module,
 )
 from scfe_sklearn.models.classifiers.torch_module import TorchClassifier, as_constant_function
