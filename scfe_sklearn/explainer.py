@@ -40,13 +40,12 @@ from scfe_sklearn.explanation.containers import take_rows
 from scfe_sklearn.explanation.marginals import Marginals, summarise
 from scfe_sklearn.models import (
     BlackBox,
-    Predicts,
     categorical_columns,
     check_predict_proba,
     handed,
-    take_kind,
     warn_if_fitted,
 )
+from scfe_sklearn.models.fitted import Predicts, take_kind
 from scfe_sklearn.progress import Progress, ProgressMonitor, answer_in_parts
 from scfe_sklearn.recourse.answers import Answers, add_closest, answer, answer_fewest
 from scfe_sklearn.recourse.engine import Engine

@@ -14,7 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 from scfe_sklearn._utils import Documented
 from scfe_sklearn.explainer import CounterfactualExplainer
 from scfe_sklearn.explanation import Explanation
-from scfe_sklearn.models import Predicts, is_fitted, warn_if_fitted
+from scfe_sklearn.models import is_fitted, warn_if_fitted
+from scfe_sklearn.models.fitted import Predicts
 from scfe_sklearn.progress import Progress
 from scfe_sklearn.rules import Rules
 

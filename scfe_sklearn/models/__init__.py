@@ -16,7 +16,7 @@ from scfe_sklearn.models.compiled import (
     UnsupportedModelError,
     as_torch,
 )
-from scfe_sklearn.models.fitted import Predicts, is_fitted, take_kind, verify, warn_if_fitted
+from scfe_sklearn.models.fitted import is_fitted, verify, warn_if_fitted
 from scfe_sklearn.models.linear_weights import LinearScores, read_linear
 from scfe_sklearn.models.predictions import (
     are_probabilities,
@@ -31,7 +31,6 @@ __all__ = [
     "AdapterMismatchError",
     "BlackBox",
     "LinearScores",
-    "Predicts",
     "ScoreModel",
     "TorchClassifier",
     "TreeEnsemble",
@@ -46,7 +45,6 @@ __all__ = [
     "probability_table",
     "resampled",
     "retrained",
-    "take_kind",
     "read_linear",
     "read_trees",
     "verify",
