@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from scfe_sklearn._utils import Integral, Interval, Real, StrOptions
 from scfe_sklearn.image.attacks.first_success import FirstSuccess, Unfinished
 from scfe_sklearn.image.explainer import ImageExplainer, Proposal
 from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.proximal.operators import SCALAR_PROX
-from scfe_sklearn._utils import Integral, Interval, Real, StrOptions
 
 EXPONENTS = {"l0": 0.0, "l1/2": 0.5, "l2/3": 2 / 3, "l1": 1.0}
 

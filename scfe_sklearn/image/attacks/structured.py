@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from scfe_sklearn._utils import Integral, Interval, Real
 from scfe_sklearn.image.attacks.tiles import sliding_tilings
 from scfe_sklearn.image.batches import per_image
 from scfe_sklearn.image.explainer import ImageExplainer, Proposal
@@ -15,7 +16,6 @@ from scfe_sklearn.image.margins import Goal
 from scfe_sklearn.image.model import ImageModel
 from scfe_sklearn.proximal.groups import group_norms, prox_group_radial
 from scfe_sklearn.proximal.operators import clip
-from scfe_sklearn._utils import Integral, Interval, Real
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
