@@ -146,7 +146,7 @@ def _check_claims(value: Any) -> None:
         elif isinstance(node, list):
             waiting += [part for part in node if isinstance(part, (dict, list))]
     if width > _SPARE_BYTES + _CELL_BYTES * cells or rows > _SPARE_ROWS + cells:
-        raise ValueError("This claims much more memory than its values need.")
+        raise ValueError("The file claims more memory than its values need.")
 
 
 def _claimed_cells(packed: dict[str, Any]) -> tuple[int, int]:
@@ -161,7 +161,7 @@ def _claimed_cells(packed: dict[str, Any]) -> tuple[int, int]:
     except TypeError:  # a type of pandas or polars
         return len(cells), 0
     if dtype.kind not in "biufOUmM" or packed.get("extension"):
-        raise ValueError(f"This is nothing that can be read: an array of {name!r}.")
+        raise ValueError(f"Unsupported type in the file: an array of {name!r}.")
     return len(cells), len(cells) * dtype.itemsize
 
 
@@ -239,7 +239,7 @@ def _unpack_scalar(value: dict[str, Any]) -> Any:
         return decimal.Decimal(value["value"])
     if kind == "scalar":
         return _unpack_array(value)[()]
-    raise ValueError(f"This is nothing that can be read: an object of the kind {kind!r}.")
+    raise ValueError(f"Unsupported type in the file: an object of the kind {kind!r}.")
 
 
 # ---------------------------------------------------------------------------------- arrays
@@ -420,7 +420,7 @@ def _unpack_polars(packed: dict[str, Any]) -> Any:
     for name, column in zip(packed["columns"], packed["data"], strict=True):
         kind, cells = column["dtype"], column["values"]
         if kind not in _POLARS:
-            raise ValueError(f"This is nothing that can be read: a polars column of {kind!r}.")
+            raise ValueError(f"Unsupported type in the file: a polars column of {kind!r}.")
         if kind.startswith("Float"):
             cells = [None if cell is None else float(cell) for cell in cells]
         dtype = pl.Enum(column["categories"]) if kind == "Enum" else getattr(pl, kind)

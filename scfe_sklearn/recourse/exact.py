@@ -37,7 +37,7 @@ def refuse_unknown(used: dict[str, bool]) -> None:
     for name in (name for name, present in used.items() if present):
         raise ValueError(
             "The 'solver' parameter of CounterfactualExplainer must not be 'milp' with "
-            f"{name}, which the program does not know. Use 'search'."
+            f"{name}, which the exact program does not support. Use 'search'."
         )
 
 

@@ -94,6 +94,7 @@ class Options:
         self.immutable, self.increasing, self.decreasing, self.fillable = (
             np.zeros(self.n, dtype=bool) for _ in range(4)
         )
+        self.has_transitions = False
         # Limits as they are stated, and rounded inward to values that the data can have.
         self.stated_low, self.low = np.full((2, self.n), -np.inf)
         self.stated_high, self.high = np.full((2, self.n), np.inf)
@@ -112,11 +113,6 @@ class Options:
     def codes(self) -> np.ndarray:
         """Factual levels (n,) as positions, -1 for none."""
         return np.where(np.isfinite(self.values), self.values, -1.0).astype(np.intp)
-
-    @property
-    def has_transitions(self) -> bool:
-        """Whether a transition narrowed the levels."""
-        return "permitted" in self.__dict__
 
     @property
     def empty(self) -> np.ndarray:

@@ -61,6 +61,7 @@ class Transition(ColumnRule):
             if targets is not None:
                 permitted[code] = offered[code] = [level in targets for level in objects]
         codes = options.codes[self.rows]
+        options.has_transitions = True
         options.permitted[self.rows] &= permitted[codes]
         options.offered[self.rows] |= offered[codes]
 

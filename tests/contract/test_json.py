@@ -144,7 +144,7 @@ def test_what_json_cannot_hold_is_refused_by_name(value):
 
 @pytest.mark.parametrize("value", [{}, {"is": "code"}, {"value": 1}, {"is": None}])
 def test_what_nobody_wrote_is_refused(value):
-    with pytest.raises(ValueError, match="nothing that can be read"):
+    with pytest.raises(ValueError, match="Unsupported type in the file"):
         unpack(value)
 
 

@@ -219,7 +219,7 @@ def test_one_class():
     with pytest.raises(ValueError, match=r"y must hold at least two classes. Got only \['no'\]"):
         CounterfactualExplainer(make_model()).fit(X, ["no"] * N)
     one = GaussianNB().fit(X[["wage"]], ["no"] * N)
-    with pytest.raises(ValueError, match=r"model must know at least two classes. Got \['no'\]"):
+    with pytest.raises(ValueError, match=r"model must have at least two classes. Got \['no'\]"):
         CounterfactualExplainer(FrozenEstimator(one)).fit(X[["wage"]], ["no"] * N)
     refused = X[MODEL.predict(X) == "no"]
     with pytest.raises(ValueError, match=r"Every class must have a training row .* \['yes'\]"):

@@ -143,7 +143,10 @@ def _refuse_large(trees: list[Tree]) -> None:
         splits = len(np.unique(np.concatenate(tests), axis=0))
         if splits * leaves <= _MOST_CELLS:
             return
-    raise UnsupportedModelError("The trees are too large to be read in no time.")
+    raise UnsupportedModelError(
+        "The trees are too large to be read: thresholds times leaves must not exceed "
+        f"{_MOST_CELLS}."
+    )
 
 
 @dataclass(frozen=True, eq=False)

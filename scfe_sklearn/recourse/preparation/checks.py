@@ -116,7 +116,7 @@ def read_classes(estimator: Any, labels: np.ndarray) -> np.ndarray:
         raise several_outputs(estimator)
     classes = np.asarray(estimator.classes_)
     if len(classes) < 2:
-        raise ValueError(f"The model must know at least two classes. Got {classes.tolist()}.")
+        raise ValueError(f"The model must have at least two classes. Got {classes.tolist()}.")
     known = set(classes.tolist())
     strange = [label for label in labels.tolist() if label not in known]
     if strange:
