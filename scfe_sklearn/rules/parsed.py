@@ -88,9 +88,9 @@ def _bind_levels(bounds: Actionability, options: Options, j: int, rows: RawRows)
     feature, block, codes = options.feature, rows.space.slices_[j], options.codes
     allowed, offered = options.permitted.copy(), options.offered
     if feature.missing_level >= 0:
-        # To withhold an answer is no action, unless a rule offers it.
+        # The level "missing" may be entered only where a transition names it.
         allowed[:, feature.missing_level] &= offered[:, feature.missing_level]
-        # A missing level is filled in only where a rule offers it.
+        # A missing level stays missing unless a transition names a new one.
         gone = codes == feature.missing_level
         allowed[gone] &= offered[gone]
     allowed[options.immutable] = False
