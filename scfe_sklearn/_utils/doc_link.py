@@ -81,7 +81,7 @@ def public_name(kind: type) -> str:
     ('scfe_sklearn.Rules', 'scfe_sklearn.data.FeatureSpace', '')
     """
     rooms = kind.__module__.split(".")
-    if rooms[0] != __package__.partition(".")[0]:
+    if rooms[0] != __package__.partition(".")[0] or rooms[1:2] == ["_utils"]:
         return ""
     for depth in range(1, len(rooms) + 1):
         room = ".".join(rooms[:depth])

@@ -192,6 +192,7 @@ class TreeCells:
     >>> from sklearn.tree import DecisionTreeClassifier
     >>> from scfe_sklearn.data import Column
     >>> from scfe_sklearn.models import read_trees
+    >>> from scfe_sklearn.models.trees import BitTrees
     >>> tree = DecisionTreeClassifier().fit([[0.0], [1.0], [2.0]], [0, 0, 1])
     >>> cells = TreeCells(BitTrees(read_trees(tree, [Column(0, None)])))
     >>> places = cells.places(np.array([[0.0], [2.0]]))
