@@ -26,7 +26,7 @@ def probe(path: Path, n_rows: int) -> tuple[float, float]:
     return before, after
 
 
-def _peak() -> float:
+def peak() -> float:
     """Return the largest resident memory so far, in mebibytes."""
     if _STATUS.exists():
         # Linux counts the parent's memory in ru_maxrss of a process that it started.
@@ -41,9 +41,9 @@ def main() -> None:
     explainer, rows, target = joblib.load(sys.argv[1])
     warnings.simplefilter("ignore")
     explainer.explain(rows[:2], target=target)  # libraries are loaded on the first call
-    before = _peak()
+    before = peak()
     explainer.explain(rows[: int(sys.argv[2])], target=target)
-    print(before, _peak())
+    print(before, peak())
 
 
 if __name__ == "__main__":

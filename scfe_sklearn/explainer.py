@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
@@ -24,6 +26,7 @@ from scfe_sklearn._utils import (
     listed,
     row_index,
 )
+from scfe_sklearn.checkpoint import Checkpoint
 from scfe_sklearn.data import (
     FeatureSpace,
     InputAdapter,
@@ -51,6 +54,7 @@ from scfe_sklearn.recourse.answers import Answers, add_closest, answer, answer_f
 from scfe_sklearn.recourse.engine import Engine
 from scfe_sklearn.recourse.exact import ExactSolver, refuse_unknown
 from scfe_sklearn.recourse.judge import Judge, in_order
+from scfe_sklearn.recourse.model_calls import Deadline, TimeUp, guarded
 from scfe_sklearn.recourse.preparation import (
     EXPONENTS,
     CompiledModels,
@@ -74,6 +78,7 @@ from scfe_sklearn.recourse.preparation import (
 )
 from scfe_sklearn.recourse.proofs import LinearProver
 from scfe_sklearn.recourse.query import STAND_IN, Query, build_query
+from scfe_sklearn.recourse.question import Question
 from scfe_sklearn.recourse.reference_data import (
     ReferenceData,
     encode_training_rows,
@@ -91,6 +96,7 @@ from scfe_sklearn.recourse.trade_offs import (
 )
 from scfe_sklearn.rules import PARAMETERS, Linear, Rules
 from scfe_sklearn.scoring import default_target, recourse_score
+from scfe_sklearn.slices import answer_in_slices
 from scfe_sklearn.solvers.descent import GradientSettings
 from scfe_sklearn.solvers.problem import Moves
 from scfe_sklearn.solvers.search_solver import SearchSettings
@@ -101,6 +107,10 @@ from scfe_sklearn.targets import (
     in_row_order,
     interval_target,
 )
+from scfe_sklearn.workers import answer_by_workers, number_of_workers
+
+FIRST = 32
+"""Rows of the first part of a front under a time limit."""
 
 SAMPLE_ROWS = 2000
 """Training rows that are kept for models which predict raw rows."""
@@ -535,6 +545,8 @@ class CounterfactualExplainer(KeepsLists, Predicts, Documented, MetaEstimatorMix
         callback: Callable[[Progress], Any] | None = None,
         time_limit: float | None = None,
         progress: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
+        n_jobs: int | None = None,
     ) -> Explanation:
         """Find a counterfactual for every row.
 
@@ -559,9 +571,17 @@ class CounterfactualExplainer(KeepsLists, Predicts, Documented, MetaEstimatorMix
             ``total``, how many were ``found``, and the ``seconds``. Return a true value to stop.
             Also a callback of scikit-learn, since 1.9, such as `sklearn.callback.ProgressBar()`.
         time_limit : float or None, default=None
-            Seconds after which no further part is begun.
+            Seconds of the whole call. No call of the model is begun after them but the check of
+            what was found; the model gets few rows at a time where it is slow.
         progress : bool, default=False
             Whether a bar is shown, by tqdm if it is installed.
+        checkpoint : str or path-like, default=None
+            Folder that keeps the answers of every few seconds. The same call resumes with the
+            rows that are missing in it; after a change of model, rules, parameters, rows or
+            target it is refused. Delete it to begin again.
+        n_jobs : int, default=None
+            Number of worker processes, by joblib: None is this process, unless a
+            ``joblib.parallel_config`` is active; -1 all processors.
 
         Returns
         -------
@@ -592,6 +612,8 @@ class CounterfactualExplainer(KeepsLists, Predicts, Documented, MetaEstimatorMix
             callback=callback,
             time_limit=time_limit,
             progress=progress,
+            checkpoint=checkpoint,
+            n_jobs=n_jobs,
         )
         warn_unanswered(result)
         return result
@@ -607,39 +629,64 @@ class CounterfactualExplainer(KeepsLists, Predicts, Documented, MetaEstimatorMix
         callback: Callable[[Progress], Any] | None = None,
         time_limit: float | None = None,
         progress: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
+        n_jobs: int | None = None,
     ) -> Explanation:
         """Explain without a warning about rows without an answer."""
         self._check_fitted()
         check_count(n_counterfactuals)
         check_best_effort(best_effort)
+        workers = number_of_workers(n_jobs)
         monitor = ProgressMonitor(callback, time_limit, progress)
-        X = as_table(X)
-        with one_thread(), keep_filters():
-            engine, judge, query = self._prepared(X, target, rules, n_counterfactuals)
-            exact = self._exact_solver(n_counterfactuals) if self.solver_ == "milp" else None
-            # The closest point is reported for unreachable rows, too.
-            prover = None if best_effort else self._prover
+        question = self._question(X, target, rules, n_counterfactuals, best_effort)
+        with contextlib.closing(monitor), one_thread(), keep_filters():
+            if not question.is_divisible or question.n_rows == 0:
+                return self._explain_slice(question, monitor)
+            question = question.parse(self.space_)
+            keeper = None if checkpoint is None else Checkpoint.of(checkpoint, self, question)
+            if workers > 1:
+                return answer_by_workers(self, question, monitor, workers, keeper)
+            return answer_in_slices(
+                lambda part, unreached: self._explain_slice(part, monitor, unreached),
+                question,
+                monitor,
+                keeper,
+            )
 
-            def answer_part(judge: Judge, query: Query) -> Answers:
-                if exact is not None:
-                    answers = exact.within(monitor.left).answer(engine, judge, query)
-                elif self.max_changes == "fewest":
-                    answers = answer_fewest(engine, judge, query, n_counterfactuals, prover)
-                else:
-                    answers = answer(engine, judge, query, n_counterfactuals, prover)
+    def _explain_slice(
+        self, question: Question, monitor: ProgressMonitor, unreached: str = ""
+    ) -> Explanation:
+        """Answer the rows of a slice; with a reason they are left out for it."""
+        deadline = monitor.deadline
+        if deadline is not None:
+            deadline.rows = question.n_rows
+        engine, judge, query = self._prepare(question, deadline, unreached)
+        count, best_effort = question.count, question.best_effort
+        if unreached:
+            return self._report(engine, judge, query, Answers.none(query, count), question.X)
+        exact = self._exact_solver(count) if self.solver_ == "milp" else None
+        # The closest point is reported for unreachable rows, too.
+        prover = None if best_effort else self._prover
+
+        def answer_part(judge: Judge, query: Query) -> Answers:
+            if exact is not None:
+                answers = exact.within(monitor.left).answer(engine, judge, query)
+            elif self.max_changes == "fewest":
+                answers = answer_fewest(engine, judge, query, count, prover)
+            else:
+                answers = answer(engine, judge, query, count, prover)
+            with contextlib.suppress(TimeUp):
                 if exact is None:  # what is proved to be the cheapest does not move
                     shorten(engine, judge, query, answers)
                 self._prove(judge, query, answers)
                 if best_effort:
                     add_closest(engine, judge, query, answers)
-                return answers
+            return answers
 
-            size = self.chunk_size if exact is None else PROGRAMS
-            largest = size if monitor.has_listener or exact is not None else PARTS * size
-            query, answers = answer_in_parts(
-                answer_part, judge, query, n_counterfactuals, size, monitor, largest
-            )
-            return self._report(engine, judge, query, answers, X)
+        size = self.chunk_size if exact is None else PROGRAMS
+        largest = size if monitor.has_listener or exact is not None else PARTS * size
+        query, answers = answer_in_parts(answer_part, judge, query, count, size, monitor, largest)
+        return self._report(engine, judge, query, answers, question.X)
 
     def pareto(
         self,
@@ -690,9 +737,9 @@ class CounterfactualExplainer(KeepsLists, Predicts, Documented, MetaEstimatorMix
         factors, budgets = listed(factors), listed(budgets)
         check_trade_offs(factors, budgets)
         monitor = ProgressMonitor(callback, time_limit, progress)
-        X = as_table(X)
-        with one_thread(), keep_filters():
-            engine, judge, query = self._prepared(X, target, rules, 1)
+        question = self._question(X, target, rules, 1)
+        with contextlib.closing(monitor), one_thread(), keep_filters():
+            engine, judge, query = self._prepare(question)
 
             def answer_part(judge: Judge, query: Query) -> Answers:
                 answers = collect(engine, judge, query, factors, budgets)
@@ -700,10 +747,11 @@ class CounterfactualExplainer(KeepsLists, Predicts, Documented, MetaEstimatorMix
                 return answers
 
             settings = len(factors) * len(budgets)
+            first = FIRST if time_limit is not None else self.chunk_size
             query, answers = answer_in_parts(
-                answer_part, judge, query, settings, self.chunk_size, monitor
+                answer_part, judge, query, settings, self.chunk_size, monitor, first=first
             )
-            everything = self._report(engine, judge, query, answers, X)
+            everything = self._report(engine, judge, query, answers, question.X)
         return undominated(everything, len(query.Z))
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -742,12 +790,27 @@ class CounterfactualExplainer(KeepsLists, Predicts, Documented, MetaEstimatorMix
         self, X: Any, target: Any, rules: Rules | None, count: int
     ) -> tuple[Engine, Judge, Query]:
         """Read a query and build the engine and judge for it."""
+        return self._prepare(self._question(X, target, rules, count))
+
+    def _question(
+        self, X: Any, target: Any, rules: Rules | None, count: int, best_effort: bool = False
+    ) -> Question:
+        """Read the rows, the target and the rules of a call, all of them in one order."""
         check_rules(rules)
+        X = as_table(X)
         target = in_row_order(target, row_index(X))
-        user_rows, X = X, self.inputs_.to_search(X)
+        every = self._rules() if rules is None else self._rules().merged(rules)
+        values = not hasattr(self, "classes_")
+        return Question(X, target, every.in_row_order(X), None, count, best_effort, values)
+
+    def _prepare(
+        self, question: Question, deadline: Deadline | None = None, unreached: str = ""
+    ) -> tuple[Engine, Judge, Query]:
+        """Build the engine and judge of a question, and encode its rows."""
+        target = question.target
+        user_rows, X = question.X, self.inputs_.to_search(question.X)
         n = open_table(X).n_rows
-        judge = self._judge(n, rules)
-        judge = replace(judge, rules=judge.rules.in_row_order(X))
+        judge = replace(self._judge(n), rules=question.rules, known=question.parsed)
 
         def read_target(predicted: np.ndarray) -> ClassTarget | IntervalTarget:
             if not hasattr(self, "classes_"):
@@ -756,20 +819,25 @@ class CounterfactualExplainer(KeepsLists, Predicts, Documented, MetaEstimatorMix
 
         table = cached(in_order(X, self.space_))
         Z = self.space_.encode(table)
-        functions = self._score_functions(table, Z)
+        functions = guarded(self._score_functions(table, Z), deadline)
         blocks, stale = self.inputs_.block_problems(user_rows, X), self.inputs_.stale(user_rows)
         scores = [function.scores for function in functions]
-        query = build_query(judge, scores, X, Z, read_target, blocks, stale)
+        query = build_query(judge, scores, X, Z, read_target, blocks, stale, deadline, unreached)
         sure = query.targets.uses_probability
         if sure and not all(function.has_probabilities for function in functions):
             # Use the models themselves: the scores have no probabilities.
-            functions = self._score_functions(table, Z, with_proba=True)
-        engine = self._engine(functions, query.targets, count)
+            functions = guarded(self._score_functions(table, Z, with_proba=True), deadline)
+        engine = self._engine(functions, query.targets, question.count)
+        engine = replace(engine, deadline=deadline)
         if query.rows.strange.any():
             boxes = self._compiled.black_boxes_with_proba if sure else self._compiled.black_boxes
-            whole = [whole_row_scores(model, self.space_, table, Z).scores for model in boxes]
+            whole = [whole_row_scores(model, self.space_, table, Z) for model in boxes]
             whole_engine = replace(
-                engine, models=whole, has_gradient=False, single_precision=False, guide=None
+                engine,
+                models=[function.scores for function in guarded(whole, deadline)],
+                has_gradient=False,
+                single_precision=False,
+                guide=None,
             )
             engine = replace(engine, whole=whole_engine)
         return engine, judge, query
@@ -783,11 +851,12 @@ class CounterfactualExplainer(KeepsLists, Predicts, Documented, MetaEstimatorMix
         """Return the rules for all rows."""
         return Rules(**{name: getattr(self, name) for name in PARAMETERS if hasattr(self, name)})
 
-    def _judge(self, n_rows: int, rules: Rules | None = None) -> Judge:
-        """Return the judge of some rows, with further rules if given."""
-        every = self._rules() if rules is None else self._rules().merged(rules)
+    def _judge(self, n_rows: int) -> Judge:
+        """Return the judge of some rows."""
         model, *others = self._models()
-        return Judge(model, self.space_, every, self._budget(), n_rows, others, self.shortfall)
+        return Judge(
+            model, self.space_, self._rules(), self._budget(), n_rows, others, self.shortfall
+        )
 
     def _budget(self) -> int | None:
         """First budget of changes; the search for the fewest follows."""

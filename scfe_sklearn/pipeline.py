@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -156,6 +157,8 @@ class RecoursePipeline(Documented, Predicts, Pipeline):
         callback: Callable[[Progress], Any] | None = None,
         time_limit: float | None = None,
         progress: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
+        n_jobs: int | None = None,
     ) -> Explanation:
         """Find a counterfactual for every raw row.
 
@@ -165,6 +168,8 @@ class RecoursePipeline(Documented, Predicts, Pipeline):
             Rows to explain, with the columns of the training rows.
         target, rules, n_counterfactuals, best_effort, callback, time_limit, progress
             As for `CounterfactualExplainer.explain`.
+        checkpoint, n_jobs
+            As there.
 
         Returns
         -------
@@ -181,6 +186,8 @@ class RecoursePipeline(Documented, Predicts, Pipeline):
             callback=callback,
             time_limit=time_limit,
             progress=progress,
+            checkpoint=checkpoint,
+            n_jobs=n_jobs,
         )
 
     def score(self, X: Any, y: Any = None) -> float:

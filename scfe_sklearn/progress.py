@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator
 
 from scfe_sklearn.recourse.answers import Answers
 from scfe_sklearn.recourse.judge import Judge
+from scfe_sklearn.recourse.model_calls import Deadline, ModelError
 from scfe_sklearn.recourse.query import Query, unset
 from scfe_sklearn.status import Status
 
@@ -79,14 +80,14 @@ class CallbackTasks:
             self._callback.teardown(self._estimator, task)
 
 
-FIRST = 32
-"""Rows of the first part under a time limit; its time determines the size of the next ones."""
-
 QUICK = 5.0
 """Seconds that a larger part may take, about."""
 
 SHARE = 0.25
-"""Share of the time left that a part may take."""
+"""Share of the time left that a part may take after a first one of few rows."""
+
+CUT_SHORT = "found before the time limit ended the search"
+"""Reason of a row whose answer might have become cheaper."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,15 @@ class ProgressMonitor:
     bar : bool
         Whether the progress is shown on the standard error stream.
 
+    Attributes
+    ----------
+    total : int or None
+        Rows of the call; None if they are answered at once.
+    done, found : int
+        Rows that earlier slices of the call have settled, and those with an answer.
+    ended : str
+        Why the call ended early; "" if it did not.
+
     Raises
     ------
     ValueError
@@ -134,6 +144,11 @@ class ProgressMonitor:
     time_limit: float | None = None
     bar: bool = False
     start: float = field(default_factory=lambda: monotonic())
+    total: int | None = field(default=None, init=False)
+    done: int = field(default=0, init=False)
+    found: int = field(default=0, init=False)
+    ended: str = field(default="", init=False)
+    _waited: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         theirs = self.callback is not None and is_sklearn_callback(self.callback)
@@ -148,6 +163,7 @@ class ProgressMonitor:
             raise _refusal("progress", "a bool", self.bar)
         self._shown = _Bar() if self.bar else None
         self._tasks = CallbackTasks(self.callback) if theirs else None
+        self.deadline = None if limit is None else Deadline(float(limit), lambda: self.left)
 
     @property
     def has_listener(self) -> bool:
@@ -160,18 +176,28 @@ class ProgressMonitor:
         return monotonic() - self.start
 
     @property
+    def busy(self) -> float:
+        """Time since the call, without that of the callback."""
+        return self.seconds - self._waited
+
+    @property
     def left(self) -> float:
         """Seconds that are left."""
         return np.inf if self.time_limit is None else float(self.time_limit) - self.seconds
 
     def update(self, done: int, total: int, found: int) -> bool:
         """Report the progress of the call; return whether it should stop."""
+        done, found = self.done + done, self.found + found
+        total = total if self.total is None else self.total
         progress = Progress(done, total, found, self.seconds)
         if self._shown is not None:
             self._shown.show(progress)
         if self._tasks is not None:
             return self._tasks.update(done, total)
-        return self.callback is not None and bool(self.callback(progress))
+        start = self.seconds
+        stop = self.callback is not None and bool(self.callback(progress))
+        self._waited += self.seconds - start
+        return stop
 
     def close(self) -> None:
         """End the line of the bar, and the task of a callback of scikit-learn."""
@@ -189,6 +215,7 @@ def answer_in_parts(
     size: int,
     monitor: ProgressMonitor,
     largest: int = 0,
+    first: int | None = None,
 ) -> tuple[Query, Answers]:
     """Answer rows part by part; rows that a stop leaves out have a status and a reason.
 
@@ -207,10 +234,12 @@ def answer_in_parts(
     size : int
         Rows in a part at most.
     monitor : ProgressMonitor
-        Updated after every part.
+        Updated after every part; its ``ended`` becomes the reason of a stop.
     largest : int, default=0
         Rows in a part at most once some are done, if that is more: larger parts save work, and an
         interruption loses the part that it falls in.
+    first : int or None, default=None
+        Rows of the first part at most, if they are fewer.
 
     Returns
     -------
@@ -226,9 +255,10 @@ def answer_in_parts(
     answers = Answers.none(query, k)
     open_ = np.flatnonzero(unset(query.status))
     n, at, reason = len(query.Z), 0, ""
-    part = min(FIRST, size) if monitor.time_limit is not None else size
+    part = size if first is None else min(first, size)
     largest = max(largest, size)
     settled = n - len(open_)
+    deadline = monitor.deadline
     try:
         stop = len(open_) == 0 and monitor.update(settled, n, 0)
         while at < len(open_) and not (stop or reason):
@@ -236,34 +266,68 @@ def answer_in_parts(
                 reason = "time limit"
                 break
             rows, before = open_[at : at + part], monitor.seconds
-            found = answer(judge.take(rows), query.take(rows))
-            answers.write(rows, found)
+            query = _answer_apart(answer, judge, query, rows, answers)
             at += len(rows)
+            if deadline is not None and deadline.passed:
+                query, reason = _cut_short(query, answers, rows), "time limit"
             taken = monitor.seconds - before
-            if monitor.time_limit is not None:
-                each = max(taken, 1e-9) / len(rows)
-                part = int(np.clip(SHARE * monitor.left / each, 1, largest))
-            else:
+            each = max(taken, 1e-9) / len(rows)
+            if first is None:
                 part = int(np.clip(QUICK * len(rows) / max(taken, 1e-9), size, largest))
+            else:
+                part = int(np.clip(SHARE * monitor.left / each, 1, largest))
             stop = monitor.update(settled + at, n, int(answers.found.sum()))
-        if stop:
+        if stop and not reason:
             reason = "stopped by the callback"
     except KeyboardInterrupt:
         if at == 0:
             raise
         reason = "interrupted"
-    finally:
-        monitor.close()
+    monitor.ended = reason
     return _left_over(query, open_[at:], reason), answers
+
+
+def _answer_apart(
+    answer: Callable[[Judge, Query], Answers],
+    judge: Judge,
+    query: Query,
+    rows: np.ndarray,
+    answers: Answers,
+) -> Query:
+    """Store the answers of rows; rows for which a model raises are found by bisection."""
+    try:
+        answers.write(rows, answer(judge.take(rows), query.take(rows)))
+    except (ModelError, MemoryError) as error:
+        if len(rows) > 1:
+            for half in np.array_split(rows, 2):
+                query = _answer_apart(answer, judge, query, half, answers)
+            return query
+        if isinstance(error, MemoryError):
+            raise
+        return _with_status(query, rows, Status.MODEL_FAILED, f"the model raises {error}")
+    return query
+
+
+def _cut_short(query: Query, answers: Answers, rows: np.ndarray) -> Query:
+    """Mark the rows of a search that the time limit has ended."""
+    found = answers.found[rows]
+    lost = rows[~found & (answers.proof[rows] == "") & (answers.closest[rows] < 0)]
+    query = _with_status(query, lost, Status.NOT_FOUND, "time limit")
+    reasons = query.reason.copy()
+    reasons[rows[found]] = CUT_SHORT
+    return replace(query, reason=reasons)
+
+
+def _with_status(query: Query, rows: np.ndarray, word: str, why: str) -> Query:
+    """Return the query with a status and reason of some rows."""
+    status, reasons = query.status.copy(), query.reason.copy()
+    status[rows], reasons[rows] = word, why
+    return replace(query, status=status, reason=reasons)
 
 
 def _left_over(query: Query, rows: np.ndarray, reason: str) -> Query:
     """Write down that nobody looked for an answer of some rows."""
-    if len(rows) == 0:
-        return query
-    status, reasons = query.status.copy(), query.reason.copy()
-    status[rows], reasons[rows] = Status.NOT_FOUND, reason
-    return replace(query, status=status, reason=reasons)
+    return query if len(rows) == 0 else _with_status(query, rows, Status.NOT_FOUND, reason)
 
 
 class _Bar:

@@ -42,8 +42,8 @@ class Status:
     CONFLICTING_RULES: Final = "conflicting rules"
     """The rules of the row contradict one another."""
 
-    MODEL_FAILED: Final = "model output is not finite"
-    """The model returns NaN or infinity."""
+    MODEL_FAILED: Final = "model failed"
+    """The model raises for the row, or returns NaN, infinity or an array of a wrong shape."""
 
     ALL: Final = (
         FOUND,

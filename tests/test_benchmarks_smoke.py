@@ -38,6 +38,8 @@ SCRIPTS = (
     "shortcut_finder",
     "stability",
     "attack_angle",
+    "portfolio",
+    "growth",
 )
 
 
@@ -544,3 +546,18 @@ def test_record_of_answers_is_exact_without_a_gradient(moves, after, count):
         for value in (1.0, after)
     )
     assert len(list(module("record_answers").differences(before, now))) == count
+
+
+def test_a_small_portfolio_is_answered_and_resumes(capsys):
+    portfolio = module("portfolio")
+    explainer, bars = portfolio.fitted(), portfolio.Bars()
+    portfolio.answer_all(explainer, 30, None, bars)
+    assert all(met for _, met in bars.lines) and len(bars.lines) == 3
+    assert "30 rows of 14 columns" in capsys.readouterr().out
+
+
+def test_a_point_of_the_growth_curves(monkeypatch):
+    growth = module("growth")
+    monkeypatch.setattr(growth, "ROWS", 5)
+    point = growth.measure("changes", 1)
+    assert point.found > 0 and point.seconds > 0 and point.mebibytes > 0

@@ -297,6 +297,7 @@ def test_every_parameter_in_backticks_exists(page):
     """Words such as `tau=0` are those of the explainer, of explain or of another public call."""
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
     known = {"target", "n_counterfactuals", "best_effort", "callback", "time_limit", "progress"}
+    known |= {"checkpoint", "n_jobs", "keep"}
     known |= {"of", "at_least", "bandwidth", "cost", "cv", "max_size", "rules", "trusted"}
     known |= {"OMP_NUM_THREADS"}  # of the environment
     known |= set(scfe_sklearn.CounterfactualExplainer(None).get_params(deep=False))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.util
+import io
 import os
 import sys
 import webbrowser
@@ -30,9 +31,10 @@ from scfe_sklearn.cli.messages import (
     shows_progress,
     step,
     summary,
+    summary_of,
     tell,
 )
-from scfe_sklearn.cli.query import question
+from scfe_sklearn.cli.query import question, target_of
 from scfe_sklearn.cli.rule_files import rule_parameters
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.explanation.containers import is_polars
@@ -42,7 +44,9 @@ from scfe_sklearn.rules import FLAGS, Rules
 from scfe_sklearn.status import Status
 
 
-def check_outputs(names: Sequence[str], known: Sequence[str] = (".html", ".csv", ".json")) -> None:
+def check_outputs(
+    names: Sequence[str], known: Sequence[str] = (".html", ".csv", ".json", ".parquet")
+) -> None:
     """Refuse outputs that could not be written, before anything is computed.
 
     Parameters
@@ -73,6 +77,11 @@ def check_outputs(names: Sequence[str], known: Sequence[str] = (".html", ".csv",
                 f"The '--out' option must name a file in a folder that can be written to. "
                 f"Got {name!r} instead.",
                 OUTPUT,
+            )
+        if path.suffix.lower() == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+            raise Refusal(
+                "The '--out' option needs pyarrow for parquet: python -m pip install pyarrow",
+                PACKAGE,
             )
         if path.suffix.lower() == ".html" and importlib.util.find_spec("jinja2") is None:
             raise Refusal(
@@ -108,6 +117,10 @@ def write_explanation(
         content: str | bytes = result.to_html(title=title)
     elif form == ".json":
         content = (result.to_json() or "").encode("utf-8", "backslashreplace")
+    elif form == ".parquet":
+        buffer = io.BytesIO()
+        table(result).to_parquet(buffer, index=False)
+        content = buffer.getvalue()
     else:
         answers = table(result) if raw else without_formulas(table(result))
         content = answers.to_csv(index=False, lineterminator="\n")
@@ -118,10 +131,10 @@ def write_explanation(
     write_output(name, lambda: write_file(name, content))
 
 
-def write_output(name: str, write: Callable[[], Any]) -> None:
+def write_output(name: str, write: Callable[[], Any]) -> Any:
     """Write a file; raise a Refusal if the disk or the system does not take it."""
     try:
-        write()
+        return write()
     except OSError as error:
         raise Refusal(
             f"The '--out' file {name!r} cannot be written: {error.strerror or error}.", OUTPUT
@@ -166,11 +179,15 @@ def _explain(options: argparse.Namespace) -> int:
     outputs = options.out or []
     check_outputs(outputs)
     explainer = explainer_of(options)
-    rows, labels, target = question(explainer, options)
     for name in ("max_changes", "tau", "beta", "penalty", "effort"):
         value = getattr(options, name)
         if value is not None:
             explainer.set_params(**{name: value})
+    from scfe_sklearn.cli.batches import is_out_of_core
+
+    if is_out_of_core(explainer, options):
+        return _explain_batches(explainer, options)
+    rows, labels, target = question(explainer, options)
     result = explainer.explain(
         rows,
         target,
@@ -178,6 +195,8 @@ def _explain(options: argparse.Namespace) -> int:
         n_counterfactuals=options.options,
         time_limit=options.time_limit,
         progress=shows_progress(options),
+        checkpoint=options.checkpoint,
+        n_jobs=options.jobs,
     )
     if labels is not None:  # polars frames and arrays have no labels of their own
         result = dataclasses.replace(result, index=labels.repeat(options.options))
@@ -193,6 +212,20 @@ def _explain(options: argparse.Namespace) -> int:
         return INTERRUPTED
     answered = first.success | (first.status == Status.ALREADY_TARGET)
     return INCOMPLETE if options.strict and not answered.all() else OK
+
+
+def _explain_batches(explainer: Any, options: argparse.Namespace) -> int:
+    """Answer a parquet file that need not fit into memory."""
+    from scfe_sklearn.cli.batches import explain_in_batches
+
+    target = target_of(explainer, options)
+    counts, interrupted = explain_in_batches(explainer, target, _rules(explainer, options), options)
+    tell(options, summary_of(counts))
+    if interrupted:
+        tell(options, "interrupted; the rows that were done are written")
+        return INTERRUPTED
+    answered = counts[Status.FOUND] + counts[Status.ALREADY_TARGET]
+    return INCOMPLETE if options.strict and answered < counts.total() else OK
 
 
 def _rules(explainer: Any, options: argparse.Namespace) -> Rules | None:

@@ -7,6 +7,7 @@ import contextlib
 import difflib
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -160,9 +161,14 @@ def print_sentences(result: Explanation) -> None:
 
 def summary(result: Explanation) -> str:
     """Return the number of rows of each outcome."""
-    counts = [(status, int((result.status == status).sum())) for status in Status.ALL]
-    parts = [f"{count:,} {status}" for status, count in counts if count]
-    return f"{len(result):,} row{'' if len(result) == 1 else 's'}: {', '.join(parts)}"
+    return summary_of(Counter(result.status.tolist()))
+
+
+def summary_of(counts: Counter[str]) -> str:
+    """Return the number of rows of each status in a sentence."""
+    parts = [f"{counts[status]:,} {status}" for status in Status.ALL if counts[status]]
+    n = counts.total()
+    return f"{n:,} row{'' if n == 1 else 's'}: {', '.join(parts)}"
 
 
 def shows_progress(options: argparse.Namespace) -> bool:

@@ -280,7 +280,8 @@ def _explain(commands: Any) -> None:
         action="append",
         metavar="FILE",
         help="where the answers go, by suffix: .html is a page for people, .csv a table, .json "
-        "everything; - is csv on standard output; may be repeated (default: sentences on "
+        "everything, .parquet a table (from --data in parquet it need not fit into memory); - is "
+        "csv on standard output; may be repeated (default: sentences on "
         "standard output)",
     )
     command.add_argument("--title", metavar="TEXT", help="heading of the page")
@@ -290,6 +291,16 @@ def _explain(commands: Any) -> None:
     )
     command.add_argument(
         "--time-limit", type=seconds, metavar="SECONDS", help="begin nothing more after this time"
+    )
+    command.add_argument(
+        "--checkpoint",
+        "--resume",
+        metavar="FOLDER",
+        help="keep the answers of every few seconds in this folder: the same command resumes "
+        "after it was killed",
+    )
+    command.add_argument(
+        "--jobs", type=int, metavar="N", help="worker processes; -1 for all processors (default: 1)"
     )
     _progress_option(command, "a bar")
 

@@ -285,18 +285,27 @@ def _check_probabilities(at_least: float | None, at_most: float | None) -> None:
 
 def question(explainer: Any, options: argparse.Namespace) -> tuple[Any, Any, Any]:
     """The rows, their names in the column of ``--id`` if there is one, and the target."""
-    import pandas as pd
-
-    asked = (options.target, options.at_least, options.at_most)
-    usual = getattr(options, "default_target", None)
-    said = any(part is not None for part in asked)
-    target = wanted(explainer, *asked) if said or usual is None else usual
+    target = target_of(explainer, options)
     step(options, f"reading {options.data}")
     frame = read_texts("--data", options.data, options.max_size)
-    where = f"'--data' file {options.data!r}"
     if not len(frame):
-        raise Refusal(f"The {where} must have rows. Got none.", INPUT)
-    labels = None
+        raise Refusal(f"The '--data' file {options.data!r} must have rows. Got none.", INPUT)
+    return *rows_of(explainer, frame, options), target
+
+
+def target_of(explainer: Any, options: argparse.Namespace) -> Any:
+    """The target of the options; without one that of a transformer, if the file holds one."""
+    given = (options.target, options.at_least, options.at_most)
+    default = getattr(options, "default_target", None)
+    named = any(part is not None for part in given)
+    return wanted(explainer, *given) if named or default is None else default
+
+
+def rows_of(explainer: Any, frame: Any, options: argparse.Namespace) -> tuple[Any, Any]:
+    """Rows in the types of training, and their names in the column of ``--id`` if there is one."""
+    import pandas as pd
+
+    where, labels = f"'--data' file {options.data!r}", None
     if options.id is not None:
         if options.id not in frame.columns:
             raise unknown("--id", "a column", frame.columns, options.id)
@@ -306,4 +315,4 @@ def question(explainer: Any, options: argparse.Namespace) -> tuple[Any, Any, Any
     rows = as_trained(frame, explainer, where)
     if labels is not None and isinstance(rows, pd.DataFrame):
         rows = rows.set_axis(labels, axis=0)
-    return rows, labels, target
+    return rows, labels

@@ -116,7 +116,7 @@ def read_guessed(option: str, name: str, max_size: int = MAX_SIZE) -> pd.DataFra
     _check_size(option, name, max_size)
     source = _source(option, name)
     cells = _read_cells(option, name, source)  # pandas renames and pads what should be refused
-    frame = _reading(
+    frame = reading(
         option,
         name,
         lambda: pd.read_csv(
@@ -187,7 +187,7 @@ def _check_size(option: str, name: str, max_size: int) -> None:
                 size += len(part)
         return size
 
-    if _reading(option, name, measure) > max_size:
+    if reading(option, name, measure) > max_size:
         raise too_large(option, name, max_size)
 
 
@@ -219,7 +219,7 @@ def _read_cells(option: str, name: str, source: Callable[[], Any]) -> pd.DataFra
         _check_names(option, name, names)
         return pd.DataFrame([row for _, row in cells[1:]], columns=names, dtype=object)
 
-    return _reading(option, name, read)
+    return reading(option, name, read)
 
 
 def _check_names(option: str, name: str, names: list[Any]) -> None:
@@ -240,14 +240,14 @@ def _read_parquet(option: str, name: str, max_size: int) -> pd.DataFrame:
         unpacked = [about.row_group(k).total_byte_size for k in range(about.num_row_groups)]
         return max(sum(unpacked), _CELL * about.num_rows * about.num_columns)
 
-    if _reading(option, name, claimed) > max_size:
+    if reading(option, name, claimed) > max_size:
         raise too_large(option, name, max_size)
-    frame = _reading(option, name, lambda: pd.read_parquet(name))
+    frame = reading(option, name, lambda: pd.read_parquet(name))
     _check_names(option, name, list(frame.columns))
     return frame
 
 
-def _reading(option: str, name: str, read: Callable[[], Result]) -> Result:
+def reading(option: str, name: str, read: Callable[[], Result]) -> Result:
     """Read, and raise with one sentence if that fails."""
     try:
         return read()

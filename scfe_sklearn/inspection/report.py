@@ -41,7 +41,7 @@ _MEANINGS = {
     Status.NO_FURTHER: "The row has an answer, but no further option.",
     Status.INVALID_INPUT: "The row holds a missing or infinite number or an unknown category.",
     Status.CONFLICTING_RULES: "The rules for the row contradict one another.",
-    Status.MODEL_FAILED: "The model answers with values that are not finite.",
+    Status.MODEL_FAILED: "The model fails for the row, or its output is not finite.",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -10,6 +11,7 @@ import numpy as np
 from scfe_sklearn.recourse.engine import BORDER, Engine
 from scfe_sklearn.recourse.enumeration import search_exhaustively
 from scfe_sklearn.recourse.judge import Candidates, Judge, Verdict
+from scfe_sklearn.recourse.model_calls import TimeUp
 from scfe_sklearn.recourse.options import (
     EACH,
     ROUNDS,
@@ -133,6 +135,15 @@ def answer(
     rows are tried.
     """
     answers = Answers.none(query, k)
+    with contextlib.suppress(TimeUp):
+        _answer(engine, judge, query, k, prover, answers)
+    return answers
+
+
+def _answer(
+    engine: Engine, judge: Judge, query: Query, k: int, prover: Prover | None, answers: Answers
+) -> None:
+    """Store answers as they are found."""
     if prover is not None:
         prover.prove_apart(judge, query, answers)
     rows = np.flatnonzero(unset(query.status) & (answers.proof == ""))
@@ -141,6 +152,8 @@ def answer(
             break
         candidates = engine.search(query.rows.take(rows), floor)
         _accept(engine, judge, query, rows, candidates, answers)
+        if engine.deadline is not None and engine.deadline.passed:
+            return
         # A larger margin yields no candidate for a row without one.
         again = ~answers.found[rows] & (candidates.cost[:, 0] < np.inf)
         rows = rows[again]
@@ -156,7 +169,6 @@ def answer(
             _fall_back(engine, judge, query, left[~answers.found[left]], answers)
     if k > 1:
         _add_options(engine, judge, query, answers)
-    return answers
 
 
 def _fall_back(
@@ -263,7 +275,7 @@ def _accept(
         here, code = rows[left], candidates.code[left, entry]
         z = query.restore_missing(candidates.z[left, entry], here)
         near, moved = z, np.zeros(len(here), dtype=bool)
-        if engine.shortens:
+        if engine.shortens and not (engine.deadline is not None and engine.deadline.passed):
             near, moved = shorten_points(engine, query, here, code, z)
         good, verdict = _accepted(engine, judge, query, here, near, code, with_proba=True)
         _write(query, answers, here, near, code, good, verdict)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -22,6 +23,8 @@ from scfe_sklearn.objective import (
 )
 from scfe_sklearn.objective.rows import Scores
 from scfe_sklearn.recourse.judge import Candidates, Rows, gathered, joined
+from scfe_sklearn.recourse.model_calls import Deadline, TimeUp
+from scfe_sklearn.recourse.recording import Record, RecordedObjective
 from scfe_sklearn.solvers.descent import GradientSettings
 from scfe_sklearn.solvers.fallback import Columns, FallbackSettings, fall_back, vary
 from scfe_sklearn.solvers.gradient_solver import improve_by_gradient, solve_by_gradient
@@ -117,6 +120,10 @@ class Engine:
     alphabets : dict
         Single moves of each kind of answers that have been listed already: they depend on the
         anchors only.
+    deadline : Deadline or None
+        End of a call with a time limit.
+    record : Record or None
+        Valid points of the rows of a search under a time limit.
     """
 
     space: FeatureSpace
@@ -144,6 +151,8 @@ class Engine:
     guide: Engine | None = None
     whole: Engine | None = None
     alphabets: dict[int, Moves] = field(default_factory=dict)
+    deadline: Deadline | None = None
+    record: Record | None = None
 
     @property
     def floors(self) -> tuple[float, ...]:
@@ -177,10 +186,32 @@ class Engine:
         together = self._rows_together(codes)
         for start in range(0, len(where), together):
             chunk = slice(start, start + together)
-            pool = self._solve(rows.take(where[chunk]), codes[chunk], floor)
+            part = rows.take(where[chunk])
+            if self.deadline is not None:
+                found.z[chunk, :1], found.cost[chunk, :1], pool = self._in_time(
+                    part, codes[chunk], floor
+                )
+                if pool is None:
+                    break
+            else:
+                pool = self._solve(part, codes[chunk], floor)
             have = pool.cost.shape[1]
             found.z[chunk, :have], found.cost[chunk, :have] = pool.z.numpy(), pool.cost.numpy()
         return gathered(n, where, found)
+
+    def _in_time(
+        self, rows: Rows, codes: np.ndarray, floor: float
+    ) -> tuple[np.ndarray, np.ndarray, Pool | None]:
+        """Answer rows until the deadline.
+
+        Returns the best points so far (n, 1, D), their costs (n, 1) and the pool of the search;
+        None in its place if it was cut short.
+        """
+        record = Record(torch.from_numpy(rows.Z), self.beta)
+        pool = None
+        with contextlib.suppress(TimeUp):
+            pool = replace(self, record=record)._solve(rows, codes, floor)
+        return record.z[:, None], record.cost[:, None], pool
 
     def _rows_together(self, codes: np.ndarray) -> int:
         """Return the number of rows of a chunk: fewer if many single moves are extended."""
@@ -298,6 +329,8 @@ class Engine:
             self._criterion(rows.targets, codes),
             self._constraints(rows, codes, floor),
         )
+        if self.record is not None:
+            objective = RecordedObjective.of(objective, self.record, torch.arange(n))
         budget = self.space.n_features_in_ if self.max_changes is None else self.max_changes
         return Problem(
             objective,

@@ -144,7 +144,9 @@ def search_exhaustively(
             proof[k] = f"none of the {(owner == k).sum()} permitted rows gets the target"
         here = rows[owner]
         frame = take_rows(X, here)
-        output = judge.outcome(engine.space.decode(points, frame, reference=Z[here]), targets)
+        decoded = engine.space.decode(points, frame, reference=Z[here])
+        output, failed = judge.isolated_outcome(decoded, targets, deadline=engine.deadline)
+        proof[owner[list(failed)]] = ""
         got = targets.answered_by(here, output)
         fits = got >= 0
         if not fits.any():

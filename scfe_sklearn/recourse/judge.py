@@ -11,9 +11,10 @@ import numpy as np
 
 from scfe_sklearn._utils import RowBatch
 from scfe_sklearn.data import FeatureSpace, cached
-from scfe_sklearn.explanation.containers import columns_in_order
+from scfe_sklearn.explanation.containers import columns_in_order, take_rows
 from scfe_sklearn.models import are_probabilities, handed, probability_table
 from scfe_sklearn.models.predictions import responses
+from scfe_sklearn.recourse.model_calls import Deadline, isolated
 from scfe_sklearn.recourse.preparation import several_outputs
 from scfe_sklearn.rules import Actionability, ParsedRules, Rules
 from scfe_sklearn.targets import ClassTarget, IntervalTarget, Outcome
@@ -139,7 +140,7 @@ class Judge:
         keeps_rules = ~broken.any(axis=1) & (count > 0)
         if self.max_changes is not None:
             keeps_rules &= count <= self.max_changes
-        output = self.outcome(frame, targets, with_proba=with_proba)
+        output, _ = self.isolated_outcome(frame, targets, with_proba=with_proba)
         answers = output if targets.uses_probability else output.without_probability()
         good = keeps_rules & targets.met(rows, group, answers)
         good &= self._agreed(frame, rows, group, targets, self.others)
@@ -163,8 +164,42 @@ class Judge:
         """Whether the models' outputs reach the targets of rows."""
         good = np.ones(len(rows), dtype=bool)
         for estimator in estimators:
-            good &= targets.met(rows, group, self.outcome(frame, targets, estimator))
+            output, _ = self.isolated_outcome(frame, targets, estimator)
+            good &= targets.met(rows, group, output)
         return good
+
+    def isolated_outcome(
+        self,
+        X: Any,
+        targets: ClassTarget | IntervalTarget | None = None,
+        estimator: Any = None,
+        with_proba: bool = False,
+        deadline: Deadline | None = None,
+    ) -> tuple[Outcome, dict[int, str]]:
+        """Return `outcome` of the rows that the model takes, and its messages for the others.
+
+        Rows for which the model raises, or returns an array of a wrong shape, have the code -1
+        and the value NaN. Their positions are the keys of the messages.
+        """
+        n = len(X)
+
+        def call(rows: np.ndarray) -> Outcome:
+            some = X if len(rows) == n else take_rows(X, rows)
+            return self.outcome(some, targets, estimator, with_proba)
+
+        done, failed = isolated(call, n, deadline)
+        if len(done) == 1 and not failed:
+            return done[0][1], failed
+        estimator = self.estimator if estimator is None else estimator
+        width = len(getattr(estimator, "classes_", ())) or 1
+        code, value = np.full(n, -1), np.full(n, np.nan)
+        probability = np.full((n, width), np.nan)
+        has_probability = n == 0 or any(one.probability is not None for _, one in done)
+        for rows, one in done:
+            code[rows], value[rows] = one.code, one.value
+            if one.probability is not None:
+                probability[rows] = one.probability
+        return Outcome(code, value, probability if has_probability else None), failed
 
     def outcome(
         self,
@@ -205,15 +240,23 @@ class Judge:
 
     def predict(self, X: Any) -> np.ndarray:
         """Position of the predicted class of each row; -1 if it is not in ``classes_``."""
-        return self.outcome(X).code
+        return self.isolated_outcome(X)[0].code
 
     def probability(self, X: Any, code: np.ndarray) -> np.ndarray:
         """Probability of the given class of each row; NaN if the model has none."""
         if len(code) == 0 or not hasattr(self.estimator, "predict_proba"):
             return np.full(len(code), np.nan)
-        with np.errstate(invalid="ignore"):
-            table = np.asarray(self.estimator.predict_proba(handed(in_order(X, self.space))))
-        return table[np.arange(len(code)), code]
+        X = in_order(X, self.space)
+
+        def call(rows: np.ndarray) -> np.ndarray:
+            with np.errstate(invalid="ignore"):
+                table = np.asarray(self.estimator.predict_proba(handed(take_rows(X, rows))))
+            return table[np.arange(len(rows)), code[rows]]
+
+        found = np.full(len(code), np.nan)
+        for rows, values in isolated(call, len(code))[0]:
+            found[rows] = values
+        return found
 
 
 def _one_for_each(answers: Any, n: int, estimator: Any) -> np.ndarray:

@@ -12,6 +12,7 @@ import torch
 from scfe_sklearn.data import FeatureSpace, Table, cached
 from scfe_sklearn.explanation.containers import take_rows
 from scfe_sklearn.recourse.judge import Judge, Rows
+from scfe_sklearn.recourse.model_calls import Deadline, ModelError
 from scfe_sklearn.rules import Actionability, BoundRule
 from scfe_sklearn.status import Status
 from scfe_sklearn.targets import ClassTarget, IntervalTarget, Outcome
@@ -98,6 +99,8 @@ def build_query(
     read_target: Callable[[np.ndarray], ClassTarget | IntervalTarget],
     blocks: np.ndarray | None,
     stale: np.ndarray | None,
+    deadline: Deadline | None = None,
+    unreached: str = "",
 ) -> Query:
     """Encode the rows, bind the rules and sort out the rows which need no search or allow none.
 
@@ -117,6 +120,10 @@ def build_query(
         None, or what is wrong with the one-hot blocks of a row.
     stale : ndarray of shape (n,), object, or None
         None, or why a row is invalid for reasons that its features do not show.
+    deadline : Deadline or None
+        Checked before every call of the model.
+    unreached : str
+        Why the rows are left out; then the model is not called. "" if they are answered.
     """
     space, table = judge.space, cached(X)
     problems = _infinite(judge, table, Z)
@@ -126,16 +133,20 @@ def build_query(
         problems = np.where(unset(problems), stale, problems)
     missing = ~np.isfinite(Z) & unset(problems)[:, None]
     strange = _strange(space, Z, missing)
-    _mark_unreadable(judge, X, missing, strange, problems)
-    sound = np.flatnonzero(unset(problems))
+    if not unreached:
+        _mark_unreadable(judge, X, missing, strange, problems)
+    sound = np.flatnonzero(unset(problems) & (not unreached))
     # Models may refuse a batch for a single row.
     finite = np.zeros(len(Z), dtype=bool)
     finite[sound] = strange[sound]
     scored = sound[~strange[sound]]
     finite[scored] = _finite(models, Z[scored], scored)
+    failed = {} if unreached else _messages(judge, X, np.flatnonzero(unset(problems) & ~finite))
     sound = np.flatnonzero(finite)
     code, value = np.full(len(Z), -1), np.full(len(Z), np.nan)
-    output = judge.outcome(X if finite.all() else take_rows(X, sound), with_proba=True)
+    known_rows = X if finite.all() else take_rows(X, sound)
+    output, refused = judge.isolated_outcome(known_rows, with_proba=True, deadline=deadline)
+    failed |= {int(sound[k]): message for k, message in refused.items()}
     code[sound], value[sound] = output.code, output.value
     probability = None
     if output.probability is not None:
@@ -152,7 +163,9 @@ def build_query(
         status[rows] = word
         reason[rows] = why[rows] if isinstance(why, np.ndarray) else why
 
+    mark(np.full(len(Z), bool(unreached)), Status.NOT_FOUND, unreached)
     mark(~unset(problems), Status.INVALID_INPUT, problems)
+    mark(np.isin(np.arange(len(Z)), list(failed)), Status.MODEL_FAILED, _raised(failed, len(Z)))
     mark(~finite, Status.MODEL_FAILED, NOT_FINITE)
     mark(code < 0, Status.MODEL_FAILED, _why_failed(probability, code))
     has = _has_already(judge, X, targets, known, unset(status))
@@ -248,6 +261,22 @@ def _why_already(
     return why
 
 
+def _messages(judge: Judge, X: Any, rows: np.ndarray) -> dict[int, str]:
+    """Return the model's message for those of the rows for which it raises."""
+    if len(rows) == 0:
+        return {}
+    failed = judge.isolated_outcome(take_rows(X, rows), with_proba=True)[1]
+    return {int(rows[k]): message for k, message in failed.items()}
+
+
+def _raised(failed: dict[int, str], n: int) -> np.ndarray:
+    """Return the reasons (n,) of rows for which the model raises."""
+    why = np.full(n, "", dtype=object)
+    for row, message in failed.items():
+        why[row] = f"the model raises {message}"
+    return why
+
+
 def _why_failed(probability: np.ndarray | None, code: np.ndarray) -> np.ndarray:
     """Return for each row (n,) why the model's output is invalid."""
     why = np.full(len(code), NOT_FINITE, dtype=object)
@@ -284,7 +313,7 @@ def _finite(models: Sequence[Scores], Z: np.ndarray, rows: np.ndarray) -> np.nda
                 model.of_rows(points, at) if hasattr(model, "of_rows") else model(points)
                 for model in models
             ]
-    except ValueError:
+    except (ValueError, ModelError):
         if len(Z) == 1:
             return np.zeros(1, dtype=bool)
         # Bisection finds the rows that a model refuses.
@@ -308,7 +337,7 @@ def _has_already(
     )
     has = targets.answered_by(rows, output) >= 0
     for estimator in judge.others:
-        output = judge.outcome(take_rows(X, rows), targets, estimator)
+        output, _ = judge.isolated_outcome(take_rows(X, rows), targets, estimator)
         has &= targets.answered_by(rows, output) >= 0
     out[rows] = has
     return out

@@ -206,7 +206,7 @@ def _labels(judge: Judge, query: Query, entries: Entries) -> tuple[Any, Any, Any
     if isinstance(targets, IntervalTarget):
         ends = zip(targets.low[row], targets.high[row], strict=True)
         target = np.array([interval_text(low, high) for low, high in ends], dtype=object)
-        output = judge.outcome(take_rows(entries.frame, entries.given)).value
+        output = judge.isolated_outcome(take_rows(entries.frame, entries.given))[0].value
         return target, query.outcome.value[row], entries.spread(output)
     # The target is the prediction of answers that are valid by it.
     shown = np.where(entries.success, entries.code, -1)

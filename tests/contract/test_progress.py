@@ -149,13 +149,13 @@ def test_what_was_found_in_time_is_returned(fitted, monkeypatch):
         clock.now += 10.0
 
     result = fitted.explain(ASKED, time_limit=25.0, callback=later)
-    # 10 seconds after every part of 16 (the callback takes no time of a part): 3 are begun.
-    assert left_over(result, "time limit") == 60 - 48
-    same(result[:48], in_full(fitted)[:48])
+    # 10 seconds after every part, of 8 rows, then 16: 3 are begun.
+    assert left_over(result, "time limit") == 60 - 40
+    same(result[:40], in_full(fitted)[:40])
 
 
 def test_parts_get_smaller_as_the_time_runs_out(fitted, monkeypatch):
-    # One second for a row, 100 for all: a part takes a quarter of what is left at most.
+    # One second for a row, 100 for all: a slice takes a quarter of what is left at most.
     clock, told, answered = Clock(monkeypatch), [], module.Answers.write
 
     def slow(self, rows, found):
@@ -167,11 +167,12 @@ def test_parts_get_smaller_as_the_time_runs_out(fitted, monkeypatch):
     result = fitted.explain(many, time_limit=100.0, callback=told.append)
     left, done, sizes = 100.0, 0, []
     while left > 0 and done < 180:
-        size = min(max(int(left / 4) if done else 16, 1), 16)
-        sizes.append(size)
-        left, done = left - size, done + size
+        size = max(int(left / 4), 1) if done else 8
+        for part in [*[16] * (size // 16), size % 16]:
+            sizes += [part] if part else []
+            left, done = left - part, done + part
     assert [p.done for p in told] == np.cumsum(sizes).tolist()
-    assert sizes[0] == 16
+    assert sizes[0] == 8
     assert sizes[-1] == 1
     assert left_over(result, "time limit") == 80
 

@@ -128,6 +128,11 @@ class BlackBox:
         """Whether the softmax of the last C scores is ``predict_proba``."""
         return self._reading.has_probabilities
 
+    @property
+    def n_scores(self) -> int:
+        """Number of scores of a row: C, or twice as many where probabilities follow."""
+        return self._reading.width
+
     def scores_of_rows(self, rows: Any) -> np.ndarray:
         """Score of every class (n, C) of raw rows."""
         return self._whole(rows)

@@ -42,12 +42,15 @@ class ScoreFunction:
         Whether a part of the model computes in float32.
     has_probabilities : bool
         Whether the softmax of the scores is what ``predict_proba`` returns.
+    width : int
+        Number of scores C of a point.
     """
 
     scores: Callable[[torch.Tensor], torch.Tensor]
     has_gradient: bool
     single_precision: bool
     has_probabilities: bool
+    width: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,13 +200,17 @@ def whole_row_scores(
     model: BlackBox, space: FeatureSpace, rows: Table, Z: np.ndarray
 ) -> ScoreFunction:
     """Return the scores of a black box that takes whole rows of the query."""
-    return ScoreFunction(WholeRows(model, space, rows, Z), False, False, model.has_probabilities)
+    return ScoreFunction(
+        WholeRows(model, space, rows, Z), False, False, model.has_probabilities, model.n_scores
+    )
 
 
 def black_box_scores(model: BlackBox, space: FeatureSpace) -> ScoreFunction:
     """Return the scores of a black box at points of solver space, decoded to rows."""
     exact = space.exact_columns()
-    return ScoreFunction(BlackBoxScores(model, exact, space), False, False, model.has_probabilities)
+    return ScoreFunction(
+        BlackBoxScores(model, exact, space), False, False, model.has_probabilities, model.n_scores
+    )
 
 
 def _torch_scores(model: ScoreModel, space: FeatureSpace) -> ScoreFunction:
@@ -213,7 +220,7 @@ def _torch_scores(model: ScoreModel, space: FeatureSpace) -> ScoreFunction:
         return model.scores(columns(z))
 
     sure = not model.surrogate and model.response_method == "predict_proba"
-    return ScoreFunction(scores, True, model.single_precision, sure)
+    return ScoreFunction(scores, True, model.single_precision, sure, model.n_classes)
 
 
 def _columns_for(model: ScoreModel, space: FeatureSpace) -> Callable[[torch.Tensor], torch.Tensor]:

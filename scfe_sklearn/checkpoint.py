@@ -1,0 +1,200 @@
+"""Answers of a long call in a folder: a call that was killed resumes with what is missing."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Self
+
+from scfe_sklearn._utils import write_file
+from scfe_sklearn.explanation import Explanation
+from scfe_sklearn.fingerprint import fingerprint, fingerprint_of_rows
+from scfe_sklearn.recourse.question import Question
+from scfe_sklearn.rules import PARAMETERS
+
+__all__ = ["Checkpoint"]
+
+FORMAT = 1
+"""Raised whenever the files change."""
+
+MANIFEST = "manifest.json"
+"""File that identifies the call."""
+
+UNRELATED = {"estimator", "ensemble", "chunk_size", "memory", "milp_seconds"}
+"""Parameters that change no answer, or that count by what `fit` made of them."""
+
+_NAME = re.compile(r"rows-(\d{12})-(\d{12})\.([0-9a-f]{64})\.json\.gz")
+
+
+class Checkpoint:
+    """Folder of answered slices. A slice is one file whose name holds its rows and checksum.
+
+    A file is written beside its place and renamed, so that it is there as a whole or not at all.
+    A file that was cut off or changed does not have its checksum, and its rows are answered
+    again.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def of(cls, path: str | os.PathLike[str], explainer: Any, question: Question) -> Self:
+        """Open the folder of a call, or begin one.
+
+        Parameters
+        ----------
+        path : str or path-like
+            A folder, which need not exist.
+        explainer : CounterfactualExplainer
+            Fitted.
+        question : Question
+            All rows of the call.
+
+        Returns
+        -------
+        Checkpoint
+
+        Raises
+        ------
+        ValueError
+            If the folder belongs to another call, or holds something else.
+        TypeError
+            If the model or a rule has no fingerprint.
+        OSError
+            If the folder cannot be written to.
+        """
+        folder, about = Path(path), _about(explainer, question)
+        known = _manifest(folder, path)
+        if known is None:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_file(folder / MANIFEST, json.dumps(about, indent=1))
+            return cls(folder)
+        differ = [name for name, value in about.items() if known.get(name) != value]
+        if differ:
+            raise ValueError(
+                f"The 'checkpoint' parameter of explain must name a folder of the same call. Got "
+                f"{os.fspath(path)!r}, which was begun with other {_listed(differ)}. Name another "
+                "folder, or delete this one to begin again."
+            )
+        for partial in folder.glob(".*.part"):  # of a process that was killed while it wrote
+            with contextlib.suppress(OSError):
+                partial.unlink()
+        return cls(folder)
+
+    def kept(self) -> Iterator[tuple[int, int, Explanation]]:
+        """Give the first row, the end and the answers of each slice that is whole."""
+        at = 0
+        for file in sorted(self.folder.iterdir()):
+            name = _NAME.fullmatch(file.name)
+            if name is None or int(name[1]) < at:
+                continue
+            part = _read(file, name[3])
+            if part is None:
+                with contextlib.suppress(OSError):
+                    file.unlink()
+                continue
+            at = int(name[2])
+            yield int(name[1]), at, part
+
+    def keep(self, start: int, stop: int, part: Explanation) -> None:
+        """Write the answers of the rows from ``start`` to ``stop``.
+
+        Raises
+        ------
+        OSError
+            If the disk is full, or the folder cannot be written to. What was kept before stays.
+        """
+        content = gzip.compress((part.to_json() or "").encode("utf-8", "surrogatepass"), 1, mtime=0)
+        digest = hashlib.sha256(content).hexdigest()
+        name = f"rows-{start:012d}-{stop:012d}.{digest}.json.gz"
+        try:
+            write_file(self.folder / name, content)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"The 'checkpoint' folder {os.fspath(self.folder)!r} cannot be written to "
+                f"({error.strerror}); what it holds is kept, and the same call resumes",
+            ) from error
+
+
+def _read(file: Path, digest: str) -> Explanation | None:
+    """Read the answers of a slice; None if they are damaged."""
+    try:
+        content = file.read_bytes()
+        if hashlib.sha256(content).hexdigest() != digest:
+            return None
+        text = gzip.decompress(content).decode("utf-8", "surrogatepass")
+        return Explanation.from_json(text)
+    except (OSError, EOFError, ValueError):
+        return None
+
+
+def _manifest(folder: Path, path: Any) -> dict[str, Any] | None:
+    """Read the manifest of a folder; None if nothing was begun there."""
+    where = (
+        "The 'checkpoint' parameter of explain must name a folder of an earlier call, or a new "
+        f"one. Got {os.fspath(path)!r}"
+    )
+    if not folder.exists():
+        return None
+    if not folder.is_dir():
+        raise ValueError(f"{where}, which is a file.")
+    file = folder / MANIFEST
+    if not file.exists():
+        if any(not one.name.endswith(".part") for one in folder.iterdir()):
+            raise ValueError(f"{where}, which holds other files.")
+        return None
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        known = None
+    if not isinstance(known, dict):
+        raise ValueError(f"{where}, whose {MANIFEST} is damaged.")
+    return known
+
+
+def _about(explainer: Any, question: Question) -> dict[str, Any]:
+    """Return what a call must have in common with the one that it resumes."""
+    fitted = {
+        name: value
+        for name, value in explainer.__getstate__().items()
+        if name.endswith("_") and name not in ("estimator_", "ensemble_", "background_")
+    }
+    parameters = explainer.get_params(deep=False)
+    for name in UNRELATED | set(PARAMETERS):
+        parameters.pop(name, None)
+    return {
+        "format": FORMAT,
+        "version of the package": _version(),
+        "model": fingerprint((explainer.estimator_, explainer.ensemble_)),
+        "training data": fingerprint(fitted),
+        "parameters": fingerprint(parameters),
+        "rules": fingerprint(question.rules),
+        "rows": fingerprint_of_rows(question.X),
+        "target": fingerprint(question.target),
+        "number of answers": [int(question.count), bool(question.best_effort)],
+    }
+
+
+def _version() -> str:
+    try:
+        return version("scfe-sklearn")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _listed(names: list[str]) -> str:
+    """Return names in a sentence."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
