@@ -35,7 +35,7 @@ class _Hasher(NumpyHasher):
 
 
 def _content(function: types.FunctionType) -> tuple[Any, ...]:
-    """What a function computes: its code, its defaults and the values that it encloses."""
+    """Code of a function, its defaults and the values that it encloses."""
     enclosed = tuple(cell.cell_contents for cell in function.__closure__ or ())
     return function.__module__, function.__code__, function.__defaults__, enclosed
 

@@ -161,6 +161,10 @@ def recipes(names):
     assert status.CLOSEST in set(names["closest"].status)
 
 
+def large_data(names):
+    assert names["result"].success.any() and len(names["parts"]) == 20
+
+
 def mathematics(names):
     assert names["v"].shape == (1, 3)
     assert "[[ 3.,  0., -2.]]" in names["printed"]
@@ -182,6 +186,7 @@ CHECKS = {
         failures,
         displays,
         recipes,
+        large_data,
         mathematics,
     )
 }

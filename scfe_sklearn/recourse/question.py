@@ -49,7 +49,7 @@ class Question:
     @property
     def n_rows(self) -> int:
         """Number of rows n."""
-        return int(self.X.shape[0])
+        return int(self.X.shape[0]) if self.X.shape else 0
 
     @property
     def is_divisible(self) -> bool:

@@ -578,4 +578,4 @@ def test_a_pipeline_that_refuses_rows_it_cannot_transform():
     assert result.status.tolist() == [
         Status.MODEL_FAILED if i == 1 else Status.FOUND for i in range(5)
     ]
-    assert result.reason[1] == "the model has no finite output here"
+    assert result.reason[1] == "the model raises ValueError: Input X contains NaN."
