@@ -1,4 +1,4 @@
-"""How time and memory grow with rows, features, levels, training rows, changes and classes.
+"""Growth of time and memory with rows, features, levels, training rows, changes and classes.
 
 python -m benchmarks.growth                      # minutes
 python -m benchmarks.growth --axes rows,levels --save growth.png

@@ -132,7 +132,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _chosen(options):
-    """Return the attacks that are asked for."""
+    """Return the chosen attacks."""
     if not options.attacks:
         return ATTACKS | RIVALS if options.rivals else ATTACKS
     return {

@@ -264,7 +264,7 @@ def test_from_json_of_a_damaged_field_is_a_value_error(content, field, name):
 @pytest.mark.parametrize("value", ["U20000000", "U100"])
 def test_unpack_counts_the_claims_of_all_arrays(value):
     many = [array(value, ["a"] * 8)] * 20_000
-    with pytest.raises(ValueError, match="much more memory than its values"):
+    with pytest.raises(ValueError, match="more memory than its values"):
         unpack([array("U20000000", ["a"]), *many])
 
 
