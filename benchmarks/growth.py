@@ -41,7 +41,7 @@ class Case(NamedTuple):
 
 
 class Point(NamedTuple):
-    """What one case took."""
+    """Time and memory of one case."""
 
     axis: str
     size: int
