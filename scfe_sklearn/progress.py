@@ -326,7 +326,7 @@ def _with_status(query: Query, rows: np.ndarray, word: str, why: str) -> Query:
 
 
 def _left_over(query: Query, rows: np.ndarray, reason: str) -> Query:
-    """Write down that nobody looked for an answer of some rows."""
+    """Mark rows for which no answer was searched."""
     return query if len(rows) == 0 else _with_status(query, rows, Status.NOT_FOUND, reason)
 
 
