@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +15,9 @@ from scfe_sklearn.densities.local import LocalDensity, LocalPoints, PointDensity
 
 BLOCK = 32
 """Rows whose distances to all training points are held at once: they fit the cache."""
+
+HELD = 2**18
+"""Distances between points and the table that are in memory at the same time."""
 
 GROUPS = 5
 """Groups of training points per point to find; their minima bound the distances."""
@@ -159,15 +163,37 @@ class _Table(RowBatch):
 
     @torch.no_grad()
     def log_prob(self, z: torch.Tensor) -> torch.Tensor:
-        squared = self._squares_from(z - self.origin[:, None])
-        return self.density.value_from_distances(squared, self.facts)
+        found = []
+        for rows, table in self._in_parts(z.shape[1]):
+            squared = table._squares_from(z[rows] - table.origin[:, None])
+            found.append(self.density.value_from_distances(squared, table.facts))
+        return found[0] if len(found) == 1 else torch.cat(found)
 
     @torch.no_grad()
     def log_prob_and_grad(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        offset = z - self.origin[:, None]
-        value, pull = self.density.from_distances(self._squares_from(offset), self.facts)
-        toward = torch.bmm(pull, self.points) - pull.sum(-1, keepdim=True) * offset
-        return value, toward
+        values, slopes = [], []
+        for rows, table in self._in_parts(z.shape[1]):
+            offset = z[rows] - table.origin[:, None]
+            value, pull = self.density.from_distances(table._squares_from(offset), table.facts)
+            values.append(value)
+            slopes.append(torch.bmm(pull, table.points) - pull.sum(-1, keepdim=True) * offset)
+        if len(values) == 1:
+            return values[0], slopes[0]
+        return torch.cat(values), torch.cat(slopes)
+
+    def _in_parts(self, n_points: int) -> Iterator[tuple[slice, _Table]]:
+        """Yield rows, and their table, such that all distances of a part are held at once."""
+        n, size = self.squares.shape
+        step = max(1, HELD // max(n_points * size, 1))
+        if step >= n:
+            yield slice(n), self
+            return
+        for start in range(0, n, step):
+            rows = slice(start, start + step)
+            facts = tuple(fact[rows] for fact in self.facts)
+            yield rows, _Table(
+                self.density, facts, self.origin[rows], self.points[rows], self.squares[rows]
+            )
 
     def _squares_from(self, offset: torch.Tensor) -> torch.Tensor:
         """Squared distances (n, S, T) at offsets (n, S, D) from the origin."""
