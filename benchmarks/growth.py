@@ -16,8 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -31,84 +34,137 @@ ROWS = 100
 LINEAR = 1.5
 """Most that the time per row may grow by from the fewest rows to the most."""
 
+TRAINING = 3.0
+"""Most that the time per row may grow by from 10,000 to 1,000,000 training rows."""
+
+FIT_SECONDS, FIT_MEMORY = 60.0, 3.0
+"""Most seconds of a fit, and most memory as a multiple of the training data."""
+
+AS_PLAUSIBLE = 1.03
+"""Most that the mean outlier factor may grow by from the fewest training rows to the most."""
+
+REPEATS = 2
+"""Calls of which the fastest counts."""
+
+WIDE_ROWS, WIDE_SECONDS = 12, 5.0
+"""Rows of the query with many columns and a forest, and most seconds for them."""
+
 
 class Case(NamedTuple):
-    """An explainer and its query."""
+    """An explainer, its training data and a query."""
 
     explainer: Any
-    rows: Any
+    X: pd.DataFrame
+    y: np.ndarray
+    rows: pd.DataFrame
     target: Any
 
 
 class Point(NamedTuple):
-    """Time and memory of one case."""
+    """Fit, time and memory (in mebibytes) of one case."""
 
     axis: str
     size: int
+    data: float
+    fit: float
+    fit_memory: float
     seconds: float
     model: float
     mebibytes: float
     found: float
+    outlier: float
 
 
-def _numbers(n: int, d: int = 8, classes: int = 2) -> tuple[pd.DataFrame, np.ndarray]:
+def _numbers(n: int, d: int = 8, classes: int = 2, seed: int = 0) -> tuple[Any, np.ndarray]:
     """Correlated numbers whose first columns decide the class."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     Z = rng.normal(size=(n, d)) + 0.5 * rng.normal(size=(n, 1))
     score = Z[:, 0] + Z[:, 1] - 0.5 * Z[:, 2]
     y = np.digitize(score, np.quantile(score, np.arange(1, classes) / classes))
     return pd.DataFrame(Z, columns=[f"x{j}" for j in range(d)]), y
 
 
-def _case(X: Any, y: np.ndarray, n: int = ROWS, **parameters: Any) -> Case:
-    """A logistic model of standardized columns; rows of the lowest class want the highest."""
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))
-    explainer = CounterfactualExplainer(model, **parameters).fit(X, y)
-    low = X[np.asarray(explainer.estimator_.predict(X)) == 0]
-    return Case(explainer, low.iloc[np.arange(n) % len(low)].reset_index(drop=True), y.max())
+def _case(n: int = 2000, d: int = 8, classes: int = 2, rows: int = ROWS, **parameters: Any) -> Case:
+    """A logistic model of standardized columns; new rows of the lowest class want the highest."""
+    X, y = _numbers(n, d, classes)
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300)).fit(X, y)
+    new, _ = _numbers(4 * classes * max(rows, ROWS), d, classes, seed=1)
+    low = new[model.predict(new) == 0][:rows].reset_index(drop=True)
+    return Case(CounterfactualExplainer(FrozenEstimator(model), **parameters), X, y, low, y.max())
 
 
 def _with_levels(levels: int) -> Case:
     """A column that never changes holds as many names as there are levels."""
     X, y = _numbers(max(2000, levels))
     identifiers = np.array([f"person {k}" for k in range(levels)])[np.arange(len(X)) % levels]
+    numbers = make_column_transformer(("passthrough", list(X.columns)))
     X = X.assign(person=identifiers)
-    model = RandomForestClassifier(5, max_depth=4, random_state=0).fit(X.drop(columns="person"), y)
+    forest = RandomForestClassifier(5, max_depth=4, random_state=0)
+    model = make_pipeline(numbers, forest).fit(X, y)
+    explainer = CounterfactualExplainer(FrozenEstimator(model), immutable=["person"])
+    return Case(explainer, X, y, X[y == 0][:ROWS], 1)
 
-    def scores(frame: Any) -> np.ndarray:
-        return np.asarray(model.predict_proba(frame.drop(columns="person")))
 
-    explainer = CounterfactualExplainer(scores, immutable=["person"]).fit(X, y)
-    low = X[y == 0][:ROWS]
-    return Case(explainer, low, 1)
+def _forest(d: int) -> Case:
+    """A forest of many columns, of which all count a little."""
+    rng = np.random.default_rng(0)
+    Z = rng.normal(size=(2000, d))
+    y = (Z @ rng.normal(size=d) > 0).astype(int)
+    X = pd.DataFrame(Z, columns=[f"x{j}" for j in range(d)])
+    model = RandomForestClassifier(50, random_state=0, n_jobs=1).fit(X, y)
+    low = X[model.predict(X) == 0][:WIDE_ROWS]
+    return Case(CounterfactualExplainer(FrozenEstimator(model)), X, y, low, 1)
 
 
 AXES: dict[str, tuple[Sequence[int], Callable[[int], Case]]] = {
-    "rows": ((100, 400, 1600), lambda n: _case(*_numbers(2000), n=n)),
-    "features": ((5, 20, 80), lambda d: _case(*_numbers(2000, d))),
+    "rows": ((100, 400, 1600), lambda n: _case(rows=n)),
+    "features": ((5, 20, 80), lambda d: _case(d=d)),
+    "columns of a forest": ((100, 300, 1000), _forest),
     "levels": ((200, 2000, 20000), _with_levels),
-    "training rows": ((1000, 10000, 100000), lambda n: _case(*_numbers(n))),
-    "changes": ((1, 2, 4), lambda m: _case(*_numbers(2000), max_changes=m)),
-    "classes": ((2, 4, 8), lambda c: _case(*_numbers(2000, classes=c))),
+    "training rows": ((10_000, 100_000, 1_000_000), lambda n: _case(n)),
+    "changes": ((1, 2, 4), lambda m: _case(max_changes=m)),
+    "classes": ((2, 4, 8), lambda c: _case(classes=c)),
 }
 """Sizes of each axis, and the case of a size."""
 
 
 def measure(axis: str, size: int) -> Point:
-    """Explain the rows of a case: processor time, that of the model alone, memory."""
-    case = AXES[axis][1](size)
-    explain = case.explainer.explain
-    explain(case.rows[:2], case.target)  # caches of the model are made in the first call
+    """Fit and explain a case: processor time, that of the model alone, memory, outlier factor."""
+    explainer, X, y, rows, target = AXES[axis][1](size)
+    fit = _seconds(lambda: explainer.fit(X, y))
+    fit_memory = _memory(lambda: explainer.fit(X, y))
+    data = X.memory_usage(deep=True).sum() / 2**20
+    explainer.explain(rows[:2], target)  # caches of the model are made in the first call
+    result = explainer.explain(rows, target)
+    seconds = min(_seconds(lambda: explainer.explain(rows, target)) for _ in range(REPEATS))
+    model = explainer.estimator_
+    with recorded(model.estimator if isinstance(model, FrozenEstimator) else model) as calls:
+        explainer.explain(rows, target)
+    memory = _memory(lambda: explainer.explain(rows, target))
+    outlier = np.nan
+    if axis == "training rows":
+        new, labels = _numbers(10_000, seed=2)  # judged by the same rows for every size
+        judge = LocalOutlierFactor(novelty=True).fit(new[labels == target].to_numpy())
+        outlier = -judge.score_samples(result.counterfactuals[result.success].to_numpy()).mean()
+    found = float(result.success.mean())
+    alone = calls.again()["model"]
+    return Point(axis, size, data, fit, fit_memory, seconds, alone, memory, found, outlier)
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    """Processor time of a call."""
     start = time.process_time()
-    result = explain(case.rows, case.target)
-    seconds = time.process_time() - start
-    with recorded(case.explainer.estimator_) as calls:
-        explain(case.rows, case.target)
+    call()
+    return time.process_time() - start
+
+
+def _memory(call: Callable[[], Any]) -> float:
+    """Most memory that a call holds at a time, in mebibytes."""
     tracemalloc.start()
-    explain(case.rows, case.target)
-    memory = tracemalloc.get_traced_memory()[1] / 2**20
+    call()
+    top = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    return Point(axis, size, seconds, calls.again()["model"], memory, float(result.success.mean()))
+    return top / 2**20
 
 
 def draw(points: Sequence[Point], path: Path) -> None:
@@ -132,6 +188,37 @@ def draw(points: Sequence[Point], path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
+def check(points: Sequence[Point], bars: Bars) -> None:
+    """Compare the growth of each axis with its bar."""
+    ends = {}
+    for axis in dict.fromkeys(point.axis for point in points):
+        own = [point for point in points if point.axis == axis]
+        ends[axis] = own[0], own[-1]
+    if "rows" in ends:
+        few, many = ends["rows"]
+        ratio = (many.seconds / many.size) / (few.seconds / few.size)
+        bars.add(f"time is linear in rows, within {LINEAR:g}", ratio <= LINEAR)
+    if "levels" in ends:
+        few, many = ends["levels"]
+        enough = many.seconds <= LINEAR * few.seconds
+        bars.add(f"levels of a held column cost nothing, within {LINEAR:g}", enough)
+    if "columns of a forest" in ends:
+        wide = ends["columns of a forest"][1]
+        name = f"{WIDE_ROWS} rows of {wide.size} columns with a forest in {WIDE_SECONDS:g} s"
+        bars.add(name, wide.seconds <= WIDE_SECONDS)
+    if "training rows" in ends:
+        few, many = ends["training rows"]
+        name = f"{few.size:,} to {many.size:,} training rows:"
+        bars.add(f"{name} time within {TRAINING:g}", many.seconds <= TRAINING * few.seconds)
+        bars.add(f"{name} fit within {FIT_SECONDS:g} s", many.fit <= FIT_SECONDS)
+        bars.add(
+            f"{name} memory of the fit within {FIT_MEMORY:g}",
+            many.fit_memory <= FIT_MEMORY * many.data,
+        )
+        near = many.outlier <= AS_PLAUSIBLE * few.outlier
+        bars.add(f"{name} outlier factor within {AS_PLAUSIBLE:g}", near)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
@@ -143,16 +230,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     points, bars = [], Bars()
     for axis in options.axes:
         points += [measure(axis, size) for size in AXES[axis][0]]
-    header = ["axis", "size", "s", "model s", "MiB", "found"]
+    header = ["axis", "size", "MiB", "fit s", "fit MiB", "s", "model s", "peak MiB", "found", "LOF"]
     print_table(header, points)
-    own = [point for point in points if point.axis == "rows"]
-    if own:
-        each = [point.seconds / point.size for point in own]
-        bars.add(f"time is linear in rows, within {LINEAR}", each[-1] <= LINEAR * each[0])
-    own = [point for point in points if point.axis == "levels"]
-    if own:
-        ratio = own[-1].seconds / own[0].seconds
-        bars.add(f"levels of a held column cost nothing, within {LINEAR}", ratio <= LINEAR)
+    check(points, bars)
     if options.save:
         draw(points, options.save)
     return bars.finish(options.check)

@@ -77,11 +77,13 @@ from scfe_sklearn.recourse.preparation import (
     whole_row_scores,
 )
 from scfe_sklearn.recourse.proofs import LinearProver
-from scfe_sklearn.recourse.query import STAND_IN, Query, build_query
+from scfe_sklearn.recourse.query import Query, build_query
 from scfe_sklearn.recourse.question import Question
 from scfe_sklearn.recourse.reference_data import (
     ReferenceData,
-    encode_training_rows,
+    drawn,
+    encode_without_gaps,
+    predict_training_rows,
     rows_of_classes,
 )
 from scfe_sklearn.recourse.reporting import report, warn_unanswered
@@ -262,7 +264,8 @@ class CounterfactualExplainer(KeepsLists, Predicts, Documented, MetaEstimatorMix
         Densities of the classes, each fitted on the training rows that have the class and are
         given it by the model (if there are none, that are given it).
     reference_rows_, extra_reference_rows_ : list of ndarray of shape (T, D)
-        These rows, per class; and further rows that the model predicts to have the class.
+        These rows, per class; and further rows that the model predicts to have the class. At
+        most 20,000 of each, drawn uniformly: the search starts at the nearest of them.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of shape (d,)
@@ -480,8 +483,9 @@ class CounterfactualExplainer(KeepsLists, Predicts, Documented, MetaEstimatorMix
         """Check model and rules on the training rows, then fit the densities on them."""
         space = self.space_
         judge = self._judge(len(y))
-        learned = encode_training_rows(judge, X)
-        spread = np.linspace(0, len(learned.Z) - 1, min(SAMPLE_ROWS, len(learned.Z))).astype(int)
+        learned = predict_training_rows(judge, X)
+        total = len(learned.position)
+        spread = np.linspace(0, total - 1, min(SAMPLE_ROWS, total)).astype(int)
         self.sample_ = take_rows(X, learned.position[spread])
         few = take_rows(self.sample_, np.arange(0, len(spread), -(-len(spread) // CHECKED_ROWS)))
         for k, model in enumerate(self._models()):
@@ -489,22 +493,26 @@ class CounterfactualExplainer(KeepsLists, Predicts, Documented, MetaEstimatorMix
         self._compiled_models = CompiledModels(
             self._models(), space, self.sample_, getattr(self, "classes_", None)
         )
-        self.solver_ = choose_solver(
-            self.solver, self._compiled_models, take_rows(X, learned.position)
-        )
+        kept = take_rows(X, drawn(learned.position))
+        self.solver_ = choose_solver(self.solver, self._compiled_models, kept)
         self._alphabets: dict[int, Moves] = {}
         self._limits: dict[Any, Any] = {}
         self.background_ = self._background(learned.code[spread])
         if self.solver_ != "apg":
-            self._learn_black_boxes(learned.Z, learned.Z[spread])
+            self._learn_black_boxes(encode_without_gaps(space, kept), self._sample_points())
         first = learned.position[:1]
         self._rules().bind(space, take_rows(X, first), space.encode(take_rows(X, first)))
         if hasattr(self, "classes_"):
-            examples, self.extra_reference_rows_ = rows_of_classes(learned, y, self.classes_)
+            groups, others = rows_of_classes(learned, y, self.classes_)
+            examples, self.extra_reference_rows_ = (
+                [encode_without_gaps(space, take_rows(X, rows)) for rows in parts]
+                for parts in (groups, others)
+            )
             reference = ReferenceData.of_rows(self.density, examples, self.memory)
             self.density_, self.reference_rows_ = reference.density, reference.reference_rows
         else:
-            self.training_rows_, self.training_values_ = learned.Z, learned.value
+            self.training_rows_ = encode_without_gaps(space, kept)
+            self.training_values_ = drawn(learned.value)
             self.unit_ = float(np.std(learned.value)) or 1.0
 
     def _learn_black_boxes(self, Z: np.ndarray, sample: np.ndarray) -> None:
@@ -959,8 +967,7 @@ class CounterfactualExplainer(KeepsLists, Predicts, Documented, MetaEstimatorMix
         """Coordinates (T, D) of the kept training rows."""
         known = self._limited()
         if "points" not in known:
-            Z = self.space_.encode(self.sample_)
-            known["points"] = np.where(np.isnan(Z), STAND_IN, Z)
+            known["points"] = encode_without_gaps(self.space_, self.sample_)
         return np.asarray(known["points"])
 
     def _probabilities(self) -> np.ndarray:

@@ -191,8 +191,11 @@ class _Table(RowBatch):
         for start in range(0, n, step):
             rows = slice(start, start + step)
             facts = tuple(fact[rows] for fact in self.facts)
-            yield rows, _Table(
-                self.density, facts, self.origin[rows], self.points[rows], self.squares[rows]
+            yield (
+                rows,
+                _Table(
+                    self.density, facts, self.origin[rows], self.points[rows], self.squares[rows]
+                ),
             )
 
     def _squares_from(self, offset: torch.Tensor) -> torch.Tensor:

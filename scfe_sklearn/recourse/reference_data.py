@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_memory
 
+from scfe_sklearn.data import FeatureSpace
 from scfe_sklearn.densities import ClassConditionalDensity, Density
+from scfe_sklearn.densities.base import kept_rows
 from scfe_sklearn.explanation.containers import take_rows
 from scfe_sklearn.recourse.engine import Engine
 from scfe_sklearn.recourse.judge import Candidates, Judge, Rows
@@ -22,6 +25,12 @@ TRIED = 24
 
 CHUNK = 4_000_000
 """Coordinates compared at once."""
+
+TOGETHER = 2**16
+"""Training rows that are encoded or predicted at once."""
+
+REFERENCE = 20_000
+"""Training rows of each class that are kept: the search starts at the nearest of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,15 +111,13 @@ def _fitted_density(
 
 
 @dataclass(frozen=True, eq=False)
-class EncodedRows:
-    """Encoded training rows.
+class PredictedRows:
+    """Training rows that the model accepts.
 
     Parameters
     ----------
     position : ndarray of shape (T,), int
         Where they stand among all training rows.
-    Z : ndarray of shape (T, D)
-        Their coordinates, with a stand-in for what is missing.
     code : ndarray of shape (T,), int
         Position of the predicted class, -1 if the model's output is invalid.
     value : ndarray of shape (T,)
@@ -118,50 +125,76 @@ class EncodedRows:
     """
 
     position: np.ndarray
-    Z: np.ndarray
     code: np.ndarray
     value: np.ndarray
 
 
-def encode_training_rows(judge: Judge, X: Any) -> EncodedRows:
-    """Encode and predict the training rows that the model accepts.
+def predict_training_rows(judge: Judge, X: Any) -> PredictedRows:
+    """Predict the training rows that the model accepts.
 
     Raises
     ------
     ValueError
         If there is none.
     """
-    space = judge.space
-    Z = space.encode(X)
-    finite = np.isfinite(Z).all(axis=1)
-    rows = np.flatnonzero(finite | unset(space.input_problems(X, missing=False)))
-    if len(rows) > finite.sum():
-        try:  # keep rows with missing numbers if the model accepts them
-            judge.outcome(take_rows(X, rows))
-        except ValueError:
-            rows = np.flatnonzero(finite)
-    if len(rows) == 0:
+    finite, usable = _usable(judge.space, X)
+    output = None
+    if usable.sum() > finite.sum():
+        # Rows with missing numbers are kept if the model accepts them.
+        with contextlib.suppress(ValueError):
+            output = _predicted(judge, X, np.flatnonzero(usable))
+    if output is None:
+        output = _predicted(judge, X, np.flatnonzero(finite))
+    if len(output.position) == 0:
         raise ValueError(
             "X must have at least one row without missing or infinite values. Got none."
         )
-    output = judge.outcome(take_rows(X, rows))
     if (output.code < 0).all():
         raise ValueError(
             "The 'estimator' parameter of CounterfactualExplainer must be a classifier or a "
             f"regressor. Got {judge.estimator!r}, which gives no training row one of the classes."
         )
-    Z = Z[rows]
-    return EncodedRows(rows, np.where(np.isnan(Z), STAND_IN, Z), output.code, output.value)
+    return output
+
+
+def _usable(space: FeatureSpace, X: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Whether all values of each row are finite, and whether a model may accept the row."""
+    finite, problems = [], []
+    for part in _parts(np.arange(len(X))):
+        rows = take_rows(X, part)
+        finite.append(np.isfinite(space.encode(rows)).all(axis=1))
+        problems.append(space.input_problems(rows, missing=False))
+    complete = np.concatenate(finite)
+    return complete, complete | unset(np.concatenate(problems))
+
+
+def _predicted(judge: Judge, X: Any, rows: np.ndarray) -> PredictedRows:
+    """Predict some rows, few at a time: their copies are not in memory together."""
+    output = [judge.outcome(take_rows(X, part)) for part in _parts(rows)]
+    code = np.concatenate([part.code for part in output])
+    value = np.concatenate([part.value for part in output])
+    return PredictedRows(rows, code, value)
+
+
+def _parts(rows: np.ndarray) -> list[np.ndarray]:
+    """Split positions of rows into parts that are in memory together."""
+    return np.array_split(rows, max(1, -(-len(rows) // TOGETHER)))
+
+
+def encode_without_gaps(space: FeatureSpace, X: Any) -> np.ndarray:
+    """Coordinates of training rows, with a stand-in for what is missing."""
+    Z = space.encode(X)
+    return np.where(np.isnan(Z), STAND_IN, Z)
 
 
 def rows_of_classes(
-    learned: EncodedRows, labels: np.ndarray, classes: np.ndarray
+    learned: PredictedRows, labels: np.ndarray, classes: np.ndarray
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return for every class the rows that have it and are predicted to have it.
+    """Return for every class the positions of rows that have it and are predicted to have it.
 
     If there are none, those that are predicted to have it; else those that have it. In
     addition, for every class, the other rows that are predicted to have it: possible answers,
-    but no examples.
+    but no examples. Of more than `REFERENCE` rows that many are drawn.
 
     Raises
     ------
@@ -169,19 +202,28 @@ def rows_of_classes(
         If there is no training row for a class.
     """
     labels = labels[learned.position]
-    groups, extra_reference_rows = [], []
+    groups, extra_rows = [], []
     for code, label in enumerate(classes):
         given, has = learned.code == code, labels == label
         both = given & has
         groups.append(both if both.any() else given if given.any() else has)
-        extra_reference_rows.append(learned.Z[given & ~groups[-1]])
+        extra_rows.append(given & ~groups[-1])
     absent = ~np.array([group.any() for group in groups])
     if absent.any():
         raise ValueError(
             "Every class must have a training row without missing or infinite values. "
             f"Got none for {classes[absent].tolist()}."
         )
-    return [learned.Z[group] for group in groups], extra_reference_rows
+
+    return (
+        [drawn(learned.position[group]) for group in groups],
+        [drawn(learned.position[group]) for group in extra_rows],
+    )
+
+
+def drawn(rows: np.ndarray) -> np.ndarray:
+    """Return at most `REFERENCE` of the rows, drawn uniformly with a fixed seed, in their order."""
+    return rows[kept_rows(len(rows), REFERENCE, 0)]
 
 
 def training_rows(engine: Engine, rows: Rows, count: int = TRIED) -> Candidates:

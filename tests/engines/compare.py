@@ -127,8 +127,9 @@ def main(chosen):
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "loans.skops"
         save(explainer, file)
-        trusted = trusted_types(file)
-        partition = PartitionExplainer(file, "approved", keep={"person": "int64"}, trusted=trusted)
+        partition = PartitionExplainer(
+            file, "approved", keep={"person": "int64"}, trusted=unknown_types(file)
+        )
         plain = as_partition(
             partition, explainer.explain(rows.drop(columns="person"), "approved"), rows
         )
@@ -148,11 +149,11 @@ def main(chosen):
             )
 
 
-def trusted_types(file):
-    """Types of the model's file that skops does not know."""
+def unknown_types(file):
+    """Types of the file, which was just written here, that skops does not know."""
     from skops.io import get_untrusted_types
 
-    return [name for name in get_untrusted_types(file=file) if name.startswith("sklearn.")]
+    return get_untrusted_types(file=file)
 
 
 if __name__ == "__main__":

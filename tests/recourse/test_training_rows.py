@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 
 from scfe_sklearn.explainer import CounterfactualExplainer
-from scfe_sklearn.recourse import answers
+from scfe_sklearn.recourse import answers, reference_data
 from scfe_sklearn.recourse.engine import Engine
 from scfe_sklearn.recourse.judge import Rows
 from scfe_sklearn.recourse.reference_data import training_rows
@@ -84,3 +84,44 @@ def test_an_answer_where_scores_and_predictions_disagree(monkeypatch):
         known = np.concatenate([explainer.reference_rows_[1], explainer.extra_reference_rows_[1]])
         # Its numbers are shortened.
         assert abs(known - z).max(axis=1).min() < 5e-3
+
+
+@pytest.mark.parametrize("regressor", [False, True])
+def test_large_training_sets_are_read_in_parts_and_thinned(regressor, monkeypatch):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(400, 3)), columns=list("abc"))
+    X.iloc[5, 1] = np.nan  # a row that the model refuses
+    score = X["a"] + 0.5 * X["b"].fillna(0)
+    y = score if regressor else (score > 0.3).astype(int)
+    model = (Ridge() if regressor else LogisticRegression()).fit(
+        X.dropna(), y[X.notna().all(axis=1)]
+    )
+    target = (1.0, np.inf) if regressor else 1
+    query = X[score < 0].dropna()[:20]
+
+    def fitted(reference, together):
+        monkeypatch.setattr(reference_data, "REFERENCE", reference)
+        monkeypatch.setattr(reference_data, "TOGETHER", together)
+        return CounterfactualExplainer(FrozenEstimator(model)).fit(X, y)
+
+    def kept(explainer):
+        if regressor:
+            return [explainer.training_rows_]
+        return [*explainer.reference_rows_, *explainer.extra_reference_rows_]
+
+    whole, parts, thin = fitted(10**6, 10**6), fitted(10**6, 7), fitted(40, 7)
+    assert sum(map(len, kept(whole))) == 399
+    for one, other in zip(kept(whole), kept(parts), strict=True):
+        np.testing.assert_array_equal(one, other)
+    for few, every in zip(kept(thin), kept(whole), strict=True):
+        assert len(few) == min(40, len(every))
+        assert set(map(tuple, few)) <= set(map(tuple, every))
+    if regressor:
+        raw = pd.DataFrame(
+            whole.space_.center_ + whole.space_.scale_ * thin.training_rows_, columns=X.columns
+        )
+        np.testing.assert_allclose(model.predict(raw), thin.training_values_)
+    result = thin.explain(query, target)
+    assert result.success.all()
+    after = model.predict(result.counterfactuals)
+    assert (after >= 1.0).all() if regressor else (after == 1).all()
