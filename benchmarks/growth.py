@@ -173,7 +173,13 @@ def draw(points: Sequence[Point], path: Path) -> None:
 
     axes = list(dict.fromkeys(point.axis for point in points))
     figure, panels = plt.subplots(
-        2, len(axes), figsize=(2.6 * len(axes), 5), squeeze=False, layout="constrained"
+        2,
+        len(axes),
+        figsize=(1.9 * len(axes), 5),
+        sharex="col",
+        sharey="row",
+        squeeze=False,
+        layout="constrained",
     )
     for k, axis in enumerate(axes):
         own = [point for point in points if point.axis == axis]
@@ -182,9 +188,11 @@ def draw(points: Sequence[Point], path: Path) -> None:
         panels[0, k].loglog(size, [point.model for point in own], "s--", label="model alone")
         panels[1, k].loglog(size, [point.mebibytes for point in own], "o-", color="C2")
         panels[0, k].set_title(axis)
+        panels[1, k].set_xticks(size, [f"{n:,}" for n in size])
+        panels[1, k].minorticks_off()
     panels[0, 0].set_ylabel("seconds")
     panels[1, 0].set_ylabel("MiB")
-    panels[0, 0].legend(frameon=False)
+    panels[0, 0].legend(frameon=False, fontsize="small")
     figure.savefig(path, dpi=150)
 
 

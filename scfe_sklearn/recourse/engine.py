@@ -39,8 +39,8 @@ FLOORS = (1e-6, 1e-3, 3e-2, 0.3)
 ROUNDING = 1e-9
 """Largest difference of log-odds between batches."""
 
-AT_ONCE = 2**28
-"""Most numbers in the tables of extended moves: 2 GiB."""
+AT_ONCE = 2**26
+"""Most numbers in the tables of extended moves: half a GiB."""
 
 TABLES = 12
 """Number of such tables at the same time, about."""

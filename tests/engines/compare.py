@@ -6,6 +6,7 @@ where there is no Java; both are printed with the reason.
     python tests/engines/compare.py [engine ...]
 """
 
+import logging
 import os
 import shutil
 import sys
@@ -73,6 +74,8 @@ def with_ray(explainer, rows, partition):
     from ray.util.joblib import register_ray
 
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
     try:
         dataset = ray.data.from_pandas(rows.reset_index(drop=True)).repartition(3)
         answers = dataset.map_batches(partition, batch_format="pandas").to_pandas()
@@ -94,10 +97,13 @@ def with_spark(explainer, rows, partition):
     session = (
         SparkSession.builder.master("local[2]")
         .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.sql.execution.arrow.pyspark.enabled", "true")
         .getOrCreate()
     )
+    session.sparkContext.setLogLevel("ERROR")
+    warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
     try:
         plain = rows.astype(dict.fromkeys(rows.select_dtypes("category"), object))
         frame = session.createDataFrame(plain).repartition(3)
