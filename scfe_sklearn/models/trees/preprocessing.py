@@ -63,6 +63,9 @@ _MONOTONE = (
     np.negative,
 )
 # How far out a raw number is tried: some transformers overflow, some want it positive.
+NEAR = (4, 2**14)
+"""Distances from a guessed crossing, in floats, between which it is looked for first."""
+
 _OUT = tuple(10.0**k for k in (300, 150, 75, 37, 30, 20, 15, 12, 9, 6, 3, 0))
 _LOW = tuple(-x for x in _OUT) + (0.0, 1e-300, 1e-100, 1e-30, 1e-12, 1e-6)
 
@@ -314,16 +317,32 @@ class PreprocessorMap:
         coarse = self.preprocessor.probe.single()[columns]
         codes = np.zeros((int(rank.max(initial=-1)) + 1, len(self.base)), dtype=np.intp)
 
+        def column(raw: np.ndarray) -> np.ndarray:
+            """Values of the columns at raw numbers."""
+            numbers = np.repeat(self.base[None], len(codes), axis=0)
+            numbers[rank, columns] = raw
+            return self.preprocessor(numbers, codes)[rank, feature]
+
         def before(keys: np.ndarray) -> np.ndarray:
             """Whether the raw numbers lie on the lower side of their crossing."""
-            numbers = np.repeat(self.base[None], len(codes), axis=0)
-            numbers[rank, columns] = from_keys(keys, coarse)
-            x = self.preprocessor(numbers, codes)[rank, feature]
-            return at_most(x, threshold, single) ^ falling
+            return at_most(column(from_keys(keys, coarse)), threshold, single) ^ falling
 
         first = to_keys(self.low[columns], coarse)
         last = to_keys(self.high[columns], coarse)
         none, every = ~before(first), before(last)
+        # Most columns are linear: their crossing is known but for the last bits.
+        guess = _linear_crossing(
+            column,
+            self.base[columns],
+            _rounding_up(threshold, single),
+            (self.low[columns], self.high[columns]),
+        )
+        near = np.clip(to_keys(guess, coarse), first, last)
+        for width in NEAR:
+            for key in (np.maximum(near - width, first), np.minimum(near + width, last)):
+                below = before(key)
+                first = np.where(below, np.maximum(first, key), first)
+                last = np.where(below, last, np.minimum(last, key))
         while True:
             middle = (first >> 1) + (last >> 1) + (first & last & 1)  # no overflow
             if np.all(middle == first):
@@ -340,6 +359,37 @@ def at_most(x: np.ndarray, threshold: np.ndarray, single: bool) -> np.ndarray:
         with np.errstate(over="ignore"):
             x = x.astype(np.float32).astype(np.float64)
     return (x <= threshold) | np.isnan(x)
+
+
+def _rounding_up(threshold: np.ndarray, single: bool) -> np.ndarray:
+    """Largest numbers, about, that compare as at most the thresholds."""
+    if not single:
+        return threshold
+    with np.errstate(over="ignore", invalid="ignore"):
+        low = threshold.astype(np.float32)
+        low = np.where(low > threshold, np.nextafter(low, -np.float32(np.inf)), low)
+        return (low.astype(np.float64) + np.nextafter(low, np.float32(np.inf))) / 2
+
+
+def _linear_crossing(
+    column: Callable[[np.ndarray], np.ndarray],
+    start: np.ndarray,
+    goal: np.ndarray,
+    ends: tuple[np.ndarray, np.ndarray],
+) -> np.ndarray:
+    """Raw numbers between ``ends`` where columns reach a goal if they are linear, by Newton steps.
+
+    The start, where a column does not move.
+    """
+    with np.errstate(all="ignore"):
+        beside = np.clip(start + 1, *ends)
+        here = column(start)
+        slope = (column(beside) - here) / (beside - start)
+        raw = start
+        for step in range(3):  # the slope has lost digits where a column is far from zero
+            moved = raw + (goal - (column(raw) if step else here)) / slope
+            raw = np.clip(np.where(np.isfinite(moved), moved, start), *ends)
+    return raw
 
 
 def to_keys(values: np.ndarray, single: np.ndarray) -> np.ndarray:
