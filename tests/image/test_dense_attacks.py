@@ -69,7 +69,7 @@ def test_the_sign_of_the_gradient():
 @pytest.mark.parametrize("loss", ["cross_entropy", "margin"])
 @pytest.mark.parametrize(("p", "step"), [(1, "auto"), (2, "auto"), (2, 0.3), (math.inf, 0.05)])
 def test_projected_gradients_reach_what_can_be_reached(p, step, loss):
-    net, x = two_classes(), some_images()
+    net, x = two_classes(), some_images(3)
     radii = least_radii(net, x, p)
     # For p = 1 Auto-PGD moves many values by as much, which is not quite the best.
     for factor, expected in ((0.99, False), (1.3 if p == 1 else 1.05, True)):
