@@ -747,14 +747,15 @@ class CounterfactualExplainer(KeepsLists, Predicts, Documented, MetaEstimatorMix
         monitor = ProgressMonitor(callback, time_limit, progress)
         question = self._question(X, target, rules, 1)
         with contextlib.closing(monitor), one_thread(), keep_filters():
-            engine, judge, query = self._prepare(question)
+            settings = len(factors) * len(budgets)
+            engine, judge, query = self._prepare_in_time(question, monitor, settings)
 
             def answer_part(judge: Judge, query: Query) -> Answers:
                 answers = collect(engine, judge, query, factors, budgets)
-                shorten(engine, replace(judge, max_changes=None), query, answers)
+                with contextlib.suppress(TimeUp):
+                    shorten(engine, replace(judge, max_changes=None), query, answers)
                 return answers
 
-            settings = len(factors) * len(budgets)
             first = FIRST if time_limit is not None else self.chunk_size
             query, answers = answer_in_parts(
                 answer_part, judge, query, settings, self.chunk_size, monitor, first=first
@@ -810,6 +811,18 @@ class CounterfactualExplainer(KeepsLists, Predicts, Documented, MetaEstimatorMix
         every = self._rules() if rules is None else self._rules().merged(rules)
         values = not hasattr(self, "classes_")
         return Question(X, target, every.in_row_order(X), None, count, best_effort, values)
+
+    def _prepare_in_time(
+        self, question: Question, monitor: ProgressMonitor, entries: int
+    ) -> tuple[Engine, Judge, Query]:
+        """Prepare some entries per row; where the time has run out, all rows are left out."""
+        if monitor.deadline is not None:
+            monitor.deadline.rows = question.n_rows * entries
+        try:
+            return self._prepare(question, monitor.deadline)
+        except TimeUp:
+            monitor.ended = "time limit"
+            return self._prepare(question, unreached=monitor.ended)
 
     def _prepare(
         self, question: Question, deadline: Deadline | None = None, unreached: str = ""

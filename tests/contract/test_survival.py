@@ -162,3 +162,20 @@ def test_rows_that_were_not_reached_cost_no_call_of_the_model(clock, monkeypatch
     result = explainer.explain(X[:50], time_limit=0.5)
     assert (result.reason == "time limit").all() and not result.success.any()
     assert len(result) == 50 and clock.now - start <= 8.0  # one call, of the first slice
+
+
+@pytest.mark.parametrize("limit", [0.3, 8.0])
+def test_a_time_limit_ends_inside_a_front(clock, monkeypatch, limit):
+    explainer = explainer_of(Fragile())
+    monkeypatch.setattr(Fragile, "seconds", 0.005)
+    start = clock.now
+    result = explainer.pareto(X[:20], time_limit=limit)
+    assert clock.now - start <= 1.1 * limit + clock.longest
+    found = result.success
+    assert (result.reason[~found] == "time limit").all()
+    assert found.any() == (limit > 1)
+    assert set(result.index) == set(X[:20].index)
+    monkeypatch.undo()
+    after = result.counterfactuals[found].astype(X.dtypes)
+    if len(after):
+        assert (explainer.estimator_.predict(after) == result.target[found]).all()
