@@ -255,8 +255,8 @@ def knn_distance(Z: Any, Z_reference: Any, *, n_neighbors: int = 5) -> np.ndarra
 def log_density_quantile(log_prob: Any, reference_log_prob: Any) -> np.ndarray:
     """Share of the reference rows that are no denser: ``mean_j 1[q(z_j) <= q(z)]``.
 
-    Unlike a log-density it can be compared between densities and data sets: 0.05 means that
-    only one reference row in twenty is as unusual.
+    Unlike a log-density it can be compared between densities and data sets: at 0.05 one reference
+    row in twenty is no denser.
 
     Parameters
     ----------
