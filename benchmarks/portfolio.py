@@ -1,7 +1,7 @@
 """A whole portfolio in one call: memory, statuses and time of a million generated rows; kills.
 
 python -m benchmarks.portfolio                       # hours: 1,000,000 rows
-python -m benchmarks.portfolio --rows 20000 --kills 50
+python -m benchmarks.portfolio --rows 20000 --jobs 2 --kills 50
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ from scfe_sklearn.datasets import make_loan_applications
 TRAINING = 5000
 """Training rows."""
 
+WORKERS = 0.85
+"""Least speed of a call in several processes, as a share of their number."""
+
 BOUND = 2048
 """Mebibytes above the fitted explainer and the rows."""
 
@@ -53,8 +56,8 @@ def portfolio(n: int) -> pd.DataFrame:
     return X.set_axis(np.arange(n)[::-1] * 3, axis=0)
 
 
-def answer_all(explainer: Any, n: int, jobs: int | None, bars: Bars) -> None:
-    """Answer all rows; print memory, statuses and time."""
+def answer_all(explainer: Any, n: int, jobs: int | None, bars: Bars) -> float:
+    """Answer all rows; print memory, statuses and time; return the seconds."""
     rows = portfolio(n)
     explainer.explain(rows[:2], "approved")  # libraries are loaded in the first call
     before, start = peak(), time.perf_counter()
@@ -72,6 +75,7 @@ def answer_all(explainer: Any, n: int, jobs: int | None, bars: Bars) -> None:
     bars.add("the statuses add up", sum(counts.values()) == n == len(result))
     same = result.index.equals(rows.index) and result.counterfactuals.index.equals(rows.index)
     bars.add("order and labels of the rows are kept", same)
+    return seconds
 
 
 def kill_and_resume(explainer: Any, n: int, times: int, bars: Bars) -> None:
@@ -104,13 +108,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.portfolio", description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000, metavar="N")
-    parser.add_argument("--jobs", type=int, metavar="N", help="worker processes")
+    parser.add_argument("--jobs", type=int, metavar="N", help="repeat in N processes")
     parser.add_argument("--kills", type=int, default=0, metavar="N", help="kill 2,000 rows N times")
     add_check_option(parser)
     options = parser.parse_args(arguments)
     warnings.filterwarnings("ignore", message=".*have no counterfactual")
     explainer, bars = fitted(), Bars()
-    answer_all(explainer, options.rows, options.jobs, bars)
+    alone = answer_all(explainer, options.rows, None, bars)
+    if options.jobs:
+        ratio = alone / answer_all(explainer, options.rows, options.jobs, bars)
+        enough = WORKERS * options.jobs
+        name = f"{options.jobs} processes are {ratio:.2f} times as fast as one (>= {enough:g})"
+        bars.add(name, ratio >= enough)
     if options.kills:
         kill_and_resume(explainer, min(2000, options.rows), options.kills, bars)
     return bars.finish(options.check)
