@@ -1,6 +1,6 @@
 """A whole portfolio in one call: memory, statuses and time of a million generated rows; kills.
 
-python -m benchmarks.portfolio                       # hours: 1,000,000 rows
+python -m benchmarks.portfolio                       # 1,000,000 rows: half an hour and more
 python -m benchmarks.portfolio --rows 20000 --jobs 2 --kills 50
 """
 
