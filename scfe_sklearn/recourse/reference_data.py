@@ -214,7 +214,6 @@ def rows_of_classes(
             "Every class must have a training row without missing or infinite values. "
             f"Got none for {classes[absent].tolist()}."
         )
-
     return (
         [drawn(learned.position[group]) for group in groups],
         [drawn(learned.position[group]) for group in extra_rows],

@@ -62,10 +62,10 @@ _MONOTONE = (
     np.cbrt,
     np.negative,
 )
-# How far out a raw number is tried: some transformers overflow, some want it positive.
 NEAR = (4, 2**14)
 """Distances from a guessed crossing, in floats, between which it is looked for first."""
 
+# How far out a raw number is tried: some transformers overflow, some want it positive.
 _OUT = tuple(10.0**k for k in (300, 150, 75, 37, 30, 20, 15, 12, 9, 6, 3, 0))
 _LOW = tuple(-x for x in _OUT) + (0.0, 1e-300, 1e-100, 1e-30, 1e-12, 1e-6)
 
