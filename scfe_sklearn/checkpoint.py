@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import io
 import json
 import os
 import re
+import zlib
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
 
-from scfe_sklearn._utils import write_file
+import numpy as np
+
+from scfe_sklearn._utils import MAX_SIZE, read_bounded, write_file
 from scfe_sklearn.explanation import Explanation
 from scfe_sklearn.fingerprint import fingerprint, fingerprint_of_rows
 from scfe_sklearn.recourse.question import Question
@@ -37,17 +41,19 @@ class Checkpoint:
     """Folder of answered slices. A slice is one file whose name holds its rows and checksum.
 
     A file is written beside its place and renamed, so that it is there as a whole or not at all.
-    A file that was cut off or changed does not have its checksum, and its rows are answered
-    again.
+    A file that was cut off or changed does not have its checksum, and one of other rows does not
+    fit the call: their rows are answered again. Files of other names stay.
 
     Parameters
     ----------
     folder : Path
         The folder.
+    question : Question
+        All rows of the call.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, question: Question) -> None:
+        self.folder, self.question = folder, question
 
     @classmethod
     def of(cls, path: str | os.PathLike[str], explainer: Any, question: Question) -> Self:
@@ -80,7 +86,7 @@ class Checkpoint:
         if known is None:
             folder.mkdir(parents=True, exist_ok=True)
             write_file(folder / MANIFEST, json.dumps(about, indent=1))
-            return cls(folder)
+            return cls(folder, question)
         differ = [name for name, value in about.items() if known.get(name) != value]
         if differ:
             raise ValueError(
@@ -88,10 +94,12 @@ class Checkpoint:
                 f"{os.fspath(path)!r}, which was begun with other {_listed(differ)}. Name another "
                 "folder, or delete this one to begin again."
             )
-        for partial in folder.glob(".*.part"):  # of a process that was killed while it wrote
+        for partial in folder.glob(
+            f".{'[0-9a-f]' * 16}.part"
+        ):  # of a process that was killed while it wrote
             with contextlib.suppress(OSError):
                 partial.unlink()
-        return cls(folder)
+        return cls(folder, question)
 
     def kept(self) -> Iterator[tuple[int, int, Explanation]]:
         """Give the first row, the end and the answers of each slice that is whole."""
@@ -101,12 +109,19 @@ class Checkpoint:
             if name is None or int(name[1]) < at:
                 continue
             part = _read(file, name[3])
-            if part is None:
+            if part is None or not self._fits(part, int(name[1]), int(name[2])):
                 with contextlib.suppress(OSError):
                     file.unlink()
                 continue
             at = int(name[2])
             yield int(name[1]), at, part
+
+    def _fits(self, part: Explanation, start: int, stop: int) -> bool:
+        """Return whether answers are of these rows of the call."""
+        question = self.question
+        inside = start < stop <= question.n_rows
+        whole = len(part) == (stop - start) * question.count
+        return inside and whole and _columns(part.factual) == _columns(question.X)
 
     def keep(self, start: int, stop: int, part: Explanation) -> None:
         """Write the answers of the rows from ``start`` to ``stop``.
@@ -129,15 +144,25 @@ class Checkpoint:
             ) from error
 
 
+def _columns(X: Any) -> list[Any]:
+    """Return the names or positions of columns."""
+    return list(getattr(X, "columns", range(np.shape(X)[1])))
+
+
 def _read(file: Path, digest: str) -> Explanation | None:
     """Read the answers of a slice; None if they are damaged."""
+    if not file.is_file():  # a pipe would wait for ever
+        return None
     try:
-        content = file.read_bytes()
+        content = read_bounded(file, MAX_SIZE)
         if hashlib.sha256(content).hexdigest() != digest:
             return None
-        text = gzip.decompress(content).decode("utf-8", "surrogatepass")
-        return Explanation.from_json(text)
-    except (OSError, EOFError, ValueError):
+        with gzip.open(io.BytesIO(content)) as unpacked:
+            text = unpacked.read(MAX_SIZE + 1)
+        if len(text) > MAX_SIZE:
+            return None
+        return Explanation.from_json(text.decode("utf-8", "surrogatepass"))
+    except (OSError, EOFError, ValueError, zlib.error):
         return None
 
 
@@ -157,8 +182,8 @@ def _manifest(folder: Path, path: Any) -> dict[str, Any] | None:
             raise ValueError(f"{where}, which holds other files.")
         return None
     try:
-        known = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
+        known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    except (ValueError, RecursionError):
         known = None
     if not isinstance(known, dict):
         raise ValueError(f"{where}, whose {MANIFEST} is damaged.")

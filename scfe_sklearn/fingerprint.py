@@ -88,7 +88,11 @@ def fingerprint_of_rows(X: Any) -> str:
 
     if isinstance(X, pd.DataFrame):
         about = (list(X.columns), [str(kind) for kind in X.dtypes], X.index.names)
-        cells = pd.util.hash_pandas_object(X, index=True).to_numpy()
+        try:
+            cells = pd.util.hash_pandas_object(X, index=True).to_numpy()
+        except UnicodeEncodeError:  # a text with half of a surrogate pair
+            columns = [X.iloc[:, j].tolist() for j in range(X.shape[1])]
+            return fingerprint((about, X.index.tolist(), columns))
         return fingerprint((about, hashlib.sha256(cells.tobytes()).hexdigest()))
     if is_polars(X):
         names = (X.columns, [str(kind) for kind in X.dtypes])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import csv
 import dataclasses
 import importlib.util
 import io
 import os
 import sys
 import webbrowser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,17 +120,45 @@ def write_explanation(
     elif form == ".json":
         content = (result.to_json() or "").encode("utf-8", "backslashreplace")
     elif form == ".parquet":
-        buffer = io.BytesIO()
-        table(result).to_parquet(buffer, index=False)
-        content = buffer.getvalue()
+        content = _parquet(table(result), name)
     else:
-        answers = table(result) if raw else without_formulas(table(result))
-        content = answers.to_csv(index=False, lineterminator="\n")
+        content = _csv(table(result) if raw else without_formulas(table(result)), name)
     if name == "-":
         sys.stdout.write(str(content))
         sys.stdout.flush()
         return
     write_output(name, lambda: write_file(name, content))
+
+
+def _csv(answers: Any, name: str) -> str:
+    """Return a table as csv in which every line break of a cell is within quotes."""
+    text = str(answers.to_csv(index=False, lineterminator="\n"))
+    if "\r" in text:  # Python before 3.13 leaves cells with a carriage return without quotes
+        text = answers.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    with _refusing_half_pairs(name):
+        text.encode("utf-8")
+    return text
+
+
+def _parquet(answers: Any, name: str) -> bytes:
+    buffer = io.BytesIO()
+    with _refusing_half_pairs(name):
+        answers.to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def _refusing_half_pairs(name: str) -> Iterator[None]:
+    """Refuse texts that UTF-8 cannot hold."""
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        text = str(error.object)[error.start : error.end]
+        raise Refusal(
+            f"The '--out' file {name!r} cannot hold {text!r}: half of a surrogate pair is no "
+            "character.",
+            OUTPUT,
+        ) from error
 
 
 def write_output(name: str, write: Callable[[], Any]) -> Any:
@@ -158,9 +188,8 @@ def table(result: Explanation) -> Any:
 
     frame = result.to_frame()
     frame = frame.to_pandas() if is_polars(frame) else frame
-    first = {"row": pd.Series(list(result.index))}
-    if result.index.name is not None:
-        first = {str(result.index.name): first["row"]}
+    label = "row" if result.index.name is None else str(result.index.name)
+    first = {label: pd.Series(result.index.to_flat_index())}
     names = [str(name) for name in frame.columns]
     labels = pd.DataFrame({_free(name, names): values for name, values in first.items()})
     return pd.concat([labels.set_axis(frame.index), frame], axis=1)

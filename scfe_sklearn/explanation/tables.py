@@ -122,8 +122,8 @@ def changes(explanation: Explanation) -> pd.DataFrame:
     index = pd.Index(where, name="position")
     return pd.DataFrame(
         {
-            "row": pd.Series(objects(explanation.index[where]), index=index).infer_objects(),
-            "feature": pd.Series(explanation.feature_names[features], index=index).infer_objects(),
+            "row": _inferred(objects(explanation.index[where]), index),
+            "feature": _inferred(explanation.feature_names[features], index),
             "from": pd.Series(before, index=index, dtype=object),
             "to": pd.Series(after, index=index, dtype=object),
         }
@@ -152,10 +152,18 @@ def frame(explanation: Explanation) -> Any:
     answers = explanation.counterfactuals
     if not isinstance(answers, pd.DataFrame):
         answers = pd.DataFrame(answers, columns=explanation.feature_names, index=explanation.index)
-    extra = pd.DataFrame(
-        {names[name]: pd.Series(getattr(explanation, name)).infer_objects() for name in COLUMNS}
-    )
+    extra = pd.DataFrame({names[name]: _inferred(getattr(explanation, name)) for name in COLUMNS})
     return pd.concat([answers, extra.set_axis(answers.index)], axis=1)
+
+
+def _inferred(values: Any, index: Any = None) -> pd.Series:
+    """Return values as a column of their type, texts with half of a surrogate pair as objects."""
+    import pandas as pd
+
+    try:
+        return pd.Series(values, index=index).infer_objects()
+    except UnicodeEncodeError:  # from pyarrow
+        return pd.Series(values, index=index, dtype=object)
 
 
 def summary(explanation: Explanation) -> pd.DataFrame:

@@ -50,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
     answered = False
 
     def setup(self) -> None:
-        """Read the connection against a clock."""
+        """Open the streams, the input with a time limit."""
         super().setup()
         self.rfile.close()
         self.clocked = _ClockedReader(self.connection)
@@ -72,7 +72,7 @@ class Handler(BaseHTTPRequestHandler):
                 self._send_error(HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time.")
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Refuse what is no request that the base class can read."""
+        """Refuse a request that the base class cannot parse."""
         status = HTTPStatus(code)
         self._refuse(status, message or status.phrase)
 
@@ -225,7 +225,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class _ClockedReader(io.RawIOBase):
-    """What a socket receives, until a moment: a client cannot gain time by single bytes."""
+    """Input of a socket with one time limit for all bytes of a request."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -233,7 +233,7 @@ class _ClockedReader(io.RawIOBase):
         self.received = False
 
     def restart(self, seconds: float) -> None:
-        """Allow so many seconds from now on."""
+        """Begin the time limit again."""
         self._end = time.monotonic() + seconds
         self.received = False
 

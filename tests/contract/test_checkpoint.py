@@ -1,6 +1,8 @@
 """A call that is killed resumes to the answers of a call that is not."""
 
 import errno
+import gzip
+import hashlib
 import json
 import os
 import signal
@@ -12,7 +14,7 @@ import pandas as pd
 import pytest
 from sklearn.ensemble import RandomForestClassifier
 
-from scfe_sklearn import CounterfactualExplainer, Rules, slices, workers
+from scfe_sklearn import CounterfactualExplainer, Rules, checkpoint, slices, workers
 from scfe_sklearn.checkpoint import MANIFEST
 from scfe_sklearn.datasets import make_loan_applications
 from scfe_sklearn.fingerprint import fingerprint
@@ -161,6 +163,56 @@ def test_another_version_and_other_folders_are_refused(fitted, tmp_path):
         fitted.explain(QUERY[:8], "approved", checkpoint=tmp_path)
     with pytest.raises(ValueError, match="which is a file"):
         fitted.explain(QUERY[:8], "approved", checkpoint=tmp_path / "mine.txt")
+
+
+def slice_of(content, start, stop):
+    """A file of a slice whose checksum is right."""
+    packed = gzip.compress(content)
+    digest = hashlib.sha256(packed).hexdigest()
+    return f"rows-{start:012d}-{stop:012d}.{digest}.json.gz", packed
+
+
+def test_checkpoint_answers_foreign_slices_again_and_keeps_other_files(
+    fitted, plain, tmp_path, monkeypatch
+):
+    few = fitted.explain(QUERY[:4], "approved").to_json().encode()
+    of_others = fitted.explain(QUERY[["age", "income", "credit_score", "late_payments"]][:8])
+    foreign = [
+        slice_of(few, 0, 8),  # too few answers
+        slice_of(few, 0, 2),  # too many
+        slice_of(few, 38, 42),  # rows that the call does not have
+        slice_of(few, 4, 4),
+        slice_of(of_others.to_json().encode(), 8, 16),  # columns in another order
+        slice_of(b"not JSON", 16, 24),
+        slice_of(b"[" * 100_000, 16, 24),
+        slice_of(b" " * 10_000_000 + few, 24, 28),  # more than may be unpacked
+    ]
+    fitted.explain(QUERY, "approved", checkpoint=tmp_path)
+    for file in parts(tmp_path):
+        file.unlink()
+    for name, content in foreign:
+        (tmp_path / name).write_bytes(content)
+    own = {".mine.part": b"1", "rows.txt": b"2", "rows-1-2.json.gz": b"3", "evil.pkl": b"4"}
+    for name, content in own.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "rows-folder").mkdir()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / slice_of(b"a pipe", 0, 8)[0])
+    monkeypatch.setattr(checkpoint, "MAX_SIZE", 5_000_000)
+    same(fitted.explain(QUERY, "approved", checkpoint=tmp_path), plain)
+    assert all((tmp_path / name).read_bytes() == content for name, content in own.items())
+    assert not [name for name, _ in foreign if (tmp_path / name).exists()]
+    assert len([file for file in parts(tmp_path) if len(file.name) > 50]) == 5
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "[]", "null", "{", "\x00", None])
+def test_damaged_manifest_is_refused(fitted, tmp_path, content):
+    if content is None:
+        (tmp_path / MANIFEST).mkdir()
+    else:
+        (tmp_path / MANIFEST).write_text(content)
+    with pytest.raises(ValueError, match=r"'checkpoint' parameter .* manifest\.json is damaged"):
+        fitted.explain(QUERY[:8], "approved", checkpoint=tmp_path)
 
 
 def test_a_full_disk_is_named_and_leaves_what_was_kept(fitted, plain, tmp_path, monkeypatch):

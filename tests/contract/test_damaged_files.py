@@ -181,6 +181,82 @@ def test_load_refuses_other_compressions(saved, tmp_path):
         load(path)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"PK",
+        b"PK\x05\x06" + bytes(18),  # an archive of nothing
+        b"PK\x05\x06" + b"\xff" * 18,
+        b"#!/bin/sh\nreboot\n",
+        b"cos\nsystem\n(S'touch executed'\ntR.",  # a pickle
+        b"\x80\x04\x95",
+        b"\x89PNG\r\n\x1a\n",
+    ],
+)
+def test_load_of_another_format_is_a_value_error_and_runs_nothing(tmp_path, monkeypatch, content):
+    pytest.importorskip("skops")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "e.skops").write_bytes(content)
+    with pytest.raises(ValueError, match="is no saved explainer, or is damaged"):
+        load("e.skops")
+    assert [path.name for path in tmp_path.iterdir()] == ["e.skops"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../escaped.py", "/tmp/../escaped.py", "..\\escaped.py", "C:\\escaped.py", "folder/", "a\nb"],
+)
+def test_load_writes_no_member_wherever_its_name_points(saved, tmp_path, monkeypatch, name):
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    monkeypatch.chdir(inside)
+    path = resealed(saved, inside / "e.skops", [(name, b"raise SystemExit")])
+    before = sorted(tmp_path.rglob("*"))
+    assert load(path).explain(X[:1]) is not None
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_load_reads_no_file_outside_of_the_archive(saved, tmp_path):
+    (tmp_path / "secret.npy").write_bytes(b"secret")
+    with zipfile.ZipFile(saved) as archive:
+        schema = archive.read("schema.json").decode()
+        numbers = [name for name in archive.namelist() if name.endswith(".npy")]
+    schema = schema.replace(numbers[0], str(tmp_path / "secret.npy"))
+    path = resealed(saved, tmp_path / "e.skops", schema=schema.encode())
+    with pytest.raises(ValueError, match="is no saved explainer, or is damaged"):
+        load(path)
+
+
+def with_types(schema, module, name):
+    """Every node of a class built as another class."""
+    if isinstance(schema, list):
+        return [with_types(part, module, name) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: with_types(part, module, name) for key, part in schema.items()}
+    if found.get("__class__") == "CounterfactualExplainer":
+        found |= {"__module__": module, "__class__": name}
+    return found
+
+
+@pytest.mark.parametrize(
+    "dangerous",
+    ["os.system", "builtins.eval", "builtins.exec", "subprocess.Popen", "pickle.loads",
+     "importlib.import_module", "scfe_sklearn._utils.files.write_file", "torch.load",
+     "sklearn.externals.joblib.load", "antigravity.fly"],
+)  # fmt: skip
+def test_load_refuses_a_dangerous_type_by_its_name(saved, tmp_path, dangerous):
+    with zipfile.ZipFile(saved) as archive:
+        schema = json.loads(archive.read("schema.json"))
+    module, _, name = dangerous.rpartition(".")
+    schema = json.dumps(with_types(schema, module, name)).encode()
+    path = resealed(saved, tmp_path / "e.skops", schema=schema)
+    with pytest.raises(TypeError, match=rf"types that are not trusted: .*'{dangerous}'"):
+        load(path)
+    assert "antigravity" not in sys.modules
+
+
 @pytest.mark.parametrize("size", [0, -1, 1.5, True, "1", None])
 def test_load_refuses_a_max_size_that_is_none(saved, size):
     with pytest.raises(ValueError, match=r"'max_size' parameter of load must be an int in \[1"):
