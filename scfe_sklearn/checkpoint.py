@@ -94,9 +94,8 @@ class Checkpoint:
                 f"{os.fspath(path)!r}, which was begun with other {_listed(differ)}. Name another "
                 "folder, or delete this one to begin again."
             )
-        for partial in folder.glob(
-            f".{'[0-9a-f]' * 16}.part"
-        ):  # of a process that was killed while it wrote
+        killed = f".{'[0-9a-f]' * 16}.part"  # of a process that was killed while it wrote
+        for partial in folder.glob(killed):
             with contextlib.suppress(OSError):
                 partial.unlink()
         return cls(folder, question)
@@ -130,8 +129,14 @@ class Checkpoint:
         ------
         OSError
             If the disk is full, or the folder cannot be written to. What was kept before stays.
+        TypeError
+            If a cell of the rows cannot be written.
         """
-        content = gzip.compress((part.to_json() or "").encode("utf-8", "surrogatepass"), 1, mtime=0)
+        try:
+            text = part.to_json() or ""
+        except TypeError as error:
+            raise TypeError(f"The 'checkpoint' parameter of explain: {error}") from error
+        content = gzip.compress(text.encode("utf-8", "surrogatepass"), 1, mtime=0)
         digest = hashlib.sha256(content).hexdigest()
         name = f"rows-{start:012d}-{stop:012d}.{digest}.json.gz"
         try:

@@ -35,6 +35,7 @@ from scfe_sklearn.data import (
     cached,
     note_columns,
     open_table,
+    plain_level,
 )
 from scfe_sklearn.densities import Density
 from scfe_sklearn.densities.class_conditional import DENSITIES
@@ -444,7 +445,9 @@ class CounterfactualExplainer(KeepsLists, Predicts, Documented, MetaEstimatorMix
             another model is explained.
         """
         X = as_table(X)
-        immutable = [] if self.immutable is None else list(self.immutable)
+        # pandas.NA is no name, and cannot be compared with one: it is refused with the rules.
+        given = () if self.immutable is None else self.immutable
+        immutable = [plain_level(name) for name in given]
         y = read_outcomes(y, open_table(X), immutable)
         weights = read_weights(sample_weight, len(y))
         self.__dict__.pop("_compiled_models", None)
@@ -649,7 +652,8 @@ class CounterfactualExplainer(KeepsLists, Predicts, Documented, MetaEstimatorMix
         question = self._question(X, target, rules, n_counterfactuals, best_effort)
         with contextlib.closing(monitor), one_thread(), keep_filters():
             if not question.is_divisible or question.n_rows == 0:
-                return self._explain_slice(question, monitor)
+                # Nothing to search, or values of another length: an error that no limit hides.
+                return self._explain_slice(question, ProgressMonitor(None, None, False))
             question = question.parse(self.space_)
             keeper = None if checkpoint is None else Checkpoint.of(checkpoint, self, question)
             if workers > 1:

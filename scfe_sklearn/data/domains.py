@@ -267,7 +267,7 @@ def position(names: Sequence[Hashable], name: Hashable, parameter: str, owner: s
     """Return the position of a column that a parameter names; ValueError if there is none."""
     try:
         return list(names).index(name)
-    except ValueError:
+    except (ValueError, TypeError):  # pandas.NA is neither equal nor unequal
         more = " and more" if len(names) > 20 else ""
         must = f"name columns of X, which are {list(names[:20])}{more}"
         raise invalid(parameter, owner, must, name) from None

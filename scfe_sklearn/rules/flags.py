@@ -100,7 +100,10 @@ class FlagKind(Kind):
     ) -> tuple[int, np.ndarray, bool]:
         """Column and rows of a flag, and whether it is one for all rows."""
         j = position(space.names_, name, self.parameter, "Rules")
-        values = np.asarray(flag)
+        try:
+            values = np.asarray(flag)
+        except ValueError:  # lists of different lengths
+            values = np.array(None)
         if values.dtype.kind == "O" and values.size and {type(v) for v in values.flat} <= {bool}:
             values = values.astype(bool)
         if np.ma.is_masked(flag) or values.dtype != bool or values.shape not in ((), (n,)):

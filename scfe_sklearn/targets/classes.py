@@ -190,7 +190,9 @@ def class_target(
         return ClassTarget.of_predictions(predicted[:, None] != np.arange(c))
     if isinstance(target, Interval):
         raise ValueError(_message(classes, f"{target!r}, which is for regressors"))
-    if isinstance(target, (set, frozenset, Probability)):
+    if isinstance(target, str):  # an array of texts would lose a NUL at the end
+        target = str(target)
+    if isinstance(target, (str, set, frozenset, Probability)):
         return _each([target], np.zeros(n, dtype=np.intp), classes, table)
     # As objects: an array of 1 and "0" would turn the number into text.
     labels = _objects(target) if isinstance(target, (list, tuple)) else np.asarray(target)
