@@ -1,22 +1,25 @@
 """Fuzz the package: python -m tests.fuzz --minutes 1
 
 Random frames, rules, targets, parameters and files are drawn by Hypothesis from the strategies of
-the tests, for some minutes. Where atheris is installed (python -m pip install -e '.[fuzz]'),
---guided lets it search for inputs that reach new code, one target after the other. A failure is printed
-with the smallest input that shows it, and the command ends with 1.
+the tests, for some minutes. A failure is printed with the smallest input that shows it and its
+seed, and the command ends with 1. Where atheris is installed (python -m pip install -e '.[fuzz]'),
+--guided lets it search for inputs that reach new code, one target after the other.
 """
 
 import argparse
 import importlib.util
 import itertools
 import os
+import random
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 import warnings
 
 NAMES = ("frames", "classes", "values", "questions", "parameters", "files")
+LONGEST = 4096  # bytes of an input of atheris
 
 
 def options():
@@ -65,15 +68,27 @@ def fuzz(chosen):
 def guided(chosen):
     """Let atheris search each target in a process of its own, which it never leaves."""
     codes = []
-    for name in chosen.targets:
-        share = max(1, int(60 * chosen.minutes / len(chosen.targets)))
-        command = [sys.executable, "-m", "tests.fuzz.guided", name, f"-max_total_time={share}"]
-        if chosen.corpus:
-            os.makedirs(os.path.join(chosen.corpus, name), exist_ok=True)
-            command.append(os.path.join(chosen.corpus, name))
-        print(f"-- {name}", flush=True)
-        codes.append(subprocess.run(command, check=False).returncode)
+    with tempfile.TemporaryDirectory() as temporary:
+        for name in chosen.targets:
+            corpus = os.path.join(chosen.corpus or temporary, name)
+            begin_corpus(corpus, chosen.seed)
+            share = max(1, int(60 * chosen.minutes / len(chosen.targets)))
+            limits = [f"-max_total_time={share}", "-len_control=0", f"-max_len={LONGEST}"]
+            command = [sys.executable, "-m", "tests.fuzz.guided", name, *limits, corpus]
+            print(f"-- {name}", flush=True)
+            codes.append(subprocess.run(command, check=False).returncode)
     return int(any(codes))
+
+
+def begin_corpus(folder, seed):
+    """Write random inputs to an empty folder: few properties do anything with a short one."""
+    os.makedirs(folder, exist_ok=True)
+    if os.listdir(folder):
+        return
+    chance = random.Random(seed)
+    for number in range(20):
+        with open(os.path.join(folder, f"random-{number}"), "wb") as file:
+            file.write(chance.randbytes(chance.randint(100, LONGEST)))
 
 
 if __name__ == "__main__":
