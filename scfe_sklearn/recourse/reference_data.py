@@ -201,10 +201,12 @@ def rows_of_classes(
     ValueError
         If there is no training row for a class.
     """
-    labels = labels[learned.position]
+    # An array compared with a text would lose a NUL at its end.
+    known = {label: code for code, label in enumerate(classes.tolist())}
+    own = np.array([known.get(label, -1) for label in labels.tolist()])[learned.position]
     groups, extra_rows = [], []
-    for code, label in enumerate(classes):
-        given, has = learned.code == code, labels == label
+    for code in range(len(classes)):
+        given, has = learned.code == code, own == code
         both = given & has
         groups.append(both if both.any() else given if given.any() else has)
         extra_rows.append(given & ~groups[-1])
