@@ -247,7 +247,7 @@ def test_every_classifier_with_an_adapter_is_listed():
 
 def test_the_commands_of_the_benchmarks_exist():
     commands = re.findall(r"^\$ python -m benchmarks\.(\w+)(.*)$", page_text("benchmarks.md"), re.M)
-    assert len(commands) == 30
+    assert len(commands) == 31
     for name, options in commands:
         source = "".join(
             (DOCS.parent / "benchmarks" / file).read_text(encoding="utf-8")
